@@ -1,0 +1,83 @@
+"""Find where to split a Keras model between a device and a server, and carry the split through.
+
+`measure_importance` predicts how much accuracy a split keeps at every cut, `propose` ranks the cuts, `split`
+and `train` put a bottleneck in, `evaluate` measures, and `export_bundle` writes what a device and TensorFlow
+Serving need. An independent implementation of I-Split (Cunico, Capogrosso et al., ICPR 2022).
+
+Importing this package loads neither TensorFlow nor Keras; the first call does.
+"""
+
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING
+
+from isplit_edge import __version__
+
+from .errors import ISplitError
+
+if TYPE_CHECKING:
+    from . import datasets, edge
+    from .bottleneck import Autoencoder
+    from .candidates import Candidate, propose
+    from .evaluation import Evaluation, evaluate
+    from .export.bundle import Bundle, export_bundle
+    from .graph.cuts import Cut, find_cuts
+    from .importance.curve import Curve
+    from .importance.measure import measure_importance
+    from .splitting import SplitModel, split
+    from .training import History, train
+
+_HOMES = {
+    "Autoencoder": "bottleneck",
+    "Bundle": "export.bundle",
+    "Candidate": "candidates",
+    "Curve": "importance.curve",
+    "Cut": "graph.cuts",
+    "Evaluation": "evaluation",
+    "History": "training",
+    "SplitModel": "splitting",
+    "evaluate": "evaluation",
+    "export_bundle": "export.bundle",
+    "find_cuts": "graph.cuts",
+    "measure_importance": "importance.measure",
+    "propose": "candidates",
+    "split": "splitting",
+    "train": "training",
+}
+_MODULES = ("datasets", "edge", "errors")
+
+__all__ = [
+    "Autoencoder",
+    "Bundle",
+    "Candidate",
+    "Curve",
+    "Cut",
+    "Evaluation",
+    "History",
+    "ISplitError",
+    "SplitModel",
+    "__version__",
+    "datasets",
+    "edge",
+    "evaluate",
+    "export_bundle",
+    "find_cuts",
+    "measure_importance",
+    "propose",
+    "split",
+    "train",
+]
+
+
+def __getattr__(name: str):
+    if name in _HOMES:
+        value = getattr(_import_module(f"{__name__}.{_HOMES[name]}"), name)
+    elif name in _MODULES:
+        value = _import_module(f"{__name__}.{name}")
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(__all__) | set(globals()))

@@ -1,0 +1,51 @@
+"""All errors of the project; the tree is drawn in `isplit_edge.errors`.
+
+The part that a device can raise lives there, because a device installs only that package.
+"""
+
+from isplit_edge.errors import (
+    ArgumentError,
+    BundleError,
+    DataError,
+    ISplitError,
+    MissingDependencyError,
+    ServerError,
+    ServerTimeoutError,
+    ServerUnreachableError,
+)
+
+__all__ = [
+    "ArgumentError",
+    "BundleError",
+    "CutError",
+    "DataError",
+    "ExistsError",
+    "ExportError",
+    "ISplitError",
+    "MissingDependencyError",
+    "ModelError",
+    "NumericsError",
+    "ServerError",
+    "ServerTimeoutError",
+    "ServerUnreachableError",
+]
+
+
+class CutError(ISplitError, ValueError):
+    """There is no such cut, or its name is ambiguous, or more than one tensor is open there."""
+
+
+class ModelError(ISplitError, ValueError):
+    """The model cannot be split, or its output is not class scores, or its backend is another."""
+
+
+class NumericsError(ISplitError, ArithmeticError):
+    """NaN or infinity where a number was needed; the message names the layer."""
+
+
+class ExportError(ISplitError, ValueError):
+    """The head cannot be converted as asked; the message names the operators in the way."""
+
+
+class ExistsError(ISplitError, FileExistsError):
+    """The target exists and `overwrite` was not given."""
