@@ -1,0 +1,118 @@
+"""What a bundle's identity is made of: canonical JSON and SHA-256 over tagged, length-prefixed parts.
+
+Two exports have the same `bundle_id` if and only if the same head talks to the same tail under the same
+contract.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from .errors import ArgumentError
+from .schema import plain
+
+CONTRACT_KEYS = (
+    "wire_version",
+    "cut",
+    "shapes",
+    "dtype",
+    "scale",
+    "zero_point",
+    "byte_order",
+    "n_classes",
+    "class_names",
+    "preprocessing",
+)
+
+
+def canonical_json(value: Any) -> bytes:
+    """Writes a JSON value in the one form that is hashed: sorted keys, no blanks, ASCII, no NaN.
+
+    Raises:
+        ArgumentError: If the value holds NaN, an infinity, or what JSON has no form for (a numpy scalar).
+
+    Example:
+        >>> canonical_json({"b": (1, 2), "a": None})
+        b'{"a":null,"b":[1,2]}'
+    """
+    try:
+        text = json.dumps(
+            plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
+        )
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(
+            f"Not a value that JSON can hold exactly: {error}. Received: {value!r}"
+        ) from error
+    return text.encode("ascii")
+
+
+def tagged_sha256(parts: Iterable[tuple[str, bytes | memoryview]]) -> str:
+    """Hashes parts so that no two different lists of parts give the same bytes to the hash.
+
+    Each part goes in as: length of its tag, tag, length of its data, data; lengths as 8 bytes little-endian.
+
+    Args:
+        parts: Pairs of a tag (ASCII) and its data, in order.
+
+    Returns:
+        The SHA-256 as 64 lowercase hexadecimal digits.
+    """
+    digest = hashlib.sha256()
+    for tag, data in parts:
+        name = tag.encode("ascii")
+        size_bytes = data.nbytes if isinstance(data, memoryview) else len(data)
+        digest.update(len(name).to_bytes(8, "little") + name + size_bytes.to_bytes(8, "little"))
+        digest.update(data)
+    return digest.hexdigest()
+
+
+def array_sha256(array: np.ndarray) -> str:
+    """Hashes a weight: its dtype's name, its shape, and its bytes, row-major and little-endian.
+
+    Args:
+        array: A weight of any shape; a number type (bfloat16 of ml_dtypes too).
+
+    Returns:
+        64 lowercase hexadecimal digits.
+    """
+    array = np.asarray(array)
+    if array.dtype.hasobject:
+        raise ArgumentError(f"A weight has a number type. Received: dtype {array.dtype}")
+    if array.dtype.byteorder not in "|<=" or (array.dtype.byteorder == "=" and not np.little_endian):
+        array = array.astype(array.dtype.newbyteorder("<"))
+    return tagged_sha256(
+        [
+            ("dtype", array.dtype.name.encode("ascii")),
+            ("shape", canonical_json(array.shape)),
+            ("bytes", array.tobytes()),
+        ]
+    )
+
+
+def contract(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Picks out of a manifest's record what head and tail have to agree upon, `CONTRACT_KEYS`."""
+    return {key: record[key] for key in CONTRACT_KEYS}
+
+
+def bundle_id(head: bytes, *, weights: Iterable[str], architecture: Any, contract: Mapping[str, Any]) -> str:
+    """Computes the identity of a bundle.
+
+    Args:
+        head: The bytes of head.tflite.
+        weights: `array_sha256` of each weight of decoder and tail, in any order.
+        architecture: The architecture of decoder and tail as a JSON value.
+        contract: What `contract` picks from the manifest's record.
+
+    Returns:
+        64 lowercase hexadecimal digits.
+
+    Raises:
+        ArgumentError: If `architecture` or `contract` holds NaN or what JSON has no form for.
+    """
+    parts: list[tuple[str, bytes | memoryview]] = [("isplit-bundle", b"1"), ("head", head)]
+    parts += [("weight", bytes.fromhex(digest)) for digest in sorted(weights)]
+    parts += [("architecture", canonical_json(architecture)), ("contract", canonical_json(contract))]
+    return tagged_sha256(parts)

@@ -1,0 +1,290 @@
+"""manifest.json: what a bundle is, written by the export and read by every client before anything else."""
+
+import dataclasses
+import json
+import math
+import os
+import re
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from . import schema, wire
+from .errors import ArgumentError, BundleError
+from .files import check_file, file_record, relative_path, write_atomic
+from .identity import array_sha256, bundle_id, canonical_json, contract, tagged_sha256
+from .preprocessing import RECORD, check_fits
+
+__all__ = [
+    "DEVICE_REQUIREMENTS",
+    "FORMAT_VERSION",
+    "HEAD_FILE",
+    "MANIFEST_FILE",
+    "PRECISIONS",
+    "Manifest",
+    "array_sha256",
+    "bundle_id",
+    "canonical_json",
+    "contract",
+    "file_record",
+    "tagged_sha256",
+]
+
+FORMAT_VERSION = 1
+MANIFEST_FILE = "manifest.json"
+HEAD_FILE = "edge/head.tflite"
+PRECISIONS = ("int8", "int16x8", "float16", "dynamic", "float32")
+DEVICE_REQUIREMENTS = ("ai-edge-litert>=2.0", "isplit-edge>=0.1.0", "numpy>=1.26")
+"""The lines of a bundle's edge/requirements.txt."""
+
+_LIMITS = {"int8": (-128, 127), "int16": (-32768, 32767)}
+_COUNT = schema.integer(0)
+
+
+def _model_name(key: str, value: Any) -> str:
+    # It is a folder's name and a part of a URL, where TensorFlow Serving gives "/" and ":" a meaning.
+    if not isinstance(value, str) or re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", value) is None:
+        raise schema.wrong(key, value, "letters, digits, '_', '.' and '-', not beginning with '.' or '-'")
+    return value
+
+
+def _utc(key: str, value: Any) -> str:
+    expected = "a date and time in UTC such as '2026-01-31T12:00:00+00:00'"
+    try:
+        moment = datetime.fromisoformat(value)
+    except (TypeError, ValueError) as error:
+        raise schema.wrong(key, value, expected) from error
+    if moment.utcoffset() != timedelta(0):
+        raise schema.wrong(key, value, expected)
+    return value
+
+
+def _files(key: str, value: Any) -> Mapping[str, Any]:
+    files = schema.mapping(schema.record({"sha256": schema.hexadecimal(64), "size_bytes": _COUNT}))(
+        key, value
+    )
+    for name in files:
+        relative_path(name)
+    if HEAD_FILE not in files:
+        raise ArgumentError(f"{key} lacks {HEAD_FILE}, the head. It names: {', '.join(files) or 'nothing'}")
+    return files
+
+
+_FRACTION = schema.nullable(schema.number(0, 1))
+_FIELDS: dict[str, schema.Check] = {
+    "format_version": schema.choice(FORMAT_VERSION),
+    "bundle_id": schema.hexadecimal(64),
+    "model_name": _model_name,
+    "version": schema.integer(1, 2**63 - 1),
+    "wire_version": schema.choice(wire.WIRE_VERSION),
+    "precision": schema.choice(*PRECISIONS),
+    "cut": schema.record(
+        {
+            "name": schema.text,
+            "index": _COUNT,
+            "layer_type": schema.text,
+            "shape": schema.shape,
+            "size": _COUNT,
+        }
+    ),
+    "shapes": schema.record({"input": schema.shape, "cut": schema.shape, "latent": schema.shape}),
+    "n_classes": schema.integer(2),
+    "class_names": schema.nullable(schema.sequence(schema.text)),
+    "dtype": schema.choice(*wire.DTYPES),
+    "scale": schema.nullable(schema.number(above=0)),
+    "zero_point": schema.nullable(schema.integer(-(2**31), 2**31 - 1)),
+    "byte_order": schema.choice("little"),
+    "preprocessing": schema.nullable(RECORD),
+    "output": schema.record({"kind": schema.text, "softmax_added": schema.flag}, more=schema.scalar),
+    "accuracy": schema.record(
+        {"original": _FRACTION, "split": _FRACTION, "artefacts": _FRACTION, "images": schema.nullable(_COUNT)}
+    ),
+    "encoder": schema.record({"params": _COUNT, "macs": _COUNT}),
+    "head": schema.record({"params": _COUNT, "macs": _COUNT, "size_bytes": _COUNT}),
+    "payload_bytes": _COUNT,
+    "versions": schema.mapping(schema.text),
+    "created": _utc,
+    "files": _files,
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """The record of a bundle, checked when it is made; objects are read-only mappings, lists tuples.
+
+    Attributes:
+        format_version: Of this file; a newer one than `FORMAT_VERSION` is refused.
+        bundle_id: 64 hexadecimal digits; head and tail of one export share it.
+        model_name, version: What TensorFlow Serving calls the tail.
+        wire_version: Of the payload's layout.
+        precision: One of `PRECISIONS`, as the head was exported.
+        cut: name, index, layer_type, shape (without the batch) and size (elements) of the cut.
+        shapes: input, cut and latent, without the batch.
+        n_classes, class_names: The classes; names may be None.
+        dtype, scale, zero_point: Of the head's output; scale and zero point are None where it is float32.
+        byte_order: Of the latent on the wire.
+        preprocessing: None, or the record that makes inputs out of uint8 images.
+        output: kind, softmax_added and more: how probabilities came from the model's own output.
+        accuracy: original, split and artefacts (fractions, or None where not measured); number of images.
+        encoder, head: params and macs (multiply-accumulates) of either; size_bytes of head.tflite.
+        payload_bytes: Of the whole payload, header and latent.
+        versions: Of the packages that made the bundle.
+        created: Date and time in UTC, ISO 8601.
+        files: For each file of the bundle but manifest.json itself, its sha256 and size_bytes.
+
+    Raises:
+        ArgumentError: If a value is not what its key may hold, or two of them contradict each other.
+    """
+
+    format_version: int = FORMAT_VERSION
+    bundle_id: str
+    model_name: str
+    version: int
+    wire_version: int = wire.WIRE_VERSION
+    precision: str
+    cut: Mapping[str, Any]
+    shapes: Mapping[str, tuple[int, ...]]
+    n_classes: int
+    class_names: tuple[str, ...] | None
+    dtype: str
+    scale: float | None
+    zero_point: int | None
+    byte_order: str = "little"
+    preprocessing: Mapping[str, Any] | None
+    output: Mapping[str, Any]
+    accuracy: Mapping[str, Any]
+    encoder: Mapping[str, int]
+    head: Mapping[str, int]
+    payload_bytes: int
+    versions: Mapping[str, str]
+    created: str
+    files: Mapping[str, Mapping[str, Any]]
+
+    def __post_init__(self):
+        for key, check in _FIELDS.items():
+            object.__setattr__(self, key, check(key, getattr(self, key)))
+        _check_together(self)
+
+    @property
+    def tag(self) -> bytes:
+        """The 8 bytes that mark this bundle's payloads."""
+        return wire.tag_of(self.bundle_id)
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> "Manifest":
+        """Makes a manifest of what `to_dict` or a JSON reader gave.
+
+        Raises:
+            ArgumentError: If the format is newer, a key is missing or unknown, or a value is wrong.
+        """
+        if not isinstance(record, Mapping):
+            raise schema.wrong("manifest", record, "an object")
+        for key, known in (("format_version", FORMAT_VERSION), ("wire_version", wire.WIRE_VERSION)):
+            _refuse_newer(record, key, known)
+        missing = [key for key in _FIELDS if key not in record]
+        unknown = [str(key) for key in record if key not in _FIELDS]
+        if missing or unknown:
+            what = f"lacks {', '.join(missing)}" if missing else f"has unknown keys: {', '.join(unknown)}"
+            raise ArgumentError(f"manifest {what}. Format {FORMAT_VERSION} has: {', '.join(_FIELDS)}")
+        return cls(**record)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the record as plain dicts and lists, in the order of the fields."""
+        return {field.name: schema.plain(getattr(self, field.name)) for field in dataclasses.fields(self)}
+
+    @classmethod
+    def load(cls, directory: str | os.PathLike[str], check: Iterable[str] = ("edge",)) -> "Manifest":
+        """Reads and checks manifest.json, and the files of the bundle below some folders of it.
+
+        Args:
+            directory: The bundle.
+            check: Folders whose files are compared with the sizes and hashes in the manifest; a device has
+                only "edge". The other folders need not be there.
+
+        Returns:
+            The manifest.
+
+        Raises:
+            BundleError: If the bundle is incomplete, was changed, or has a newer format; the message names
+                the file and the key.
+        """
+        root = Path(directory)
+        path = root / MANIFEST_FILE
+        try:
+            record = json.loads(path.read_bytes(), parse_constant=_refuse_constant)
+            manifest = cls.from_dict(record)
+        except FileNotFoundError as error:
+            raise BundleError(f"{root} is not a bundle: it has no {MANIFEST_FILE}") from error
+        except (OSError, ValueError, RecursionError) as error:
+            raise BundleError(f"{path}: {error}") from error
+        manifest.check_files(root, check)
+        return manifest
+
+    def check_files(self, directory: str | os.PathLike[str], folders: Iterable[str] = ("edge",)) -> None:
+        """Compares the files below some folders of a bundle with their sizes and hashes.
+
+        Raises:
+            BundleError: If one is missing, differs, or leads out of the bundle.
+        """
+        root = Path(directory)
+        wanted = [relative_path(folder) for folder in folders]
+        for name, entry in self.files.items():
+            if any(relative_path(name).is_relative_to(folder) for folder in wanted):
+                check_file(root, name, **entry)
+
+    def write(self, directory: str | os.PathLike[str]) -> Path:
+        """Writes manifest.json into a directory, in one step: a reader finds the old file or the new one.
+
+        Returns:
+            The path of the file.
+        """
+        path = Path(directory) / MANIFEST_FILE
+        text = json.dumps(self.to_dict(), indent=2, allow_nan=False, ensure_ascii=False)
+        write_atomic(path, f"{text}\n".encode())
+        return path
+
+
+def _refuse_newer(record: Mapping[str, Any], key: str, known: int) -> None:
+    found = record.get(key)
+    if isinstance(found, int) and not isinstance(found, bool) and found > known:
+        raise ArgumentError(
+            f"{key} is {found}, newer than this isplit-edge knows ({known}): update isplit-edge, or export "
+            "again with the isplit-tf of the same release"
+        )
+
+
+def _refuse_constant(token: str) -> float:
+    raise ArgumentError(f"{token} is not a number that a manifest may hold")
+
+
+def _check_together(manifest: Manifest) -> None:
+    latent, cut = manifest.shapes["latent"], manifest.cut
+    _equal(
+        "payload_bytes",
+        manifest.payload_bytes,
+        wire.payload_bytes(manifest.dtype, latent),
+        "header and latent",
+    )
+    _equal("cut.size", cut["size"], math.prod(cut["shape"]), "the product of cut.shape")
+    _equal("shapes.cut", manifest.shapes["cut"], cut["shape"], "cut.shape")
+    _equal("head.size_bytes", manifest.head["size_bytes"], manifest.files[HEAD_FILE]["size_bytes"], HEAD_FILE)
+    if manifest.class_names is not None:
+        _equal(
+            "class_names", len(manifest.class_names), manifest.n_classes, "names: one for each of n_classes"
+        )
+    if manifest.preprocessing is not None:
+        check_fits(manifest.preprocessing, manifest.shapes["input"])
+    limits = _LIMITS.get(manifest.dtype)
+    for key in ("scale", "zero_point"):
+        value = getattr(manifest, key)
+        if (value is None) != (limits is None):
+            expected = "null" if limits is None else "a number"
+            raise schema.wrong(key, value, f"{expected}, as dtype is {manifest.dtype}")
+    if limits is not None:
+        schema.integer(*limits)("zero_point", manifest.zero_point)
+
+
+def _equal(key: str, found: Any, expected: Any, why: str) -> None:
+    if found != expected:
+        raise ArgumentError(f"{key} must be {expected} ({why}). Received: {found}")

@@ -1,0 +1,159 @@
+"""Checks for values read from JSON: each takes a key and a value, returns the value or says what is wrong.
+
+Lists become tuples and objects read-only mappings, so that a record built from them cannot be changed.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from .errors import ArgumentError
+
+Check = Callable[[str, Any], Any]
+
+
+def wrong(key: str, value: Any, expected: str) -> ArgumentError:
+    """The error for a value that is not what `key` may hold."""
+    return ArgumentError(f"{key} must be {expected}. Received: {_short(value)}")
+
+
+def text(key: str, value: Any) -> str:
+    """A string that is not empty."""
+    if not isinstance(value, str) or not value:
+        raise wrong(key, value, "a text that is not empty")
+    return value
+
+
+def flag(key: str, value: Any) -> bool:
+    """True or false."""
+    if not isinstance(value, bool):
+        raise wrong(key, value, "true or false")
+    return value
+
+
+def integer(low: int, high: int | None = None) -> Check:
+    """A whole number from `low` on, to `high` where that is given; 1.0 and true are none."""
+
+    def check(key: str, value: Any) -> int:
+        limits = f"from {low} on" if high is None else f"from {low} to {high}"
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if not whole or value < low or (high is not None and value > high):
+            raise wrong(key, value, f"a whole number {limits}")
+        return value
+
+    return check
+
+
+def number(low: float = -math.inf, high: float = math.inf, *, above: float | None = None) -> Check:
+    """A finite number in [low, high], and above `above` where that is given."""
+
+    def check(key: str, value: Any) -> float:
+        real = isinstance(value, int | float) and not isinstance(value, bool)
+        if (
+            not real
+            or not math.isfinite(value)
+            or not low <= value <= high
+            or (above is not None and value <= above)
+        ):
+            limits = f"from {low:g} to {high:g}" if above is None else f"above {above:g}"
+            raise wrong(
+                key, value, "a finite number" if limits == "from -inf to inf" else f"a number {limits}"
+            )
+        return value
+
+    return check
+
+
+def choice(*possible: Any) -> Check:
+    """One of the values named, of the same type."""
+
+    def check(key: str, value: Any) -> Any:
+        for candidate in possible:
+            if type(candidate) is type(value) and candidate == value:
+                return value
+        raise wrong(key, value, "one of " + ", ".join(repr(candidate) for candidate in possible))
+
+    return check
+
+
+def hexadecimal(digits: int) -> Check:
+    """So many lowercase hexadecimal digits."""
+
+    def check(key: str, value: Any) -> str:
+        if not isinstance(value, str) or len(value) != digits or not set(value) <= set("0123456789abcdef"):
+            raise wrong(key, value, f"{digits} lowercase hexadecimal digits")
+        return value
+
+    return check
+
+
+def sequence(item: Check, length: int | None = None) -> Check:
+    """A list of values that each pass `item`; of `length` values where that is given."""
+
+    def check(key: str, value: Any) -> tuple[Any, ...]:
+        if not isinstance(value, list | tuple) or (length is not None and len(value) != length):
+            raise wrong(key, value, "a list" if length is None else f"a list of {length}")
+        return tuple(item(f"{key}[{index}]", one) for index, one in enumerate(value))
+
+    return check
+
+
+def shape(key: str, value: Any) -> tuple[int, ...]:
+    """A shape without the batch: at least one axis, each at least 1."""
+    axes = sequence(integer(1))(key, value)
+    if not axes:
+        raise wrong(key, value, "a shape of at least one axis")
+    return axes
+
+
+def nullable(check: Check) -> Check:
+    """Null, or what passes `check`."""
+    return lambda key, value: None if value is None else check(key, value)
+
+
+def record(fields: Mapping[str, Check], *, more: Check | None = None) -> Check:
+    """An object with exactly these keys; with further ones that pass `more` where that is given."""
+
+    def check(key: str, value: Any) -> Mapping[str, Any]:
+        if not isinstance(value, Mapping):
+            raise wrong(key, value, f"an object with the keys {', '.join(fields)}")
+        missing = [name for name in fields if name not in value]
+        unknown = [str(name) for name in value if name not in fields]
+        if missing or (unknown and more is None):
+            what = f"lacks {', '.join(missing)}" if missing else f"has unknown keys: {', '.join(unknown)}"
+            raise ArgumentError(f"{key} {what}. Expected keys: {', '.join(fields)}")
+        checked = {name: test(f"{key}.{name}", value[name]) for name, test in fields.items()}
+        if more is not None:
+            checked |= {name: more(f"{key}.{name}", value[name]) for name in unknown}
+        return MappingProxyType(checked)
+
+    return check
+
+
+def mapping(item: Check) -> Check:
+    """An object with any keys, whose values pass `item`."""
+    return record({}, more=item)
+
+
+def scalar(key: str, value: Any) -> Any:
+    """Null, a flag, a finite number or a text."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise wrong(key, value, "a finite number")
+    if value is not None and not isinstance(value, bool | int | float | str):
+        raise wrong(key, value, "null, true, false, a number or a text")
+    return value
+
+
+def plain(value: Any) -> Any:
+    """Turns checked values back into what `json` writes: tuples to lists, read-only mappings to dicts."""
+    if isinstance(value, Mapping):
+        return {name: plain(one) for name, one in value.items()}
+    if isinstance(value, tuple | list):
+        return [plain(one) for one in value]
+    return value
+
+
+def _short(value: Any, limit: int = 120) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= limit else f"{shown[:limit]}..."
