@@ -1,0 +1,182 @@
+"""Data as users bring it, batch by batch: tf.data, a pair of arrays, or a PyDataset."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import tree
+
+from .errors import DataError
+
+_KINDS = "a batched tf.data.Dataset of (x, y) or (x, y, weight), a pair of arrays (x, y), or a keras.utils.PyDataset"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some images and their labels.
+
+    Attributes:
+        x: `(N, ...)`, or a dict or tuple of such for several inputs, as the model takes it.
+        labels: int64 `(N,)`, or None where none were asked for.
+        size: N.
+    """
+
+    x: Any
+    labels: np.ndarray | None
+    size: int
+
+
+def batches(
+    data: Any,
+    *,
+    n_classes: int | None = None,
+    batch_size: int = 32,
+    max_images: int | None = None,
+    labels: bool = True,
+) -> Iterator[Batch]:
+    """Go through data once.
+
+    Args:
+        data: A batched `tf.data.Dataset` of `(x, y)` or `(x, y, weight)`, a pair of arrays, or a
+            `keras.utils.PyDataset`; x may be a dict or tuple of arrays. Weights are not used. With `labels=False`,
+            also x alone.
+        n_classes: Labels must be below it; where None, any are taken.
+        batch_size: Images in a batch, where `data` are arrays.
+        max_images: Stop after as many.
+        labels: Whether labels are needed: integers `(N,)` or `(N, 1)`, or one-hot `(N, n_classes)`.
+
+    Yields:
+        The batches, in the data's order.
+
+    Raises:
+        DataError: The data are of another kind, empty, or endless without `max_images`, or a label is out of range
+            or of another shape.
+    """
+    if max_images is not None and max_images < 1:
+        raise DataError(f"max_images must be at least 1. Received: {max_images}.")
+    if max_images is None and is_endless(data):
+        raise DataError("The data never ends. Give max_images, or take(n) batches of it.")
+    seen = 0
+    for element in _elements(data, batch_size, labels):
+        x, y = _pair(element, labels)
+        size = _length(x)
+        if max_images is not None and seen + size > max_images:
+            size = max_images - seen
+            x, y = tree.map_structure(lambda a, n=size: a[:n], (x, y))
+        if size:
+            yield Batch(x, read_labels(y, n_classes, size) if labels else None, size)
+        seen += size
+        if seen == max_images:
+            return
+    if not seen:
+        raise DataError("The data holds no image.")
+
+
+def count_images(data: Any, max_images: int | None = None, batch_size: int = 32) -> int | None:
+    """How many images `batches` will give, where that is known without reading; an upper bound for batches."""
+    known: int | None = None
+    if isinstance(data, tf.data.Dataset):
+        n_batches = int(data.cardinality())
+        first = tree.flatten(data.element_spec)[0].shape
+        known = n_batches * first[0] if n_batches >= 0 and first.rank and first[0] else None
+    elif isinstance(data, keras.utils.PyDataset):
+        known = None
+    elif isinstance(data, tuple | list) and data:
+        known = _length(data[0])
+    if known is None or max_images is None:
+        return known if max_images is None else max_images
+    return min(known, max_images)
+
+
+def is_endless(data: Any) -> bool:
+    """Whether the data says that it has no end."""
+    if isinstance(data, tf.data.Dataset):
+        return bool(data.cardinality() == tf.data.INFINITE_CARDINALITY)
+    return isinstance(data, keras.utils.PyDataset) and data.num_batches is None
+
+
+def read_labels(y: Any, n_classes: int | None, size: int) -> np.ndarray:
+    """Labels as int64 `(N,)`, from integers `(N,)` or `(N, 1)`, or from one-hot `(N, n_classes)`.
+
+    Raises:
+        DataError: Another shape, not whole numbers, or out of range.
+    """
+    if isinstance(y, dict | list | tuple):
+        raise DataError(f"Expected one array of labels. Received: {type(y).__name__} of {len(y)}.")
+    found = np.asarray(y)
+    wanted = "integers (N,) or (N, 1)" + (f", or one-hot (N, {n_classes})" if n_classes else ", or one-hot")
+    if found.ndim == 2 and found.shape[1] == 1:
+        found = found[:, 0]
+    if found.dtype.kind not in "iufb" or found.ndim not in (1, 2) or len(found) != size:
+        raise DataError(
+            f"Expected labels as {wanted} for {size} images. Received: {found.dtype} {found.shape}."
+        )
+    if found.ndim == 2:
+        one_hot = ((found == 0) | (found == 1)).all() and (found.sum(axis=1) == 1).all()
+        if not one_hot or (n_classes is not None and found.shape[1] != n_classes):
+            raise DataError(
+                f"Expected labels as {wanted}. Received: {found.dtype} {found.shape}"
+                f"{'' if one_hot else ' in which not every row is a single 1 among zeros'}."
+            )
+        return found.argmax(axis=1).astype(np.int64)
+    whole = found.astype(np.int64)
+    if not np.array_equal(whole, found):
+        raise DataError(
+            f"Expected labels as {wanted}. Received: {found.dtype}, {found[whole != found][0]} among them."
+        )
+    if whole.size and (whole.min() < 0 or (n_classes is not None and whole.max() >= n_classes)):
+        limit = "" if n_classes is None else f" to {n_classes - 1}"
+        raise DataError(
+            f"Expected labels from 0{limit}. Received: labels from {whole.min()} to {whole.max()}."
+        )
+    return whole
+
+
+def _elements(data: Any, batch_size: int, labels: bool) -> Iterator[Any]:
+    if isinstance(data, tf.data.Dataset):
+        yield from data.prefetch(tf.data.AUTOTUNE)
+    elif isinstance(data, keras.utils.PyDataset):
+        yield from _py_dataset(data)
+    elif (isinstance(data, tuple | list) and 2 <= len(data) <= 3) or (not labels and _is_arrays(data)):
+        pair = tuple(data) if isinstance(data, tuple | list) else (data,)
+        sizes = {_length(part) for part in pair if part is not None}
+        if len(sizes) > 1:
+            raise DataError(f"Images and labels must be equally many. Received: {sorted(sizes)}.")
+        for start in range(0, sizes.pop(), batch_size):
+            yield tree.map_structure(lambda a, s=start: None if a is None else a[s : s + batch_size], pair)
+    else:
+        raise DataError(f"Expected {_KINDS}. Received: {type(data).__module__}.{type(data).__qualname__}.")
+
+
+def _is_arrays(data: Any) -> bool:
+    leaves = tree.flatten(data)
+    return bool(leaves) and all(hasattr(leaf, "shape") and hasattr(leaf, "__getitem__") for leaf in leaves)
+
+
+def _py_dataset(data: keras.utils.PyDataset) -> Iterator[Any]:
+    index = 0
+    while data.num_batches is None or index < data.num_batches:
+        yield data[index]
+        index += 1
+
+
+def _pair(element: Any, labels: bool) -> tuple[Any, Any]:
+    if isinstance(element, tuple | list) and 1 <= len(element) <= 3:
+        x, y = element[0], element[1] if len(element) > 1 else None
+    else:
+        x, y = element, None
+    if labels and y is None:
+        raise DataError(f"The data gives no labels. Expected {_KINDS}.")
+    return x, y
+
+
+def _length(x: Any) -> int:
+    lengths = {len(leaf) if getattr(leaf, "shape", None) != () else -1 for leaf in tree.flatten(x)}
+    if len(lengths) != 1 or -1 in lengths:
+        raise DataError(
+            f"Expected a batch of images. Received parts of {sorted(lengths)} images (-1: a single value)."
+        )
+    return lengths.pop()

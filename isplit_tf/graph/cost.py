@@ -1,0 +1,263 @@
+"""What layers cost: weights and multiply-accumulates for one image.
+
+A multiply-accumulate (MAC) is one multiplication of a matrix product or convolution with its addition. What works on
+single elements (activations, normalization, pooling, additions, biases) counts as none, as is usual in the field.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import tree
+
+from .keras_state import variables_of
+from .program import Program, Ref, Step, read_program
+
+Shape = tuple[int, ...]
+Rule = Callable[[Any, Sequence[Shape], Sequence[Shape]], int]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Weights (elements) and multiply-accumulates for one image."""
+
+    params: int
+    macs: int
+
+
+class CostTable:
+    """Costs of a program's steps, to be asked for either side of any step.
+
+    A weight that is used on both sides counts on both.
+    """
+
+    def __init__(self, program: Program):
+        self._macs = [step_macs(program, step) for step in program.steps]
+        self._first: dict[int, int] = {}
+        self._last: dict[int, int] = {}
+        self._size: dict[int, int] = {}
+        for index, step in enumerate(program.steps):
+            for variable in variables_of(step.operation):
+                self._first.setdefault(id(variable), index)
+                self._last[id(variable)] = index
+                self._size[id(variable)] = math.prod(variable.shape)
+
+    def around(self, position: int) -> tuple[Cost, Cost]:
+        """Cost of the steps before `position`, and of those from it on."""
+        before = sum(size for key, size in self._size.items() if self._first[key] < position)
+        after = sum(size for key, size in self._size.items() if self._last[key] >= position)
+        return Cost(before, sum(self._macs[:position])), Cost(after, sum(self._macs[position:]))
+
+
+def count_macs(model: keras.Model) -> int:
+    """Multiply-accumulates of a whole model for one image.
+
+    Args:
+        model: A built model; a dimension besides the batch that varies counts as 1.
+
+    Returns:
+        The number of multiply-accumulates of its convolutions, matrix products, attention and recurrence.
+
+    Example:
+        >>> inputs = keras.Input((5,))
+        >>> count_macs(keras.Model(inputs, keras.layers.Dense(3)(inputs)))
+        15
+    """
+    program = read_program(model)
+    return sum(step_macs(program, step) for step in program.steps)
+
+
+def step_macs(program: Program, step: Step) -> int:
+    """Multiply-accumulates of one step for one image."""
+
+    def shapes(tensors: Sequence[int]) -> list[Shape]:
+        return [tuple(d or 1 for d in program.tensors[tensor].sample_shape) for tensor in tensors]
+
+    operation = step.operation
+    for kind in type(operation).__mro__:
+        if kind.__module__.startswith("keras.") and kind.__name__ in _RULES:
+            return _RULES[kind.__name__](operation, shapes(step.reads), shapes(step.makes))
+    if type(operation).__name__ in ("Matmul", "Einsum", "Dot", "Tensordot") or (
+        not type(operation).__module__.startswith("keras.src.layers") and variables_of(operation)
+    ):
+        return _traced_macs(program, step)
+    return 0
+
+
+def _space(shape: Shape, layer: Any) -> int:
+    return math.prod(shape[1:] if getattr(layer, "data_format", None) == "channels_first" else shape[:-1])
+
+
+def _channels(shape: Shape, layer: Any) -> int:
+    return shape[0] if getattr(layer, "data_format", None) == "channels_first" else shape[-1]
+
+
+def _conv(layer: Any, ins: Sequence[Shape], outs: Sequence[Shape]) -> int:
+    taps = math.prod(layer.kernel_size) * _channels(ins[0], layer) // layer.groups
+    return _space(outs[0], layer) * taps * layer.filters
+
+
+def _depthwise(layer: Any, ins: Sequence[Shape], outs: Sequence[Shape]) -> int:
+    return _space(outs[0], layer) * math.prod(layer.kernel_size) * _channels(outs[0], layer)
+
+
+def _separable(layer: Any, ins: Sequence[Shape], outs: Sequence[Shape]) -> int:
+    middle = _channels(ins[0], layer) * layer.depth_multiplier
+    return _space(outs[0], layer) * middle * (math.prod(layer.kernel_size) + layer.filters)
+
+
+def _conv_transpose(layer: Any, ins: Sequence[Shape], outs: Sequence[Shape]) -> int:
+    return math.prod(ins[0]) * math.prod(layer.kernel_size) * layer.filters
+
+
+def _dense(layer: Any, ins: Sequence[Shape], outs: Sequence[Shape]) -> int:
+    return math.prod(ins[0]) * layer.units
+
+
+def _einsum_dense(layer: Any, ins: Sequence[Shape], outs: Sequence[Shape]) -> int:
+    """The product of the lengths of all letters of the equation, the batch left out."""
+    left, result = layer.equation.replace(" ", "").split("->")
+    first, second = left.split(",")
+    lengths = dict(zip(second, layer.kernel.shape, strict=True))
+    inner = first.replace("...", "")
+    lengths |= {letter: n for letter, n in zip(reversed(inner), reversed((1, *ins[0])), strict=False)}
+    extra = math.prod(ins[0][: len(ins[0]) + 1 - len(inner)]) if "..." in first else 1
+    return math.prod(lengths.values()) * extra
+
+
+def _recurrent(gates: int) -> Rule:
+    def rule(layer: Any, ins: Sequence[Shape], outs: Sequence[Shape]) -> int:
+        steps, features = ins[0][0], ins[0][-1]
+        return steps * gates * layer.units * (features + layer.units)
+
+    return rule
+
+
+def _rnn(layer: Any, ins: Sequence[Shape], outs: Sequence[Shape]) -> int:
+    cells = layer.cell.cells if hasattr(layer.cell, "cells") else [layer.cell]
+    steps, features, total = ins[0][0], ins[0][-1], 0
+    for cell in cells:
+        gates = {"LSTMCell": 4, "GRUCell": 3, "SimpleRNNCell": 1}.get(type(cell).__name__, 0)
+        total += steps * gates * cell.units * (features + cell.units)
+        features = cell.units
+    return total
+
+
+def _conv_lstm(layer: Any, ins: Sequence[Shape], outs: Sequence[Shape]) -> int:
+    steps = ins[0][0]
+    cell = layer.cell
+    space = outs[0][-1 - layer.rank : -1] if layer.data_format != "channels_first" else outs[0][-layer.rank :]
+    channels = ins[0][1] if layer.data_format == "channels_first" else ins[0][-1]
+    taps = math.prod(cell.kernel_size)
+    return steps * math.prod(space) * taps * 4 * cell.filters * (channels + cell.filters)
+
+
+def _wrapped(layer: Any, ins: Sequence[Shape], outs: Sequence[Shape]) -> int:
+    """A layer run at every time step."""
+    inner = layer.layer
+    for kind in type(inner).__mro__:
+        if kind.__name__ in _RULES:
+            return ins[0][0] * _RULES[kind.__name__](inner, [ins[0][1:]], [outs[0][1:]])
+    return 0
+
+
+def _bidirectional(layer: Any, ins: Sequence[Shape], outs: Sequence[Shape]) -> int:
+    return sum(
+        _RULES[type(inner).__name__](inner, ins, outs)
+        for inner in (layer.forward_layer, layer.backward_layer)
+    )
+
+
+def _multi_head_attention(layer: Any, ins: Sequence[Shape], outs: Sequence[Shape]) -> int:
+    query, value = ins[0], ins[1] if len(ins) > 1 else ins[0]
+    key = ins[2] if len(ins) > 2 else value
+    width = layer.num_heads * layer.key_dim
+    value_width = layer.num_heads * (layer.value_dim or layer.key_dim)
+    q, k = math.prod(query[:-1]), math.prod(value[:-1])
+    projections = q * query[-1] * width + k * key[-1] * width + k * value[-1] * value_width
+    return projections + q * k * (width + value_width) + q * value_width * outs[0][-1]
+
+
+def _grouped_attention(layer: Any, ins: Sequence[Shape], outs: Sequence[Shape]) -> int:
+    query, value = ins[0], ins[1] if len(ins) > 1 else ins[0]
+    width, narrow = layer.num_query_heads * layer.head_dim, layer.num_key_value_heads * layer.head_dim
+    q, k = query[0], value[0]
+    return q * query[-1] * width + 2 * k * value[-1] * narrow + 2 * q * k * width + q * width * outs[0][-1]
+
+
+def _attention(layer: Any, ins: Sequence[Shape], outs: Sequence[Shape]) -> int:
+    query, value = ins[0], ins[1]
+    return query[0] * value[0] * (query[-1] + value[-1])
+
+
+_RULES: dict[str, Rule] = {
+    "BaseConv": _conv,
+    "BaseDepthwiseConv": _depthwise,
+    "BaseSeparableConv": _separable,
+    "BaseConvTranspose": _conv_transpose,
+    "Dense": _dense,
+    "EinsumDense": _einsum_dense,
+    "LSTM": _recurrent(4),
+    "GRU": _recurrent(3),
+    "SimpleRNN": _recurrent(1),
+    "ConvLSTM": _conv_lstm,
+    "RNN": _rnn,
+    "Bidirectional": _bidirectional,
+    "TimeDistributed": _wrapped,
+    "MultiHeadAttention": _multi_head_attention,
+    "GroupedQueryAttention": _grouped_attention,
+    "AdditiveAttention": lambda layer, ins, outs: ins[0][0] * ins[1][0] * ins[1][-1],
+    "Attention": _attention,
+}
+
+
+def _traced_macs(program: Program, step: Step) -> int:
+    """For a layer that we do not know: the products in the TensorFlow graph that it runs."""
+    specs = {
+        tensor: tf.TensorSpec([1, *(d or 1 for d in spec.sample_shape)], spec.dtype)
+        for tensor, spec in ((t, program.tensors[t]) for t in step.reads)
+    }
+    names = list(specs)
+
+    def call(*values: Any) -> Any:
+        by_name = dict(zip(names, values, strict=True))
+        args, kwargs = tree.map_structure(
+            lambda leaf: by_name[leaf.tensor] if isinstance(leaf, Ref) else leaf, (step.args, step.kwargs)
+        )
+        return step.operation(*args, **kwargs)
+
+    graph = tf.function(call).get_concrete_function(*specs.values()).graph
+    return sum(_operation_macs(operation) for operation in _operations(graph))
+
+
+def _operations(graph: Any) -> list[Any]:
+    inner = [
+        function.graph for function in getattr(graph, "_functions", {}).values() if hasattr(function, "graph")
+    ]
+    return [*graph.get_operations(), *(operation for g in inner for operation in g.get_operations())]
+
+
+def _operation_macs(operation: Any) -> int:
+    kind = operation.type
+    if kind in ("MatMul", "BatchMatMulV2", "BatchMatMul"):
+        transposed = operation.get_attr("transpose_a" if kind == "MatMul" else "adj_x")
+        contracted = operation.inputs[0].shape[-2 if transposed else -1]
+        return math.prod(d or 1 for d in operation.outputs[0].shape) * (contracted or 1)
+    if kind in ("Conv2D", "Conv3D", "DepthwiseConv2dNative"):
+        *window, channels, filters = operation.inputs[1].shape
+        taps = math.prod(window) * (1 if kind.startswith("Depthwise") else channels)
+        return math.prod(d or 1 for d in operation.outputs[0].shape) * taps
+    if kind == "Einsum":
+        left = operation.get_attr("equation").decode().split("->")[0].split(",")
+        lengths: dict[str, int] = {}
+        for letters, tensor in zip(left, operation.inputs, strict=True):
+            lengths |= (
+                {letter: d or 1 for letter, d in zip(letters, tensor.shape, strict=True)}
+                if "." not in letters
+                else {}
+            )
+        return math.prod(lengths.values()) if len(left) > 1 else 0
+    return 0

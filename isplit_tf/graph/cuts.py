@@ -1,0 +1,233 @@
+"""Where a model can be cut: every place where one tensor alone carries everything."""
+
+import difflib
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import keras
+
+from ..errors import CutError, ModelError
+from .cost import CostTable
+from .keras_state import reads_mask
+from .program import Program, read_program
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A place to split a model: after the layer that makes the tensor `name`.
+
+    Attributes:
+        name: Path of the layer, `backbone/block5_conv2`; `conv#1` for the second call of a shared layer, `lstm:1`
+            for a further output.
+        index: Position in `find_cuts(model)`.
+        layer_type: Class of the layer.
+        shape: Shape of the tensor without the batch.
+        size: Elements of the tensor for one image.
+        size_bytes: Bytes of these elements as float32.
+        head_params: Weights (elements) of the layers up to and with this one.
+        tail_params: Weights of the layers after it. A layer called on both sides counts on both.
+        head_macs: Multiply-accumulates for one image up to and with this layer.
+        tail_macs: The same after it.
+    """
+
+    name: str
+    index: int
+    layer_type: str
+    shape: tuple[int | None, ...]
+    size: int
+    size_bytes: int
+    head_params: int
+    tail_params: int
+    head_macs: int
+    tail_macs: int
+
+    def to_json(self) -> dict[str, Any]:
+        """The record as plain JSON values."""
+        return asdict(self) | {"shape": list(self.shape)}
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> "Cut":
+        """The inverse of `to_json`."""
+        return cls(**(record | {"shape": tuple(record["shape"])}))
+
+
+def find_cuts(model: keras.Model) -> list[Cut]:
+    """Every cut of a model, in topological order; the model is left as it was.
+
+    A tensor is a cut if and only if, once it is made, it is the only tensor still to be read. The model's inputs
+    and its final outputs are left out; a Keras mask that a later layer reads counts as a tensor of its own.
+
+    Args:
+        model: A built Keras 3 model: functional, Sequential, nested, or subclassed and written with layers and
+            `keras.ops`.
+
+    Returns:
+        The cuts; empty where every layer has a path around it.
+
+    Raises:
+        ModelError: It is not a Keras 3 model on TensorFlow, is not built, or cannot be traced.
+
+    Example:
+        >>> inputs = keras.Input((8, 8, 3))
+        >>> x = keras.layers.Conv2D(4, 3, name="conv")(inputs)
+        >>> outputs = keras.layers.Dense(2)(keras.layers.Flatten(name="flat")(x))
+        >>> [cut.name for cut in find_cuts(keras.Model(inputs, outputs))]
+        ['conv', 'flat']
+    """
+    return list_cuts(read_program(model))
+
+
+def list_cuts(program: Program) -> list[Cut]:
+    """The cuts of a program; see `find_cuts`."""
+    costs = CostTable(program)
+    cuts = []
+    for tensor in cut_tensors(program):
+        maker = program.makers[tensor]
+        spec = program.tensors[tensor]
+        # A dimension that varies counts as 1: sizes are then for one element along it.
+        size = math.prod(d or 1 for d in spec.sample_shape)
+        head, tail = costs.around(maker + 1)
+        cuts.append(
+            Cut(
+                name=spec.name,
+                index=len(cuts),
+                layer_type=type(program.steps[maker].operation).__name__,
+                shape=spec.sample_shape,
+                size=size,
+                size_bytes=4 * size,
+                head_params=head.params,
+                tail_params=tail.params,
+                head_macs=head.macs,
+                tail_macs=tail.macs,
+            )
+        )
+    return cuts
+
+
+def cut_tensors(program: Program) -> list[int]:
+    """The tensors that are cuts, as indices into the program's tensors, in topological order."""
+    ends = set(program.outputs) | set(program.inputs)
+    return [opened[0] for opened in open_tensors(program) if len(opened) == 1 and opened[0] not in ends]
+
+
+def open_tensors(program: Program) -> Iterator[list[int]]:
+    """After each step, the tensors that are made (or given) and still to be read; a mask counts once more.
+
+    All inputs are open from the start: a second input that is only read late is open until then.
+    """
+    last = program.last_reads
+    masks = _masks_to_be_read(program)
+    opened = [tensor for tensor in program.inputs if tensor in last]
+    for index, step in enumerate(program.steps):
+        opened = [tensor for tensor in opened if last[tensor] > index]
+        opened += [tensor for tensor in step.makes if tensor in last]
+        yield opened + [tensor for tensor in opened if tensor in masks]
+
+
+def _masks_to_be_read(program: Program) -> set[int]:
+    """Tensors whose Keras mask changes what a later layer computes."""
+    needed: set[int] = set()
+    for step in reversed(program.steps):
+        if reads_mask(step.operation) or needed.intersection(step.makes):
+            needed.update(tensor for tensor in step.reads if program.tensors[tensor].masked)
+    return needed
+
+
+def resolve_cut(program: Program, wanted: "Cut | int | str", cuts: Sequence[Cut] | None = None) -> Cut:
+    """The cut that was asked for.
+
+    Args:
+        program: The model's program.
+        wanted: A `Cut` of this or of a saved curve (matched by name, else by index, since automatic names change
+            between two builds; the shape must agree), an index into `find_cuts(model)`, a name, or an
+            unambiguous last part of a name.
+        cuts: `list_cuts(program)`, where it is known already.
+
+    Returns:
+        The cut of this program.
+
+    Raises:
+        CutError: There is none, or several; the message names the nearest.
+    """
+    cuts = list_cuts(program) if cuts is None else cuts
+    if not cuts:
+        raise CutError(f"Model '{program.name}' has no cut: every layer has a path around it.")
+    if isinstance(wanted, Cut):
+        return _match(program, wanted, cuts)
+    if isinstance(wanted, int) and not isinstance(wanted, bool):
+        if 0 <= wanted < len(cuts):
+            return cuts[wanted]
+        raise CutError(
+            f"No cut {wanted} in model '{program.name}': it has {len(cuts)} cuts, 0 to {len(cuts) - 1}."
+        )
+    if not isinstance(wanted, str):
+        raise CutError(f"A cut is asked for by a Cut, its index or its name. Received: {wanted!r}.")
+    exact = [cut for cut in cuts if cut.name == wanted]
+    found = exact or [cut for cut in cuts if cut.name.endswith("/" + wanted)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = ", ".join(f"'{cut.name}'" for cut in found)
+        raise CutError(
+            f"'{wanted}' names {len(found)} cuts in model '{program.name}': {names}. Give a longer name."
+        )
+    raise CutError(_why_no_cut(program, wanted, cuts))
+
+
+def _match(program: Program, wanted: Cut, cuts: Sequence[Cut]) -> Cut:
+    same = [cut for cut in cuts if cut.name == wanted.name and cut.shape == wanted.shape]
+    if same:
+        return same[0]
+    if 0 <= wanted.index < len(cuts):
+        there = cuts[wanted.index]
+        if there.shape == wanted.shape and there.layer_type == wanted.layer_type:
+            return there
+    raise CutError(
+        f"Cut '{wanted.name}' (index {wanted.index}, shape {wanted.shape}) is not one of model '{program.name}', "
+        f"which has {len(cuts)} cuts from '{cuts[0].name}' to '{cuts[-1].name}'. It seems to be another model's."
+    )
+
+
+def _why_no_cut(program: Program, wanted: str, cuts: Sequence[Cut]) -> str:
+    """What a user needs to know who asked for a name that is not a cut."""
+    text = f"No cut named '{wanted}' in model '{program.name}'."
+    tensors = [
+        index
+        for index, tensor in enumerate(program.tensors)
+        if index in program.makers and (tensor.name == wanted or tensor.name.endswith("/" + wanted))
+    ]
+    if not tensors:
+        close = difflib.get_close_matches(wanted, [cut.name.rsplit("/", 1)[-1] for cut in cuts], n=3)
+        close += [cut.name for cut in cuts if wanted.lower() in cut.name.lower()][: 3 - len(close)]
+        shown = close or [cuts[0].name, "...", cuts[-1].name]
+        return f"{text} No layer has this name. {'Similar' if close else 'There are'}: {', '.join(map(repr, shown))}."
+    maker = program.makers[tensors[0]]
+    if tensors[0] in program.outputs:
+        return f"{text} It is the model's output: nothing is left for the tail. The last cut is '{cuts[-1].name}'."
+    opened = list(open_tensors(program))[maker]
+    names = [f"'{program.tensors[tensor].name}'" for tensor in opened]
+    names = [f"the mask of {name}" if name in names[:k] else name for k, name in enumerate(names)]
+    position = {cut.name: program.makers[t] for cut, t in zip(cuts, cut_tensors(program), strict=True)}
+    earlier = [cut.name for cut in cuts if position[cut.name] < maker][-1:]
+    later = [cut.name for cut in cuts if position[cut.name] > maker][:1]
+    near = [f"'{name}' (earlier)" for name in earlier] + [f"'{name}' (later)" for name in later]
+    return (
+        f"{text} {len(opened)} tensors are open there: {', '.join(names)}. Nearest cuts: {', '.join(near)}."
+    )
+
+
+def tensor_of(program: Program, cut: Cut) -> int:
+    """The program's tensor that a cut of this program stands for."""
+    return cut_tensors(program)[cut.index]
+
+
+def require_sized(cut: Cut) -> Cut:
+    """The cut, if its shape is known; else a ModelError that says which dimension varies."""
+    if None in cut.shape:
+        raise ModelError(
+            f"Cut '{cut.name}' has shape {cut.shape}: a dimension besides the batch varies. "
+            "Build the model with a fixed input size, for instance keras.Input((224, 224, 3))."
+        )
+    return cut

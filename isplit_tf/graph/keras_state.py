@@ -1,0 +1,259 @@
+"""All that is read of Keras' private state, so that an upgrade of Keras breaks this file and no other."""
+
+import contextlib
+import copy
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+from keras import tree
+from keras.src.models.functional import Functional
+
+from ..errors import ModelError
+
+
+@dataclass(frozen=True, eq=False)
+class RawNode:
+    """One recorded call: `operation(*args, **kwargs)` gave `outputs`; tensors are `KerasTensor`."""
+
+    operation: Any
+    args: tuple
+    kwargs: dict
+    outputs: tuple
+
+    @property
+    def context_names(self) -> frozenset[str]:
+        """Arguments such as `training` that Keras hands down from a model to this operation."""
+        return frozenset(getattr(self.operation, "_call_context_args", ()))
+
+    @contextlib.contextmanager
+    def nested(self) -> Iterator["Traced | None"]:
+        """The graph inside, where the operation is a model that has one; None for a layer."""
+        with contextlib.ExitStack() as stack:
+            yield self._graph_inside(stack)
+
+    def _graph_inside(self, stack: contextlib.ExitStack) -> "Traced | None":
+        if not isinstance(self.operation, keras.Model):
+            return None
+        graph = own_graph(self.operation)
+        if graph is None and not self.kwargs:
+            try:
+                graph = stack.enter_context(_trace(self.operation, self.args))
+            except ModelError:  # it stays one layer, as a custom layer does
+                return None
+        entering = [
+            leaf for leaf in tree.flatten((self.args, self.kwargs)) if isinstance(leaf, keras.KerasTensor)
+        ]
+        return graph if graph is not None and len(graph.inputs) == len(entering) else None
+
+
+@dataclass(frozen=True, eq=False)
+class Traced:
+    """A graph as Keras recorded it: nodes in the order in which they run, inputs and outputs."""
+
+    name: str
+    nodes: tuple[RawNode, ...]
+    inputs: tuple
+    outputs: tuple
+    input_structure: Any
+    output_structure: Any
+    output_names: tuple[str, ...]
+
+    def pick_output(self, items: list, wanted: str | int) -> Any:
+        """The item that belongs to one output, by its name or index."""
+        names = list(self.output_names)
+        if isinstance(wanted, str) and names.count(wanted) == 1:
+            return items[names.index(wanted)]
+        if isinstance(wanted, int) and -len(items) <= wanted < len(items):
+            return items[wanted]
+        raise ModelError(
+            f"No output {wanted!r} in model '{self.name}'. It has {len(items)} outputs: {names}."
+        )
+
+
+def check_model(model: Any) -> None:
+    """Raise a ModelError unless it is a Keras 3 model on the TensorFlow backend."""
+    if keras.backend.backend() != "tensorflow":
+        raise ModelError(
+            f"isplit_tf works with the TensorFlow backend of Keras. Found: '{keras.backend.backend()}'. "
+            "Set KERAS_BACKEND=tensorflow before Keras is imported."
+        )
+    if isinstance(model, keras.Model):
+        return
+    kind = type(model)
+    legacy = any(base.__module__.startswith(("tf_keras", "tensorflow.python.keras")) for base in kind.__mro__)
+    hint = (
+        "Models of tf_keras (Keras 2) are not supported: save the weights and rebuild the model with Keras 3."
+        if legacy
+        else "A built keras.Model is needed, for instance from keras.models.load_model(path)."
+    )
+    raise ModelError(f"Expected a Keras 3 model. Received: {kind.__module__}.{kind.__qualname__}. {hint}")
+
+
+def own_graph(model: keras.Model) -> Traced | None:
+    """The graph that a functional or Sequential model carries; None where its `call` is written by hand."""
+    name = model.name
+    if isinstance(model, keras.Sequential) and type(model).call is keras.Sequential.call:
+        model = model._functional  # None until it knows its input shape
+    if not isinstance(model, Functional) or type(model).call is not Functional.call:
+        return None
+    return _read_function(model, name, tuple(model.output_names))
+
+
+def _read_function(function: keras.Function, name: str, output_names: tuple[str, ...]) -> Traced:
+    by_depth = function._nodes_by_depth
+    nodes = tuple(
+        RawNode(node.operation, tuple(node.arguments.args), dict(node.arguments.kwargs), tuple(node.outputs))
+        for depth in sorted(by_depth, reverse=True)
+        for node in by_depth[depth]
+        if node.operation is not None and not node.is_input
+    )
+    return Traced(
+        name=name,
+        nodes=nodes,
+        inputs=tuple(function._inputs),
+        outputs=tuple(function._outputs),
+        input_structure=function._inputs_struct,
+        output_structure=function._outputs_struct,
+        output_names=output_names,
+    )
+
+
+@contextlib.contextmanager
+def as_graph(model: Any) -> Iterator[Traced]:
+    """The graph of a model, traced where it is subclassed; the model is as before when this ends."""
+    check_model(model)
+    graph = own_graph(model)
+    if graph is not None:
+        yield graph
+        return
+    if not model.built:
+        raise ModelError(
+            f"Model '{model.name}' ({type(model).__name__}) is not built: its layers have no weights yet. "
+            "Call it once on data, for instance model(images[:1]), or give it an Input."
+        )
+    config = model.get_build_config() or {}
+    shapes = config.get("shapes_dict", config.get("input_shape"))
+    if not shapes:
+        raise ModelError(
+            f"Model '{model.name}' ({type(model).__name__}) does not say what input it takes. "
+            "Call it once on data, for instance model(images[:1])."
+        )
+    with _trace(model, tuple(shapes.values()) if "shapes_dict" in config else (shapes,)) as graph:
+        yield graph
+
+
+def _is_shape(item: Any) -> bool:
+    return isinstance(item, tuple | list) and all(d is None or isinstance(d, int) for d in item)
+
+
+def _symbolic(argument: Any) -> Any:
+    """Fresh Inputs in the structure of an argument: shapes, or tensors of another graph."""
+    if isinstance(argument, keras.KerasTensor):
+        return keras.Input(batch_shape=argument.shape, dtype=argument.dtype)
+    if _is_shape(argument):
+        return keras.Input(batch_shape=(None, *argument[1:]))
+    if isinstance(argument, dict):
+        return {key: _symbolic(value) for key, value in argument.items()}
+    if isinstance(argument, tuple | list):
+        return type(argument)(_symbolic(value) for value in argument)
+    return argument
+
+
+@contextlib.contextmanager
+def _trace(model: keras.Model, arguments: tuple) -> Iterator[Traced]:
+    """Call a subclassed model's `call` on symbolic inputs; the nodes that this adds are cut back at the end."""
+    layers = model._flatten_layers()
+    marks = [(layer, len(layer._inbound_nodes), len(layer._outbound_nodes)) for layer in layers]
+    inputs = tuple(_symbolic(argument) for argument in arguments)
+    try:
+        try:
+            outputs = model.call(*inputs)
+            flat = [leaf for leaf in tree.flatten(inputs) if isinstance(leaf, keras.KerasTensor)]
+            function = keras.Function(flat, outputs)
+        except (ValueError, TypeError, AttributeError, NotImplementedError, RuntimeError) as error:
+            raise ModelError(
+                f"Model '{model.name}' of class {type(model).__name__} cannot be traced: its `call` does not run on "
+                f"symbolic inputs. Found: {str(error).strip().splitlines()[0] if str(error) else type(error).__name__} "
+                "Write `call` with layers and keras.ops (not tf.*), or wrap what needs tf.* into a keras.layers.Layer "
+                "of its own; then every tensor between layers can be a cut."
+            ) from error
+        names = tuple(f"output_{k}" for k in range(len(function._outputs)))
+        graph = _read_function(function, model.name, names)
+        structure = inputs[0] if len(inputs) == 1 else inputs
+        yield Traced(
+            graph.name, graph.nodes, graph.inputs, graph.outputs, structure, graph.output_structure, names
+        )
+    finally:
+        for layer, inbound, outbound in marks:
+            del layer._inbound_nodes[inbound:]
+            del layer._outbound_nodes[outbound:]
+
+
+def is_masked(tensor: Any) -> bool:
+    """Whether a Keras mask travels with a symbolic tensor."""
+    return getattr(tensor, "_keras_mask", None) is not None
+
+
+def reads_mask(operation: Any) -> bool:
+    """Whether an operation's `call` looks at the mask of its input."""
+    names = getattr(operation, "_call_signature", None)
+    return names is not None and any(name == "mask" or name.endswith("_mask") for name in names.parameters)
+
+
+def variables_of(layer: Any) -> list:
+    """The weights of a layer and of all in it; none for an operation that is not a layer."""
+    return list(layer.weights) if isinstance(layer, keras.layers.Layer) else []
+
+
+def copy_state(source: keras.layers.Layer, target: keras.layers.Layer) -> None:
+    """Copy weights, constants derived from them and vocabularies between two layers of one configuration."""
+    for one, other in zip(source._flatten_layers(), target._flatten_layers(), strict=True):
+        weights: dict = {}
+        one.save_own_variables(weights)
+        if weights:
+            other.load_own_variables(weights)
+        if hasattr(one, "save_assets"):
+            with tempfile.TemporaryDirectory() as directory:
+                one.save_assets(directory)
+                other.load_assets(directory)
+
+
+def copy_operation(operation: Any, name: str) -> Any:
+    """A copy of an operation without weights that is not a layer, with no nodes of its own yet."""
+    twin = copy.copy(operation)
+    twin.name = name
+    twin._inbound_nodes = []
+    twin._outbound_nodes = []
+    return twin
+
+
+def _operation_of(tensor: Any) -> tuple[Any, tuple]:
+    history = tensor._keras_history
+    node = history.operation._inbound_nodes[history.node_index]
+    rest = tuple(a for a in node.arguments.args if not isinstance(a, keras.KerasTensor))
+    return history.operation, rest
+
+
+def cast_operation(shape: tuple, dtype: str, inner: Any) -> tuple[Any, tuple, Any]:
+    """The operation that brings a tensor to the dtype of a nested model's input, its other arguments, its result.
+
+    (None, (), None) where none is needed.
+    """
+    if dtype == inner.dtype:
+        return None, (), None
+    result = keras.ops.cast(keras.Input(batch_shape=shape, dtype=dtype), inner.dtype)
+    return *_operation_of(result), result
+
+
+def rank_operation(shape: tuple, dtype: str, inner: Any) -> tuple[Any, tuple, Any]:
+    """The operation that adds or takes away a last axis of length 1, as Keras does on entering a model."""
+    if len(shape) == len(inner.shape):
+        return None, (), None
+    outer = keras.Input(batch_shape=shape, dtype=dtype)
+    result = (
+        keras.ops.expand_dims(outer, -1) if len(shape) < len(inner.shape) else keras.ops.squeeze(outer, -1)
+    )
+    return *_operation_of(result), result

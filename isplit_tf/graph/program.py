@@ -1,0 +1,238 @@
+"""A Keras model as a flat list of steps, nested models inlined; nothing of the model is changed or copied."""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import keras
+from keras import tree
+
+from .keras_state import RawNode, Traced, as_graph, cast_operation, is_masked, rank_operation
+
+
+@dataclass(frozen=True)
+class Ref:
+    """A tensor's place in a step's arguments: the index into `Program.tensors`."""
+
+    tensor: int
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """What is known of a tensor before it has a value.
+
+    Attributes:
+        name: Path of the layer that makes it, `#k` from its second call on, `:k` from its second output on.
+        shape: Shape with the batch first, None where it varies.
+        dtype: Name of the dtype.
+        masked: Whether a Keras mask travels with it.
+    """
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: str
+    masked: bool = False
+
+    @property
+    def sample_shape(self) -> tuple[int | None, ...]:
+        """The shape without the batch."""
+        return self.shape[1:]
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One call of one operation.
+
+    Attributes:
+        operation: The user's own layer or operation.
+        name: Path and call index.
+        args: Positional arguments, tensors replaced by `Ref`.
+        kwargs: Keyword arguments, the same.
+        reads: Indices of the tensors that it reads.
+        makes: Indices of the tensors that it makes.
+    """
+
+    operation: Any
+    name: str
+    args: tuple
+    kwargs: dict
+    reads: tuple[int, ...]
+    makes: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """The steps of a model in an order in which they can be run.
+
+    Attributes:
+        name: The model's name.
+        steps: The calls, those that no output needs left out.
+        tensors: All tensors; `Ref` and the steps hold indices into it.
+        inputs: Tensors that the model is given.
+        outputs: Tensors that it gives.
+        input_structure: The model's own input structure (a tensor, list, tuple or dict), `Ref` as leaves.
+        output_structure: The same for its outputs.
+    """
+
+    name: str
+    steps: tuple[Step, ...]
+    tensors: tuple[Tensor, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    input_structure: Any
+    output_structure: Any
+
+    @cached_property
+    def last_reads(self) -> dict[int, int]:
+        """For each tensor that is read, the index of the last step that reads it; outputs are read at the end."""
+        last = {tensor: index for index, step in enumerate(self.steps) for tensor in step.reads}
+        return last | dict.fromkeys(self.outputs, len(self.steps))
+
+    @cached_property
+    def makers(self) -> dict[int, int]:
+        """For each tensor that a step makes, the index of that step."""
+        return {tensor: index for index, step in enumerate(self.steps) for tensor in step.makes}
+
+    def run(
+        self,
+        values: dict[int, Any],
+        steps: Iterable[Step] | None = None,
+        operation: Callable[[Step], Callable] = lambda step: step.operation,
+    ) -> dict[int, Any]:
+        """Run steps on tensors, real or symbolic.
+
+        Args:
+            values: Value of each tensor that the steps read and do not make; gets those that they make.
+            steps: The steps; all by default.
+            operation: What to call for a step; its own operation by default.
+
+        Returns:
+            `values`.
+        """
+        for step in self.steps if steps is None else steps:
+            args, kwargs = fill((step.args, step.kwargs), values)
+            outputs = operation(step)(*args, **kwargs)
+            values.update(zip(step.makes, tree.flatten(outputs), strict=False))
+        return values
+
+
+def fill(structure: Any, values: dict[int, Any]) -> Any:
+    """The structure with each `Ref` replaced by its value."""
+    return tree.map_structure(lambda leaf: values[leaf.tensor] if isinstance(leaf, Ref) else leaf, structure)
+
+
+def read_program(model: keras.Model, *, output: str | int | None = None) -> Program:
+    """Flatten a model: functional, Sequential, nested to any depth, or subclassed and traceable.
+
+    Args:
+        model: A built model.
+        output: Name or index of the output to keep, where the model has several; all by default.
+
+    Returns:
+        The program; it holds the model's own layers and is valid as long as the model is.
+
+    Raises:
+        ModelError: It is not a model of Keras 3 on TensorFlow, is not built, or cannot be traced; or there is
+            no such output.
+    """
+    with as_graph(model) as graph:
+        return _Reader(model.name).read(graph, output)
+
+
+class _Reader:
+    """Walks the nodes of a graph and of the graphs nested in it, in the order in which Keras runs them."""
+
+    def __init__(self, name: str):
+        self.name = name
+        self.tensors: list[Tensor] = []
+        self.steps: list[Step] = []
+        self.calls: dict[int, int] = {}
+        self.paths: dict[str, int] = {}
+
+    def read(self, graph: Traced, output: str | int | None) -> Program:
+        names = [re.sub(r"[^A-Za-z0-9_.-]", "_", tensor.name) for tensor in graph.inputs]
+        inputs = [self._tensor(tensor, name) for tensor, name in zip(graph.inputs, names, strict=True)]
+        made = self._inline(graph, inputs, "", {})
+        outputs = [made[id(tensor)] for tensor in graph.outputs]
+        structure: Any = tree.pack_sequence_as(graph.output_structure, [Ref(i) for i in outputs])
+        if output is not None:
+            outputs = [graph.pick_output(outputs, output)]
+            structure = Ref(outputs[0])
+        return Program(
+            name=self.name,
+            steps=_needed(self.steps, outputs),
+            tensors=tuple(self.tensors),
+            inputs=tuple(inputs),
+            outputs=tuple(outputs),
+            input_structure=tree.pack_sequence_as(graph.input_structure, [Ref(i) for i in inputs]),
+            output_structure=structure,
+        )
+
+    def _tensor(self, tensor: Any, name: str) -> int:
+        self.tensors.append(Tensor(name, tuple(tensor.shape), str(tensor.dtype), is_masked(tensor)))
+        return len(self.tensors) - 1
+
+    def _inline(self, graph: Traced, inputs: Sequence[int], prefix: str, context: dict) -> dict[int, int]:
+        """Add a graph's nodes; returns the index of each of its symbolic tensors by `id`."""
+        made = {id(tensor): index for tensor, index in zip(graph.inputs, inputs, strict=True)}
+        for node in graph.nodes:
+            args, kwargs = tree.map_structure(
+                lambda leaf: Ref(made[id(leaf)]) if isinstance(leaf, keras.KerasTensor) else leaf,
+                (node.args, node.kwargs),
+            )
+            kwargs |= {name: value for name, value in context.items() if name in node.context_names}
+            with node.nested() as inner:
+                if inner is None:
+                    outputs = self._step(node, prefix, args, kwargs)
+                else:
+                    entering = [leaf.tensor for leaf in tree.flatten((args, kwargs)) if isinstance(leaf, Ref)]
+                    entering = [self._enter(i, t) for i, t in zip(entering, inner.inputs, strict=True)]
+                    inner_context = {
+                        name: kwargs[name] for name in ("training",) if kwargs.get(name) is not None
+                    }
+                    path = f"{prefix}{node.operation.name}/"
+                    inside = self._inline(inner, entering, path, context | inner_context)
+                    outputs = [inside[id(tensor)] for tensor in inner.outputs]
+            made.update((id(tensor), index) for tensor, index in zip(node.outputs, outputs, strict=True))
+        return made
+
+    def _enter(self, index: int, inner_input: Any) -> int:
+        """What Keras does where a nested model is entered: adjust the rank, then the dtype."""
+        for make in (rank_operation, cast_operation):
+            outer = self.tensors[index]
+            operation, args, result = make(outer.shape, outer.dtype, inner_input)
+            if operation is not None:
+                node = RawNode(operation, (None, *args), {}, (result,))
+                (index,) = self._step(node, "", (Ref(index), *args), {})
+        return index
+
+    def _step(self, node: RawNode, prefix: str, args: tuple, kwargs: dict) -> list[int]:
+        name = self._name(node.operation, prefix)
+        reads = tuple(leaf.tensor for leaf in tree.flatten((args, kwargs)) if isinstance(leaf, Ref))
+        made = [self._tensor(tensor, f"{name}:{k}" if k else name) for k, tensor in enumerate(node.outputs)]
+        self.steps.append(Step(node.operation, name, tuple(args), kwargs, reads, tuple(made)))
+        return made
+
+    def _name(self, operation: Any, prefix: str) -> str:
+        path = prefix + operation.name
+        twin = 0
+        while self.paths.setdefault(path, id(operation)) != id(
+            operation
+        ):  # a name used twice in a traced model
+            twin += 1
+            path = f"{prefix}{operation.name}~{twin}"
+        call = self.calls.get(id(operation), 0)
+        self.calls[id(operation)] = call + 1
+        return path if call == 0 else f"{path}#{call}"
+
+
+def _needed(steps: Sequence[Step], outputs: Iterable[int]) -> tuple[Step, ...]:
+    """The steps that an output depends on, in their order."""
+    wanted, kept = set(outputs), []
+    for step in reversed(steps):
+        if wanted.intersection(step.makes):
+            wanted.update(step.reads)
+            kept.append(step)
+    return tuple(reversed(kept))

@@ -1,0 +1,168 @@
+"""Rebuild parts of a model as models of their own: nodes are replayed onto fresh inputs, never rewired."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import keras
+from keras import tree
+
+from ..errors import ModelError
+from .keras_state import copy_operation, copy_state
+from .program import Program, Step, fill
+
+Operations = Mapping[int, Any]
+
+
+def copy_operations(program: Program) -> dict[int, Any]:
+    """A copy of every operation of a program, by `id` of the original; a layer called twice is copied once.
+
+    Copies are named by path, since two nested models may hold layers of the same name. Weights are not copied here:
+    a layer has them only once it was called. See `copy_model`.
+
+    Raises:
+        ModelError: A layer cannot be copied from its configuration.
+    """
+    names: set[str] = {program.tensors[tensor].name for tensor in program.inputs}
+    copies: dict[int, Any] = {}
+    for step in program.steps:
+        operation = step.operation
+        if id(operation) in copies:
+            continue
+        if any(isinstance(leaf, keras.Variable) for leaf in tree.flatten((step.args, step.kwargs))):
+            raise ModelError(
+                f"'{step.name}' in model '{program.name}' reads a weight that belongs to no layer, so that it cannot "
+                "be copied. Put the weight into a keras.layers.Layer of its own, which adds or multiplies it."
+            )
+        name = _free_name(step.name.split("#")[0], names)
+        names.add(name)
+        is_layer = isinstance(operation, keras.layers.Layer)
+        copies[id(operation)] = _copy_layer(operation, name) if is_layer else copy_operation(operation, name)
+    return copies
+
+
+def _free_name(path: str, taken: set[str]) -> str:
+    """A layer name that TensorFlow takes as a scope: letters, digits, `_`, `.`, `-`."""
+    base = re.sub(r"[^A-Za-z0-9_.-]", "_", path.replace("/", ".")).lstrip("_-") or "layer"
+    name, count = base, 0
+    while name in taken:
+        count += 1
+        name = f"{base}_{count}"
+    return name
+
+
+def _copy_layer(layer: keras.layers.Layer, name: str) -> keras.layers.Layer:
+    if isinstance(layer, keras.layers.Lambda) and callable(layer.function):
+        return keras.layers.Lambda(
+            layer.function,
+            output_shape=layer._output_shape,
+            mask=layer.mask,
+            arguments=layer.arguments,
+            name=name,
+            dtype=layer.dtype_policy,
+        )
+    known = {type(inner).__name__: type(inner) for inner in layer._flatten_layers()}
+    try:
+        with keras.saving.custom_object_scope(known):
+            config = layer.get_config()
+            if "name" in config:
+                config["name"] = name
+            twin = type(layer).from_config(config)
+    except (TypeError, ValueError, NotImplementedError, AttributeError, KeyError) as error:
+        raise ModelError(
+            f"Layer '{layer.name}' of class {type(layer).__name__} cannot be copied from its configuration: "
+            f"{str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__} "
+            "A layer needs a get_config() that holds the arguments of its __init__, and functions in it (an activation, "
+            "for instance) must be named ones registered with keras.saving.register_keras_serializable()."
+        ) from error
+    twin.name = name
+    return twin
+
+
+def segment(
+    program: Program,
+    inputs: Sequence[int],
+    outputs: Any,
+    *,
+    name: str,
+    operations: Operations | None = None,
+    input_names: Sequence[str] | None = None,
+) -> keras.Model:
+    """The part of a program between some tensors and others, as a functional model.
+
+    Args:
+        program: The whole.
+        inputs: Tensors that the part is given.
+        outputs: Structure of `Ref` of what it gives.
+        name: Name of the model.
+        operations: What to call in place of each original operation; the originals themselves by default, which
+            then get further nodes: only for models that are ours.
+        input_names: Names of the inputs; those of the tensors by default.
+
+    Returns:
+        The model. It shares its layers with every other model that was built with the same `operations`.
+    """
+    return build(
+        program,
+        inputs,
+        lambda values: fill(
+            outputs, program.run(values, _steps_between(program, inputs, outputs), _lookup(operations))
+        ),
+        name=name,
+        input_names=input_names,
+    )
+
+
+def _lookup(operations: Operations | None) -> Callable[[Step], Any]:
+    if operations is None:
+        return lambda step: step.operation
+    return lambda step: operations[id(step.operation)]
+
+
+def build(
+    program: Program,
+    inputs: Sequence[int],
+    body: Callable[[dict[int, Any]], Any],
+    *,
+    name: str,
+    input_names: Sequence[str] | None = None,
+) -> keras.Model:
+    """A functional model from fresh inputs shaped like some tensors of a program, and what `body` makes of them."""
+    names = input_names or [program.tensors[tensor].name for tensor in inputs]
+    values = {
+        tensor: keras.Input(
+            batch_shape=program.tensors[tensor].shape, dtype=program.tensors[tensor].dtype, name=label
+        )
+        for tensor, label in zip(inputs, names, strict=True)
+    }
+    whole_input = list(inputs) == list(program.inputs)
+    entry = fill(program.input_structure, values) if whole_input else [values[tensor] for tensor in inputs]
+    if isinstance(entry, list | tuple) and len(entry) == 1:
+        entry = entry[0]
+    return keras.Model(entry, body(dict(values)), name=name)
+
+
+def _steps_between(program: Program, inputs: Sequence[int], outputs: Any) -> list[Step]:
+    """The steps that the outputs need once the inputs are given, in order."""
+    given = set(inputs)
+    wanted = {leaf.tensor for leaf in tree.flatten(outputs)} - given
+    kept = []
+    for step in reversed(program.steps):
+        if wanted.intersection(step.makes):
+            wanted.update(tensor for tensor in step.reads if tensor not in given)
+            kept.append(step)
+    return kept[::-1]
+
+
+def copy_model(program: Program, *, name: str) -> tuple[keras.Model, dict[int, Any]]:
+    """The whole model again as a flat functional one, with layers and weights of its own.
+
+    Returns:
+        The model, and the copy of each operation by `id` of the original.
+    """
+    copies = copy_operations(program)
+    model = segment(program, program.inputs, program.output_structure, name=name, operations=copies)
+    for step in program.steps:
+        if isinstance(step.operation, keras.layers.Layer):
+            copy_state(step.operation, copies[id(step.operation)])
+    return model, copies

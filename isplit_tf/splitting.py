@@ -1,0 +1,287 @@
+"""A model split in two, with a bottleneck between the halves."""
+
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from isplit_edge import __version__
+
+from .errors import ArgumentError, BundleError, ExistsError, ModelError
+from .graph.cuts import Cut, list_cuts, require_sized, resolve_cut, tensor_of
+from .graph.program import Program, Ref, fill, read_program
+from .graph.surgery import build, copy_model, segment
+from .importance.scores import describe_output
+
+FORMAT_VERSION = 1
+_MODEL_FILE = "model.keras"
+_RECORD_FILE = "split.json"
+
+
+class SplitModel:
+    """A head for the device, a tail for the server, and the bottleneck between them.
+
+    `split` makes it and `SplitModel.load` reads it; `train` changes it. The five models share their weights with
+    each other and none with the model that was split.
+
+    Attributes:
+        head: From the model's input to the cut; `(N, *input)` to `(N, *cut.shape)`.
+        encoder: From the cut to the latent; None without a bottleneck.
+        decoder: From the latent back to the cut's shape; None without a bottleneck.
+        tail: From the cut to the model's own output.
+        model: The whole, one flat functional model: compiles, fits, saves.
+        cut: Where it was split.
+        bottleneck: The record that described the bottleneck, or None.
+        output_kind: What the output is: "softmax", "sigmoid", "sigmoids", "logits" or "binary_logit"; None where
+            it is not class scores.
+        loss: The loss that the original was compiled with, or None.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        cut: Cut,
+        *,
+        boundaries: tuple[str, ...],
+        bottleneck: Any = None,
+        output_kind: str | None = None,
+        loss: Any = None,
+    ):
+        self.model = model
+        self.cut = cut
+        self.bottleneck = bottleneck
+        self.output_kind = output_kind
+        self.loss = loss
+        self._boundaries = boundaries
+        program = read_program(model)
+        places = [_tensor_named(program, name) for name in boundaries]
+        output = program.output_structure
+        self.head = segment(program, program.inputs, Ref(places[0]), name="head")
+        self.tail = segment(program, [places[-1]], output, name="tail", input_names=["features"])
+        self.encoder: keras.Model | None = None
+        self.decoder: keras.Model | None = None
+        if len(places) > 1:
+            cut_tensor, latent, restored = places
+            self.encoder = segment(
+                program, [cut_tensor], Ref(latent), name="encoder", input_names=["features"]
+            )
+            self.decoder = segment(program, [latent], Ref(restored), name="decoder", input_names=["latent"])
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        """Shape of what crosses the wire, without the batch."""
+        model = self.encoder or self.head
+        return tuple(model.outputs[0].shape[1:])
+
+    def predict(self, x: Any, batch_size: int | None = None, verbose: str | int = 0) -> np.ndarray:
+        """The whole split model's own output, as `keras.Model.predict` gives it."""
+        return self.model.predict(x, batch_size=batch_size, verbose=verbose)
+
+    def save(self, directory: str | os.PathLike, *, overwrite: bool = False) -> None:
+        """Write `model.keras` and `split.json` into a directory; the old one stays whole until the new one is.
+
+        Args:
+            directory: Where to; made if needed.
+            overwrite: Whether a split that is there may be replaced.
+
+        Raises:
+            ExistsError: The directory exists and `overwrite` was not given, or it holds something else.
+        """
+        target = Path(directory)
+        if target.exists():
+            if not overwrite:
+                raise ExistsError(f"'{target}' exists. Give overwrite=True, or another directory.")
+            if any(target.iterdir()) and not (target / _RECORD_FILE).is_file():
+                raise ExistsError(
+                    f"'{target}' exists and holds no split ({_RECORD_FILE} is missing): not replaced."
+                )
+        target.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+        try:
+            self.model.save(scratch / _MODEL_FILE)
+            (scratch / _RECORD_FILE).write_text(json.dumps(self._record(), indent=2, allow_nan=False) + "\n")
+            if target.exists():
+                shutil.rmtree(target)
+            scratch.rename(target)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+    def _record(self) -> dict[str, Any]:
+        return {
+            "format_version": FORMAT_VERSION,
+            "isplit_tf": __version__,
+            "cut": self.cut.to_json(),
+            "boundaries": list(self._boundaries),
+            "bottleneck": bottleneck_to_json(self.bottleneck),
+            "output_kind": self.output_kind,
+            "loss": keras.saving.serialize_keras_object(self.loss) if self.loss is not None else None,
+        }
+
+    @classmethod
+    def load(
+        cls, directory: str | os.PathLike, *, custom_objects: dict[str, Any] | None = None
+    ) -> "SplitModel":
+        """Read a split that `save` wrote; Keras' safe mode, so that no code comes from the file.
+
+        Args:
+            directory: Where it is.
+            custom_objects: Classes of custom layers by name, where they are not registered with Keras.
+
+        Raises:
+            BundleError: It is not there, not complete, or of a newer format.
+        """
+        source = Path(directory)
+        record = _read_record(source)
+        with keras.saving.custom_object_scope(custom_objects or {}):
+            try:
+                model = keras.models.load_model(source / _MODEL_FILE, safe_mode=True)
+                loss = record["loss"] and keras.saving.deserialize_keras_object(
+                    record["loss"], safe_mode=True
+                )
+            except (ValueError, TypeError, OSError) as error:
+                raise BundleError(f"'{source / _MODEL_FILE}' cannot be read: {error}") from error
+        return cls(
+            model,
+            Cut.from_json(record["cut"]),
+            boundaries=tuple(record["boundaries"]),
+            bottleneck=bottleneck_from_json(record["bottleneck"]),
+            output_kind=record["output_kind"],
+            loss=loss,
+        )
+
+    def __repr__(self) -> str:
+        between = "no bottleneck" if self.bottleneck is None else f"{self.bottleneck!r}"
+        return f"SplitModel(cut='{self.cut.name}' {self.cut.shape}, latent {self.latent_shape}, {between})"
+
+
+def split(model: keras.Model, cut: Cut | int | str, bottleneck: Any = None) -> SplitModel:
+    """Split a model after a layer, with copies of its layers and weights; the model stays as it is.
+
+    Args:
+        model: A built Keras 3 model.
+        cut: A `Cut`, its index in `find_cuts(model)`, its name, or an unambiguous last part of its name.
+        bottleneck: What to put between the halves, for instance `Autoencoder(compression=0.9)`; None for the
+            tensor as it is.
+
+    Returns:
+        The split. Without a bottleneck, `tail(head(x))` equals `model(x)`.
+
+    Raises:
+        CutError: There is no such cut.
+        ModelError: The model cannot be split or copied, or the cut's shape varies and there is a bottleneck.
+
+    Example:
+        >>> halves = split(model, "block4_pool", Autoencoder(compression=0.9))
+        >>> halves.tail(halves.decoder(halves.encoder(halves.head(images))))
+
+    Reference:
+        Cunico, Capogrosso et al., I-Split, ICPR 2022, Sec. III-B.
+    """
+    program = read_program(model)
+    place = resolve_cut(program, cut, list_cuts(program))
+    tensor = tensor_of(program, place)
+    try:
+        kind: str | None = describe_output(model).kind
+    except ModelError:
+        kind = None
+    whole, copies = copy_model(program, name=model.name)
+    boundaries: tuple[str, ...] = (_name_in_copy(program, tensor, copies),)
+    if bottleneck is not None:
+        if not hasattr(bottleneck, "build"):
+            raise ArgumentError(f"Expected a bottleneck such as Autoencoder(). Received: {bottleneck!r}.")
+        encoder, decoder = bottleneck.build(require_sized(place).shape)
+        whole, inner = _insert(program, tensor, copies, (encoder, decoder))
+        boundaries += inner
+    return SplitModel(
+        whole,
+        place,
+        boundaries=boundaries,
+        bottleneck=bottleneck,
+        output_kind=kind,
+        loss=getattr(model, "loss", None) if model.compiled else None,
+    )
+
+
+def _insert(
+    program: Program, tensor: int, copies: dict[int, Any], bottleneck: tuple[keras.Model, keras.Model]
+) -> tuple[keras.Model, tuple[str, str]]:
+    """The whole model with encoder and decoder after one tensor, and the names of what these two give."""
+    parts = [read_program(part) for part in bottleneck]
+    taken = {copy.name for copy in copies.values()}
+    clash = taken & {step.operation.name for part in parts for step in part.steps}
+    if clash:
+        raise ModelError(f"Layers of the bottleneck are named as layers of the model: {sorted(clash)}.")
+    copied = lambda step: copies[id(step.operation)]  # noqa: E731
+    position = program.makers[tensor] + 1
+
+    def body(values: dict[int, Any]) -> Any:
+        program.run(values, program.steps[:position], copied)
+        features = values[tensor]
+        for part in parts:
+            features = part.run({part.inputs[0]: features})[part.outputs[0]]
+        values[tensor] = features
+        program.run(values, program.steps[position:], copied)
+        return fill(program.output_structure, values)
+
+    whole = build(program, program.inputs, body, name=program.name)
+    latent, restored = (part.tensors[part.outputs[0]].name for part in parts)
+    return whole, (latent, restored)
+
+
+def _name_in_copy(program: Program, tensor: int, copies: dict[int, Any]) -> str:
+    """A tensor's name in the copied model, whose layers are named by path."""
+    step = program.steps[program.makers[tensor]]
+    tail = program.tensors[tensor].name.removeprefix(step.name.split("#")[0])
+    return copies[id(step.operation)].name + tail
+
+
+def _tensor_named(program: Program, name: str) -> int:
+    for index, tensor in enumerate(program.tensors):
+        if tensor.name == name and index in program.makers:
+            return index
+    raise BundleError(
+        f"No tensor '{name}' in the split model '{program.name}': model and record do not belong together."
+    )
+
+
+def bottleneck_to_json(bottleneck: Any) -> dict[str, Any] | None:
+    """The record of a bottleneck: its class and configuration."""
+    return (
+        None
+        if bottleneck is None
+        else {"class": type(bottleneck).__name__, "config": bottleneck.get_config()}
+    )
+
+
+def bottleneck_from_json(record: dict[str, Any] | None) -> Any:
+    """The inverse of `bottleneck_to_json`, for the bottlenecks of this package."""
+    if record is None:
+        return None
+    from . import bottleneck
+
+    kinds = {"Autoencoder": bottleneck.Autoencoder}
+    if record["class"] not in kinds:
+        raise BundleError(f"Unknown bottleneck '{record['class']}'. This version knows: {sorted(kinds)}.")
+    return kinds[record["class"]].from_config(record["config"])
+
+
+def _read_record(source: Path) -> dict[str, Any]:
+    path = source / _RECORD_FILE
+    try:
+        record = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise BundleError(f"'{source}' holds no split: {path.name} cannot be read ({error}).") from error
+    version = record.get("format_version") if isinstance(record, dict) else None
+    if not isinstance(version, int) or version > FORMAT_VERSION:
+        raise BundleError(
+            f"'{path}' has format_version {version!r}; this version of isplit_tf reads up to {FORMAT_VERSION}."
+        )
+    missing = {"cut", "boundaries", "bottleneck", "output_kind", "loss"} - set(record)
+    if missing:
+        raise BundleError(f"'{path}' lacks {sorted(missing)}.")
+    return record
