@@ -75,13 +75,10 @@ def check_file(root: Path, name: str, *, sha256: str, size_bytes: int) -> None:
             )
         if file_sha256(path) != sha256:
             raise BundleError(
-                f"{path} was changed: its SHA-256 is not that in the manifest. "
-                "Copy or export the bundle again."
+                f"{path} was changed: its SHA-256 is not that in the manifest. Copy or export the bundle again."
             )
     except FileNotFoundError as error:
-        raise BundleError(
-            f"{root} is incomplete: {name} is missing. Copy or export the bundle again."
-        ) from error
+        raise BundleError(f"{root} is incomplete: {name} is missing. Copy or export the bundle again.") from error
     except ArgumentError as error:
         raise BundleError(f"{root}: {error}") from error
     except OSError as error:

@@ -39,13 +39,9 @@ def canonical_json(value: Any) -> bytes:
         b'{"a":null,"b":[1,2]}'
     """
     try:
-        text = json.dumps(
-            plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
-        )
+        text = json.dumps(plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise ArgumentError(
-            f"Not a value that JSON can hold exactly: {error}. Received: {value!r}"
-        ) from error
+        raise ArgumentError(f"Not a value that JSON can hold exactly: {error}. Received: {value!r}") from error
     return text.encode("ascii")
 
 

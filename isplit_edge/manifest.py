@@ -61,9 +61,7 @@ def _utc(key: str, value: Any) -> str:
 
 
 def _files(key: str, value: Any) -> Mapping[str, Any]:
-    files = schema.mapping(schema.record({"sha256": schema.hexadecimal(64), "size_bytes": _COUNT}))(
-        key, value
-    )
+    files = schema.mapping(schema.record({"sha256": schema.hexadecimal(64), "size_bytes": _COUNT}))(key, value)
     for name in files:
         relative_path(name)
     if HEAD_FILE not in files:
@@ -270,9 +268,7 @@ def _check_together(manifest: Manifest) -> None:
     _equal("shapes.cut", manifest.shapes["cut"], cut["shape"], "cut.shape")
     _equal("head.size_bytes", manifest.head["size_bytes"], manifest.files[HEAD_FILE]["size_bytes"], HEAD_FILE)
     if manifest.class_names is not None:
-        _equal(
-            "class_names", len(manifest.class_names), manifest.n_classes, "names: one for each of n_classes"
-        )
+        _equal("class_names", len(manifest.class_names), manifest.n_classes, "names: one for each of n_classes")
     if manifest.preprocessing is not None:
         check_fits(manifest.preprocessing, manifest.shapes["input"])
     limits = _LIMITS.get(manifest.dtype)

@@ -98,14 +98,10 @@ def resolve_preprocessing(
         return None
     if isinstance(preprocessing, str):
         if preprocessing not in NAMED_FORMS:
-            raise schema.wrong(
-                "preprocessing", preprocessing, f"None, a record, or one of {', '.join(NAMED_FORMS)}"
-            )
+            raise schema.wrong("preprocessing", preprocessing, f"None, a record, or one of {', '.join(NAMED_FORMS)}")
         preprocessing = {"name": preprocessing}
     if not isinstance(preprocessing, Mapping):
-        raise schema.wrong(
-            "preprocessing", preprocessing, f"None, a record, or one of {', '.join(NAMED_FORMS)}"
-        )
+        raise schema.wrong("preprocessing", preprocessing, f"None, a record, or one of {', '.join(NAMED_FORMS)}")
     form = NAMED_FORMS.get(preprocessing.get("name") or "", {})
     complete = RECORD("preprocessing", {**_DEFAULTS, **form, **preprocessing})
     check_fits(complete, input_shape)
@@ -127,18 +123,14 @@ def check_fits(record: Mapping[str, Any], input_shape: tuple[int, ...]) -> None:
     height, width, channels = input_shape
     if record["size"] is not None and tuple(record["size"]) != (height, width):
         raise ArgumentError(
-            f"preprocessing.size must be the model's own, [{height}, {width}]. "
-            f"Received: {list(record['size'])}"
+            f"preprocessing.size must be the model's own, [{height}, {width}]. Received: {list(record['size'])}"
         )
     if record["channel_order"] == "BGR" and channels != 3:
-        raise ArgumentError(
-            f"preprocessing.channel_order 'BGR' needs 3 channels. The model's input has {channels}"
-        )
+        raise ArgumentError(f"preprocessing.channel_order 'BGR' needs 3 channels. The model's input has {channels}")
     for key in ("mean", "std"):
         if isinstance(record[key], tuple | list) and len(record[key]) not in (1, channels):
             raise ArgumentError(
-                f"preprocessing.{key} must be a number or a list of {channels}. "
-                f"Received: {len(record[key])} values"
+                f"preprocessing.{key} must be a number or a list of {channels}. Received: {len(record[key])} values"
             )
 
 
@@ -183,17 +175,13 @@ def resize(image: np.ndarray, size: tuple[int, int], method: str = "bilinear") -
     if method == "nearest":
         rows, columns = (_nearest(old, new) for old, new in zip(image.shape[:2], size, strict=True))
         return image[rows[:, None], columns]
-    (top, bottom, y), (left, right, x) = (
-        _linear(old, new) for old, new in zip(image.shape[:2], size, strict=True)
-    )
+    (top, bottom, y), (left, right, x) = (_linear(old, new) for old, new in zip(image.shape[:2], size, strict=True))
     upper = _between(image, top[:, None], left, right, x[:, None])
     lower = _between(image, bottom[:, None], left, right, x[:, None])
     return upper + (lower - upper) * y[:, None, None]
 
 
-def _between(
-    image: np.ndarray, rows: np.ndarray, left: np.ndarray, right: np.ndarray, x: np.ndarray
-) -> np.ndarray:
+def _between(image: np.ndarray, rows: np.ndarray, left: np.ndarray, right: np.ndarray, x: np.ndarray) -> np.ndarray:
     start = image[rows, left].astype(np.float32)
     return start + (image[rows, right].astype(np.float32) - start) * x
 

@@ -50,16 +50,9 @@ def number(low: float = -math.inf, high: float = math.inf, *, above: float | Non
 
     def check(key: str, value: Any) -> float:
         real = isinstance(value, int | float) and not isinstance(value, bool)
-        if (
-            not real
-            or not math.isfinite(value)
-            or not low <= value <= high
-            or (above is not None and value <= above)
-        ):
+        if not real or not math.isfinite(value) or not low <= value <= high or (above is not None and value <= above):
             limits = f"from {low:g} to {high:g}" if above is None else f"above {above:g}"
-            raise wrong(
-                key, value, "a finite number" if limits == "from -inf to inf" else f"a number {limits}"
-            )
+            raise wrong(key, value, "a finite number" if limits == "from -inf to inf" else f"a number {limits}")
         return value
 
     return check

@@ -1,0 +1,120 @@
+"""Classifies image files on a device: `python -m isplit_edge BUNDLE --url http://server:8501 photo.png`."""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from .answer import Answer
+from .client import Client
+from .errors import DataError, ISplitError, MissingDependencyError, ServerError
+
+_ARRAYS = (".npy", ".npz")
+_PICTURES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
+
+
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m isplit_edge",
+        description="Classify images with a bundle's head here and its tail on a server.",
+        epilog="Without FILES it asks whether the server has this bundle's version. "
+        "Example: python -m isplit_edge bundle/ --url http://server:8501 photo.png frames.npy",
+    )
+    parser.add_argument("bundle", help="the bundle's directory: manifest.json and edge/")
+    parser.add_argument("files", nargs="*", type=Path, help=".npy, .npz, images (with Pillow), folders of them")
+    parser.add_argument("--url", required=True, help="the server's REST address")
+    parser.add_argument("--token", help="a bearer token")
+    parser.add_argument("--timeout", type=float, default=10.0, metavar="SECONDS", help="for one request")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    return parser.parse_args(argv)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs a parsed command line: 0 if every image was answered, 1 if not."""
+    answered = True
+    with Client(args.bundle, args.url, token=args.token, timeout_s=args.timeout) as client:
+        if not args.files:
+            sys.stdout.write(f"{client.check()}\n")
+        for path in _found(args.files):
+            answer = client.run(_read(path, client.manifest.shapes["input"]))
+            answered &= bool(answer.answered.all())
+            for row in range(len(answer.status)):
+                sys.stdout.write(_line(path, row, answer, as_json=args.json) + "\n")
+            sys.stdout.flush()
+    return 0 if answered else 1
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command: exit status 2 for a bad request, 1 for a failure."""
+    try:
+        return run(parse(argv))
+    except ISplitError as error:
+        sys.stderr.write(f"isplit_edge: {error}\n")
+        return 1 if isinstance(error, ServerError) else 2
+
+
+def _found(paths: Sequence[Path]) -> Iterator[Path]:
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(one for one in path.rglob("*") if one.suffix.lower() in _ARRAYS + _PICTURES)
+            if not inside:
+                raise DataError(f"{path} holds no {', '.join(_ARRAYS + _PICTURES)} files")
+            yield from inside
+        else:
+            yield path
+
+
+def _read(path: Path, input_shape: tuple[int, ...]) -> np.ndarray:
+    try:
+        if path.suffix.lower() not in _ARRAYS:
+            return _picture(path, grey=input_shape[-1] == 1)
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return loaded
+        with loaded:
+            name = "x" if "x" in loaded else next(iter(loaded), None)
+            if name is None:
+                raise DataError(f"{path} holds no array")
+            return loaded[name]
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
+
+
+def _picture(path: Path, *, grey: bool) -> np.ndarray:
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"Reading {path.name} needs Pillow: pip install pillow; .npy files need nothing"
+        ) from error
+    with Image.open(path) as image:
+        return np.asarray(image.convert("L" if grey else "RGB"))
+
+
+def _line(path: Path, row: int, answer: Answer, *, as_json: bool) -> str:
+    best = int(answer.classes[row])
+    names = answer.class_names
+    label = None if best < 0 else best if names is None else names[best]
+    probability = None if best < 0 else float(answer.probabilities[row, best])
+    if as_json:
+        return json.dumps(
+            {
+                "file": str(path),
+                "image": row,
+                "class": label,
+                "probability": probability,
+                "status": int(answer.status[row]),
+                "reason": answer.reasons.get(row),
+            }
+        )
+    if probability is None:
+        return f"{path}\t{row}\tstatus {answer.status[row]}\t{answer.reasons[row]}"
+    return f"{path}\t{row}\t{label}\t{probability:.4f}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,104 @@
+"""What comes back for a batch of images, and the check of what a server sent."""
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+
+from . import wire
+from .errors import ServerError
+from .manifest import Manifest
+
+STATUS_NO_ANSWER = 3
+"""Given on the device, never by a server: no answer came for this image."""
+
+_MEANINGS = {**wire.STATUS_MEANINGS, STATUS_NO_ANSWER: "no answer"}
+_SHOWN = 10
+# Rounding in a tail of half precision; further off than this is no distribution.
+_SUM_TOLERANCE = 0.01
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Answer:
+    """The answer to a batch of N images.
+
+    Attributes:
+        probabilities: (N, n_classes) float32; NaN in the rows without an answer.
+        status: (N,) int32. 0 answered; 1 made by the head of another bundle; 2 malformed on arrival; 3 no answer
+            came.
+        source: "server", or "none" where no image was answered.
+        timings_s: Seconds for the whole batch: preprocess, head, wire (the server's work is part of the wire).
+        reasons: For each image without an answer, by its index, why.
+        class_names: From the manifest, or None.
+    """
+
+    probabilities: np.ndarray
+    status: np.ndarray
+    source: str
+    timings_s: Mapping[str, float]
+    reasons: Mapping[int, str]
+    class_names: tuple[str, ...] | None = None
+
+    @property
+    def answered(self) -> np.ndarray:
+        """(N,) bool: which images were answered."""
+        return self.status == wire.STATUS_OK
+
+    @property
+    def classes(self) -> np.ndarray:
+        """(N,) int64: the most probable class of each image, -1 where there is no answer."""
+        return np.where(self.answered, np.nan_to_num(self.probabilities, nan=-1.0).argmax(axis=1), -1)
+
+    def __repr__(self) -> str:
+        n, n_answered = len(self.status), int(self.answered.sum())
+        times = ", ".join(f"{phase} {1000 * seconds:.1f} ms" for phase, seconds in self.timings_s.items())
+        lines = [f"Answer: {n_answered} of {n} images, source {self.source}; {times}"]
+        lines += [f"  image {row}: {self._row(row)}" for row in range(min(n, _SHOWN))]
+        if n > _SHOWN:
+            lines.append(f"  and {n - _SHOWN} more")
+        return "\n".join(lines)
+
+    def _row(self, row: int) -> str:
+        if row in self.reasons:
+            return f"status {self.status[row]}, {self.reasons[row]}"
+        best = int(self.classes[row])
+        name = f"class {best}" if self.class_names is None else self.class_names[best]
+        return f"{name} {self.probabilities[row, best]:.3f}"
+
+
+def reason(status: int) -> str:
+    """Says in words what a status means, and what may be behind it."""
+    meaning = _MEANINGS.get(status, "unknown")
+    if status == wire.STATUS_OTHER_BUNDLE:
+        return f"{meaning}: the server's version of this model belongs to another export than this device's bundle"
+    return meaning
+
+
+def check_answer(probabilities: np.ndarray, status: np.ndarray, n: int, manifest: Manifest) -> None:
+    """Refuses what cannot be the answer to n payloads, whatever it came through.
+
+    Args:
+        probabilities: (n, n_classes) float.
+        status: (n,) integers.
+        n: How many payloads were sent.
+        manifest: Of the bundle.
+
+    Raises:
+        ServerError: If shapes or statuses are none that a tail gives, or an answered row is no distribution.
+    """
+    expected = (n, manifest.n_classes)
+    if probabilities.shape != expected or status.shape != (n,):
+        raise ServerError(
+            f"The server answered probabilities of shape {probabilities.shape} and {status.size} statuses; "
+            f"{n} images of {manifest.n_classes} classes give {expected}"
+        )
+    unknown = sorted(set(status.tolist()) - set(wire.STATUS_MEANINGS))
+    if unknown:
+        raise ServerError(f"The server answered a status of {unknown[0]}; possible are {list(wire.STATUS_MEANINGS)}")
+    rows = probabilities[status == wire.STATUS_OK]
+    # Written so that NaN fails too.
+    if not ((rows >= -_SUM_TOLERANCE) & (rows <= 1 + _SUM_TOLERANCE)).all():
+        raise ServerError("The server answered probabilities that are not between 0 and 1, with status 0")
+    # Independent sigmoids need not add up to anything.
+    if manifest.output["kind"] != "sigmoids" and not (abs(rows.sum(axis=1) - 1) <= _SUM_TOLERANCE).all():
+        raise ServerError("The server answered probabilities that do not add up to 1, with status 0")

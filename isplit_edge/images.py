@@ -1,0 +1,104 @@
+"""What a user may hand in as images, told from what he may not; nothing is copied."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from .errors import DataError
+
+
+def frames(
+    images: Any,
+    input_shape: tuple[int, ...],
+    preprocessing: Mapping[str, Any] | None,
+    *,
+    preprocessed: bool,
+) -> np.ndarray:
+    """Checks images and gives them a batch axis.
+
+    Args:
+        images: Raw images, uint8: (N, H, W, C) or one (H, W, C); for a model of one channel also (N, H, W) and
+            (H, W). A shape that could be either is read as one image. Or, `preprocessed`, numbers in the
+            model's own space: (N, *input_shape) or one of `input_shape`.
+        input_shape: The model's input without the batch.
+        preprocessing: The manifest's record. Only with a `size` in it may raw images have another height and
+            width than the model's input.
+        preprocessed: Whether the images are already in the model's own space.
+
+    Returns:
+        (N, ...): a view of the images where they are an array.
+
+    Raises:
+        DataError: If the images are of another dtype or shape, not finite, or none.
+    """
+    try:
+        array = np.asarray(images)
+    except ValueError as error:
+        raise DataError(f"Images of one batch have one shape. Received a list that has not: {error}") from error
+    if array.size == 0:
+        raise DataError(f"There are no images to classify: received an array of shape {array.shape}")
+    if preprocessed:
+        _check_numbers(array)
+        return _batched(array, input_shape, f"{_written(input_shape)}, as preprocessed=True")
+    if array.dtype != np.uint8:
+        raise DataError(_dtype_message(array))
+    if len(input_shape) != 3:
+        return _batched(array, input_shape, _written(input_shape))
+    return _raw_images(array, input_shape, resizable=preprocessing is not None and preprocessing["size"] is not None)
+
+
+def _raw_images(array: np.ndarray, input_shape: tuple[int, ...], *, resizable: bool) -> np.ndarray:
+    height, width, channels = input_shape
+    rank = array.ndim
+    if channels == 1 and (rank == 2 or (rank == 3 and array.shape[-1] != 1)):
+        array = array[..., None]
+    if array.ndim == 3:
+        array = array[None]
+    if array.ndim != 4 or array.shape[-1] != channels:
+        grey = " or (N, H, W)" if channels == 1 else ""
+        raise DataError(
+            f"Raw images must have the shape (H, W, {channels}) or (N, H, W, {channels}){grey}. "
+            f"Received: shape {_restored(array, rank)}"
+        )
+    if array.shape[1:3] != (height, width) and not resizable:
+        raise DataError(
+            f"Images must be {height} x {width}, the size of the model's input: this bundle's preprocessing does "
+            f"not resize. Received: {array.shape[1]} x {array.shape[2]}. Resize them, or export the bundle with a "
+            "preprocessing that has a size."
+        )
+    return array
+
+
+def _batched(array: np.ndarray, input_shape: tuple[int, ...], expected: str) -> np.ndarray:
+    if array.shape == input_shape:
+        return array[None]
+    if array.shape[1:] != input_shape:
+        raise DataError(f"Images must have the shape {expected}, alone or as a batch. Received: shape {array.shape}")
+    return array
+
+
+def _check_numbers(array: np.ndarray) -> None:
+    if array.dtype.kind not in "fiub":
+        raise DataError(f"Preprocessed images must be numbers. Received: dtype {array.dtype}")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise DataError("Preprocessed images must be finite. Received: NaN or infinity among them")
+
+
+def _dtype_message(array: np.ndarray) -> str:
+    found = f"dtype {array.dtype}"
+    if array.dtype.kind in "fiu":
+        found += f" with values from {array.min():g} to {array.max():g}"
+    return (
+        f"Raw images must be uint8, from 0 to 255. Received: {found}. Pass preprocessed=True if these are in the "
+        "model's own space; otherwise convert them to uint8 first."
+    )
+
+
+def _restored(array: np.ndarray, rank: int) -> tuple[int, ...]:
+    """The shape that the user gave, without axes that were added in front."""
+    return array.shape[array.ndim - rank :]
+
+
+def _written(shape: tuple[int, ...]) -> str:
+    return str(tuple(shape))

@@ -1,0 +1,164 @@
+"""Runs a bundle's head with LiteRT and turns each output into a payload."""
+
+import os
+import threading
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import wire
+from .errors import BundleError, DataError, MissingDependencyError
+from .images import frames
+from .manifest import HEAD_FILE, Manifest
+from .preprocessing import preprocess
+
+# The largest float32 below one half: added before cutting off, it rounds halves away from zero and nothing else.
+_ALMOST_HALF = np.nextafter(np.float32(0.5), np.float32(0))
+
+
+class _Slot(NamedTuple):
+    """A tensor at an end of the head. A scale of 0 says that it is not quantized."""
+
+    tensor: int
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    scale: np.float32
+    zero_point: int
+
+
+class Head:
+    """The head of a bundle: images in, payloads for the tail out.
+
+    One call runs at a time; threads that share a head wait for each other.
+
+    Args:
+        bundle: The bundle's directory; manifest.json and edge/ are enough.
+        manifest: The bundle's manifest where it was already loaded and checked.
+        num_threads: Threads of the interpreter; LiteRT's own choice by default.
+
+    Raises:
+        BundleError: If the bundle is incomplete or was changed, or the head is not what the manifest says.
+        MissingDependencyError: If ai-edge-litert is not installed.
+    """
+
+    def __init__(
+        self,
+        bundle: str | os.PathLike[str],
+        *,
+        manifest: Manifest | None = None,
+        num_threads: int | None = None,
+    ):
+        self.manifest = Manifest.load(bundle) if manifest is None else manifest
+        self._tag = self.manifest.tag
+        self._interpreter = _load(Path(bundle) / HEAD_FILE, num_threads)
+        self._input = _only(self._interpreter.get_input_details(), "input")
+        self._output = _only(self._interpreter.get_output_details(), "output")
+        self._lock = threading.Lock()
+        self._check_against_manifest()
+
+    def frames(self, images: Any, preprocessed: bool = False) -> np.ndarray:
+        """Checks images, as `Client.predict` takes them, and returns them as a batch, (N, ...)."""
+        shapes = self.manifest.shapes
+        return frames(images, shapes["input"], self.manifest.preprocessing, preprocessed=preprocessed)
+
+    def prepare(self, frame: np.ndarray, preprocessed: bool = False) -> np.ndarray:
+        """Turns one frame of `frames` into the head's input, in the head's own dtype.
+
+        Raises:
+            DataError: If the head takes whole numbers and the frame holds others.
+        """
+        x = frame if preprocessed else preprocess(frame, self.manifest.preprocessing)
+        dtype, scale, zero_point = self._input.dtype, self._input.scale, self._input.zero_point
+        if scale:
+            return quantize(x, scale, zero_point, dtype)
+        y = x.astype(dtype, copy=False)
+        if dtype.kind in "iu" and not np.array_equal(x, y):
+            raise DataError(f"This head takes whole numbers that fit {dtype}. Received others.")
+        return y
+
+    def encode(self, x: np.ndarray) -> bytes:
+        """Runs the head on one input of `prepare` and returns the payload."""
+        with self._lock:
+            # Views of the interpreter's memory must be gone before it runs: it refuses to otherwise.
+            self._interpreter.tensor(self._input.tensor)()[...] = x
+            self._interpreter.invoke()
+            return wire.pack(self._tag, self._interpreter.tensor(self._output.tensor)())
+
+    def payloads(self, x: Any, preprocessed: bool = False) -> list[bytes]:
+        """Encodes a batch, image by image.
+
+        Args:
+            x: Images as `Client.predict` takes them.
+            preprocessed: Whether they are in the model's own space.
+
+        Returns:
+            N payloads of `manifest.payload_bytes` each.
+
+        Raises:
+            DataError: If the images are of a wrong shape, dtype or range.
+        """
+        return [self.encode(self.prepare(frame, preprocessed)) for frame in self.frames(x, preprocessed)]
+
+    def _check_against_manifest(self) -> None:
+        manifest, output = self.manifest, self._output
+        quantized = (float(output.scale), output.zero_point) if output.scale else (None, None)
+        scale = None if manifest.scale is None else float(np.float32(manifest.scale))
+        for what, found, expected in (
+            ("input shape", self._input.shape, (1, *manifest.shapes["input"])),
+            ("output shape", output.shape, (1, *manifest.shapes["latent"])),
+            ("output dtype", output.dtype.name, manifest.dtype),
+            ("output scale and zero point", quantized, (scale, manifest.zero_point)),
+        ):
+            if found != expected:
+                raise BundleError(
+                    f"{HEAD_FILE} is not the head that the manifest describes: {what} {found}, "
+                    f"{expected} in the manifest. Export the bundle again."
+                )
+
+
+def quantize(x: np.ndarray, scale: np.float32, zero_point: int, dtype: np.dtype) -> np.ndarray:
+    """Quantizes numbers as TFLite's reference kernel does: round(x / scale) + zero_point, halves away from zero.
+
+    Images of 256 evenly spaced levels, and a scale of that spacing, make every pixel a half: rounding to even,
+    as faster kernels do, would merge neighbouring levels.
+
+    Args:
+        x: Finite numbers of any shape.
+        scale, zero_point: Those of the head's input.
+        dtype: int8, uint8 or int16.
+
+    Returns:
+        The same shape in `dtype`; what is out of its range ends at its limits.
+    """
+    limits = np.iinfo(dtype)
+    y = np.divide(x, scale, dtype=np.float32)
+    np.clip(y, limits.min - zero_point, limits.max - zero_point, out=y)
+    y += np.copysign(_ALMOST_HALF, y)
+    whole = y.astype(np.int32)
+    whole += zero_point
+    return whole.astype(dtype)
+
+
+def _load(path: Path, num_threads: int | None) -> Any:
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"The head runs on ai-edge-litert, which is not installed: pip install ai-edge-litert ({error})"
+        ) from error
+    try:
+        interpreter = Interpreter(model_path=str(path), num_threads=num_threads)
+        interpreter.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        raise BundleError(f"{path} is not a model that LiteRT can run: {error}") from error
+    return interpreter
+
+
+def _only(details: list[dict[str, Any]], end: str) -> _Slot:
+    if len(details) != 1:
+        raise BundleError(f"{HEAD_FILE} must have one {end}. It has {len(details)}")
+    detail = details[0]
+    scale, zero_point = detail["quantization"]
+    shape = tuple(int(axis) for axis in detail["shape"])
+    return _Slot(detail["index"], shape, np.dtype(detail["dtype"]), np.float32(scale), int(zero_point))

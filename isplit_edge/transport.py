@@ -1,0 +1,256 @@
+"""Requests over one kept-alive HTTP connection, and the one place where its failures become our errors."""
+
+import contextlib
+import functools
+import http.client
+import io
+import random
+import selectors
+import socket
+import ssl
+import time
+import urllib.parse
+from typing import Protocol
+
+import numpy as np
+
+from . import __version__
+from .errors import ArgumentError, ServerError, ServerTimeoutError, ServerUnreachableError
+
+BACKOFF_S = 0.1
+MAX_BACKOFF_S = 2.0
+# Too many requests, bad gateway, unavailable, gateway time-out: what passes by itself.
+RETRIED_STATUSES = frozenset({429, 502, 503, 504})
+# What a server's closing of an idle connection looks like to a request that comes at the same moment.
+_CLOSED = (http.client.RemoteDisconnected, ConnectionResetError, ConnectionAbortedError, BrokenPipeError)
+
+
+class Transport(Protocol):
+    """What a client needs of the way to a tail: REST today, others beside it."""
+
+    def predict(self, payloads: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
+        """Returns probabilities (N, n_classes) float and status (N,) integer, not yet checked."""
+
+    def check(self) -> str:
+        """Returns the state of the model's version on the server, raises ServerError where it is not there."""
+
+    def close(self) -> None:
+        """Closes the connection; a later request opens a new one."""
+
+
+class HttpConnection:
+    """One HTTP or HTTPS connection to a server, opened when first needed and kept for further requests.
+
+    Every request must be one that may be repeated: a request whose connection broke off before the answer was
+    whole is sent again, up to `retries` times, after a pause that doubles and is drawn at random so that devices
+    do not come back all at once. One that met the end of an idle connection is sent again at once.
+
+    Args:
+        url: `http://host:port` or `https://host:port`, and a path before the API's own where there is one.
+        timeout_s: Seconds for one try at a request, from sending to the last byte of the answer.
+        connect_timeout_s: Seconds for opening a connection.
+        retries: How often a request is tried again.
+        token: A bearer token for the Authorization header.
+        ssl_context: For https; the system's certificates by default.
+
+    Raises:
+        ArgumentError: If the URL or an option is outside of what is possible.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout_s: float = 10.0,
+        connect_timeout_s: float = 3.0,
+        retries: int = 2,
+        token: str | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+    ):
+        for name, value in (("timeout_s", timeout_s), ("connect_timeout_s", connect_timeout_s)):
+            if not 0 < value < float("inf"):
+                raise ArgumentError(f"{name} must be a number of seconds above 0. Received: {value!r}")
+        if retries < 0:
+            raise ArgumentError(f"retries must be 0 or more. Received: {retries!r}")
+        parts = _parse(url)
+        self.url = f"{parts.scheme}://{parts.netloc}"
+        self._base = parts.path.rstrip("/")
+        self._timeout_s, self._retries = timeout_s, retries
+        self._headers = _headers(token)
+        self._connect_timeout_s = connect_timeout_s
+        self._http = _unopened(parts, connect_timeout_s, ssl_context)
+
+    def request(
+        self, method: str, path: str, body: bytes | None = None, *, max_answer_bytes: int = 1 << 20
+    ) -> tuple[int, bytes]:
+        """Sends a request and reads the answer, whatever its status.
+
+        Args:
+            method: `"GET"` or `"POST"`.
+            path: Of the API, beginning with a slash.
+            body: JSON, or None.
+            max_answer_bytes: A longer answer is refused, unread.
+
+        Returns:
+            The HTTP status and the answer's body.
+
+        Raises:
+            ServerUnreachableError: If there is no connection, or it broke off in every try.
+            ServerTimeoutError: If the answer did not come in time.
+            ServerError: If what came is not HTTP, too long, or the certificate is not trusted.
+        """
+        for attempt in range(self._retries):
+            with contextlib.suppress(ServerUnreachableError):
+                status, answer = self._try(method, path, body, max_answer_bytes)
+                if status not in RETRIED_STATUSES:
+                    return status, answer
+            time.sleep(min(BACKOFF_S * 2**attempt, MAX_BACKOFF_S) * random.uniform(0.5, 1.0))
+        return self._try(method, path, body, max_answer_bytes)
+
+    def close(self) -> None:
+        """Closes the connection; a later request opens a new one."""
+        self._http.close()
+
+    def _try(self, method: str, path: str, body: bytes | None, max_answer_bytes: int) -> tuple[int, bytes]:
+        try:
+            response = self._send(method, path, body)
+            answer = response.read(max_answer_bytes + 1)
+            if len(answer) > max_answer_bytes:
+                raise ServerError(f"{self.url}{path} answered more than {max_answer_bytes} bytes")
+            if response.length:
+                raise http.client.IncompleteRead(answer, response.length)
+            return response.status, answer
+        except (OSError, http.client.HTTPException) as error:
+            self._http.close()
+            if isinstance(error, ServerError):
+                raise
+            raise self._server_error(error, f"{method} {self.url}{self._base}{path}") from error
+
+    def _send(self, method: str, path: str, body: bytes | None) -> http.client.HTTPResponse:
+        if self._http.sock is not None and _readable(self._http.sock):
+            # Nothing was asked, so this is the end of the connection, or an answer to nothing.
+            self._http.close()
+        if self._http.sock is not None:
+            try:
+                return self._exchange(method, path, body)
+            except _CLOSED:
+                self._http.close()
+        self._connect()
+        return self._exchange(method, path, body)
+
+    def _connect(self) -> None:
+        try:
+            self._http.connect()
+        except TimeoutError as error:
+            raise ServerUnreachableError(
+                f"No connection to {self.url} within {self._connect_timeout_s:g} s. Is it the right host?"
+            ) from error
+
+    def _exchange(self, method: str, path: str, body: bytes | None) -> http.client.HTTPResponse:
+        moment = time.monotonic() + self._timeout_s
+        self._http.sock.settimeout(self._timeout_s)
+        self._http.response_class = functools.partial(_response, moment=moment)  # type: ignore[assignment]
+        try:
+            self._http.request(method, self._base + path, body=body, headers=self._headers)
+        except BrokenPipeError:
+            # A server that refuses a request while it is still being sent has often said why.
+            return self._http.getresponse()
+        return self._http.getresponse()
+
+    def _server_error(self, error: OSError | http.client.HTTPException, request: str) -> ServerError:
+        """Names a failure of the connection as one of our errors: nowhere else is this done."""
+        if isinstance(error, TimeoutError):
+            return ServerTimeoutError(f"{request}: no whole answer within {self._timeout_s:g} s")
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return ServerError(f"{request}: the server's certificate is not trusted: {error.verify_message}")
+        if isinstance(error, ConnectionRefusedError):
+            return ServerUnreachableError(
+                f"{request}: connection refused. Is the server up, and is this its REST port?"
+            )
+        if isinstance(error, socket.gaierror):
+            return ServerUnreachableError(f"{request}: the host's name is not known: {error.strerror}")
+        if isinstance(error, http.client.IncompleteRead | OSError):
+            text = str(error) or type(error).__name__
+            return ServerUnreachableError(f"{request}: the connection broke off before the answer: {text}")
+        return ServerError(
+            f"{request}: the answer is not HTTP ({type(error).__name__}). TensorFlow Serving's REST port is "
+            "usually 8501; 8500 speaks gRPC"
+        )
+
+
+class _TimedSocket:
+    """Stands in for a socket where an answer is read, with one moment for the whole of it.
+
+    A socket's own time-out starts anew with every byte, and a server that trickles would never meet it.
+    """
+
+    def __init__(self, sock: socket.socket, moment: float):
+        self._sock, self._moment = sock, moment
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        return io.BufferedReader(_TimedReader(self._sock, self._moment))
+
+
+class _TimedReader(io.RawIOBase):
+    def __init__(self, sock: socket.socket, moment: float):
+        self._sock, self._moment = sock, moment
+        self._raw = sock.makefile("rb", buffering=0)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer) -> int | None:
+        left_s = self._moment - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError
+        self._sock.settimeout(left_s)
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+def _response(sock: socket.socket, *, moment: float, **options) -> http.client.HTTPResponse:
+    return http.client.HTTPResponse(_TimedSocket(sock, moment), **options)  # type: ignore[arg-type]
+
+
+def _readable(sock: socket.socket) -> bool:
+    with selectors.DefaultSelector() as selector:
+        selector.register(sock, selectors.EVENT_READ)
+        return bool(selector.select(0))
+
+
+def _parse(url: str) -> urllib.parse.SplitResult:
+    expected = "url must be like 'http://server:8501' or 'https://server/path'"
+    if not isinstance(url, str) or not url.isascii() or any(letter <= " " for letter in url):
+        raise ArgumentError(f"{expected}. Received: {url!r}")
+    try:
+        parts = urllib.parse.urlsplit(url)
+        plain = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError as error:
+        raise ArgumentError(f"{expected}. Received: {url!r} ({error})") from error
+    if not plain:
+        raise ArgumentError(f"{expected}. Received: {url!r}")
+    if parts.username is not None or parts.query or parts.fragment:
+        raise ArgumentError(f"{expected}, without a user, query or fragment; a secret goes into token=...")
+    return parts
+
+
+def _unopened(
+    parts: urllib.parse.SplitResult, timeout_s: float, ssl_context: ssl.SSLContext | None
+) -> http.client.HTTPConnection:
+    host = parts.hostname or ""
+    if parts.scheme == "http":
+        return http.client.HTTPConnection(host, parts.port, timeout=timeout_s)
+    context = ssl.create_default_context() if ssl_context is None else ssl_context
+    return http.client.HTTPSConnection(host, parts.port, timeout=timeout_s, context=context)
+
+
+def _headers(token: str | None) -> dict[str, str]:
+    headers = {"Content-Type": "application/json", "User-Agent": f"isplit-edge/{__version__}"}
+    if token is not None:
+        if not token or not token.isascii() or any(letter <= " " for letter in token):
+            raise ArgumentError("token must be printable ASCII without blanks")
+        headers["Authorization"] = f"Bearer {token}"
+    return headers
