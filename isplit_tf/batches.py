@@ -111,9 +111,7 @@ def read_labels(y: Any, n_classes: int | None, size: int) -> np.ndarray:
     if found.ndim == 2 and found.shape[1] == 1:
         found = found[:, 0]
     if found.dtype.kind not in "iufb" or found.ndim not in (1, 2) or len(found) != size:
-        raise DataError(
-            f"Expected labels as {wanted} for {size} images. Received: {found.dtype} {found.shape}."
-        )
+        raise DataError(f"Expected labels as {wanted} for {size} images. Received: {found.dtype} {found.shape}.")
     if found.ndim == 2:
         one_hot = ((found == 0) | (found == 1)).all() and (found.sum(axis=1) == 1).all()
         if not one_hot or (n_classes is not None and found.shape[1] != n_classes):
@@ -124,14 +122,10 @@ def read_labels(y: Any, n_classes: int | None, size: int) -> np.ndarray:
         return found.argmax(axis=1).astype(np.int64)
     whole = found.astype(np.int64)
     if not np.array_equal(whole, found):
-        raise DataError(
-            f"Expected labels as {wanted}. Received: {found.dtype}, {found[whole != found][0]} among them."
-        )
+        raise DataError(f"Expected labels as {wanted}. Received: {found.dtype}, {found[whole != found][0]} among them.")
     if whole.size and (whole.min() < 0 or (n_classes is not None and whole.max() >= n_classes)):
         limit = "" if n_classes is None else f" to {n_classes - 1}"
-        raise DataError(
-            f"Expected labels from 0{limit}. Received: labels from {whole.min()} to {whole.max()}."
-        )
+        raise DataError(f"Expected labels from 0{limit}. Received: labels from {whole.min()} to {whole.max()}.")
     return whole
 
 
@@ -176,7 +170,5 @@ def _pair(element: Any, labels: bool) -> tuple[Any, Any]:
 def _length(x: Any) -> int:
     lengths = {len(leaf) if getattr(leaf, "shape", None) != () else -1 for leaf in tree.flatten(x)}
     if len(lengths) != 1 or -1 in lengths:
-        raise DataError(
-            f"Expected a batch of images. Received parts of {sorted(lengths)} images (-1: a single value)."
-        )
+        raise DataError(f"Expected a batch of images. Received parts of {sorted(lengths)} images (-1: a single value).")
     return lengths.pop()

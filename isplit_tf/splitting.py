@@ -67,9 +67,7 @@ class SplitModel:
         self.decoder: keras.Model | None = None
         if len(places) > 1:
             cut_tensor, latent, restored = places
-            self.encoder = segment(
-                program, [cut_tensor], Ref(latent), name="encoder", input_names=["features"]
-            )
+            self.encoder = segment(program, [cut_tensor], Ref(latent), name="encoder", input_names=["features"])
             self.decoder = segment(program, [latent], Ref(restored), name="decoder", input_names=["latent"])
 
     @property
@@ -97,9 +95,7 @@ class SplitModel:
             if not overwrite:
                 raise ExistsError(f"'{target}' exists. Give overwrite=True, or another directory.")
             if any(target.iterdir()) and not (target / _RECORD_FILE).is_file():
-                raise ExistsError(
-                    f"'{target}' exists and holds no split ({_RECORD_FILE} is missing): not replaced."
-                )
+                raise ExistsError(f"'{target}' exists and holds no split ({_RECORD_FILE} is missing): not replaced.")
         target.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
         try:
@@ -123,9 +119,7 @@ class SplitModel:
         }
 
     @classmethod
-    def load(
-        cls, directory: str | os.PathLike, *, custom_objects: dict[str, Any] | None = None
-    ) -> "SplitModel":
+    def load(cls, directory: str | os.PathLike, *, custom_objects: dict[str, Any] | None = None) -> "SplitModel":
         """Read a split that `save` wrote; Keras' safe mode, so that no code comes from the file.
 
         Args:
@@ -140,9 +134,7 @@ class SplitModel:
         with keras.saving.custom_object_scope(custom_objects or {}):
             try:
                 model = keras.models.load_model(source / _MODEL_FILE, safe_mode=True)
-                loss = record["loss"] and keras.saving.deserialize_keras_object(
-                    record["loss"], safe_mode=True
-                )
+                loss = record["loss"] and keras.saving.deserialize_keras_object(record["loss"], safe_mode=True)
             except (ValueError, TypeError, OSError) as error:
                 raise BundleError(f"'{source / _MODEL_FILE}' cannot be read: {error}") from error
         return cls(
@@ -251,11 +243,7 @@ def _tensor_named(program: Program, name: str) -> int:
 
 def bottleneck_to_json(bottleneck: Any) -> dict[str, Any] | None:
     """The record of a bottleneck: its class and configuration."""
-    return (
-        None
-        if bottleneck is None
-        else {"class": type(bottleneck).__name__, "config": bottleneck.get_config()}
-    )
+    return None if bottleneck is None else {"class": type(bottleneck).__name__, "config": bottleneck.get_config()}
 
 
 def bottleneck_from_json(record: dict[str, Any] | None) -> Any:

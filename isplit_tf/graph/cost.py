@@ -119,8 +119,7 @@ def _dense(layer: Any, ins: Sequence[Shape], outs: Sequence[Shape]) -> int:
 
 def _einsum_dense(layer: Any, ins: Sequence[Shape], outs: Sequence[Shape]) -> int:
     """The product of the lengths of all letters of the equation, the batch left out."""
-    left, result = layer.equation.replace(" ", "").split("->")
-    first, second = left.split(",")
+    first, second = layer.equation.replace(" ", "").split("->")[0].split(",")
     lengths = dict(zip(second, layer.kernel.shape, strict=True))
     inner = first.replace("...", "")
     lengths |= {letter: n for letter, n in zip(reversed(inner), reversed((1, *ins[0])), strict=False)}
@@ -165,10 +164,7 @@ def _wrapped(layer: Any, ins: Sequence[Shape], outs: Sequence[Shape]) -> int:
 
 
 def _bidirectional(layer: Any, ins: Sequence[Shape], outs: Sequence[Shape]) -> int:
-    return sum(
-        _RULES[type(inner).__name__](inner, ins, outs)
-        for inner in (layer.forward_layer, layer.backward_layer)
-    )
+    return sum(_RULES[type(inner).__name__](inner, ins, outs) for inner in (layer.forward_layer, layer.backward_layer))
 
 
 def _multi_head_attention(layer: Any, ins: Sequence[Shape], outs: Sequence[Shape]) -> int:
@@ -234,9 +230,7 @@ def _traced_macs(program: Program, step: Step) -> int:
 
 
 def _operations(graph: Any) -> list[Any]:
-    inner = [
-        function.graph for function in getattr(graph, "_functions", {}).values() if hasattr(function, "graph")
-    ]
+    inner = [function.graph for function in getattr(graph, "_functions", {}).values() if hasattr(function, "graph")]
     return [*graph.get_operations(), *(operation for g in inner for operation in g.get_operations())]
 
 
@@ -247,7 +241,7 @@ def _operation_macs(operation: Any) -> int:
         contracted = operation.inputs[0].shape[-2 if transposed else -1]
         return math.prod(d or 1 for d in operation.outputs[0].shape) * (contracted or 1)
     if kind in ("Conv2D", "Conv3D", "DepthwiseConv2dNative"):
-        *window, channels, filters = operation.inputs[1].shape
+        *window, channels, _ = operation.inputs[1].shape
         taps = math.prod(window) * (1 if kind.startswith("Depthwise") else channels)
         return math.prod(d or 1 for d in operation.outputs[0].shape) * taps
     if kind == "Einsum":
@@ -255,9 +249,7 @@ def _operation_macs(operation: Any) -> int:
         lengths: dict[str, int] = {}
         for letters, tensor in zip(left, operation.inputs, strict=True):
             lengths |= (
-                {letter: d or 1 for letter, d in zip(letters, tensor.shape, strict=True)}
-                if "." not in letters
-                else {}
+                {letter: d or 1 for letter, d in zip(letters, tensor.shape, strict=True)} if "." not in letters else {}
             )
         return math.prod(lengths.values()) if len(left) > 1 else 0
     return 0

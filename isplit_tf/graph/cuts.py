@@ -82,7 +82,7 @@ def find_cuts(model: keras.Model) -> list[Cut]:
 def list_cuts(program: Program) -> list[Cut]:
     """The cuts of a program; see `find_cuts`."""
     costs = CostTable(program)
-    cuts = []
+    cuts: list[Cut] = []
     for tensor in cut_tensors(program):
         maker = program.makers[tensor]
         spec = program.tensors[tensor]
@@ -159,9 +159,7 @@ def resolve_cut(program: Program, wanted: "Cut | int | str", cuts: Sequence[Cut]
     if isinstance(wanted, int) and not isinstance(wanted, bool):
         if 0 <= wanted < len(cuts):
             return cuts[wanted]
-        raise CutError(
-            f"No cut {wanted} in model '{program.name}': it has {len(cuts)} cuts, 0 to {len(cuts) - 1}."
-        )
+        raise CutError(f"No cut {wanted} in model '{program.name}': it has {len(cuts)} cuts, 0 to {len(cuts) - 1}.")
     if not isinstance(wanted, str):
         raise CutError(f"A cut is asked for by a Cut, its index or its name. Received: {wanted!r}.")
     exact = [cut for cut in cuts if cut.name == wanted]
@@ -170,9 +168,7 @@ def resolve_cut(program: Program, wanted: "Cut | int | str", cuts: Sequence[Cut]
         return found[0]
     if found:
         names = ", ".join(f"'{cut.name}'" for cut in found)
-        raise CutError(
-            f"'{wanted}' names {len(found)} cuts in model '{program.name}': {names}. Give a longer name."
-        )
+        raise CutError(f"'{wanted}' names {len(found)} cuts in model '{program.name}': {names}. Give a longer name.")
     raise CutError(_why_no_cut(program, wanted, cuts))
 
 
@@ -213,9 +209,7 @@ def _why_no_cut(program: Program, wanted: str, cuts: Sequence[Cut]) -> str:
     earlier = [cut.name for cut in cuts if position[cut.name] < maker][-1:]
     later = [cut.name for cut in cuts if position[cut.name] > maker][:1]
     near = [f"'{name}' (earlier)" for name in earlier] + [f"'{name}' (later)" for name in later]
-    return (
-        f"{text} {len(opened)} tensors are open there: {', '.join(names)}. Nearest cuts: {', '.join(near)}."
-    )
+    return f"{text} {len(opened)} tensors are open there: {', '.join(names)}. Nearest cuts: {', '.join(near)}."
 
 
 def tensor_of(program: Program, cut: Cut) -> int:

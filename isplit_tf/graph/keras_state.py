@@ -43,9 +43,7 @@ class RawNode:
                 graph = stack.enter_context(_trace(self.operation, self.args))
             except ModelError:  # it stays one layer, as a custom layer does
                 return None
-        entering = [
-            leaf for leaf in tree.flatten((self.args, self.kwargs)) if isinstance(leaf, keras.KerasTensor)
-        ]
+        entering = [leaf for leaf in tree.flatten((self.args, self.kwargs)) if isinstance(leaf, keras.KerasTensor)]
         return graph if graph is not None and len(graph.inputs) == len(entering) else None
 
 
@@ -68,9 +66,7 @@ class Traced:
             return items[names.index(wanted)]
         if isinstance(wanted, int) and -len(items) <= wanted < len(items):
             return items[wanted]
-        raise ModelError(
-            f"No output {wanted!r} in model '{self.name}'. It has {len(items)} outputs: {names}."
-        )
+        raise ModelError(f"No output {wanted!r} in model '{self.name}'. It has {len(items)} outputs: {names}.")
 
 
 def check_model(model: Any) -> None:
@@ -183,9 +179,7 @@ def _trace(model: keras.Model, arguments: tuple) -> Iterator[Traced]:
         names = tuple(f"output_{k}" for k in range(len(function._outputs)))
         graph = _read_function(function, model.name, names)
         structure = inputs[0] if len(inputs) == 1 else inputs
-        yield Traced(
-            graph.name, graph.nodes, graph.inputs, graph.outputs, structure, graph.output_structure, names
-        )
+        yield Traced(graph.name, graph.nodes, graph.inputs, graph.outputs, structure, graph.output_structure, names)
     finally:
         for layer, inbound, outbound in marks:
             del layer._inbound_nodes[inbound:]
@@ -253,7 +247,5 @@ def rank_operation(shape: tuple, dtype: str, inner: Any) -> tuple[Any, tuple, An
     if len(shape) == len(inner.shape):
         return None, (), None
     outer = keras.Input(batch_shape=shape, dtype=dtype)
-    result = (
-        keras.ops.expand_dims(outer, -1) if len(shape) < len(inner.shape) else keras.ops.squeeze(outer, -1)
-    )
+    result = keras.ops.expand_dims(outer, -1) if len(shape) < len(inner.shape) else keras.ops.squeeze(outer, -1)
     return *_operation_of(result), result

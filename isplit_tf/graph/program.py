@@ -189,9 +189,7 @@ class _Reader:
                 else:
                     entering = [leaf.tensor for leaf in tree.flatten((args, kwargs)) if isinstance(leaf, Ref)]
                     entering = [self._enter(i, t) for i, t in zip(entering, inner.inputs, strict=True)]
-                    inner_context = {
-                        name: kwargs[name] for name in ("training",) if kwargs.get(name) is not None
-                    }
+                    inner_context = {name: kwargs[name] for name in ("training",) if kwargs.get(name) is not None}
                     path = f"{prefix}{node.operation.name}/"
                     inside = self._inline(inner, entering, path, context | inner_context)
                     outputs = [inside[id(tensor)] for tensor in inner.outputs]
@@ -218,9 +216,7 @@ class _Reader:
     def _name(self, operation: Any, prefix: str) -> str:
         path = prefix + operation.name
         twin = 0
-        while self.paths.setdefault(path, id(operation)) != id(
-            operation
-        ):  # a name used twice in a traced model
+        while self.paths.setdefault(path, id(operation)) != id(operation):  # a name used twice in a traced model
             twin += 1
             path = f"{prefix}{operation.name}~{twin}"
         call = self.calls.get(id(operation), 0)

@@ -71,7 +71,7 @@ def _copy_layer(layer: keras.layers.Layer, name: str) -> keras.layers.Layer:
     except (TypeError, ValueError, NotImplementedError, AttributeError, KeyError) as error:
         raise ModelError(
             f"Layer '{layer.name}' of class {type(layer).__name__} cannot be copied from its configuration: "
-            f"{str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__} "
+            f"{(str(error).strip() or type(error).__name__).splitlines()[0]} "
             "A layer needs a get_config() that holds the arguments of its __init__, and functions in it (an activation, "
             "for instance) must be named ones registered with keras.saving.register_keras_serializable()."
         ) from error
@@ -130,9 +130,7 @@ def build(
     """A functional model from fresh inputs shaped like some tensors of a program, and what `body` makes of them."""
     names = input_names or [program.tensors[tensor].name for tensor in inputs]
     values = {
-        tensor: keras.Input(
-            batch_shape=program.tensors[tensor].shape, dtype=program.tensors[tensor].dtype, name=label
-        )
+        tensor: keras.Input(batch_shape=program.tensors[tensor].shape, dtype=program.tensors[tensor].dtype, name=label)
         for tensor, label in zip(inputs, names, strict=True)
     }
     whole_input = list(inputs) == list(program.inputs)

@@ -1,0 +1,1 @@
+"""Importance of cuts: scores, the one backward pass, statistics, the curve."""

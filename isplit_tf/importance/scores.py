@@ -62,9 +62,7 @@ class Logits:
     replacement: Any = None
 
 
-def describe_output(
-    model: keras.Model, *, from_logits: bool | None = None, output: str | int | None = None
-) -> Output:
+def describe_output(model: keras.Model, *, from_logits: bool | None = None, output: str | int | None = None) -> Output:
     """What a model's output is.
 
     Args:
@@ -76,9 +74,7 @@ def describe_output(
     Raises:
         ModelError: The output is not class scores.
     """
-    return find_logits(
-        read_program(model, output=output), loss=compiled_loss(model), from_logits=from_logits
-    ).output
+    return find_logits(read_program(model, output=output), loss=compiled_loss(model), from_logits=from_logits).output
 
 
 def output_kind(model: keras.Model, from_logits: bool | None = None) -> str:
@@ -112,7 +108,7 @@ def find_logits(program: Program, *, loss: Any = None, from_logits: bool | None 
     units = program.tensors[tensor].sample_shape
     if len(units) != 1 or units[0] is None:
         raise ModelError(
-            f"The output of model '{program.name}' has shape {units} for one image. Expected class scores: (n_classes,)."
+            f"The output of model '{program.name}' has shape {units} an image. Expected class scores: (n_classes,)."
         )
     squash, logits = _behind_activation(program, tensor)
     kind = _kind(program, squash, units[0], from_logits, loss)

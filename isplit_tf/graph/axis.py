@@ -1,0 +1,114 @@
+"""The paper's axis: which cuts get a point on the importance curve.
+
+A layer that makes new features gets one. What acts on single elements or channels moves the point before it to its own
+output. What only moves elements about gives none. The axis ends where the map is flattened or globally pooled.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import keras
+
+from .cuts import Cut, cut_tensors
+from .program import Program, Step
+
+Kind = Literal["features", "pointwise", "layout"]
+
+_POINTWISE_LAYERS = frozenset(
+    "Activation ActivityRegularization AlphaDropout BatchNormalization Dropout ELU GaussianDropout GaussianNoise "
+    "GroupNormalization Identity LayerNormalization LayerScale LeakyReLU Masking Normalization PReLU "
+    "RMSNormalization ReLU Rescaling Softmax SpatialDropout1D SpatialDropout2D SpatialDropout3D StochasticDepth "
+    "UnitNormalization".split()
+)
+_LAYOUT_LAYERS = frozenset(
+    "CenterCrop Cropping1D Cropping2D Cropping3D Flatten Permute RepeatVector Reshape Resizing UpSampling1D "
+    "UpSampling2D UpSampling3D ZeroPadding1D ZeroPadding2D ZeroPadding3D".split()
+)
+_MIXING_OPERATIONS = frozenset(
+    "AdaptiveAveragePool AdaptiveMaxPool Amax AssociativeScan Average AveragePool Conv ConvTranspose Cumprod "
+    "Cumsum DepthwiseConv Dot DotProductAttention Einsum FFT FFT2 IFFT2 IRFFT ISTFT Inner Kron Logsumexp Map "
+    "Matmul Max MaxPool Mean Median Min Outer RFFT STFT Scan SeparableConv Sort Std Sum Tensordot TopK Var Vdot "
+    "VectorizedMap".split()
+)
+_LAYOUT_OPERATIONS = frozenset(
+    "DepthToSpace Flip Fliplr Flipud Moveaxis Reshape Roll Rot90 SpaceToDepth Squeeze Swapaxes Take Transpose".split()
+)
+_PREPROCESSING = "keras.src.layers.preprocessing."
+
+
+def main_cuts(program: Program, cuts: Sequence[Cut]) -> list[Cut]:
+    """The cuts on the paper's axis: on VGG16 its 13 convolutions and 5 poolings, on ResNet50 the stem and 16 blocks.
+
+    Args:
+        program: The model.
+        cuts: All its cuts, in order.
+
+    Returns:
+        A part of `cuts`, in order.
+    """
+    tensors = cut_tensors(program)
+    points: list[Cut] = []
+    before, has_space = -1, False
+    for cut, tensor in zip(cuts, tensors, strict=True):
+        position = program.makers[tensor]
+        if has_space and _is_flat(program, tensor):
+            return points
+        kind = _segment_kind(program, program.steps[before + 1 : position + 1])
+        if kind == "features":
+            points.append(cut)
+        elif kind == "pointwise" and points:
+            points[-1] = cut
+        has_space = has_space or (bool(points) and len(cut.shape) > 1)
+        before = position
+    # A point whose activation is the model's output would be a cut with nothing behind it.
+    rest = program.steps[before + 1 :]
+    if points and points[-1] is cuts[-1] and all(_kind(program, step) == "pointwise" for step in rest):
+        points.pop()
+    return points
+
+
+def _is_flat(program: Program, tensor: int) -> bool:
+    """Whether a tensor has no space or time axis left, or only ones that were pooled to length 1 as a whole."""
+    shape = program.tensors[tensor].sample_shape
+    if len(shape) < 2:
+        return True
+    step = program.steps[program.makers[tensor]]
+    name = type(step.operation).__name__
+    if name.startswith("Global") or name == "Flatten":
+        return True
+    pools = name.startswith("Adaptive") or name in ("Mean", "Max", "Amax", "Sum")
+    return pools and math.prod(d or 2 for d in shape) == max(d or 2 for d in shape)
+
+
+def _segment_kind(program: Program, steps: Sequence[Step]) -> Kind:
+    """The kind of what lies between two cuts; its last step makes the later one."""
+    last = steps[-1]
+    if len(set(last.reads)) < 2:
+        return _kind(program, last)
+    made = {tensor for step in steps for tensor in step.makes}
+    chain = {tensor for step in steps for tensor in step.reads} - made  # the cut before, then what follows it pointwise
+    for step in steps:
+        if _kind(program, step) == "pointwise" and chain.issuperset(step.reads):
+            chain.update(step.makes)
+    if chain.issuperset(last.reads):
+        return "pointwise"  # x * sigmoid(x): all of it acts on single elements
+    if type(last.operation).__name__ == "Multiply" and chain.intersection(last.reads):
+        return "pointwise"  # a gate, as in squeeze-and-excite: it scales what is there
+    return "features"
+
+
+def _kind(program: Program, step: Step) -> Kind:
+    operation: Any = step.operation
+    if isinstance(operation, keras.layers.TimeDistributed):
+        operation = operation.layer
+    name, module = type(operation).__name__, type(operation).__module__
+    ours = module.startswith("keras.")
+    if isinstance(operation, keras.layers.Layer):
+        if ours and name in _POINTWISE_LAYERS:
+            return "pointwise"
+        return "layout" if ours and (name in _LAYOUT_LAYERS or module.startswith(_PREPROCESSING)) else "features"
+    if not ours or name in _MIXING_OPERATIONS or len(set(step.reads)) > 1:
+        return "features"
+    same = [program.tensors[tensor].shape for tensor in step.makes] == [program.tensors[step.reads[0]].shape]
+    return "pointwise" if same and name not in _LAYOUT_OPERATIONS else "layout"

@@ -1,0 +1,312 @@
+"""The importance curve: one number a cut, for all images or for some classes."""
+
+import dataclasses
+import html
+import json
+import os
+import tempfile
+import warnings
+import zipfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import ArgumentError, BundleError
+from ..graph.cuts import Cut
+from .statistics import ClassStatistics
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Curve:
+    """The cumulated importance (CUI) of each cut, averaged over images.
+
+    Attributes:
+        cuts: The cuts, in topological order.
+        statistics: Mean and spread of each class at each cut.
+        class_names: Names of the classes, or None.
+        method: How importance was measured: "grad_cam" or "gradients".
+        reduction: "mean" (divided by the cut's size) or "sum".
+        target: "label" or "predicted".
+        model_name: Name of the model.
+        input_shape: Shape of its first input without the batch.
+        weighting: What `values` is the mean of: "images", or "classes" for a balanced curve.
+
+    Reference:
+        Cunico, Capogrosso et al., I-Split, ICPR 2022, Sec. III-A.
+    """
+
+    cuts: list[Cut]
+    statistics: ClassStatistics
+    class_names: list[str] | None
+    method: str
+    reduction: str
+    target: str
+    model_name: str
+    input_shape: tuple[int | None, ...]
+    weighting: str = "images"
+
+    @property
+    def counts(self) -> np.ndarray:
+        """int64 `(n_classes,)`: images of each class, by label."""
+        return self.statistics.counts
+
+    @property
+    def n_images(self) -> int:
+        """Number of images."""
+        return int(self.counts.sum())
+
+    @property
+    def per_class(self) -> np.ndarray:
+        """float64 `(n_classes, n_cuts)`: the mean over the images of each class; NaN for a class not seen."""
+        return np.where(self.counts[:, None] > 0, self.statistics.means, np.nan)
+
+    @property
+    def values(self) -> np.ndarray:
+        """float64 `(n_cuts,)`: the mean over images, or over classes for a balanced curve."""
+        if self.weighting == "classes":
+            return self.statistics.means[self.counts > 0].mean(axis=0)
+        return self.statistics.pooled().means[0]
+
+    def of_classes(self, classes: Iterable[int | str]) -> "Curve":
+        """The curve of some classes alone.
+
+        Args:
+            classes: Their numbers or names.
+
+        Raises:
+            ArgumentError: A class does not exist, or none of them was seen.
+        """
+        numbers = np.unique([self._class_number(one) for one in classes]).astype(int)
+        if not self.counts[numbers].sum():
+            raise ArgumentError(f"No image of the classes {numbers.tolist()} was seen.")
+        return dataclasses.replace(self, statistics=self.statistics.only(numbers))
+
+    def _class_number(self, wanted: int | str) -> int:
+        if isinstance(wanted, str):
+            if self.class_names and wanted in self.class_names:
+                return self.class_names.index(wanted)
+            raise ArgumentError(f"No class named '{wanted}'. Classes: {self.class_names or 'have no names'}.")
+        if not 0 <= int(wanted) < len(self.counts):
+            raise ArgumentError(f"No class {wanted}: classes go from 0 to {len(self.counts) - 1}.")
+        return int(wanted)
+
+    def balanced(self) -> "Curve":
+        """The same measurements with every class that was seen counting equally."""
+        return dataclasses.replace(self, weighting="classes")
+
+    @staticmethod
+    def merge(curves: Iterable["Curve"]) -> "Curve":
+        """One curve of the images of several, which were measured in the same way on the same model.
+
+        Raises:
+            ArgumentError: There is none, or they differ in cuts, classes, method, reduction or target.
+        """
+        shards = list(curves)
+        if not shards:
+            raise ArgumentError("Nothing to merge: no curve was given.")
+        first, statistics = shards[0], shards[0].statistics
+        for other in shards[1:]:
+            for name in ("method", "reduction", "target", "class_names", "weighting"):
+                if getattr(first, name) != getattr(other, name):
+                    raise ArgumentError(
+                        f"Curves to merge must agree. {name}: {getattr(first, name)!r} and {getattr(other, name)!r}."
+                    )
+            if [(c.index, c.shape) for c in first.cuts] != [(c.index, c.shape) for c in other.cuts]:
+                raise ArgumentError("Curves to merge must be of the same cuts of the same model.")
+            if len(first.counts) != len(other.counts):
+                raise ArgumentError(f"Curves to merge have {len(first.counts)} and {len(other.counts)} classes.")
+            statistics = statistics.merge(other.statistics)
+        return dataclasses.replace(first, statistics=statistics)
+
+    def interval(self, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+        """A confidence interval for each value, by Student's t (Welch's degrees of freedom for a balanced curve).
+
+        Args:
+            confidence: Between 0 and 1.
+
+        Returns:
+            low and high, float64 `(n_cuts,)`; NaN where a mean is over a single image.
+        """
+        if not 0 < confidence < 1:
+            raise ArgumentError(f"confidence must be between 0 and 1. Received: {confidence}.")
+        from scipy import stats
+
+        parts = self.statistics if self.weighting == "classes" else self.statistics.pooled()
+        seen = parts.counts > 0
+        counts = parts.counts[seen][:, None].astype(float)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            errors = parts.squares[seen] / (counts - 1) / counts
+            variance = errors.sum(axis=0)
+            freedom = np.where(variance > 0, variance**2 / (errors**2 / (counts - 1)).sum(axis=0), counts.sum() - 1)
+            half = stats.t.ppf(0.5 + confidence / 2, freedom) * np.sqrt(variance) / seen.sum()
+        return self.values - half, self.values + half
+
+    @property
+    def peaks(self) -> list[Cut]:
+        """The local maxima, in topological order; a plateau counts by its first cut, the ends are no peaks."""
+        return [self.cuts[k] for k in peak_positions(self.values)]
+
+    @property
+    def best(self) -> Cut:
+        """The cut of the highest peak.
+
+        Where there is no peak, the highest but the last cut, with a warning: the curve often rises to its last
+        layer, and a head that is nearly the whole network splits nothing.
+        """
+        values = self.values
+        peaks = peak_positions(values)
+        if peaks:
+            return self.cuts[max(peaks, key=lambda k: values[k])]
+        warnings.warn(
+            f"The curve of '{self.model_name}' has no peak between its ends; the highest cut but the last is taken.",
+            stacklevel=2,
+        )
+        return self.cuts[int(np.argmax(values[:-1]))] if len(values) > 1 else self.cuts[0]
+
+    def plot(self, *, log: bool = False, per_class: bool = False, ax: Any = None) -> Any:
+        """Draw the curve with its interval and peaks, as in the paper's Fig. 3.
+
+        Args:
+            log: log10 of the values, as the authors plot them.
+            per_class: A thin line for each class as well.
+            ax: Matplotlib axes to draw on; new ones by default.
+
+        Returns:
+            The axes.
+        """
+        from .picture import draw_curve
+
+        return draw_curve(self, log=log, per_class=per_class, ax=ax)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One record a cut: name, shape, size, value, low, high, peak, best."""
+        low, high = self.interval()
+        peaks = {cut.index for cut in self.peaks}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            best = self.best.index
+        return [
+            {
+                "index": cut.index,
+                "name": cut.name,
+                "shape": cut.shape,
+                "size": cut.size,
+                "importance": float(value),
+                "low": float(low[k]),
+                "high": float(high[k]),
+                "peak": cut.index in peaks,
+                "best": cut.index == best,
+            }
+            for k, (cut, value) in enumerate(zip(self.cuts, self.values, strict=True))
+        ]
+
+    def table(self) -> str:
+        """The curve as text, a line a cut, with a bar for its height and a mark at peaks."""
+        rows = self.rows()
+        top = max(row["importance"] for row in rows) or 1.0
+        width = max(len("cut"), *(len(row["name"]) for row in rows))
+        lines = [
+            self._title(),
+            f"{'index':>5}  {'cut':<{width}}  {'shape':<16}  {'importance':>10}  {'95 % interval':^21}",
+        ]
+        for row in rows:
+            shape = "x".join(map(str, row["shape"]))
+            bar = "█" * round(20 * row["importance"] / top)
+            mark = " best" if row["best"] else " peak" if row["peak"] else ""
+            lines.append(
+                f"{row['index']:>5}  {row['name']:<{width}}  {shape:<16}  {row['importance']:>10.4g}  "
+                f"{row['low']:>10.4g}{row['high']:>11.4g}  {bar}{mark}"
+            )
+        return "\n".join(lines)
+
+    def _title(self) -> str:
+        kind = {"grad_cam": "Grad-CAM", "gradients": "Gradients"}.get(self.method, self.method)
+        seen = int((self.counts > 0).sum())
+        return (
+            f"Importance of {len(self.cuts)} cuts of '{self.model_name}': {kind}, {self.reduction} over the tensor, "
+            f"score of the {self.target}{' class' if self.target == 'predicted' else ''}, "
+            f"{self.n_images} images of {seen} classes, mean over {self.weighting}"
+        )
+
+    def __repr__(self) -> str:
+        return self.table()
+
+    def _repr_html_(self) -> str:
+        cells = "".join(
+            f"<tr><td>{row['index']}</td><td>{html.escape(row['name'])}</td><td>{'×'.join(map(str, row['shape']))}</td>"
+            f"<td>{row['importance']:.4g}</td><td>{row['low']:.4g} to {row['high']:.4g}</td>"
+            f"<td>{'best' if row['best'] else 'peak' if row['peak'] else ''}</td></tr>"
+            for row in self.rows()
+        )
+        head = "".join(f"<th>{name}</th>" for name in ("index", "cut", "shape", "importance", "95 % interval", ""))
+        return f"<table><caption>{html.escape(self._title())}</caption><tr>{head}</tr>{cells}</table>"
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the curve as an `.npz` without pickle, whole or not at all."""
+        target = Path(path)
+        record = {
+            "format_version": FORMAT_VERSION,
+            "cuts": [cut.to_json() for cut in self.cuts],
+            "input_shape": list(self.input_shape),
+            **{name: getattr(self, name) for name in _PLAIN},
+        }
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, scratch = tempfile.mkstemp(prefix=f".{target.name}-", dir=target.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                np.savez_compressed(
+                    file,
+                    record=np.frombuffer(json.dumps(record, allow_nan=False).encode(), np.uint8),
+                    counts=self.statistics.counts,
+                    means=self.statistics.means,
+                    squares=self.statistics.squares,
+                )
+            os.replace(scratch, target)
+        except BaseException:
+            os.unlink(scratch)
+            raise
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> "Curve":
+        """Read a curve that `save` wrote.
+
+        Raises:
+            BundleError: It is not there, is not a curve, or has a newer format.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                record = json.loads(file["record"].tobytes())
+                statistics = ClassStatistics(file["counts"], file["means"], file["squares"])
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise BundleError(f"'{path}' is not a curve that Curve.save wrote: {error}") from error
+        version = record.get("format_version")
+        if not isinstance(version, int) or version > FORMAT_VERSION:
+            raise BundleError(f"'{path}' has format_version {version!r}; this version reads up to {FORMAT_VERSION}.")
+        return cls(
+            cuts=[Cut.from_json(cut) for cut in record["cuts"]],
+            statistics=statistics,
+            input_shape=tuple(record["input_shape"]),
+            **{name: record[name] for name in _PLAIN},
+        )
+
+
+_PLAIN = ("class_names", "method", "reduction", "target", "model_name", "weighting")
+
+
+def peak_positions(values: Sequence[float] | np.ndarray) -> list[int]:
+    """Positions of the local maxima; a plateau counts by its first, the ends are none."""
+    found = []
+    k = 1
+    while k < len(values) - 1:
+        end = k
+        while end + 1 < len(values) and values[end + 1] == values[k]:
+            end += 1
+        if end < len(values) - 1 and values[k - 1] < values[k] > values[end + 1]:
+            found.append(k)
+        k = end + 1
+    return found

@@ -1,0 +1,147 @@
+"""Measure the importance of every cut of a model."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import keras
+import numpy as np
+
+from ..batches import batches, count_images
+from ..errors import ArgumentError, ModelError
+from ..graph.axis import main_cuts
+from ..graph.cuts import Cut, list_cuts, require_sized, resolve_cut, tensor_of
+from ..graph.program import Program, read_program
+from ..progress import bar
+from .curve import Curve
+from .probe import Probe
+from .scores import compiled_loss, find_logits
+from .statistics import ClassStatistics
+
+_CHOICES = {
+    "method": ("grad_cam", "gradients"),
+    "reduction": ("mean", "sum"),
+    "target": ("label", "predicted"),
+}
+
+
+def measure_importance(
+    model: keras.Model,
+    data: Any,
+    *,
+    method: Literal["grad_cam", "gradients"] = "grad_cam",
+    reduction: Literal["mean", "sum"] = "mean",
+    target: Literal["label", "predicted"] = "label",
+    cuts: Literal["main", "all"] | Sequence[Cut | int | str] = "main",
+    class_names: Sequence[str] | None = None,
+    max_images: int | None = None,
+    batch_size: int = 32,
+    from_logits: bool | None = None,
+    output: str | int | None = None,
+    progress: bool = True,
+) -> Curve:
+    """The cumulated importance (CUI) of cuts, one backward pass an image for all of them.
+
+    With F of shape `(H, W, C)` at a cut and y the logit of the image's class, `alpha_c` is the mean over h, w of
+    dy/dF_hwc, the map is ReLU(sum_c alpha_c F_hwc), and the importance its sum over h, w, which `reduction="mean"`
+    divides by the cut's size. Sequences `(T, D)` average over T; vectors need no average.
+
+    Args:
+        model: A built classifier; it stays as it is.
+        data: Validation images: a batched `tf.data.Dataset` of `(x, y)`, a pair of arrays, or a
+            `keras.utils.PyDataset`. Labels are integers `(N,)` or `(N, 1)`, or one-hot. Weights are not used.
+        method: "grad_cam", or "gradients", which leaves F out (the paper's Fig. 4).
+        reduction: "mean" (comparable between layers of different size) or "sum" (the paper's text).
+        target: Score of the "label" (the paper) or of the "predicted" class (the authors' released code).
+        cuts: "main", a point for each layer that makes new features; "all"; or a list of cuts.
+        class_names: Names of the classes, for the curve.
+        max_images: Stop after as many; an endless data set needs it.
+        batch_size: Images in a batch, where `data` are arrays.
+        from_logits: True where linear outputs are logits and the compiled loss does not say so.
+        output: Name or index of the output with the class scores, where the model has several.
+        progress: Whether to show a bar on standard error, if it takes over a second.
+
+    Returns:
+        The curve; its values are float64 and raw, not normalized.
+
+    Raises:
+        ModelError: The model has no cut, or its output is not class scores.
+        CutError: A cut in the list does not exist.
+        DataError: The data are empty, endless, or do not fit the model.
+        NumericsError: NaN or infinity; the layer is named.
+
+    Example:
+        >>> curve = measure_importance(model, (images, labels), progress=False)
+        >>> curve.best.name
+
+    Reference:
+        Cunico, Capogrosso et al., I-Split, ICPR 2022, Eq. 1 and 2, read as one layer.
+    """
+    for name, value, known in (
+        ("method", method, METHODS),
+        ("reduction", reduction, REDUCTIONS),
+        ("target", target, TARGETS),
+    ):
+        if value not in known:
+            raise ArgumentError(f"Unknown {name} {value!r}. Possible: {', '.join(map(repr, known))}.")
+    program = read_program(model, output=output)
+    chosen = choose_cuts(program, cuts)
+    logits = find_logits(program, loss=compiled_loss(model), from_logits=from_logits)
+    classes = logits.output.n_classes
+    names = _names(class_names if class_names is not None else getattr(data, "class_names", None), classes)
+    probe = Probe(program, [tensor_of(program, cut) for cut in chosen], logits, method=method, target=target)
+    scale = np.array([1.0 / cut.size if reduction == "mean" else 1.0 for cut in chosen])
+    statistics = ClassStatistics.empty(classes, len(chosen))
+    total = count_images(data, max_images)
+    with bar(total=total, desc="importance", unit="image", enabled=progress) as shown:
+        for batch in batches(data, n_classes=classes, batch_size=batch_size, max_images=max_images):
+            labels = batch.labels if batch.labels is not None else np.zeros(0, np.int64)
+            statistics = statistics.merge(ClassStatistics.of(labels, probe(batch.x, labels) * scale, classes))
+            shown.update(batch.size)
+    return Curve(
+        cuts=chosen,
+        statistics=statistics,
+        class_names=names,
+        method=method,
+        reduction=reduction,
+        target=target,
+        model_name=model.name,
+        input_shape=program.tensors[program.inputs[0]].sample_shape,
+    )
+
+
+def _require(**choices: str) -> None:
+    for name, value in choices.items():
+        if value not in _CHOICES[name]:
+            raise ArgumentError(f"Unknown {name} {value!r}. Possible: {', '.join(map(repr, _CHOICES[name]))}.")
+
+
+def choose_cuts(program: Program, cuts: str | Sequence[Cut | int | str]) -> list[Cut]:
+    """The cuts that were asked for, in topological order, each once.
+
+    Raises:
+        ModelError: There is none.
+        CutError: One does not exist.
+        ArgumentError: `cuts` is neither "main" nor "all" nor a list.
+    """
+    every = list_cuts(program)
+    if not every:
+        raise ModelError(f"Model '{program.name}' has no cut: every layer has a path around it.")
+    if isinstance(cuts, str):
+        if cuts not in ("main", "all"):
+            raise ArgumentError(f"Unknown cuts {cuts!r}. Possible: 'main', 'all', or a list of cuts.")
+        chosen = every if cuts == "all" else main_cuts(program, every)
+        if not chosen:
+            raise ModelError(f"Model '{program.name}' has no main cut; cuts='all' lists {len(every)}.")
+    else:
+        chosen = sorted({resolve_cut(program, cut, every) for cut in cuts}, key=lambda cut: cut.index)
+        if not chosen:
+            raise ArgumentError("The list of cuts is empty.")
+    return [require_sized(cut) for cut in chosen]
+
+
+def _names(names: Sequence[str] | None, classes: int) -> list[str] | None:
+    if names is None:
+        return None
+    if len(names) != classes:
+        raise ArgumentError(f"The model tells {classes} classes apart. Received {len(names)} class_names.")
+    return [str(name) for name in names]

@@ -1,0 +1,173 @@
+"""One backward pass that gives the importance of every cut at once."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import tree
+
+from ..errors import DataError, ModelError, NumericsError
+from ..graph.program import Program, Step
+from . import kernels
+from .scores import Logits
+
+
+class Probe:
+    """Runs a program on real tensors and gives each image's importance at each cut.
+
+    The user's own layers are called, in inference mode; no Keras model is built and none is changed.
+
+    Args:
+        program: The model.
+        tensors: The cuts, as tensors of the program, in topological order.
+        logits: Where the scores are.
+        method: "grad_cam" or "gradients".
+        target: "label" or "predicted".
+    """
+
+    def __init__(self, program: Program, tensors: Sequence[int], logits: Logits, *, method: str, target: str):
+        self._program = program
+        self._tensors = tuple(tensors)
+        self._logits = logits
+        self._with_features = method == "grad_cam"
+        self._predicted = target == "predicted"
+        self._order = [_to_channels_last(program, tensor) for tensor in tensors]
+        specs = [
+            tf.TensorSpec([None, *program.tensors[tensor].sample_shape], program.tensors[tensor].dtype)
+            for tensor in program.inputs
+        ]
+        traced = tf.function(self._values, input_signature=[specs, tf.TensorSpec([None], tf.int64)])
+        self._call = traced.get_concrete_function()
+
+    def __call__(self, x: Any, labels: np.ndarray) -> np.ndarray:
+        """Importance of each image at each cut: float64 `(N, n_cuts)`, sums over the map's positions.
+
+        Raises:
+            DataError: x does not fit the model's inputs.
+            NumericsError: A value is not finite; the layer is named.
+        """
+        inputs = feed(self._program, x)
+        values = self._call(inputs, tf.constant(labels)).numpy().astype(np.float64)
+        if not np.isfinite(values).all():
+            self._explain(inputs, values)
+        return values
+
+    def _values(self, inputs: list[tf.Tensor], labels: tf.Tensor) -> tf.Tensor:
+        program, wanted = self._program, set(self._tensors)
+        values = dict(zip(program.inputs, inputs, strict=True))
+        unit = self._logits.output.is_binary_unit
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            for step in program.steps:
+                program.run(values, [step], self._operation)
+                for tensor in wanted.intersection(step.makes):
+                    # Watched here, the tape records nothing of what lies before the first cut.
+                    tape.watch(values[tensor])
+            logits = values[self._logits.tensor]
+            classes = kernels.predicted(logits, binary_unit=unit) if self._predicted else labels
+            total = tf.reduce_sum(kernels.score(logits, classes, binary_unit=unit))
+        features = [values[tensor] for tensor in self._tensors]
+        gradients = tape.gradient(total, features)
+        self._require_gradients(gradients)
+        columns = [
+            kernels.cumulate(kernels.importance_maps(order(f), order(g), with_features=self._with_features))
+            for f, g, order in zip(features, gradients, self._order, strict=True)
+        ]
+        return tf.stack(columns, axis=1)
+
+    def _operation(self, step: Step) -> Callable:
+        return self._logits.replacement if step is self._logits.step else step.operation
+
+    def _require_gradients(self, gradients: list[Any]) -> None:
+        for tensor, gradient in zip(self._tensors, gradients, strict=True):
+            if gradient is None:
+                raise ModelError(
+                    f"No gradient reaches '{self._program.tensors[tensor].name}' from the class scores of model "
+                    f"'{self._program.name}': an operation after it has none (rounding, argmax, an integer cast). "
+                    "Leave the cuts before it out with cuts=[...]."
+                )
+
+    def _explain(self, inputs: list[tf.Tensor], values: np.ndarray) -> None:
+        """Raise the error that names the layer: the first that makes NaN, else the last bad gradient."""
+        program = self._program
+        image = int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
+        alone = [x[image : image + 1] for x in inputs]
+        if not all(np.isfinite(x.numpy()).all() for x in alone if x.dtype.is_floating):
+            raise NumericsError(f"Image {image} of a batch holds NaN or infinity before it enters the model.")
+        made = dict(zip(program.inputs, alone, strict=True))
+        for step in program.steps:
+            program.run(made, [step], self._operation)
+            for tensor in step.makes:
+                value = tf.convert_to_tensor(made[tensor])
+                if value.dtype.is_floating and not np.isfinite(tf.cast(value, tf.float32).numpy()).all():
+                    raise NumericsError(
+                        f"Layer '{step.name}' ({type(step.operation).__name__}) makes NaN or infinity for image {image} "
+                        "of a batch. Its inputs are finite: look at its weights and at the range of the images."
+                    )
+        last = max(k for k, finite in enumerate(np.isfinite(values[image])) if not finite)
+        raise NumericsError(
+            f"The gradient at '{program.tensors[self._tensors[last]].name}' is NaN or infinite for image {image} of a "
+            "batch, while all activations are finite: an operation after it has no finite derivative there."
+        )
+
+
+def _to_channels_last(program: Program, tensor: int) -> Callable:
+    """What brings a channels-first map into the order that the kernels take."""
+    rank = len(program.tensors[tensor].shape)
+    current: int | None = tensor
+    while rank > 2 and current in program.makers:
+        step = program.steps[program.makers[current]]
+        data_format = getattr(step.operation, "data_format", None)
+        if data_format is not None:
+            if data_format == "channels_first":
+                return lambda value: tf.transpose(value, [0, *range(2, rank), 1])
+            break
+        current = step.reads[0]
+    return lambda value: value
+
+
+def feed(program: Program, x: Any) -> list[tf.Tensor]:
+    """A batch as the program's inputs, in their order and dtype.
+
+    Args:
+        program: The model.
+        x: One array, or a list, tuple or dict of arrays as the model takes them; a dict goes by input name.
+
+    Raises:
+        DataError: Number, names, rank or shape do not fit.
+    """
+    names = [program.tensors[tensor].name for tensor in program.inputs]
+    structure = program.input_structure
+    if isinstance(x, dict) and not isinstance(structure, dict):
+        missing = set(names) - set(x)
+        if missing:
+            raise DataError(f"Model '{program.name}' takes inputs {names}. Received: {sorted(x)}.")
+        parts = [x[name] for name in names]
+    elif isinstance(structure, dict) and isinstance(x, dict):
+        if set(structure) - set(x):
+            raise DataError(f"Model '{program.name}' takes inputs {sorted(structure)}. Received: {sorted(x)}.")
+        parts = tree.flatten({key: x[key] for key in structure})
+    else:
+        parts = tree.flatten(x) if isinstance(x, dict | list | tuple) else [x]
+    if len(parts) != len(names):
+        raise DataError(f"Model '{program.name}' takes {len(names)} inputs: {names}. Received: {len(parts)}.")
+    return [_as_input(program, tensor, part) for tensor, part in zip(program.inputs, parts, strict=True)]
+
+
+def _as_input(program: Program, tensor: int, part: Any) -> tf.Tensor:
+    spec = program.tensors[tensor]
+    value = tf.convert_to_tensor(part)
+    wanted = spec.sample_shape
+    if value.shape.rank == len(wanted) and wanted[-1:] == (1,) and value.shape[1:] == wanted[:-1]:
+        value = tf.expand_dims(value, -1)
+    fits = value.shape.rank == len(wanted) + 1 and all(
+        w is None or w == f for w, f in zip(wanted, value.shape[1:], strict=True)
+    )
+    if not fits:
+        hint = " The data set seems not to be batched: call .batch(32) on it." if value.shape == wanted else ""
+        raise DataError(
+            f"Input '{spec.name}' of model '{program.name}' takes (N, {', '.join(map(str, wanted))}). "
+            f"Received: {tuple(value.shape)}.{hint}"
+        )
+    return value if value.dtype == spec.dtype else keras.ops.cast(value, spec.dtype)

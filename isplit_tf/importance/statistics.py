@@ -1,0 +1,71 @@
+"""Means and spreads for each class, in constant memory, whatever the order in which images come."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class ClassStatistics:
+    """Running statistics of vectors, class by class.
+
+    Attributes:
+        counts: int64 `(n_classes,)`.
+        means: float64 `(n_classes, n)`; 0 where a class was not seen.
+        squares: float64 `(n_classes, n)`, the sum of squared distances to the mean.
+    """
+
+    counts: np.ndarray
+    means: np.ndarray
+    squares: np.ndarray
+
+    @classmethod
+    def empty(cls, n_classes: int, n: int) -> "ClassStatistics":
+        """Statistics of nothing."""
+        return cls(np.zeros(n_classes, np.int64), np.zeros((n_classes, n)), np.zeros((n_classes, n)))
+
+    @classmethod
+    def of(cls, labels: np.ndarray, values: np.ndarray, n_classes: int) -> "ClassStatistics":
+        """Statistics of some vectors.
+
+        Args:
+            labels: int64 `(N,)`.
+            values: `(N, n)`.
+            n_classes: Number of classes.
+        """
+        values = values.astype(np.float64)
+        counts = np.bincount(labels, minlength=n_classes)
+        means = np.zeros((n_classes, values.shape[1]))
+        np.add.at(means, labels, values)
+        means /= np.maximum(counts, 1)[:, None]
+        squares = np.zeros_like(means)
+        np.add.at(squares, labels, (values - means[labels]) ** 2)
+        return cls(counts, means, squares)
+
+    def merge(self, other: "ClassStatistics") -> "ClassStatistics":
+        """Statistics of both together (Chan, Golub and LeVeque, 1979)."""
+        counts = self.counts + other.counts
+        share = (other.counts / np.maximum(counts, 1))[:, None]
+        distance = other.means - self.means
+        return ClassStatistics(
+            counts,
+            self.means + distance * share,
+            self.squares + other.squares + distance**2 * (self.counts[:, None] * share),
+        )
+
+    def only(self, classes: np.ndarray) -> "ClassStatistics":
+        """The same with every other class as if it had not been seen."""
+        keep = np.zeros(len(self.counts), bool)
+        keep[classes] = True
+        return ClassStatistics(
+            np.where(keep, self.counts, 0),
+            np.where(keep[:, None], self.means, 0.0),
+            np.where(keep[:, None], self.squares, 0.0),
+        )
+
+    def pooled(self) -> "ClassStatistics":
+        """All classes taken as one."""
+        total = self.counts.sum()
+        mean = self.counts @ self.means / max(total, 1)
+        squares = self.squares.sum(axis=0) + self.counts @ (self.means - mean) ** 2
+        return ClassStatistics(np.array([total]), mean[None], squares[None])
