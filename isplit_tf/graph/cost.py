@@ -122,7 +122,7 @@ def _einsum_dense(layer: Any, ins: Sequence[Shape], outs: Sequence[Shape]) -> in
     first, second = layer.equation.replace(" ", "").split("->")[0].split(",")
     lengths = dict(zip(second, layer.kernel.shape, strict=True))
     inner = first.replace("...", "")
-    lengths |= {letter: n for letter, n in zip(reversed(inner), reversed((1, *ins[0])), strict=False)}
+    lengths |= dict(zip(reversed(inner), reversed((1, *ins[0])), strict=False))
     extra = math.prod(ins[0][: len(ins[0]) + 1 - len(inner)]) if "..." in first else 1
     return math.prod(lengths.values()) * extra
 
@@ -248,8 +248,7 @@ def _operation_macs(operation: Any) -> int:
         left = operation.get_attr("equation").decode().split("->")[0].split(",")
         lengths: dict[str, int] = {}
         for letters, tensor in zip(left, operation.inputs, strict=True):
-            lengths |= (
-                {letter: d or 1 for letter, d in zip(letters, tensor.shape, strict=True)} if "." not in letters else {}
-            )
+            if "." not in letters:
+                lengths.update(zip(letters, [d or 1 for d in tensor.shape], strict=True))
         return math.prod(lengths.values()) if len(left) > 1 else 0
     return 0

@@ -72,8 +72,8 @@ def _copy_layer(layer: keras.layers.Layer, name: str) -> keras.layers.Layer:
         raise ModelError(
             f"Layer '{layer.name}' of class {type(layer).__name__} cannot be copied from its configuration: "
             f"{(str(error).strip() or type(error).__name__).splitlines()[0]} "
-            "A layer needs a get_config() that holds the arguments of its __init__, and functions in it (an activation, "
-            "for instance) must be named ones registered with keras.saving.register_keras_serializable()."
+            "A layer needs a get_config() that holds the arguments of its __init__, and functions in it (for instance "
+            "an activation) must be registered with keras.saving.register_keras_serializable()."
         ) from error
     twin.name = name
     return twin

@@ -76,13 +76,7 @@ def measure_importance(
     Reference:
         Cunico, Capogrosso et al., I-Split, ICPR 2022, Eq. 1 and 2, read as one layer.
     """
-    for name, value, known in (
-        ("method", method, METHODS),
-        ("reduction", reduction, REDUCTIONS),
-        ("target", target, TARGETS),
-    ):
-        if value not in known:
-            raise ArgumentError(f"Unknown {name} {value!r}. Possible: {', '.join(map(repr, known))}.")
+    _require(method=method, reduction=reduction, target=target)
     program = read_program(model, output=output)
     chosen = choose_cuts(program, cuts)
     logits = find_logits(program, loss=compiled_loss(model), from_logits=from_logits)

@@ -84,8 +84,8 @@ class Probe:
             if gradient is None:
                 raise ModelError(
                     f"No gradient reaches '{self._program.tensors[tensor].name}' from the class scores of model "
-                    f"'{self._program.name}': an operation after it has none (rounding, argmax, an integer cast). "
-                    "Leave the cuts before it out with cuts=[...]."
+                    f"'{self._program.name}': a later operation has none (rounding, argmax, an integer cast). "
+                    "Leave out the cuts before it: cuts=[...]."
                 )
 
     def _explain(self, inputs: list[tf.Tensor], values: np.ndarray) -> None:
@@ -102,8 +102,8 @@ class Probe:
                 value = tf.convert_to_tensor(made[tensor])
                 if value.dtype.is_floating and not np.isfinite(tf.cast(value, tf.float32).numpy()).all():
                     raise NumericsError(
-                        f"Layer '{step.name}' ({type(step.operation).__name__}) makes NaN or infinity for image {image} "
-                        "of a batch. Its inputs are finite: look at its weights and at the range of the images."
+                        f"Layer '{step.name}' ({type(step.operation).__name__}) makes NaN or infinity for image {image} of "
+                        "a batch. Its inputs are finite: look at its weights and at the range of the images."
                     )
         last = max(k for k, finite in enumerate(np.isfinite(values[image])) if not finite)
         raise NumericsError(
