@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .arguments import checked_integer, checked_share
-from .errors import ArgumentError, DataError
+from .errors import ArgumentError, BundleError, DataError
 from .metrics import confusion_matrix, f1_scores, rank_auc, recall, wilson_interval
 from .predictions import predict_all
 from .records import number_or_none, read_record, write_record
@@ -170,7 +170,7 @@ class Evaluation:
         """Reads what `save` wrote; the figures are worked out anew from labels and predictions.
 
         Raises:
-            DataError: The file is none of an evaluation, is damaged, or has a newer format.
+            BundleError: The file is not there, is none of an evaluation, is damaged, or has a newer format.
         """
         record = read_record(path, _KIND, FORMAT_VERSION)
         try:
@@ -182,7 +182,7 @@ class Evaluation:
                 probabilities=_decoded(record["probabilities"]),
             )
         except (KeyError, TypeError, ValueError, binascii.Error) as error:
-            raise DataError(f"{path} is damaged: {error!r}") from error
+            raise BundleError(f"'{path}' is damaged: {error!r}") from error
 
     def _to_json(self) -> dict[str, Any]:
         return {

@@ -9,7 +9,7 @@ from typing import Any
 
 from isplit_edge.files import write_atomic
 
-from .errors import DataError
+from .errors import BundleError
 
 
 def write_record(path: str | os.PathLike[str], kind: str, version: int, fields: dict[str, Any]) -> None:
@@ -29,19 +29,18 @@ def read_record(path: str | os.PathLike[str], kind: str, version: int) -> dict[s
     """Reads what `write_record` wrote.
 
     Raises:
-        DataError: The file is no JSON, holds another kind of record, or has a newer format.
-        FileNotFoundError: There is no such file.
+        BundleError: The file is not there, is no JSON, holds another kind of record, or has a newer format.
     """
     try:
         record = json.loads(Path(path).read_bytes())
-    except ValueError as error:  # JSON and UTF-8 errors are both
-        raise DataError(f"{path} is not a JSON file ({error}). Expected a saved {kind}.") from error
+    except (OSError, ValueError) as error:  # JSON and UTF-8 errors are ValueErrors
+        raise BundleError(f"'{path}' cannot be read as a saved {kind}: {error}") from error
     if not isinstance(record, dict) or record.get("kind") != kind:
         found = record.get("kind") if isinstance(record, dict) else type(record).__name__
-        raise DataError(f"{path} holds {found!r}. Expected a saved {kind}.")
+        raise BundleError(f"'{path}' holds {found!r}. Expected a saved {kind}.")
     if not isinstance(record.get("format_version"), int) or record["format_version"] > version:
-        raise DataError(
-            f"{path} has format version {record.get('format_version')!r}; this release reads up to {version}. "
+        raise BundleError(
+            f"'{path}' has format version {record.get('format_version')!r}; this release reads up to {version}. "
             "Install a newer isplit-tf to read it."
         )
     return record

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from isplit_tf.errors import ArgumentError, DataError, ModelError, NumericsError
+from isplit_tf.errors import ArgumentError, BundleError, DataError, ModelError, NumericsError
 from isplit_tf.evaluation import Evaluation, evaluate
 from isplit_tf.metrics import confusion_matrix, f1_scores, rank_auc, wilson_interval
 from isplit_tf.splitting import split
@@ -292,9 +292,9 @@ def test_damaged_reports_are_refused(example, tmp_path):
     example.save(path)
     record = json.loads(path.read_text())
     for text, message in [
-        ("{", "is not a JSON file"),
-        ("[]", "holds 'list'. Expected a saved evaluation"),
-        ("\udcff".encode("utf-8", "surrogateescape"), "is not a JSON file"),
+        ("{", "cannot be read as a saved evaluation"),
+        ("[]", "holds 'list'"),
+        ("\udcff".encode("utf-8", "surrogateescape"), "cannot be read as a saved evaluation"),
         (json.dumps(record | {"kind": "history"}), "holds 'history'"),
         (json.dumps(record | {"format_version": 2}), "format version 2; this release reads up to 1"),
         (json.dumps(record | {"labels": [0.5] * 10}), "is damaged"),
@@ -303,8 +303,10 @@ def test_damaged_reports_are_refused(example, tmp_path):
         (json.dumps({k: v for k, v in record.items() if k != "predictions"}), "is damaged: KeyError"),
     ]:
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
-        with pytest.raises(DataError, match=message):
+        with pytest.raises(BundleError, match=message):
             Evaluation.load(path)
+    with pytest.raises(BundleError, match=r"cannot be read as a saved evaluation.*No such file"):
+        Evaluation.load(tmp_path / "nothing.json")
 
 
 def test_prints_well(example):
