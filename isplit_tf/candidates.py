@@ -145,8 +145,7 @@ def propose(curve: Curve, *, bottleneck: Any = None, image_bytes: int | None = N
         True
 
     Reference:
-        I-Split, ICPR 2022, Sec. III-A (peaks); Sbai et al., "Cut, Distil and Encode", CVPR Workshops 2021
-        (CDE).
+        I-Split, ICPR 2022, Sec. III-A (peaks); Sbai et al., "Cut, distil and encode (CDE)", SECON 2021.
     """
     if bottleneck is None:
         bottleneck = Autoencoder()
