@@ -136,6 +136,7 @@ def _elements(data: Any, batch_size: int, labels: bool) -> Iterator[Any]:
         yield from _py_dataset(data)
     elif (isinstance(data, tuple | list) and 2 <= len(data) <= 3) or (not labels and _is_arrays(data)):
         pair = tuple(data) if isinstance(data, tuple | list) else (data,)
+        pair = (pair[0], *(np.asarray(part) if isinstance(part, list) else part for part in pair[1:]))
         sizes = {_length(part) for part in pair if part is not None}
         if len(sizes) > 1:
             raise DataError(f"Images and labels must be equally many. Received: {sorted(sizes)}.")
@@ -168,7 +169,7 @@ def _pair(element: Any, labels: bool) -> tuple[Any, Any]:
 
 
 def _length(x: Any) -> int:
-    lengths = {len(leaf) if getattr(leaf, "shape", None) != () else -1 for leaf in tree.flatten(x)}
+    lengths = {len(leaf) if getattr(leaf, "shape", ()) != () else -1 for leaf in tree.flatten(x)}
     if len(lengths) != 1 or -1 in lengths:
         raise DataError(f"Expected a batch of images. Received parts of {sorted(lengths)} images (-1: a single value).")
     return lengths.pop()
