@@ -165,6 +165,8 @@ def _pair(element: Any, labels: bool) -> tuple[Any, Any]:
         x, y = element, None
     if labels and y is None:
         raise DataError(f"The data gives no labels. Expected {_KINDS}.")
+    if labels and getattr(y, "shape", None) == ():
+        raise DataError("The data gives single images with single labels. Batch it: call .batch(32) on the data set.")
     return x, y
 
 
