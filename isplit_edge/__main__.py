@@ -30,7 +30,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--token", help="a bearer token")
     parser.add_argument("--timeout", type=float, default=10.0, metavar="SECONDS", help="for one request")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
-    return parser.parse_args(argv)
+    return parser.parse_intermixed_args(argv)  # options may stand between the files
 
 
 def run(args: argparse.Namespace) -> int:

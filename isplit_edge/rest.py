@@ -112,8 +112,10 @@ def _parsed(answer: bytes) -> dict[str, Any]:
 
 def _rows(answer: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     rows = answer.get("predictions")
-    if not isinstance(rows, list) or not all(
-        isinstance(row, dict) and {"probabilities", "status"} <= row.keys() for row in rows
+    if (
+        not isinstance(rows, list)
+        or not rows
+        or not all(isinstance(row, dict) and {"probabilities", "status"} <= row.keys() for row in rows)
     ):
         raise ServerError(
             "The server's predictions are not rows of probabilities and status: is this model the tail of a "

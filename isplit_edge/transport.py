@@ -233,7 +233,7 @@ def _parse(url: str) -> urllib.parse.SplitResult:
     if not plain:
         raise ArgumentError(f"{expected}. Received: {url!r}")
     if parts.username is not None or parts.query or parts.fragment:
-        raise ArgumentError(f"{expected}, without a user, query or fragment; a secret goes into token=...")
+        raise ArgumentError(f"{expected}, without a user, query or fragment; a token goes into token=...")
     return parts
 
 

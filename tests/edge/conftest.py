@@ -1,0 +1,73 @@
+"""Heads made by the real converter, bundles around them, and a server on the loopback."""
+
+import shutil
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from handmade import INPUT, write_bundle
+from loopback import Loopback
+
+from isplit_edge import Manifest
+
+
+@pytest.fixture(scope="session")
+def heads() -> dict[str, bytes]:
+    """Heads by precision: "float32", "int8", and "float_to_int8", whose input is float32 and inside int8."""
+    import keras
+    import tensorflow as tf
+
+    image = keras.Input(INPUT, batch_size=1, name="image")
+    layer = keras.layers.Conv2D(2, 3, strides=2, padding="same", name="conv")
+    model = keras.Model(image, layer(image))
+    rng = np.random.default_rng(0)
+    layer.set_weights([rng.normal(size=(3, 3, 3, 2)) / 3, rng.normal(size=2)])
+    samples = rng.normal(size=(32, 1, *INPUT)).astype(np.float32)
+
+    def convert(io: tf.DType | None) -> bytes:
+        converter = tf.lite.TFLiteConverter.from_keras_model(model)
+        if io is not None:
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            converter.representative_dataset = lambda: ([sample] for sample in samples)
+            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+            converter.inference_input_type = converter.inference_output_type = io
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return converter.convert()
+
+    return {"float32": convert(None), "int8": convert(tf.int8), "float_to_int8": convert(tf.float32)}
+
+
+@pytest.fixture(scope="session")
+def bundles(heads, tmp_path_factory) -> dict[str, Path]:
+    """A bundle for each precision that a device runs; tests copy them before they change them."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    output = Interpreter(model_content=heads["int8"]).get_output_details()[0]
+    scale, zero_point = output["quantization"]
+    root = tmp_path_factory.mktemp("bundles")
+    quantized = {"precision": "int8", "dtype": "int8", "scale": float(scale), "zero_point": int(zero_point)}
+    return {
+        "float32": write_bundle(root / "float32", heads["float32"]),
+        "int8": write_bundle(root / "int8", heads["int8"], payload_bytes=12 + 24, **quantized),
+    }
+
+
+@pytest.fixture
+def bundle(bundles, tmp_path) -> Path:
+    """A float32 bundle of the test's own."""
+    return shutil.copytree(bundles["float32"], tmp_path / "bundle")
+
+
+@pytest.fixture
+def images() -> np.ndarray:
+    """Five raw images, (5, 8, 6, 3) uint8."""
+    return np.random.default_rng(1).integers(0, 256, (5, *INPUT), np.uint8)
+
+
+@pytest.fixture
+def server(bundles):
+    """The tail of the float32 bundle, served on the loopback."""
+    with Loopback(Manifest.load(bundles["float32"])) as server:
+        yield server

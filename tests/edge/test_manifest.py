@@ -1,0 +1,216 @@
+"""manifest.json: it comes back as written, and nothing wrong in it or beside it goes unnamed."""
+
+import json
+import os
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from handmade import record_of
+
+import isplit_edge
+from isplit_edge import ArgumentError, BundleError, Manifest
+from isplit_edge.files import inside, relative_path, write_atomic
+from isplit_edge.manifest import DEVICE_REQUIREMENTS
+
+HEAD = b"not run in these tests"
+ROOT = Path(isplit_edge.__file__).parent
+
+
+@pytest.fixture
+def written(tmp_path):
+    """A directory with a manifest and the file that it names, which need not be a head here."""
+    (tmp_path / "edge").mkdir()
+    (tmp_path / "edge/head.tflite").write_bytes(HEAD)
+    Manifest.from_dict(record_of(HEAD)).write(tmp_path)
+    return tmp_path
+
+
+def test_a_manifest_comes_back_as_written(written):
+    """Record, file and record again are equal, and the file is JSON that people can read."""
+    manifest = Manifest.load(written)
+    assert manifest.to_dict() == record_of(HEAD) == json.loads((written / "manifest.json").read_text())
+    assert manifest.shapes["latent"] == (4, 3, 2)
+    assert manifest.tag.hex() == manifest.bundle_id[:16]
+
+
+def test_a_manifest_cannot_be_changed(written):
+    """Neither its fields nor the mappings and lists in them."""
+    manifest = Manifest.load(written)
+    with pytest.raises(AttributeError):
+        manifest.version = 2
+    with pytest.raises(TypeError):
+        manifest.cut["name"] = "other"
+    assert isinstance(manifest.cut["shape"], tuple)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format_version": 2}, "format_version is 2, newer than this isplit-edge knows .1.: update isplit-edge"),
+        ({"wire_version": 9}, "wire_version is 9, newer than"),
+        ({"format_version": True}, "format_version must be one of 1. Received: True"),
+        ({"bundle_id": "A" * 64}, "bundle_id must be 64 lowercase hexadecimal digits"),
+        ({"model_name": "a/b"}, "model_name must be letters, digits"),
+        ({"model_name": ".."}, "model_name must be letters, digits"),
+        ({"version": 0}, "version must be a whole number from 1"),
+        ({"version": 1.0}, "version must be a whole number from 1 .* Received: 1.0"),
+        ({"precision": "int4"}, "precision must be one of 'int8', .* Received: 'int4'"),
+        ({"cut": {"name": "c"}}, "cut lacks index, layer_type, shape, size"),
+        ({"n_classes": 4}, "class_names must be 4 .* Received: 3"),
+        ({"class_names": ["a", "", "c"]}, r"class_names\[1\] must be a text that is not empty"),
+        ({"dtype": "float64"}, "dtype must be one of 'float32', 'int8', 'int16'. Received: 'float64'"),
+        ({"dtype": "int8", "payload_bytes": 36}, "scale must be a number, as dtype is int8. Received: None"),
+        ({"scale": 0.5}, "scale must be null, as dtype is float32. Received: 0.5"),
+        ({"byte_order": "big"}, "byte_order must be one of 'little'"),
+        ({"payload_bytes": 96}, "payload_bytes must be 108 .header and latent.. Received: 96"),
+        ({"accuracy": {"original": 1.5, "split": None, "artefacts": None, "images": 3}}, "accuracy.original must be"),
+        ({"created": "yesterday"}, "created must be a date and time in UTC"),
+        ({"created": "2026-01-31T12:00:00"}, "created must be a date and time in UTC"),
+        ({"preprocessing": "tf"}, "preprocessing must be an object with the keys name, size"),
+        ({"surprise": 1}, "manifest has unknown keys: surprise. Format 1 has: format_version"),
+        ({"files": {}}, "files lacks edge/head.tflite"),
+        ({"files": {"../x": {"sha256": "0" * 64, "size_bytes": 1}}}, "'../x' is not a path inside the bundle"),
+        (
+            {"shapes": {"input": [8, 6, 3], "cut": [4, 3, 2], "latent": [4, 0, 2]}},
+            r"shapes.latent\[1\] must be a whole number from 1 on. Received: 0",
+        ),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_is_possible(written, change, message):
+    """Each key is checked: the message holds the file, the key, what was found and what may stand there."""
+    (written / "manifest.json").write_text(json.dumps(record_of(HEAD) | change))
+    with pytest.raises(BundleError, match=message) as caught:
+        Manifest.load(written)
+    assert str(written / "manifest.json") in str(caught.value)
+    with pytest.raises(ArgumentError, match=message):
+        Manifest.from_dict(record_of(HEAD) | change)
+
+
+def test_a_quantized_manifest_is_held_to_the_limits_of_its_dtype():
+    """A zero point outside of int8 cannot be that of an int8 output."""
+    change = {"dtype": "int8", "precision": "int8", "scale": 0.5, "payload_bytes": 36}
+    assert Manifest.from_dict(record_of(HEAD, zero_point=-128, **change)).zero_point == -128
+    with pytest.raises(ArgumentError, match=r"zero_point must be a whole number from -128 to 127. Received: 200"):
+        Manifest.from_dict(record_of(HEAD, zero_point=200, **change))
+
+
+@pytest.mark.parametrize("key", sorted(record_of(HEAD)))
+def test_no_key_may_be_missing(key):
+    """A record without one of its keys names it."""
+    record = record_of(HEAD)
+    del record[key]
+    with pytest.raises(ArgumentError, match=rf"manifest lacks {key}\."):
+        Manifest.from_dict(record)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "Expecting value"),
+        ("[]", r"manifest must be an object. Received: \[\]"),
+        ('{"scale": NaN}', "NaN is not a number that a manifest may hold"),
+        ("[" * 100_000, "recursion"),
+        (b"\xff\xfe\x00".decode("latin-1"), "manifest.json"),
+    ],
+)
+def test_what_is_no_manifest_is_refused(tmp_path, text, message):
+    """Whatever the file holds, the answer is a BundleError that names it."""
+    (tmp_path / "manifest.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(BundleError, match=message):
+        Manifest.load(tmp_path)
+
+
+def test_a_directory_without_manifest_is_no_bundle(tmp_path):
+    """The message says what is missing."""
+    with pytest.raises(BundleError, match=r"is not a bundle: it has no manifest.json"):
+        Manifest.load(tmp_path / "nowhere")
+
+
+def test_a_changed_file_is_refused(written):
+    """One byte changed, the size kept."""
+    (written / "edge/head.tflite").write_bytes(b"N" + HEAD[1:])
+    with pytest.raises(BundleError, match=r"head.tflite was changed: its SHA-256 is not that in the manifest"):
+        Manifest.load(written)
+
+
+def test_a_file_cut_short_is_refused(written):
+    """A copy that broke off is told by its size."""
+    (written / "edge/head.tflite").write_bytes(HEAD[:5])
+    with pytest.raises(BundleError, match=r"changed or cut off: 5 bytes, 22 in the manifest"):
+        Manifest.load(written)
+
+
+def test_a_missing_file_is_refused(written):
+    """The message names the file."""
+    (written / "edge/head.tflite").unlink()
+    with pytest.raises(BundleError, match=r"is incomplete: edge/head.tflite is missing"):
+        Manifest.load(written)
+
+
+def test_a_folder_in_place_of_a_file_is_refused(written):
+    """What cannot be read is a broken bundle, not another kind of error."""
+    (written / "edge/head.tflite").unlink()
+    (written / "edge/head.tflite").mkdir()
+    with pytest.raises(BundleError, match=r"head.tflite"):
+        Manifest.load(written)
+
+
+def test_only_the_folders_asked_for_are_checked(written):
+    """A device has no serving/; a server asks for it and learns that it is missing."""
+    files = record_of(HEAD)["files"] | {"serving/tail/1/saved_model.pb": {"sha256": "0" * 64, "size_bytes": 1}}
+    Manifest.from_dict(record_of(HEAD, files=files)).write(written)
+    assert Manifest.load(written).version == 1
+    with pytest.raises(BundleError, match=r"serving/tail/1/saved_model.pb is missing"):
+        Manifest.load(written, check=("edge", "serving"))
+
+
+def test_a_link_out_of_the_bundle_is_refused(written, tmp_path_factory):
+    """A file that is really a link to another place is not followed, even where the bytes are right."""
+    outside = tmp_path_factory.mktemp("outside") / "head.tflite"
+    outside.write_bytes(HEAD)
+    (written / "edge/head.tflite").unlink()
+    (written / "edge/head.tflite").symlink_to(outside)
+    with pytest.raises(BundleError, match=r"'edge/head.tflite' leads out of the bundle"):
+        Manifest.load(written)
+
+
+def test_a_link_to_the_bundle_is_followed(written, tmp_path_factory):
+    """The bundle as a whole may be reached by a link, as mounted volumes are."""
+    link = tmp_path_factory.mktemp("link") / "bundle"
+    link.symlink_to(written)
+    assert Manifest.load(link).version == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "../x", "a/../x", "/etc/passwd", "a//b", "a/", "./a", "a\\b", "C:/x", "C:x", "a\0b"]
+)
+def test_paths_that_could_leave_the_bundle_are_refused(name, tmp_path):
+    """Absolute, upward, Windows' or merely unusual: none is taken."""
+    with pytest.raises(ArgumentError, match=r"is not a path inside the bundle"):
+        relative_path(name)
+    with pytest.raises(ArgumentError, match=r"is not a path inside the bundle"):
+        inside(tmp_path, name)
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
+    """The old content stays whole, and nothing temporary is left."""
+    write_atomic(tmp_path / "f", b"old")
+
+    def fail(*arguments):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OSError, match=r"disk full"):
+        write_atomic(tmp_path / "f", b"new")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"f": b"old"}
+
+
+def test_the_device_installs_what_the_small_distribution_needs():
+    """A bundle's requirements are the small distribution and what it depends upon; no TensorFlow."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    others = [line for line in DEVICE_REQUIREMENTS if not line.startswith("isplit-edge")]
+    assert sorted(project["dependencies"]) == sorted(others)
+    assert [re.split("[>=<~]", line)[0] for line in DEVICE_REQUIREMENTS] == ["ai-edge-litert", "isplit-edge", "numpy"]
+    assert (ROOT / "LICENSE").read_bytes() == (ROOT.parent / "LICENSE").read_bytes()
