@@ -1,0 +1,47 @@
+"""Both halves of a bundle compute in float32, whatever the policy that the model was trained with."""
+
+import contextlib
+from collections.abc import Iterator
+
+import keras
+
+
+class _Float32Policy(keras.DTypePolicy):
+    """Computes in float32 on variables of another dtype, which Keras then casts as it reads them."""
+
+    def __init__(self, variable_dtype: str):
+        super().__init__("float32")
+        self._stored_dtype = variable_dtype
+
+    @property
+    def variable_dtype(self) -> str:
+        return self._stored_dtype
+
+
+@contextlib.contextmanager
+def in_float32(*models: keras.Model | None) -> Iterator[None]:
+    """Lets models compute in float32 while their graph is being traced; afterwards they are as before.
+
+    Layers under a policy such as mixed_float16 would put casts and half-precision operators into the graph, which
+    no LiteRT kernel and few servers' CPUs run well.
+
+    Args:
+        models: Models, or None for a half that does not exist.
+    """
+    layers = {id(layer): layer for model in models if model is not None for layer in _all_layers(model)}
+    before = [(layer, layer.dtype_policy) for layer in layers.values() if _is_other_float(layer.compute_dtype)]
+    try:
+        for layer, policy in before:
+            layer.dtype_policy = _Float32Policy(policy.variable_dtype)
+        yield
+    finally:
+        for layer, policy in before:
+            layer.dtype_policy = policy
+
+
+def _all_layers(model: keras.Model) -> list[keras.layers.Layer]:
+    return list(model._flatten_layers())
+
+
+def _is_other_float(dtype: str | None) -> bool:
+    return dtype is not None and "float" in dtype and dtype != "float32"

@@ -1,0 +1,245 @@
+"""The bundle: what a device and a server need of a split model, in one directory that belongs together."""
+
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from isplit_edge.interpreter import Head
+from isplit_edge.manifest import Manifest
+from isplit_edge.wire import STATUS_MEANINGS, STATUS_OK
+
+from ..errors import ArgumentError, BundleError
+from ..splitting import SplitModel
+from .measuring import measure_accuracy
+from .plan import make_plan
+from .quiet import quiet
+from .representative import representative_images
+from .serving import SERVING_DEFAULT
+from .tflite import QUANTIZED, convert
+from .writing import check_place, write_bundle
+
+_BATCH = 32
+
+
+class Bundle:
+    """Both halves of an exported split in this process: the head by LiteRT, the tail's own SavedModel.
+
+    What it answers is what a device and a server answer together: every image goes through the payload.
+
+    Attributes:
+        directory: Where the bundle is.
+        manifest: What it says about itself.
+
+    Example:
+        >>> bundle = Bundle.load("bundle/")
+        >>> bundle.predict(images)      # (N, n_classes)
+    """
+
+    def __init__(self, directory: str | os.PathLike[str], manifest: Manifest):
+        self.directory = Path(directory)
+        self.manifest = manifest
+        with quiet():  # LiteRT announces its delegate
+            self._head = Head(self.directory, manifest=manifest)
+        self._loading = threading.Lock()
+        self._tail: Any = None
+
+    @classmethod
+    def load(cls, directory: str | os.PathLike[str]) -> "Bundle":
+        """Opens a bundle after comparing every file of it with its hash in the manifest.
+
+        Args:
+            directory: The bundle; all of it, where a device needs only manifest.json and edge/.
+
+        Returns:
+            The bundle.
+
+        Raises:
+            BundleError: If it is incomplete, was changed, or has a newer format.
+        """
+        manifest = Manifest.load(directory, check=())
+        manifest.check_files(directory, {name.split("/")[0] for name in manifest.files})
+        return cls(directory, manifest)
+
+    def payloads(self, images: Any, preprocessed: bool = False) -> list[bytes]:
+        """What a device sends for some images.
+
+        Args:
+            images: Raw uint8 images `(N, H, W, C)`; with `preprocessed`, arrays `(N, *input_shape)` in the model's
+                own space.
+            preprocessed: Whether the bundle's preprocessing was already done.
+
+        Returns:
+            N payloads of `manifest.payload_bytes` each.
+
+        Raises:
+            DataError: If the images are of a wrong shape, dtype or range.
+        """
+        return self._head.payloads(images, preprocessed)
+
+    def answer(self, payloads: Sequence[bytes], batch_size: int = _BATCH) -> tuple[np.ndarray, np.ndarray]:
+        """What the server answers to payloads, good or bad.
+
+        Args:
+            payloads: N of them, of any length; N may be 0.
+            batch_size: Payloads in one call of the tail.
+
+        Returns:
+            Probabilities, float32 `(N, n_classes)`, NaN in the rows of bad payloads; and status, int32 `(N,)`: 0
+            answered, 1 made by the head of another bundle, 2 malformed.
+        """
+        if batch_size < 1:
+            raise ArgumentError(f"batch_size must be at least 1. Received: {batch_size}.")
+        tail = self._loaded_tail().signatures[SERVING_DEFAULT]
+        strings = np.array(payloads, object)
+        starts = range(0, max(1, len(payloads)), batch_size)
+        parts = [tail(payload=tf.constant(strings[k : k + batch_size], tf.string)) for k in starts]
+        probabilities = np.concatenate([part["probabilities"].numpy() for part in parts])
+        return probabilities, np.concatenate([part["status"].numpy() for part in parts])
+
+    def predict(self, images: Any, preprocessed: bool = False, batch_size: int = _BATCH) -> np.ndarray:
+        """Classifies images through head, payload and tail.
+
+        Args:
+            images: As in `payloads`.
+            preprocessed: As in `payloads`.
+            batch_size: Payloads in one call of the tail.
+
+        Returns:
+            float32 `(N, n_classes)` probabilities.
+
+        Raises:
+            DataError: If the images are of a wrong shape, dtype or range.
+            BundleError: If the tail refuses a payload of its own head.
+        """
+        probabilities, status = self.answer(self.payloads(images, preprocessed), batch_size)
+        refused = np.flatnonzero(status != STATUS_OK)
+        if refused.size:
+            first = int(status[refused[0]])
+            raise BundleError(
+                f"The tail of {self.directory} refused {refused.size} of {len(status)} payloads of its own head. Image "
+                f"{refused[0]}: status {first}, {STATUS_MEANINGS.get(first, 'unknown')}."
+            )
+        return probabilities
+
+    def _loaded_tail(self) -> Any:
+        with self._loading:
+            if self._tail is None:
+                path = self.directory / "serving" / self.manifest.model_name / str(self.manifest.version)
+                try:
+                    self._tail = tf.saved_model.load(os.fspath(path))
+                except (OSError, ValueError, tf.errors.OpError) as error:
+                    raise BundleError(f"{path} is not a SavedModel that can be loaded: {error}") from error
+        return self._tail
+
+    def __repr__(self) -> str:
+        manifest = self.manifest
+        return (
+            f"Bundle('{self.directory}', cut='{manifest.cut['name']}', precision='{manifest.precision}', "
+            f"head {manifest.head['size_bytes']:,} bytes, payload {manifest.payload_bytes:,} bytes, "
+            f"{manifest.n_classes} classes)"
+        )
+
+
+def export_bundle(
+    split: SplitModel,
+    directory: str | os.PathLike[str],
+    *,
+    representative_data: Any = None,
+    evaluation_data: Any = None,
+    class_names: Sequence[str] | None = None,
+    preprocessing: str | Mapping[str, Any] | None = None,
+    precision: str = "int8",
+    target: str | None = None,
+    model_name: str = "tail",
+    version: int = 1,
+    overwrite: bool = False,
+    original: keras.Model | None = None,
+    from_logits: bool | None = None,
+    max_evaluation_images: int | None = None,
+    progress: bool = True,
+) -> Bundle:
+    """Writes what a device and TensorFlow Serving need of a split model.
+
+    Killed at any moment, it leaves the directory as it was or with the whole new bundle (on Windows and on file
+    systems that cannot exchange directories see `isplit_tf.export.atomic`). While the converter runs, what the process
+    prints on its file descriptors 1 and 2 is collected, not shown.
+
+    Args:
+        split: The split; it stays as it is. Both halves are exported in float32 arithmetic, whatever its dtype policy.
+        directory: Where to.
+        representative_data: Images for quantization, labels ignored; needed for "int8" and "int16x8". At least 16,
+            better 100; at most 500 are used. uint8 images get the preprocessing, others are in the model's own space.
+        evaluation_data: Images with labels, for the accuracy in the manifest; the same rule for uint8 images.
+        class_names: One for each class.
+        preprocessing: What turns a camera's uint8 RGB image into the model's input: None, "caffe", "tf", "torch", or a
+            record (size, resize, scale, mean, std, channel_order).
+        precision: Of the head: "int8", "int16x8", "float16", "dynamic" or "float32".
+        target: None.
+        model_name: What TensorFlow Serving will call the tail.
+        version: Its version there, from 1 on.
+        overwrite: Whether a bundle that is there may be replaced; anything else never is.
+        original: The model that was split, to measure its accuracy beside.
+        from_logits: Says of linear outputs whether they are logits, where the model does not.
+        max_evaluation_images: Stop measuring after as many.
+        progress: Whether bars may show, on standard error.
+
+    Returns:
+        The bundle, loaded.
+
+    Raises:
+        ArgumentError: If an argument is outside of what is possible.
+        DataError: If there are too few representative images, or images or labels are of a wrong shape or range.
+        ExistsError: If the directory exists and `overwrite` was not given, or holds something else than a bundle.
+        ExportError: If the head cannot be converted as asked; the message names the operators.
+        ModelError: If the model's output is not class scores.
+
+    Example:
+        >>> export_bundle(split, "bundle/", representative_data=train, evaluation_data=test)
+    """
+    plan = make_plan(
+        split,
+        precision=precision,
+        class_names=class_names,
+        preprocessing=preprocessing,
+        model_name=model_name,
+        version=version,
+        target=target,
+        from_logits=from_logits,
+    )
+    if precision in QUANTIZED and representative_data is None:
+        raise ArgumentError(
+            f"precision={precision!r} needs representative_data, images from which the ranges are learned. "
+            "Possible without: 'float16', 'dynamic', 'float32'."
+        )
+    check_place(directory, overwrite)
+    representative = None
+    if representative_data is not None:
+        representative = representative_images(
+            representative_data,
+            plan.input_shape,
+            preprocessing=plan.preprocessing,
+            quantizing=precision in QUANTIZED,
+            progress=progress,
+        )
+    head = convert(split.head, split.encoder, precision=precision, representative=representative, progress=progress)
+
+    def measure(written: Path) -> Mapping[str, Any]:
+        return measure_accuracy(
+            Bundle.load(written),
+            split.model,
+            evaluation_data,
+            original=original,
+            kind=plan.kind,
+            from_logits=from_logits,
+            max_images=max_evaluation_images,
+            progress=progress,
+        )
+
+    write_bundle(directory, plan, head, measure=None if evaluation_data is None else measure)
+    return Bundle.load(directory)

@@ -1,0 +1,100 @@
+"""What makes two tails the same: their weights and their architecture, whatever their layers are called."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from isplit_edge import identity
+from isplit_edge.manifest import array_sha256
+
+from ..errors import ExportError
+
+_TRAINING_ONLY = ("trainable",)
+
+
+def bundle_id(head: bytes, tail: keras.Model, decoder: keras.Model | None, contract: Mapping[str, Any]) -> str:
+    """Computes the identity of a bundle.
+
+    The name of the cut is left out of what is hashed: an automatic name such as `add_3` tells how many layers a
+    process has built, not where the model is cut. Its index, layer type and shape stay.
+
+    Args:
+        head: The bytes of head.tflite.
+        tail: The tail.
+        decoder: The decoder, or None.
+        contract: `isplit_edge.manifest.contract` of the manifest's record.
+
+    Returns:
+        64 lowercase hexadecimal digits; the same for two exports of one split, in any process.
+    """
+    models = [model for model in (decoder, tail) if model is not None]
+    cut = {key: value for key, value in contract["cut"].items() if key != "name"}
+    return identity.bundle_id(
+        head,
+        weights=[array_sha256(keras.ops.convert_to_numpy(one)) for model in models for one in model.weights],
+        architecture=[architecture(model) for model in models],
+        contract={**contract, "cut": cut},
+    )
+
+
+def architecture(model: keras.Model) -> Any:
+    """A model's configuration as a JSON value, with layers named by position and without what only training reads.
+
+    Args:
+        model: A functional model.
+
+    Returns:
+        Equal values for two builds of one architecture.
+
+    Raises:
+        ExportError: If a layer has no configuration that JSON can hold.
+    """
+    try:
+        record = json.loads(model.to_json())
+    except (TypeError, ValueError, NotImplementedError) as error:
+        raise ExportError(
+            f"'{model.name}' cannot be identified: a layer's configuration cannot be written as JSON ({error}). "
+            "Possible: layers whose get_config() returns plain values."
+        ) from error
+    entry = {key: record[key] for key in ("class_name", "config")}
+    return _neutral(entry, {})
+
+
+def _neutral(value: Any, names: Mapping[str, str]) -> Any:
+    if isinstance(value, list):
+        return [_neutral(one, names) for one in value]
+    if not isinstance(value, dict):
+        return value
+    if isinstance(value.get("layers"), list) and "output_layers" in value:
+        names = {layer["config"]["name"]: f"layer_{k}" for k, layer in enumerate(value["layers"])}
+    result = {}
+    for key, one in value.items():
+        if key in ("keras_history", "input_layers", "output_layers"):
+            result[key] = _references(one, names)
+        else:
+            result[key] = _neutral(one, names)
+    return _without_names(result, names) if _is_layer(value) else result
+
+
+def _is_layer(value: Mapping[str, Any]) -> bool:
+    # The name of a dtype policy says what it does.
+    named = isinstance(value.get("config"), dict) and "name" in value["config"]
+    return named and "DTypePolicy" not in str(value.get("class_name", "DTypePolicy"))
+
+
+def _without_names(layer: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    config = {key: one for key, one in layer["config"].items() if key not in _TRAINING_ONLY}
+    config["name"] = names.get(config["name"], "")
+    kept = {key: one for key, one in layer.items() if key != "name"}
+    return {**kept, "config": config}
+
+
+def _references(value: Any, names: Mapping[str, str]) -> Any:
+    """`[layer, call, output]`, alone or in lists and objects."""
+    if isinstance(value, list):
+        return [_references(one, names) for one in value]
+    if isinstance(value, dict):
+        return {key: _references(one, names) for key, one in value.items()}
+    return names.get(value, value) if isinstance(value, str) else value

@@ -1,0 +1,75 @@
+"""What C++ code prints, kept off the user's screen and kept for the error message."""
+
+import contextlib
+import io
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from typing import IO
+
+
+class Printed:
+    """What was printed on the file descriptors 1 and 2, readable while and after it is being collected."""
+
+    def __init__(self, sink: IO[bytes]):
+        self._sink = sink
+        self._text = ""
+
+    @property
+    def text(self) -> str:
+        """All that was printed so far."""
+        if not self._sink.closed:
+            size = os.fstat(self._sink.fileno()).st_size
+            self._text = os.pread(self._sink.fileno(), size, 0).decode("utf-8", "replace")
+        return self._text
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[Printed]:
+    """Collects what the process prints on the file descriptors 1 and 2, C++ code included.
+
+    `sys.stderr` still reaches the terminal, so that a progress bar opened inside is seen. Descriptors belong to
+    the whole process: what other threads print meanwhile is collected too.
+
+    Yields:
+        What was printed.
+    """
+    with tempfile.TemporaryFile() as sink, contextlib.ExitStack() as stack:
+        printed = Printed(sink)
+        terminal = _python_stderr(stack)
+        for descriptor in (1, 2):
+            _redirect(descriptor, sink.fileno(), stack)
+        if terminal is not None:
+            stack.enter_context(contextlib.redirect_stderr(terminal))
+        try:
+            yield printed
+        finally:
+            sys.stdout.flush()
+            _ = printed.text  # read before the file goes
+
+
+def _redirect(descriptor: int, target: int, stack: contextlib.ExitStack) -> None:
+    try:
+        saved = os.dup(descriptor)
+    except OSError:  # a daemon may have closed it; then nothing reaches a screen
+        return
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, ValueError):
+            stream.flush()
+    stack.callback(os.close, saved)
+    stack.callback(os.dup2, saved, descriptor)
+    os.dup2(target, descriptor)
+
+
+def _python_stderr(stack: contextlib.ExitStack) -> IO[str] | None:
+    """A stream on what descriptor 2 is now, where `sys.stderr` writes there (in a notebook it does not)."""
+    try:
+        if sys.stderr.fileno() != 2:
+            return None
+        copy = os.dup(2)
+    except (AttributeError, ValueError, OSError, io.UnsupportedOperation):
+        return None
+    stream = open(copy, "w", encoding=sys.stderr.encoding, errors="backslashreplace", buffering=1)  # noqa: SIM115
+    stack.callback(stream.close)
+    return stream

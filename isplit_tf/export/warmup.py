@@ -1,0 +1,75 @@
+"""Requests that TensorFlow Serving replays when it loads the tail, so that the first device does not wait.
+
+The file is a TFRecord of `tensorflow.serving.PredictionLog`. Its classes are in a package that needs TensorFlow
+Serving's own distribution; the few messages needed are written here field by field.
+"""
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
+_MOST_BYTES = 2**20
+
+
+def warmup_batches(payload_bytes: int, max_batch: int) -> list[int]:
+    """Batch sizes to warm up with: 1, and powers of two up to `max_batch` as long as the file stays below 1 MiB."""
+    sizes = [1]
+    while sizes[-1] * 2 <= max_batch and (sum(sizes) + sizes[-1] * 2) * payload_bytes < _MOST_BYTES:
+        sizes.append(sizes[-1] * 2)
+    return sizes
+
+
+def write_warmup(
+    directory: str | os.PathLike[str],
+    payload: bytes,
+    *,
+    batches: Iterable[int],
+    model_name: str,
+    version: int,
+) -> None:
+    """Writes the warm-up requests of a SavedModel.
+
+    Args:
+        directory: The SavedModel's.
+        payload: A well-formed payload of this bundle.
+        batches: For each request how often the payload is in it.
+        model_name: As the model server knows the model.
+        version: The same.
+    """
+    path = Path(directory) / WARMUP_FILE
+    path.parent.mkdir(exist_ok=True)
+    with tf.io.TFRecordWriter(os.fspath(path)) as writer:
+        for count in batches:
+            writer.write(prediction_log(model_name, version, "payload", [payload] * count))
+
+
+def prediction_log(model_name: str, version: int, input_name: str, strings: Sequence[bytes]) -> bytes:
+    """A `PredictionLog` of one Predict request with one tensor of strings, serialized."""
+    tensor = tf.make_tensor_proto(np.array(strings, object), tf.string).SerializeToString(deterministic=True)
+    model_spec = _field(1, model_name.encode()) + _field(2, _number(1, version))
+    entry = _field(1, input_name.encode()) + _field(2, tensor)
+    request = _field(1, model_spec) + _field(2, entry)
+    return _field(6, _field(1, request))  # PredictionLog.predict_log, PredictLog.request
+
+
+def _field(number: int, content: bytes) -> bytes:
+    """A field of a protocol buffer whose content has a length: a string, bytes, or a message."""
+    return _varint(number << 3 | 2) + _varint(len(content)) + content
+
+
+def _number(number: int, value: int) -> bytes:
+    """A field that holds an integer from 0 on."""
+    return _varint(number << 3) + _varint(value)
+
+
+def _varint(value: int) -> bytes:
+    parts = bytearray()
+    while value > 0x7F:
+        parts.append(value & 0x7F | 0x80)
+        value >>= 7
+    parts.append(value)
+    return bytes(parts)

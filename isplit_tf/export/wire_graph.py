@@ -1,0 +1,80 @@
+"""The wire's checks as plain TensorFlow operators, so that a tail takes the device's bytes as they are.
+
+`isplit_edge.wire.unpack` is the reference: the same status for every payload, and no payload ever fails the batch that
+it came in. Little-endian machines only, as are all for which TensorFlow Serving is built.
+"""
+
+import tensorflow as tf
+
+from isplit_edge import wire
+
+_MODULUS = 65521
+# So many bytes are summed up in int32: 255 * 2048 * 2049 / 2 < 2**31.
+_BLOCK = 2048
+
+
+def read_payloads(payload: tf.Tensor, *, tag: bytes, dtype: str, shape: tuple[int, ...]) -> tuple[tf.Tensor, tf.Tensor]:
+    """Checks payloads and takes their latents out.
+
+    Args:
+        payload: string `(N,)`, bytes of any length.
+        tag: The 8 bytes that this bundle's payloads begin with.
+        dtype: Of the latents, as on the wire.
+        shape: Of a latent, without the batch.
+
+    Returns:
+        The latents `(N, *shape)` in `dtype`, zeros where the status is not 0, and the status, int32 `(N,)`.
+    """
+    payload = tf.ensure_shape(payload, [None])
+    length = wire.payload_bytes(dtype, shape)
+    # Rows of another length are cut or filled with zeros here, and refused for their length below.
+    rows = tf.io.decode_raw(payload, tf.uint8, fixed_length=length)
+    rows = tf.reshape(rows, [tf.shape(payload)[0], length])
+    body = rows[:, wire.HEADER_BYTES :]
+    sums = _as_uint32(rows[:, wire.TAG_BYTES : wire.HEADER_BYTES])
+    latents = _as_numbers(body, dtype, shape)
+    well_formed = (tf.strings.length(payload) == length) & (sums == adler32(body))
+    if latents.dtype.is_floating:
+        well_formed &= tf.reduce_all(tf.math.is_finite(latents), axis=list(range(1, len(shape) + 1)))
+    same = tf.reduce_all(rows[:, : wire.TAG_BYTES] == tf.constant(list(tag), tf.uint8), axis=1)
+    status = tf.where(well_formed, tf.where(same, wire.STATUS_OK, wire.STATUS_OTHER_BUNDLE), wire.STATUS_MALFORMED)
+    kept = tf.reshape(status == wire.STATUS_OK, [-1] + [1] * len(shape))
+    return tf.where(kept, latents, tf.zeros([], latents.dtype)), status
+
+
+def adler32(rows: tf.Tensor) -> tf.Tensor:
+    """Computes Adler-32 (RFC 1950) of each row, exactly.
+
+    With b_1 ... b_n the bytes of a row: A = 1 + sum b_i, B = n + sum (n - i + 1) b_i, both modulo 65521, and the
+    checksum is 65536 B + A. The sums are taken in blocks, in int32 within a block and in int64 over the blocks: nothing
+    overflows below 2 GiB.
+
+    Args:
+        rows: uint8 `(N, n)` with a known n.
+
+    Returns:
+        int64 `(N,)`.
+    """
+    length = rows.shape[1]
+    block = min(_BLOCK, length)
+    blocks = -(-length // block)
+    # Zeros in front add nothing to either sum, as the weights count from the end.
+    padded = tf.pad(tf.cast(rows, tf.int32), [[0, 0], [blocks * block - length, 0]])
+    padded = tf.reshape(padded, [tf.shape(rows)[0], blocks, block])
+    plain = tf.cast(tf.reduce_sum(padded, axis=2), tf.int64)
+    weighted = tf.cast(tf.reduce_sum(padded * tf.range(block, 0, -1), axis=2), tf.int64)
+    after = tf.range(blocks - 1, -1, -1, dtype=tf.int64) * block
+    first = (1 + tf.reduce_sum(plain, axis=1)) % _MODULUS
+    second = (length + tf.reduce_sum(weighted + plain * after, axis=1)) % _MODULUS
+    return second * 65536 + first
+
+
+def _as_uint32(rows: tf.Tensor) -> tf.Tensor:
+    """Little-endian unsigned numbers of 4 bytes, as int64."""
+    return tf.reduce_sum(tf.cast(rows, tf.int64) * [1, 256, 256**2, 256**3], axis=1)
+
+
+def _as_numbers(body: tf.Tensor, dtype: str, shape: tuple[int, ...]) -> tf.Tensor:
+    wanted = tf.as_dtype(dtype)
+    grouped = [tf.shape(body)[0], *shape] + ([wanted.size] if wanted.size > 1 else [])
+    return tf.bitcast(tf.reshape(body, grouped), wanted)
