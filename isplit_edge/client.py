@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from . import wire
+from . import schema, wire
 from .answer import STATUS_NO_ANSWER, Answer, check_answer, reason
-from .errors import ArgumentError, ServerError
+from .errors import ServerError
 from .interpreter import Head
 from .manifest import Manifest
 from .rest import RestTransport, request_bytes
@@ -67,10 +67,8 @@ class Client:
         ssl_context: ssl.SSLContext | None = None,
         num_threads: int | None = None,
     ):
-        if max_batch < 1 or max_request_bytes < 1:
-            raise ArgumentError(
-                f"max_batch and max_request_bytes must be 1 or more. Received: {max_batch}, {max_request_bytes}"
-            )
+        schema.integer(1)("max_batch", max_batch)
+        schema.integer(1)("max_request_bytes", max_request_bytes)
         connection = HttpConnection(
             url,
             timeout_s=timeout_s,

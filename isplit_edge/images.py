@@ -50,16 +50,18 @@ def frames(
 
 def _raw_images(array: np.ndarray, input_shape: tuple[int, ...], *, resizable: bool) -> np.ndarray:
     height, width, channels = input_shape
-    rank = array.ndim
-    if channels == 1 and (rank == 2 or (rank == 3 and array.shape[-1] != 1)):
+    shape = array.shape
+    # (N, H, W): but what is 3 or 4 wide, and need not be, is one image in colour.
+    stack = array.ndim == 3 and shape[-1] != 1 and (shape[1:] == (height, width) or shape[-1] not in (3, 4))
+    if channels == 1 and (array.ndim == 2 or stack):
         array = array[..., None]
     if array.ndim == 3:
         array = array[None]
     if array.ndim != 4 or array.shape[-1] != channels:
         grey = " or (N, H, W)" if channels == 1 else ""
         raise DataError(
-            f"Raw images must have the shape (H, W, {channels}) or (N, H, W, {channels}){grey}. "
-            f"Received: shape {_restored(array, rank)}"
+            f"Raw images must have the shape (H, W, {channels}) or (N, H, W, {channels}){grey}: the model's input "
+            f"has {channels} channels. Received: shape {shape}"
         )
     if array.shape[1:3] != (height, width) and not resizable:
         raise DataError(
@@ -93,11 +95,6 @@ def _dtype_message(array: np.ndarray) -> str:
         f"Raw images must be uint8, from 0 to 255. Received: {found}. Pass preprocessed=True if these are in the "
         "model's own space; otherwise convert them to uint8 first."
     )
-
-
-def _restored(array: np.ndarray, rank: int) -> tuple[int, ...]:
-    """The shape that the user gave, without axes that were added in front."""
-    return array.shape[array.ndim - rank :]
 
 
 def _written(shape: tuple[int, ...]) -> str:

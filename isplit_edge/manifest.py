@@ -164,6 +164,10 @@ class Manifest:
             object.__setattr__(self, key, check(key, getattr(self, key)))
         _check_together(self)
 
+    def __reduce__(self):
+        # Read-only mappings can neither be pickled nor copied.
+        return Manifest.from_dict, (self.to_dict(),)
+
     @property
     def tag(self) -> bytes:
         """The 8 bytes that mark this bundle's payloads."""
@@ -226,7 +230,7 @@ class Manifest:
             BundleError: If one is missing, differs, or leads out of the bundle.
         """
         root = Path(directory)
-        wanted = [relative_path(folder) for folder in folders]
+        wanted = [relative_path(folder) for folder in ([folders] if isinstance(folders, str) else folders)]
         for name, entry in self.files.items():
             if any(relative_path(name).is_relative_to(folder) for folder in wanted):
                 check_file(root, name, **entry)

@@ -15,6 +15,8 @@ _AROUND_BYTES = len('{"payload":{"b64":""}},')
 _SPARE_BYTES = 1 << 16
 # A float of TensorFlow Serving has at most 17 digits, a sign, a point and an exponent; blanks and a comma.
 _NUMBER_BYTES = 32
+# Names, brackets and indentation of a row.
+_ROW_BYTES = 256
 
 
 def request_bytes(payload_bytes: int) -> int:
@@ -46,7 +48,7 @@ class RestTransport:
         Raises:
             ServerError: If the server cannot be reached, refuses, or answers something else than the API says.
         """
-        limit = _SPARE_BYTES + len(payloads) * (_NUMBER_BYTES * (self._n_classes + 1) + 64)
+        limit = _SPARE_BYTES + len(payloads) * (_NUMBER_BYTES * (self._n_classes + 1) + _ROW_BYTES)
         code, answer = self._connection.request(
             "POST", f"{self._version}:predict", _body(payloads), max_answer_bytes=limit
         )

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
-from . import __version__
+from . import __version__, schema
 from .errors import ArgumentError, ServerError, ServerTimeoutError, ServerUnreachableError
 
 BACKOFF_S = 0.1
@@ -68,10 +68,8 @@ class HttpConnection:
         ssl_context: ssl.SSLContext | None = None,
     ):
         for name, value in (("timeout_s", timeout_s), ("connect_timeout_s", connect_timeout_s)):
-            if not 0 < value < float("inf"):
-                raise ArgumentError(f"{name} must be a number of seconds above 0. Received: {value!r}")
-        if retries < 0:
-            raise ArgumentError(f"retries must be 0 or more. Received: {retries!r}")
+            schema.number(above=0)(name, value)
+        schema.integer(0)("retries", retries)
         parts = _parse(url)
         self.url = f"{parts.scheme}://{parts.netloc}"
         self._base = parts.path.rstrip("/")
@@ -120,9 +118,10 @@ class HttpConnection:
             if response.length:
                 raise http.client.IncompleteRead(answer, response.length)
             return response.status, answer
-        except (OSError, http.client.HTTPException) as error:
+        except BaseException as error:
+            # Whatever happened, a key pressed included: what is still under way must not answer the next request.
             self._http.close()
-            if isinstance(error, ServerError):
+            if isinstance(error, ServerError) or not isinstance(error, OSError | http.client.HTTPException):
                 raise
             raise self._server_error(error, f"{method} {self.url}{self._base}{path}") from error
 
@@ -163,6 +162,8 @@ class HttpConnection:
             return ServerTimeoutError(f"{request}: no whole answer within {self._timeout_s:g} s")
         if isinstance(error, ssl.SSLCertVerificationError):
             return ServerError(f"{request}: the server's certificate is not trusted: {error.verify_message}")
+        if isinstance(error, ssl.SSLError) and error.reason == "WRONG_VERSION_NUMBER":
+            return ServerError(f"{request}: the server does not speak TLS on this port. Is it plain http?")
         if isinstance(error, ConnectionRefusedError):
             return ServerUnreachableError(
                 f"{request}: connection refused. Is the server up, and is this its REST port?"

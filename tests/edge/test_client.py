@@ -96,10 +96,10 @@ def test_batches_are_cut_to_a_bound_on_the_body(server, bundles, images):
     assert [n for _, _, n in server.seen] == [2, 2, 1, 1, 1]
 
 
-@pytest.mark.parametrize("options", [{"max_batch": 0}, {"max_request_bytes": 0}])
+@pytest.mark.parametrize("options", [{"max_batch": 0}, {"max_batch": 1.5}, {"max_request_bytes": 0}])
 def test_impossible_bounds_are_refused(bundles, options):
     """A client that could send nothing is not made."""
-    with pytest.raises(ArgumentError, match="must be 1 or more"):
+    with pytest.raises(ArgumentError, match=r"max_\w+ must be a whole number from 1 on\. Received: [01]"):
         Client(bundles["float32"], "http://127.0.0.1:1", **options)
 
 
@@ -146,7 +146,7 @@ def test_a_server_that_trickles_is_a_time_out(server, bundles, images):
         handler.send_response(200)
         handler.send_header("Content-Length", "1000")
         handler.end_headers()
-        for _ in range(20):
+        for _ in range(60):
             handler.wfile.write(b" ")
             time.sleep(0.05)
 
@@ -154,7 +154,7 @@ def test_a_server_that_trickles_is_a_time_out(server, bundles, images):
     begin = time.monotonic()
     with Client(bundles["float32"], server.url, timeout_s=0.2) as client, pytest.raises(ServerTimeoutError):
         client.predict(images)
-    assert time.monotonic() - begin < 0.8
+    assert time.monotonic() - begin < 2
 
 
 def test_a_server_of_another_version_says_which_it_has(bundles, images):

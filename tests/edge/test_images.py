@@ -44,10 +44,15 @@ def test_shapes_that_are_taken(shape, input_shape, expected):
         (raw(0, 4, 6, 3), RGB, r"There are no images to classify: received an array of shape \(0, 4, 6, 3\)"),
         ([], RGB, "There are no images to classify"),
         ([raw(4, 6, 3), raw(4, 5, 3)], RGB, "Images of one batch have one shape"),
-        (raw(4, 6), RGB, r"must have the shape \(H, W, 3\) or \(N, H, W, 3\). Received: shape \(4, 6\)"),
+        (
+            raw(4, 6),
+            RGB,
+            r"must have the shape \(H, W, 3\) or \(N, H, W, 3\): .* has 3 channels. Received: shape \(4, 6\)",
+        ),
         (raw(4, 6, 4), RGB, r"Received: shape \(4, 6, 4\)"),
         (raw(2, 4, 6, 1), RGB, r"Received: shape \(2, 4, 6, 1\)"),
-        (raw(4, 6, 3), GREY, "Images must be 4 x 6, .* Received: 6 x 3"),
+        (raw(4, 6, 3), GREY, r"has 1 channels. Received: shape \(4, 6, 3\)"),
+        (raw(5, 4, 7), GREY, "Images must be 4 x 6, .* Received: 4 x 7"),
         (raw(1, 2, 4, 6, 3), RGB, r"Received: shape \(1, 2, 4, 6, 3\)"),
         (raw(4, 7, 3), RGB, "Images must be 4 x 6, the size of the model's input: .* Received: 4 x 7. Resize them"),
         (raw(3, 8), (7,), r"Images must have the shape \(7,\), alone or as a batch. Received: shape \(3, 8\)"),
@@ -70,6 +75,18 @@ def test_a_preprocessing_with_a_size_takes_any_size():
     plain = resolve_preprocessing("tf", RGB)
     with pytest.raises(DataError, match=r"does not resize. Received: 480 x 640"):
         frames(raw(2, 480, 640, 3), RGB, plain, preprocessed=False)
+
+
+def test_a_colour_image_is_no_stack_of_grey_ones():
+    """For a grey model that resizes, 480 x 640 x 3 is a mistake, not 480 images of 640 x 3.
+
+    A stack of images that have the size of a narrow model stays a stack.
+    """
+    resizing = resolve_preprocessing({"size": [4, 6]}, GREY)
+    with pytest.raises(DataError, match=r"has 1 channels. Received: shape \(480, 640, 3\)"):
+        frames(raw(480, 640, 3), GREY, resizing, preprocessed=False)
+    assert frames(raw(2, 480, 640), GREY, resizing, preprocessed=False).shape == (2, 480, 640, 1)
+    assert frames(raw(9, 5, 3), (5, 3, 1), None, preprocessed=False).shape == (9, 5, 3, 1)
 
 
 @pytest.mark.parametrize(

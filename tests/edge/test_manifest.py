@@ -1,7 +1,9 @@
 """manifest.json: it comes back as written, and nothing wrong in it or beside it goes unnamed."""
 
+import copy
 import json
 import os
+import pickle
 import re
 import tomllib
 from pathlib import Path
@@ -43,6 +45,12 @@ def test_a_manifest_cannot_be_changed(written):
     with pytest.raises(TypeError):
         manifest.cut["name"] = "other"
     assert isinstance(manifest.cut["shape"], tuple)
+
+
+def test_a_manifest_can_be_copied_and_sent_to_another_process(written):
+    """Copies are equal to it."""
+    manifest = Manifest.load(written, check="edge")
+    assert copy.deepcopy(manifest) == pickle.loads(pickle.dumps(manifest)) == manifest
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The connection: kept, renewed, timed, retried where a repeat is harmless, and honest about its failures."""
 
 import contextlib
+import http.client
 import shutil
 import socket
 import ssl
@@ -193,6 +194,29 @@ def test_a_host_that_does_not_answer_is_unreachable(monkeypatch):
         HttpConnection("http://127.0.0.1:1", connect_timeout_s=0.5, retries=0).request("GET", STATUS)
 
 
+def test_plain_http_behind_https_is_named(server):
+    """The two ends speak of different things: the message says which."""
+    url = server.url.replace("http:", "https:")
+    with pytest.raises(ServerError, match=r"does not speak TLS on this port\. Is it plain http"):
+        HttpConnection(url, retries=0).request("GET", STATUS)
+
+
+def test_an_interrupted_request_does_not_answer_the_next(server, monkeypatch):
+    """A key pressed while waiting ends that request and its connection; the next one gets its own answer."""
+    connection = HttpConnection(server.url, retries=0)
+    with monkeypatch.context() as patch:
+
+        def interrupted(*arguments, **options):
+            raise KeyboardInterrupt
+
+        patch.setattr(http.client.HTTPConnection, "getresponse", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            connection.request("GET", STATUS)
+    assert connection.request("GET", "/nothing")[0] == 404
+    connection.close()
+    assert server.connections == 2
+
+
 def test_a_token_is_sent_and_never_shown(server, bundles, images):
     """The header holds it; no message does."""
     server.faults.append(lambda handler: handler.reply(403, {"error": "no"}))
@@ -240,10 +264,11 @@ def test_urls_that_cannot_be_are_refused(url):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"timeout_s": 0}, "timeout_s must be a number of seconds above 0. Received: 0"),
+        ({"timeout_s": 0}, "timeout_s must be a number above 0. Received: 0"),
+        ({"timeout_s": "5"}, "timeout_s must be a number above 0. Received: '5'"),
         ({"timeout_s": float("nan")}, "timeout_s must be"),
         ({"connect_timeout_s": float("inf")}, "connect_timeout_s must be"),
-        ({"retries": -1}, "retries must be 0 or more. Received: -1"),
+        ({"retries": -1}, "retries must be a whole number from 0 on. Received: -1"),
         ({"token": ""}, "token must be printable ASCII"),
         ({"token": "a\r\nb"}, "token must be printable ASCII"),
     ],
