@@ -1,0 +1,140 @@
+"""Tensors in the JSON of TensorFlow Serving's REST API, both ways."""
+
+import base64
+import binascii
+import json
+import math
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from .refusal import INVALID_ARGUMENT, Refusal
+
+_BASE64_KEY = "b64"
+_SHOWN = 200
+_MOST_AXES = 32
+_LARGEST_FLOAT = float(np.finfo(np.float32).max)
+
+
+def is_base64(value: Any) -> bool:
+    """Whether a JSON value is `{"b64": "..."}`, the form of bytes."""
+    return isinstance(value, dict) and len(value) == 1 and isinstance(value.get(_BASE64_KEY), str)
+
+
+def shape_of(value: Any) -> tuple[int, ...]:
+    """The shape that nested lists have by their first elements, down to the first empty one."""
+    shape = []
+    while isinstance(value, list):
+        shape.append(len(value))
+        if not value:
+            break
+        value = value[0]
+    return tuple(shape)
+
+
+def tensor(value: Any, dtype: tf.DType) -> np.ndarray:
+    """Nested lists, or a single value, as an array.
+
+    Args:
+        value: As a JSON parser gives it.
+        dtype: Of the signature's input: string, or float32.
+
+    Returns:
+        An array of bytes objects, or of float32.
+
+    Raises:
+        Refusal: INVALID_ARGUMENT, if the lists are ragged, or a value is not of that type.
+    """
+    shape = shape_of(value)
+    if len(shape) > _MOST_AXES:
+        raise _invalid(f"Tensor has {len(shape)} dimensions, more than any input of this model")
+    flat: list[Any] = []
+    _flatten(value, 0, shape, dtype, flat)
+    return np.array(flat, object if dtype == tf.string else dtype.as_numpy_dtype).reshape(shape)
+
+
+def shown(value: Any) -> str:
+    """A JSON value in an error message, cut where it is long."""
+    text = json.dumps(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+def _flatten(value: Any, level: int, shape: tuple[int, ...], dtype: tf.DType, flat: list[Any]) -> None:
+    if not isinstance(value, list):
+        if level != len(shape):
+            raise _invalid(
+                f"JSON Value: {shown(value)} found at incorrect level: {level + 1} in the JSON DOM. Expected at level: "
+                f"{len(shape)}"
+            )
+        flat.append(_scalar(value, dtype))
+        return
+    if level >= len(shape):
+        raise _invalid(f"Encountered list at unexpected level: {level} expected < {len(shape)}")
+    if len(value) != shape[level]:
+        raise _invalid(
+            f"Encountered list at unexpected size: {len(value)} at level: {level} expected size: {shape[level]}"
+        )
+    for one in value:
+        _flatten(one, level + 1, shape, dtype, flat)
+
+
+def _scalar(value: Any, dtype: tf.DType) -> Any:
+    if dtype == tf.string:
+        return _bytes(value)
+    if dtype != tf.float32 or isinstance(value, bool) or not isinstance(value, int | float):
+        raise _wrong_type(value, dtype)
+    exact = abs(value) < 2**24 if isinstance(value, int) else abs(value) <= _LARGEST_FLOAT
+    if not exact and not (isinstance(value, float) and not math.isfinite(value)):
+        raise _invalid(f"Cannot convert JSON value: {shown(value)} to float without loss of precision.")
+    return value
+
+
+def _bytes(value: Any) -> bytes:
+    if isinstance(value, str):
+        try:
+            return value.encode()
+        except UnicodeEncodeError as error:  # half of a surrogate pair
+            raise _invalid("JSON Parse error: The surrogate pair in string is invalid.") from error
+    if not isinstance(value, dict):
+        raise _wrong_type(value, tf.string)
+    if not is_base64(value):
+        raise _invalid(f"JSON Value: {shown(value)} not formatted correctly for base64 data")
+    text = value[_BASE64_KEY]
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise _invalid("Unable to base64 decode") from error
+
+
+def _wrong_type(value: Any, dtype: tf.DType) -> Refusal:
+    kinds = {bool: str(value), int: "Number", float: "Number", str: "String", dict: "Object", list: "Array"}
+    name = {"float32": "float"}.get(dtype.name, dtype.name)
+    return _invalid(
+        f"JSON Value: {shown(value)} Type: {kinds.get(type(value), 'Null')} is not of expected type: {name}"
+    )
+
+
+def _invalid(message: str) -> Refusal:
+    return Refusal(INVALID_ARGUMENT, message)
+
+
+def rows(outputs: dict[str, np.ndarray]) -> list[Any]:
+    """Outputs in row format: one value an instance, or one object where there are several outputs.
+
+    Raises:
+        Refusal: INVALID_ARGUMENT, if the outputs differ in their first axis.
+    """
+    sizes = {name: array.shape[0] if array.ndim else -1 for name, array in outputs.items()}
+    if len(set(sizes.values())) != 1 or -1 in sizes.values():
+        raise _invalid(f"Tensors have inconsistent batch sizes: {sizes}")
+    if len(outputs) == 1:
+        return next(iter(outputs.values())).tolist()
+    columns = {name: array.tolist() for name, array in outputs.items()}
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+def columns(outputs: dict[str, np.ndarray]) -> Any:
+    """Outputs in column format: an object of lists, or one list where there is one output."""
+    lists = {name: array.tolist() for name, array in outputs.items()}
+    return next(iter(lists.values())) if len(lists) == 1 else lists
