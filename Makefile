@@ -1,0 +1,41 @@
+# make demo   the whole story on the embedded glyphs, into demo/
+# make test   lint, types and tests
+# Each makes its own environment in .venv and installs what it needs.
+
+PYTHON ?= python3
+VENV ?= .venv
+RUN := $(VENV)/bin/python
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.PHONY: demo test lint types clean
+
+demo: $(VENV)/run
+	$(RUN) -m isplit_tf demo --output demo
+
+test: $(VENV)/test lint types
+	$(RUN) -m pytest
+
+lint: $(VENV)/test
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+types: $(VENV)/test
+	$(RUN) -m mypy
+
+$(VENV)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else \
+	"isplit-tf needs Python 3.11 to 3.13. Found: %s. Try: make PYTHON=python3.12" % sys.version.split()[0])'
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --upgrade pip
+	touch $@
+
+$(VENV)/run: $(VENV)/python pyproject.toml
+	$(RUN) -m pip install --quiet --editable .
+	touch $@
+
+$(VENV)/test: $(VENV)/run
+	$(RUN) -m pip install --quiet --editable ".[test]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) demo build dist *.egg-info

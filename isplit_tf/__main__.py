@@ -1,0 +1,5 @@
+"""`python -m isplit_tf` is `isplit`."""
+
+from .cli import main
+
+main()

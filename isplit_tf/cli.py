@@ -1,0 +1,240 @@
+"""The command `isplit`: a shell over the public verbs.
+
+Each command reads and writes files, so that every step can be resumed, compared and scripted. Results go to standard
+output, as a table or with `--json` as JSON; progress and messages go to standard error. Exit status: 0 done, 2 bad
+request or bad input, 1 failure, 130 interrupted.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any
+
+from isplit_edge import __version__
+
+from .errors import ISplitError
+
+_DATA = "a folder of class folders, an .npz with x and y, tfds:NAME[:SPLIT], or glyphs[:SPLIT]"
+
+
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        prog="isplit",
+        description="Find where to split a Keras model between a device and a server, and carry the split through.",
+        epilog="isplit COMMAND --help shows an example of each. Start with: isplit demo",
+    )
+    parser.add_argument("--version", action="version", version=f"isplit-tf {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for define in (
+        _demo,
+        _cuts,
+        _importance,
+        _propose,
+        _split,
+        _train,
+        _evaluate,
+        _export,
+        _serve,
+        _predict,
+        _doctor,
+    ):
+        define(commands)
+    return parser.parse_args(argv)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Carry out a command; returns the exit status."""
+    try:
+        result = _command(args.command)(args)
+    except ISplitError as error:
+        print(f"isplit {args.command}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"isplit {args.command}: interrupted", file=sys.stderr)
+        return 130
+    if result is not None:
+        print(json.dumps(result.json, indent=1, allow_nan=False) if args.json else result.text)
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point of `isplit`."""
+    sys.exit(run(parse(argv)))
+
+
+def _command(name: str) -> Callable[[argparse.Namespace], Any]:
+    """What carries out a command; loaded only now, so that --help is fast."""
+    return getattr(import_module(".commands", __package__), f"run_{name}")
+
+
+def _add(commands: Any, name: str, text: str, example: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=text,
+        description=text[0].upper() + text[1:] + ".",
+        epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--json", action="store_true", help="result as JSON on standard output")
+    return parser
+
+
+def _add_output(parser: argparse.ArgumentParser, default: str, what: str) -> None:
+    parser.add_argument("-o", "--output", default=default, metavar="PATH", help=f"{what} (default: {default})")
+    parser.add_argument("--overwrite", action="store_true", help="replace the output if it exists")
+
+
+def _add_data(parser: argparse.ArgumentParser, *, name: str = "--data", required: bool = True, what: str) -> None:
+    parser.add_argument(name, required=required, metavar="DATA", help=f"{what}: {_DATA}")
+
+
+def _add_input(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="images in a batch (default: 32)")
+    parser.add_argument(
+        "--preprocessing",
+        metavar="FORM",
+        help="what turns 8-bit images into the model's input: caffe, tf, torch as in Keras, or a .json record",
+    )
+
+
+def _demo(commands: Any) -> None:
+    parser = _add(commands, "demo", "run the whole story on the embedded glyphs", "isplit demo --quick")
+    parser.add_argument("--quick", action="store_true", help="less training, under a minute")
+    parser.add_argument("-o", "--output", default="demo", metavar="DIR", help="where to (default: demo)")
+    parser.add_argument("--seed", type=int, default=0, help="of the training (default: 0)")
+
+
+def _cuts(commands: Any) -> None:
+    parser = _add(commands, "cuts", "list every place where a model can be split", "isplit cuts classifier.keras")
+    parser.add_argument("model", help="a .keras file")
+    parser.add_argument("--main", action="store_true", help="only those on the importance curve")
+    _add_output(parser, "cuts.json", "the list")
+
+
+def _importance(commands: Any) -> None:
+    parser = _add(
+        commands,
+        "importance",
+        "measure the importance (CUI) of every cut",
+        "isplit importance classifier.keras --data validation/ --plot curve.png",
+    )
+    parser.add_argument("model", help="a .keras file")
+    _add_data(parser, what="labelled validation images")
+    parser.add_argument("--method", default="grad_cam", help="grad_cam or gradients (default: grad_cam)")
+    parser.add_argument("--reduction", default="mean", help="mean or sum (default: mean)")
+    parser.add_argument("--target", default="label", help="label or predicted (default: label)")
+    parser.add_argument("--cuts", default="main", help="main, all, or names with commas between (default: main)")
+    parser.add_argument("--max-images", type=int, metavar="N", help="stop after N images")
+    parser.add_argument("--from-logits", action="store_true", default=None, help="linear outputs are logits")
+    parser.add_argument("--plot", metavar="FILE", help="draw the curve as .png or .svg")
+    parser.add_argument("--log", action="store_true", help="plot log10")
+    _add_input(parser)
+    _add_output(parser, "curve.npz", "the curve")
+
+
+def _propose(commands: Any) -> None:
+    parser = _add(commands, "propose", "rank the cuts of a curve and say what each costs", "isplit propose curve.npz")
+    parser.add_argument("curve", help="what isplit importance wrote")
+    parser.add_argument("--compression", type=float, default=0.9, help="of the bottleneck (default: 0.9)")
+    parser.add_argument("--image-bytes", type=int, metavar="N", help="bytes of a compressed image, to compare with")
+    _add_output(parser, "candidates.json", "the candidates")
+
+
+def _split(commands: Any) -> None:
+    parser = _add(
+        commands,
+        "split",
+        "split a model, with a bottleneck between the halves",
+        "isplit split classifier.keras --candidates candidates.json --compression 0.9",
+    )
+    parser.add_argument("model", help="a .keras file")
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--cut", help="name or index of the cut")
+    where.add_argument("--candidates", metavar="FILE", help="take the first candidate of isplit propose")
+    parser.add_argument("--compression", type=float, default=0.9, help="of the bottleneck (default: 0.9)")
+    parser.add_argument("--filters", type=int, help="hidden width of the bottleneck (default: bounded by its size)")
+    parser.add_argument("--no-bottleneck", action="store_true", help="send the tensor as it is")
+    parser.add_argument("--seed", type=int, help="of the bottleneck's first weights")
+    _add_output(parser, "split", "the split model's folder")
+
+
+def _train(commands: Any) -> None:
+    parser = _add(
+        commands,
+        "train",
+        "train the bottleneck alone, then end to end",
+        "isplit train split/ --data train/ --validation-data validation/ -o trained/ --checkpoint-dir checkpoints/",
+    )
+    parser.add_argument("split", help="what isplit split wrote")
+    _add_data(parser, what="labelled training images")
+    _add_data(parser, name="--validation-data", required=False, what="labelled images to watch")
+    parser.add_argument("--bottleneck-epochs", type=int, metavar="N", help="passes over the data in phase 1")
+    parser.add_argument("--fine-tune-epochs", type=int, metavar="N", help="passes in phase 2")
+    parser.add_argument("--learning-rate", type=float, metavar="X", help="of Adam in phase 2")
+    parser.add_argument("--loss", help="a Keras loss by name, or squared_error (Eq. 4)")
+    parser.add_argument("--checkpoint-dir", metavar="DIR", help="go on from here after an interruption")
+    parser.add_argument("--seed", type=int, help="of the data's order")
+    _add_input(parser)
+    _add_output(parser, "trained", "the trained split model's folder")
+
+
+def _evaluate(commands: Any) -> None:
+    parser = _add(
+        commands,
+        "evaluate",
+        "measure a model, a split, a bundle, or a bundle with its server",
+        "isplit evaluate bundle/ --data test/ --url http://server:8501",
+    )
+    parser.add_argument("predictor", help="a .keras file, a split's folder, or a bundle")
+    _add_data(parser, what="labelled test images")
+    parser.add_argument("--url", help="a server's REST address: the bundle's head here, its tail there")
+    parser.add_argument("--from-logits", action="store_true", default=None, help="linear outputs are logits")
+    _add_input(parser)
+    _add_output(parser, "report.json", "the report")
+
+
+def _export(commands: Any) -> None:
+    parser = _add(
+        commands,
+        "export",
+        "write the bundle: head for the device, tail for TensorFlow Serving",
+        "isplit export trained/ --representative-data train/ --evaluation-data test/ -o bundle/",
+    )
+    parser.add_argument("split", help="what isplit split or isplit train wrote")
+    _add_data(parser, name="--representative-data", required=False, what="images that set the int8 ranges")
+    _add_data(parser, name="--evaluation-data", required=False, what="labelled images for the manifest's accuracy")
+    parser.add_argument("--original", metavar="MODEL", help="the .keras file that was split, for its accuracy")
+    parser.add_argument("--precision", default="int8", help="int8, int16x8, float16, dynamic, float32 (default: int8)")
+    parser.add_argument("--model-name", default="tail", help="on the server (default: tail)")
+    parser.add_argument("--model-version", type=int, default=1, metavar="N", help="on the server (default: 1)")
+    _add_input(parser)
+    _add_output(parser, "bundle", "the bundle's folder")
+
+
+def _serve(commands: Any) -> None:
+    parser = _add(
+        commands, "serve", "serve a bundle's tail here, for trying things out", "isplit serve bundle/ --port 8501"
+    )
+    parser.add_argument("bundle", help="what isplit export wrote")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
+    parser.add_argument("--port", type=int, default=8501, help="0 for a free one (default: 8501)")
+
+
+def _predict(commands: Any) -> None:
+    parser = _add(
+        commands,
+        "predict",
+        "classify images with a bundle, through a server or in this process",
+        "isplit predict bundle/ photo.png --url http://127.0.0.1:8501",
+    )
+    parser.add_argument("bundle", help="what isplit export wrote")
+    parser.add_argument("images", nargs="+", help=".png, .jpg, .bmp, .gif or .npy files of 8-bit images")
+    parser.add_argument("--url", help="a server's REST address; without it both halves run here")
+    parser.add_argument("--timeout", type=float, default=10.0, metavar="S", help="seconds for an answer (default: 10)")
+
+
+def _doctor(commands: Any) -> None:
+    _add(commands, "doctor", "print what a bug report needs", "isplit doctor --json")

@@ -1,0 +1,332 @@
+"""The whole story on the embedded glyphs: train, measure, split, train, export, serve, ask, and one table."""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from isplit_edge import Client
+
+from .bottleneck import Autoencoder
+from .candidates import Candidates, propose
+from .datasets import load
+from .evaluation import Evaluation, evaluate
+from .export.bundle import Bundle, export_bundle
+from .importance.curve import Curve
+from .importance.measure import measure_importance
+from .plots import curve_and_sizes, save_figure, svg
+from .report import Section, html_page
+from .server import Server
+from .splitting import SplitModel, split
+from .tables import html_table, text_table
+from .training import train
+
+SIZE = 32  # VGG16's five poolings need 32 pixels; the glyphs have 28 and get a black border
+JPEG_QUALITY = 75
+_LAYOUT = ((1, 2), (2, 2), (3, 3), (4, 3), (5, 3))  # VGG16's blocks and their convolutions
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much of everything."""
+
+    widths: tuple[int, ...]
+    train_images: int | None
+    epochs: int
+    bottleneck_epochs: int
+    fine_tune_epochs: int
+    timed_frames: int
+
+
+FULL = Scale((32, 64, 128, 128, 128), None, 8, 10, 4, 200)
+QUICK = Scale((16, 32, 64, 128, 128), 4000, 3, 6, 2, 50)
+_LEARNING_RATE = 1e-3
+_FINE_TUNE_RATE = 3e-4
+_BATCH = 64
+
+
+@dataclass(frozen=True)
+class DemoReport:
+    """What the demo found.
+
+    Attributes:
+        cut: Name of the cut that was chosen.
+        accuracy: On the test set: of the original, of the control (the original trained for as many more epochs),
+            of the split, of the exported pair, and of the original on JPEGs; each with its 95 % interval.
+        frame_bytes: Mean bytes a frame: payload, float features at the cut, raw image, PNG, JPEG.
+        head_bytes: Size of head.tflite.
+        latency_ms: Median milliseconds for one frame: head, wire, tail.
+        seconds: What each step took.
+    """
+
+    cut: str
+    n_test: int
+    accuracy: dict[str, tuple[float, float, float]]
+    frame_bytes: dict[str, float]
+    head_bytes: int
+    latency_ms: dict[str, float]
+    seconds: dict[str, float]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {"format_version": 1, "kind": "demo"} | asdict(self)
+
+    def rows(self) -> tuple[list[str], list[list[Any]]]:
+        """The table: a row for each way to classify a frame."""
+        accuracy, sizes, ms = self.accuracy, self.frame_bytes, self.latency_ms
+        names = {
+            "original": ("original, whole", "raw image", sizes["raw"]),
+            "control": ("control: original, trained on", "raw image", sizes["raw"]),
+            "png": ("original behind PNG", "PNG", sizes["png"]),
+            "jpeg": (f"original behind JPEG {JPEG_QUALITY}", "JPEG", sizes["jpeg"]),
+            "features": ("split without bottleneck", "float features", sizes["features"]),
+            "split": ("split, float", "float latent", sizes["float_latent"]),
+            "exported": ("split, exported pair over the wire", "int8 payload", sizes["payload"]),
+        }
+        # Without loss, PNG and float features leave the original's answers as they are.
+        same = {"png": "original", "features": "original"}
+        rows: list[list[Any]] = []
+        for key, (label, sent, size) in names.items():
+            value, low, high = accuracy[same.get(key, key)]
+            rows.append([label, f"{value:.2%}", f"{low:.2%} to {high:.2%}", sent, f"{size:,.0f}"])
+        rows.append(["head on the device (head.tflite)", "", "", "", f"{self.head_bytes:,}"])
+        for part, what in (("head", "head and encoder"), ("wire", "wire, loopback"), ("tail", "decoder and tail")):
+            rows.append([f"{what}, one frame", "", "", "", f"{ms[part]:.2f} ms"])
+        return ["", "accuracy", "95 % interval", "sent", "bytes a frame"], rows
+
+    def table(self) -> str:
+        """The table as text."""
+        header, rows = self.rows()
+        return (
+            f"Split at '{self.cut}', {self.n_test:,} test images of font families that nothing was trained on\n\n"
+            + text_table(header, rows)
+        )
+
+
+def build_classifier(widths: tuple[int, ...], seed: int) -> keras.Model:
+    """VGG16's layout with narrower layers, for 32x32 grey images from 0 to 255."""
+    keras.utils.set_random_seed(seed)
+    layers = keras.layers
+    inputs = keras.Input((SIZE, SIZE, 1), name="image")
+    x = layers.Rescaling(1 / 127.5, offset=-1, name="rescaling")(inputs)
+    for (block, convolutions), width in zip(_LAYOUT, widths, strict=True):
+        for k in range(1, convolutions + 1):
+            x = layers.Conv2D(
+                width,
+                3,
+                padding="same",
+                activation="relu",
+                kernel_initializer="he_normal",
+                name=f"block{block}_conv{k}",
+            )(x)
+        x = layers.MaxPooling2D(name=f"block{block}_pool")(x)
+    x = layers.Flatten(name="flatten")(x)
+    x = layers.Dense(4 * widths[-1], activation="relu", kernel_initializer="he_normal", name="fc1")(x)
+    x = layers.Dropout(0.5, name="dropout")(x)
+    outputs = layers.Dense(10, activation="softmax", name="predictions")(x)
+    return keras.Model(inputs, outputs, name="glyph_vgg")
+
+
+def run_demo(directory: Path, *, quick: bool = False, seed: int = 0) -> DemoReport:
+    """Run the demo.
+
+    Args:
+        directory: Gets classifier.keras, curve.npz, curve.png, candidates.json, split/, bundle/, report.json and
+            report.html; what an earlier run left there is replaced.
+        quick: Less training, under a minute.
+        seed: Of everything random; the same seed chooses the same cut again.
+
+    Returns:
+        The figures.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    return _Demo(directory, QUICK if quick else FULL, seed).run()
+
+
+class _Demo:
+    """The steps, in order; each says what it does on standard error and is timed."""
+
+    def __init__(self, directory: Path, scale: Scale, seed: int):
+        self.directory, self.scale, self.seed = directory, scale, seed
+        self.seconds: dict[str, float] = {}
+        splits = load("glyphs")
+        self.splits = splits
+        part = slice(scale.train_images)
+        order = np.random.default_rng(seed).permutation(len(splits.train[1]))[part]
+        self.train = _framed(splits.train[0][order]), splits.train[1][order]
+        self.validation = _framed(splits.validation[0]), splits.validation[1]
+        self.test = _framed(splits.test[0]), splits.test[1]
+
+    @contextmanager
+    def step(self, name: str, text: str) -> Iterator[None]:
+        """Says what is done, and how long it took."""
+        sys.stderr.write(f"{text} ...\n")
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = time.perf_counter() - start
+        sys.stderr.write(f"  {self.seconds[name]:.1f} s\n")
+
+    def run(self) -> DemoReport:
+        scale, names = self.scale, self.splits.class_names
+        with self.step("original", f"Training a classifier on {len(self.train[1]):,} glyphs, {scale.epochs} epochs"):
+            model = build_classifier(scale.widths, self.seed)
+            _fit(model, self.train, scale.epochs, _LEARNING_RATE, self.seed)
+            model.save(self.directory / "classifier.keras")
+            original = evaluate(model, self.test, class_names=names, progress=False)
+        with self.step("importance", "Measuring the importance of every cut on the validation images"):
+            curve = measure_importance(model, self.validation, class_names=names)
+            curve.save(self.directory / "curve.npz")
+            candidates = propose(curve)
+            candidates.save(self.directory / "candidates.json")
+            save_figure(curve_and_sizes(curve, candidates), self.directory / "curve.png")
+        sys.stderr.write(f"  split at '{candidates[0].cut.name}': {candidates[0].reason}\n")
+        with self.step(
+            "split", f"Splitting there and training: {scale.bottleneck_epochs} + {scale.fine_tune_epochs} epochs"
+        ):
+            halves = split(model, candidates[0].cut, Autoencoder(compression=0.9, seed=self.seed))
+            train(
+                halves,
+                self.train,
+                bottleneck_epochs=scale.bottleneck_epochs,
+                fine_tune_epochs=scale.fine_tune_epochs,
+                optimizer=_optimizer(_FINE_TUNE_RATE, self._steps(scale.fine_tune_epochs)),
+                batch_size=_BATCH,
+                seed=self.seed,
+            )
+            halves.save(self.directory / "split", overwrite=True)
+            split_report = evaluate(halves, self.test, class_names=names, progress=False)
+        with self.step("control", f"Training the original on, {scale.fine_tune_epochs} epochs, as a control"):
+            control = keras.models.clone_model(model)
+            control.set_weights(model.get_weights())
+            _fit(control, self.train, scale.fine_tune_epochs, _FINE_TUNE_RATE, self.seed)
+            control_report = evaluate(control, self.test, class_names=names, progress=False)
+        with self.step("export", "Exporting int8 head and SavedModel tail"):
+            bundle = self._export(halves, model)
+        with self.step("serve", f"Serving the tail and asking it for {len(self.test[1]):,} images over loopback"):
+            exported, latency = self._ask(bundle)
+        jpeg, sizes = self._compare_images(model, bundle)
+        reports = {
+            "original": original,
+            "control": control_report,
+            "split": split_report,
+            "exported": exported,
+            "jpeg": jpeg,
+        }
+        report = DemoReport(
+            cut=halves.cut.name,
+            n_test=original.n_images,
+            accuracy={name: (found.accuracy, *found.interval()) for name, found in reports.items()},
+            frame_bytes=sizes,
+            head_bytes=(bundle.directory / "edge" / "head.tflite").stat().st_size,
+            latency_ms=latency,
+            seconds=self.seconds,
+        )
+        self._write(report, curve, candidates, reports)
+        return report
+
+    def _steps(self, epochs: int) -> int:
+        return epochs * -(-len(self.train[1]) // _BATCH)
+
+    def _export(self, halves: SplitModel, model: keras.Model) -> Bundle:
+        return export_bundle(
+            halves,
+            self.directory / "bundle",
+            representative_data=self.train[0][:300],
+            evaluation_data=self.test,
+            original=model,
+            class_names=list(self.splits.class_names),
+            overwrite=True,
+        )
+
+    def _ask(self, bundle: Bundle) -> tuple[Evaluation, dict[str, float]]:
+        """The whole test set through the edge client and the local server; then single frames, timed."""
+        raw = self.test[0].astype(np.uint8)
+        with Server(bundle.directory, port=0) as server, Client(bundle.directory, server.url) as client:
+            report = evaluate(client, (raw, self.test[1]), class_names=self.splits.class_names)
+            frames = [raw[k : k + 1] for k in range(self.scale.timed_frames)]
+            answers = [client.run(frame) for frame in frames]
+            tail = [_seconds(bundle.answer, [client.head.payloads(frame)[0]]) for frame in frames]
+        head_s = np.median([answer.timings_s["preprocess"] + answer.timings_s["head"] for answer in answers])
+        tail_s = np.median(tail)
+        wire_s = max(float(np.median([answer.timings_s["wire"] for answer in answers]) - tail_s), 0.0)
+        return report, {"head": 1e3 * float(head_s), "wire": 1e3 * wire_s, "tail": 1e3 * float(tail_s)}
+
+    def _compare_images(self, model: keras.Model, bundle: Bundle) -> tuple[Evaluation, dict[str, float]]:
+        """What sending the picture would cost, and what the original makes of it after JPEG."""
+        glyphs, labels = self.splits.test
+        encoded = [tf.io.encode_jpeg(glyph, quality=JPEG_QUALITY).numpy() for glyph in glyphs]
+        decoded = np.stack([tf.io.decode_jpeg(data).numpy() for data in encoded])
+        manifest = bundle.manifest
+        sizes = {
+            "payload": manifest.payload_bytes,
+            "float_latent": 4 * int(np.prod(manifest.shapes["latent"])),
+            "features": 4 * manifest.cut["size"],
+            "raw": glyphs[0].size,
+            "png": float(np.mean([len(tf.io.encode_png(glyph).numpy()) for glyph in glyphs])),
+            "jpeg": float(np.mean([len(data) for data in encoded])),
+        }
+        names = self.splits.class_names
+        return evaluate(model, (_framed(decoded), labels), class_names=names, progress=False), sizes
+
+    def _write(self, report: DemoReport, curve: Curve, candidates: Candidates, reports: dict[str, Evaluation]) -> None:
+        (self.directory / "report.json").write_text(json.dumps(report.to_json(), indent=1, allow_nan=False) + "\n")
+        header, rows = report.rows()
+        exported = reports["exported"]
+        sections = [
+            Section(
+                "What a split costs and keeps",
+                f"Split at {report.cut}. All accuracies are on {report.n_test:,} test images whose font families "
+                "neither trained nor chose anything. The control is the original, trained for as many more epochs "
+                "as the split was fine-tuned. Milliseconds are medians on this machine.",
+                html_table(header, rows),
+            ),
+            Section(
+                "Where to split",
+                "Importance (CUI) of each cut, from one backward pass an image over the validation set; below it the "
+                "elements of each layer, whose drops Cut-Distil-Encode names. Vertical lines: the choice (solid) and "
+                "the other peaks (dotted).",
+                svg(curve_and_sizes(curve, candidates)),
+            ),
+            Section("Candidates", "", candidates._repr_html_()),
+            Section("Class by class, through the wire", "", exported._repr_html_()),
+            Section("Time", "", html_table(["step", "seconds"], [[k, round(v, 1)] for k, v in report.seconds.items()])),
+        ]
+        lead = "A VGG-style classifier of the letters A to J, split between a device and a server."
+        (self.directory / "report.html").write_text(html_page("isplit demo", lead, sections))
+        sys.stderr.write(f"See {self.directory / 'report.html'}; the bundle is {self.directory / 'bundle'}.\n")
+
+
+def _framed(glyphs: np.ndarray) -> np.ndarray:
+    """uint8 (N, 28, 28, 1) with a black border, as float32 (N, 32, 32, 1) from 0 to 255."""
+    border = (SIZE - glyphs.shape[1]) // 2
+    return np.pad(glyphs, ((0, 0), (border, border), (border, border), (0, 0))).astype(np.float32)
+
+
+def _optimizer(rate: float, steps: int) -> keras.optimizers.Optimizer:
+    return keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(rate, steps, alpha=0.05))
+
+
+def _fit(model: keras.Model, data: tuple[np.ndarray, np.ndarray], epochs: int, rate: float, seed: int) -> None:
+    """Train with a bar on standard error; the order of the images depends on the seed alone."""
+    from .progress import bar
+
+    steps = -(-len(data[1]) // _BATCH)
+    keras.utils.set_random_seed(seed)
+    model.compile(_optimizer(rate, epochs * steps), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    with bar(total=epochs * steps, desc="training", unit="step") as shown:
+        tick = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: shown.update(1))
+        model.fit(*data, batch_size=_BATCH, epochs=epochs, verbose=0, callbacks=[tick])
+
+
+def _seconds(call: Callable, *args: Any) -> float:
+    start = time.perf_counter()
+    call(*args)
+    return time.perf_counter() - start
