@@ -7,6 +7,7 @@ request or bad input, 1 failure, 130 interrupted.
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -48,6 +49,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def run(args: argparse.Namespace) -> int:
     """Carry out a command; returns the exit status."""
     try:
+        _load_tensorflow()
         result = _command(args.command)(args)
     except ISplitError as error:
         print(f"isplit {args.command}: {error}", file=sys.stderr)
@@ -63,6 +65,19 @@ def run(args: argparse.Namespace) -> int:
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of `isplit`."""
     sys.exit(run(parse(argv)))
+
+
+def _load_tensorflow() -> None:
+    """Import TensorFlow without the lines that its C++ code prints before any log level is in force."""
+    from .export.quiet import quiet
+
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    with quiet() as printed:
+        try:
+            import_module("tensorflow").config.list_physical_devices()
+        except ImportError:
+            sys.stderr.write(printed.text)
+            raise
 
 
 def _command(name: str) -> Callable[[argparse.Namespace], Any]:
