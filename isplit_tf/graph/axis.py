@@ -11,7 +11,7 @@ from typing import Any, Literal
 import keras
 
 from .cuts import Cut, cut_tensors
-from .program import Program, Step
+from .program import Program, Step, bare_operation
 
 Kind = Literal["features", "pointwise", "layout"]
 
@@ -74,7 +74,7 @@ def _is_flat(program: Program, tensor: int) -> bool:
     if len(shape) < 2:
         return True
     step = program.steps[program.makers[tensor]]
-    name = type(step.operation).__name__
+    name = step.layer_type
     if name.startswith("Global") or name == "Flatten":
         return True
     pools = name.startswith("Adaptive") or name in ("Mean", "Max", "Amax", "Sum")
@@ -93,13 +93,13 @@ def _segment_kind(program: Program, steps: Sequence[Step]) -> Kind:
             chain.update(step.makes)
     if chain.issuperset(last.reads):
         return "pointwise"  # x * sigmoid(x): all of it acts on single elements
-    if type(last.operation).__name__ == "Multiply" and chain.intersection(last.reads):
+    if last.layer_type == "Multiply" and chain.intersection(last.reads):
         return "pointwise"  # a gate, as in squeeze-and-excite: it scales what is there
     return "features"
 
 
 def _kind(program: Program, step: Step) -> Kind:
-    operation: Any = step.operation
+    operation: Any = bare_operation(step.operation)
     if isinstance(operation, keras.layers.TimeDistributed):
         operation = operation.layer
     name, module = type(operation).__name__, type(operation).__module__

@@ -80,7 +80,7 @@ def step_macs(program: Program, step: Step) -> int:
     for kind in type(operation).__mro__:
         if kind.__module__.startswith("keras.") and kind.__name__ in _RULES:
             return _RULES[kind.__name__](operation, shapes(step.reads), shapes(step.makes))
-    if type(operation).__name__ in ("Matmul", "Einsum", "Dot", "Tensordot") or (
+    if step.layer_type in ("Matmul", "Einsum", "Dot", "Tensordot") or (
         not type(operation).__module__.startswith("keras.src.layers") and variables_of(operation)
     ):
         return _traced_macs(program, step)

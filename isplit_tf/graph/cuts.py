@@ -53,7 +53,7 @@ class Cut:
         return cls(**(record | {"shape": tuple(record["shape"])}))
 
 
-def find_cuts(model: keras.Model) -> list[Cut]:
+def find_cuts(model: keras.Model, *, output: str | int | None = None) -> list[Cut]:
     """Every cut of a model, in topological order; the model is left as it was.
 
     A tensor is a cut if and only if, once it is made, it is the only tensor still to be read. The model's inputs
@@ -62,12 +62,13 @@ def find_cuts(model: keras.Model) -> list[Cut]:
     Args:
         model: A built Keras 3 model: functional, Sequential, nested, or subclassed and written with layers and
             `keras.ops`.
+        output: Name or index of the output that is wanted, where the model has several; all by default.
 
     Returns:
         The cuts; empty where every layer has a path around it.
 
     Raises:
-        ModelError: It is not a Keras 3 model on TensorFlow, is not built, or cannot be traced.
+        ModelError: It is not a Keras 3 model on TensorFlow, is not built, cannot be traced, or has no such output.
 
     Example:
         >>> inputs = keras.Input((8, 8, 3))
@@ -76,7 +77,7 @@ def find_cuts(model: keras.Model) -> list[Cut]:
         >>> [cut.name for cut in find_cuts(keras.Model(inputs, outputs))]
         ['conv', 'flat']
     """
-    return list_cuts(read_program(model))
+    return list_cuts(read_program(model, output=output))
 
 
 def list_cuts(program: Program) -> list[Cut]:
@@ -93,7 +94,7 @@ def list_cuts(program: Program) -> list[Cut]:
             Cut(
                 name=spec.name,
                 index=len(cuts),
-                layer_type=type(program.steps[maker].operation).__name__,
+                layer_type=program.steps[maker].layer_type,
                 shape=spec.sample_shape,
                 size=size,
                 size_bytes=4 * size,

@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 from keras import tree
+from keras.src.backend import AutocastScope
 from keras.src.models.functional import Functional
 
 from ..errors import ModelError
@@ -37,14 +38,19 @@ class RawNode:
     def _graph_inside(self, stack: contextlib.ExitStack) -> "Traced | None":
         if not isinstance(self.operation, keras.Model):
             return None
+        entering = _symbols((self.args, self.kwargs))
+        masked = any(is_masked(tensor) for tensor in entering)
         graph = own_graph(self.operation)
-        if graph is None and not self.kwargs:
+        if graph is None or masked:  # masks come in from outside: what is inside has not seen them
             try:
-                graph = stack.enter_context(_trace(self.operation, self.args))
+                graph = stack.enter_context(_trace(self.operation, self.args, self.kwargs))
             except ModelError:  # it stays one layer, as a custom layer does
                 return None
-        entering = [leaf for leaf in tree.flatten((self.args, self.kwargs)) if isinstance(leaf, keras.KerasTensor)]
-        return graph if graph is not None and len(graph.inputs) == len(entering) else None
+        if len(graph.inputs) != len(entering):
+            return None
+        pairs = zip(entering, graph.inputs, strict=True)
+        same = all(a.dtype == b.dtype and len(a.shape) == len(b.shape) for a, b in pairs)
+        return graph if same or not masked else None  # a cast on the way in would lose the mask
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,18 +96,20 @@ def check_model(model: Any) -> None:
 
 def own_graph(model: keras.Model) -> Traced | None:
     """The graph that a functional or Sequential model carries; None where its `call` is written by hand."""
-    name = model.name
+    function = _function_of(model)
+    return None if function is None else _read_function(function, model.name, tuple(function.output_names))
+
+
+def _function_of(model: keras.Model) -> Functional | None:
     if isinstance(model, keras.Sequential) and type(model).call is keras.Sequential.call:
         model = model._functional  # None until it knows its input shape
-    if not isinstance(model, Functional) or type(model).call is not Functional.call:
-        return None
-    return _read_function(model, name, tuple(model.output_names))
+    return model if isinstance(model, Functional) and type(model).call is Functional.call else None
 
 
 def _read_function(function: keras.Function, name: str, output_names: tuple[str, ...]) -> Traced:
     by_depth = function._nodes_by_depth
     nodes = tuple(
-        RawNode(node.operation, tuple(node.arguments.args), dict(node.arguments.kwargs), tuple(node.outputs))
+        RawNode(node.operation, tuple(node.arguments.args), _without_own_masks(node.arguments), tuple(node.outputs))
         for depth in sorted(by_depth, reverse=True)
         for node in by_depth[depth]
         if node.operation is not None and not node.is_input
@@ -115,6 +123,23 @@ def _read_function(function: keras.Function, name: str, output_names: tuple[str,
         output_structure=function._outputs_struct,
         output_names=output_names,
     )
+
+
+def _without_own_masks(arguments: Any) -> dict:
+    """The keyword arguments of a call, without the masks that its tensors bring along anyway.
+
+    Keras records such a mask as an argument in some calls and not in others; left out, all are alike.
+    """
+    own = {id(tensor._keras_mask) for tensor in _symbols((arguments.args, arguments.kwargs)) if is_masked(tensor)}
+    return {
+        name: value
+        for name, value in arguments.kwargs.items()
+        if not (name.endswith("mask") and _symbols(value) and own.issuperset(map(id, _symbols(value))))
+    }
+
+
+def _symbols(structure: Any) -> list:
+    return [leaf for leaf in tree.flatten(structure) if isinstance(leaf, keras.KerasTensor)]
 
 
 @contextlib.contextmanager
@@ -137,7 +162,7 @@ def as_graph(model: Any) -> Iterator[Traced]:
             f"Model '{model.name}' ({type(model).__name__}) does not say what input it takes. "
             "Call it once on data, for instance model(images[:1])."
         )
-    with _trace(model, tuple(shapes.values()) if "shapes_dict" in config else (shapes,)) as graph:
+    with _trace(model, tuple(shapes.values()) if "shapes_dict" in config else (shapes,), {}) as graph:
         yield graph
 
 
@@ -148,7 +173,10 @@ def _is_shape(item: Any) -> bool:
 def _symbolic(argument: Any) -> Any:
     """Fresh Inputs in the structure of an argument: shapes, or tensors of another graph."""
     if isinstance(argument, keras.KerasTensor):
-        return keras.Input(batch_shape=argument.shape, dtype=argument.dtype)
+        twin = keras.Input(batch_shape=argument.shape, dtype=argument.dtype)
+        if is_masked(argument):
+            twin._keras_mask = argument._keras_mask  # never computed with: a sign that a mask comes along
+        return twin
     if _is_shape(argument):
         return keras.Input(batch_shape=(None, *argument[1:]))
     if isinstance(argument, dict):
@@ -159,16 +187,14 @@ def _symbolic(argument: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _trace(model: keras.Model, arguments: tuple) -> Iterator[Traced]:
-    """Call a subclassed model's `call` on symbolic inputs; the nodes that this adds are cut back at the end."""
+def _trace(model: keras.Model, args: tuple, kwargs: dict) -> Iterator[Traced]:
+    """Run a model's `call` on symbolic inputs; the nodes that this adds to its layers are cut back at the end."""
     layers = model._flatten_layers()
     marks = [(layer, len(layer._inbound_nodes), len(layer._outbound_nodes)) for layer in layers]
-    inputs = tuple(_symbolic(argument) for argument in arguments)
+    args, kwargs = _symbolic(args), _symbolic(kwargs)
     try:
         try:
-            outputs = model.call(*inputs)
-            flat = [leaf for leaf in tree.flatten(inputs) if isinstance(leaf, keras.KerasTensor)]
-            function = keras.Function(flat, outputs)
+            function = keras.Function(_symbols((args, kwargs)), _call_as_keras_does(model, args, kwargs))
         except (ValueError, TypeError, AttributeError, NotImplementedError, RuntimeError) as error:
             raise ModelError(
                 f"Model '{model.name}' of class {type(model).__name__} cannot be traced: its `call` does not run on "
@@ -178,12 +204,25 @@ def _trace(model: keras.Model, arguments: tuple) -> Iterator[Traced]:
             ) from error
         names = tuple(f"output_{k}" for k in range(len(function._outputs)))
         graph = _read_function(function, model.name, names)
-        structure = inputs[0] if len(inputs) == 1 else inputs
+        structure = args[0] if len(args) == 1 else args
         yield Traced(graph.name, graph.nodes, graph.inputs, graph.outputs, structure, graph.output_structure, names)
     finally:
         for layer, inbound, outbound in marks:
             del layer._inbound_nodes[inbound:]
             del layer._outbound_nodes[outbound:]
+
+
+def _call_as_keras_does(model: keras.Model, args: tuple, kwargs: dict) -> Any:
+    """`model.call` with what `model.__call__` does around it, and no node for the model as a whole."""
+    function = _function_of(model)
+    if function is not None:
+        return function._run_through_graph(tree.flatten(args))
+    kwargs = {name: value for name, value in kwargs.items() if name in model._call_signature.parameters}
+    policy = model.dtype_policy
+    args = tree.map_structure(lambda x: policy.convert_input(x, model.autocast, model.input_dtype), args)
+    mixed = model.autocast and model.compute_dtype != model.variable_dtype
+    with AutocastScope(model.compute_dtype) if mixed else contextlib.nullcontext():
+        return model.call(*args, **kwargs)
 
 
 def is_masked(tensor: Any) -> bool:

@@ -10,6 +10,7 @@ import keras
 from keras import tree
 
 from .keras_state import RawNode, Traced, as_graph, cast_operation, is_masked, rank_operation
+from .weights import WeightedOperation
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,11 @@ class Step:
     kwargs: dict
     reads: tuple[int, ...]
     makes: tuple[int, ...]
+
+    @property
+    def layer_type(self) -> str:
+        """Name of the class of the layer or operation."""
+        return type(bare_operation(self.operation)).__name__
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,12 +129,19 @@ def fill(structure: Any, values: dict[int, Any]) -> Any:
     return tree.map_structure(lambda leaf: values[leaf.tensor] if isinstance(leaf, Ref) else leaf, structure)
 
 
-def read_program(model: keras.Model, *, output: str | int | None = None) -> Program:
+def bare_operation(operation: Any) -> Any:
+    """The operation itself, where a step holds it together with weights that it uses."""
+    return operation.operation if isinstance(operation, WeightedOperation) else operation
+
+
+def read_program(model: keras.Model, *, output: str | int | None = None, training: bool | None = None) -> Program:
     """Flatten a model: functional, Sequential, nested to any depth, or subclassed and traceable.
 
     Args:
         model: A built model.
         output: Name or index of the output to keep, where the model has several; all by default.
+        training: As in `model(x, training=...)`: False for what `model.predict` computes, layers that were called
+            with `training=True` included; None for each layer's own.
 
     Returns:
         The program; it holds the model's own layers and is valid as long as the model is.
@@ -138,7 +151,7 @@ def read_program(model: keras.Model, *, output: str | int | None = None) -> Prog
             no such output.
     """
     with as_graph(model) as graph:
-        return _Reader(model.name).read(graph, output)
+        return _Reader(model.name).read(graph, output, {} if training is None else {"training": training})
 
 
 class _Reader:
@@ -151,10 +164,10 @@ class _Reader:
         self.calls: dict[int, int] = {}
         self.paths: dict[str, int] = {}
 
-    def read(self, graph: Traced, output: str | int | None) -> Program:
+    def read(self, graph: Traced, output: str | int | None, context: dict) -> Program:
         names = [re.sub(r"[^A-Za-z0-9_.-]", "_", tensor.name) for tensor in graph.inputs]
         inputs = [self._tensor(tensor, name) for tensor, name in zip(graph.inputs, names, strict=True)]
-        made = self._inline(graph, inputs, "", {})
+        made = self._inline(graph, inputs, "", context)
         outputs = [made[id(tensor)] for tensor in graph.outputs]
         structure: Any = tree.pack_sequence_as(graph.output_structure, [Ref(i) for i in outputs])
         if output is not None:
@@ -207,10 +220,14 @@ class _Reader:
         return index
 
     def _step(self, node: RawNode, prefix: str, args: tuple, kwargs: dict) -> list[int]:
-        name = self._name(node.operation, prefix)
-        reads = tuple(leaf.tensor for leaf in tree.flatten((args, kwargs)) if isinstance(leaf, Ref))
+        operation, name = node.operation, self._name(node.operation, prefix)
+        leaves = tree.flatten((args, kwargs))
+        if not isinstance(operation, keras.layers.Layer) and any(isinstance(x, keras.Variable) for x in leaves):
+            operation, given = WeightedOperation.around(operation, args, kwargs, lambda leaf: isinstance(leaf, Ref))
+            args, kwargs = (given,), {}
+        reads = tuple(leaf.tensor for leaf in leaves if isinstance(leaf, Ref))
         made = [self._tensor(tensor, f"{name}:{k}" if k else name) for k, tensor in enumerate(node.outputs)]
-        self.steps.append(Step(node.operation, name, tuple(args), kwargs, reads, tuple(made)))
+        self.steps.append(Step(operation, name, tuple(args), kwargs, reads, tuple(made)))
         return made
 
     def _name(self, operation: Any, prefix: str) -> str:

@@ -31,7 +31,7 @@ def copy_operations(program: Program) -> dict[int, Any]:
             continue
         if any(isinstance(leaf, keras.Variable) for leaf in tree.flatten((step.args, step.kwargs))):
             raise ModelError(
-                f"'{step.name}' in model '{program.name}' reads a weight that belongs to no layer, so that it cannot "
+                f"'{step.name}' in model '{program.name}' is called on a weight of another layer, so that it cannot "
                 "be copied. Put the weight into a keras.layers.Layer of its own, which adds or multiplies it."
             )
         name = _free_name(step.name.split("#")[0], names)
@@ -41,9 +41,13 @@ def copy_operations(program: Program) -> dict[int, Any]:
     return copies
 
 
+def layer_name(path: str) -> str:
+    """A path as a name that Keras and TensorFlow take: letters, digits, `_`, `.`, `-`."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", path.replace("/", ".")).lstrip("_-") or "layer"
+
+
 def _free_name(path: str, taken: set[str]) -> str:
-    """A layer name that TensorFlow takes as a scope: letters, digits, `_`, `.`, `-`."""
-    base = re.sub(r"[^A-Za-z0-9_.-]", "_", path.replace("/", ".")).lstrip("_-") or "layer"
+    base = layer_name(path)
     name, count = base, 0
     while name in taken:
         count += 1
@@ -128,7 +132,7 @@ def build(
     input_names: Sequence[str] | None = None,
 ) -> keras.Model:
     """A functional model from fresh inputs shaped like some tensors of a program, and what `body` makes of them."""
-    names = input_names or [program.tensors[tensor].name for tensor in inputs]
+    names = input_names or [layer_name(program.tensors[tensor].name) for tensor in inputs]
     values = {
         tensor: keras.Input(batch_shape=program.tensors[tensor].shape, dtype=program.tensors[tensor].dtype, name=label)
         for tensor, label in zip(inputs, names, strict=True)

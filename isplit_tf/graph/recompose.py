@@ -1,0 +1,104 @@
+"""Check that a model, taken apart at every cut, still computes what it did."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from keras import tree
+
+from .cuts import cut_tensors
+from .program import Program, Ref, read_program
+from .surgery import copy_model, segment
+
+TOLERANCE = 1e-5
+
+
+@dataclass(frozen=True)
+class Recomposition:
+    """What came of it.
+
+    Attributes:
+        cuts: How many cuts there are, each of which was cut at.
+        difference: Largest |difference| between an element of the model's output and of the recomposed one.
+        largest: Largest |element| of the model's output.
+        repeat: Largest |difference| between two runs of the whole model.
+    """
+
+    cuts: int
+    difference: float
+    largest: float
+    repeat: float
+
+    @property
+    def exact(self) -> bool:
+        """Within 1e-5 max(1, largest), and 0.0 where two runs of the model agree to the bit."""
+        allowed = TOLERANCE * max(1.0, self.largest) if self.repeat else 0.0
+        return self.difference <= allowed
+
+
+def recompose(model: keras.Model, x: Any, *, output: str | int | None = None) -> Recomposition:
+    """Take a copy of a model apart at all of its cuts at once, and compare it with the model.
+
+    Between two neighbouring cuts lies a model of its own, which sees nothing but the array that the one before it
+    gave. Run one after the other, they are `tail(head(x))` at each cut at once: the head of the k-th cut is the
+    first k of them, its tail is the others.
+
+    Args:
+        model: A built model; it stays as it is.
+        x: A batch, as the model takes it.
+        output: Name or index of the output that is wanted, where the model has several.
+
+    Raises:
+        ModelError: The model cannot be read or copied.
+    """
+    program = read_program(model, output=output)
+    expected, again = (_wanted(model(x, training=False), model, output) for _ in range(2))
+    chain = cut_chain(program)
+    found = x
+    for part in chain:
+        found = tree.map_structure(_array, part(found, training=False))
+    return Recomposition(
+        cuts=len(chain) - 1,
+        difference=difference(found, expected),
+        largest=max((float(np.abs(leaf).max(initial=0)) for leaf in _arrays(expected)), default=0.0),
+        repeat=difference(again, expected),
+    )
+
+
+def cut_chain(program: Program) -> list[keras.Model]:
+    """A copy of a program's model as one model between each two neighbouring cuts, input and output included."""
+    _, copies = copy_model(program, name=program.name)
+    places: list[Sequence[int]] = [program.inputs, *([tensor] for tensor in cut_tensors(program))]
+    ends = [*(Ref(tensor) for (tensor,) in places[1:]), program.output_structure]
+    return [
+        segment(program, start, end, name=f"part_{k}", operations=copies, input_names=None if k == 0 else ["features"])
+        for k, (start, end) in enumerate(zip(places, ends, strict=True))
+    ]
+
+
+def difference(one: Any, other: Any) -> float:
+    """Largest |difference| of two structures of arrays; infinite where shapes or non-finite values differ."""
+    pairs = list(zip(_arrays(one), _arrays(other), strict=True))
+    if any(a.shape != b.shape or not np.array_equal(np.isfinite(a), np.isfinite(b)) for a, b in pairs):
+        return float("inf")
+    return max((float(np.abs(np.where(np.isfinite(a), a - b, 0)).max(initial=0)) for a, b in pairs), default=0.0)
+
+
+def _arrays(structure: Any) -> list[np.ndarray]:
+    return [_array(leaf).astype(np.float64) for leaf in tree.flatten(structure)]
+
+
+def _array(value: Any) -> np.ndarray:
+    # keras.ops.convert_to_numpy warns for bfloat16 with numpy 2
+    return value.numpy() if hasattr(value, "numpy") else np.asarray(value)
+
+
+def _wanted(outputs: Any, model: keras.Model, output: str | int | None) -> Any:
+    if output is None:
+        return outputs
+    if isinstance(outputs, dict) and output in outputs:
+        return outputs[output]
+    names = list(getattr(model, "output_names", []))
+    return tree.flatten(outputs)[output if isinstance(output, int) else names.index(output)]
