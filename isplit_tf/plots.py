@@ -40,13 +40,13 @@ def svg(figure: Any) -> str:
     return text[text.index("<svg") :]
 
 
-def curve_and_sizes(curve: "Curve", candidates: Sequence["Candidate"] = (), *, log: bool = False) -> Any:
+def curve_and_sizes(curve: "Curve", candidates: Sequence["Candidate"] = (), *, log: bool = True) -> Any:
     """The curve above the sizes that Cut-Distil-Encode goes by, candidates marked, as in the paper's Fig. 3.
 
     Args:
         curve: The curve.
         candidates: What `propose` found; the first is marked as the choice.
-        log: log10 of the importance.
+        log: log10 of the importance, as the authors draw it.
 
     Returns:
         A matplotlib figure.
@@ -64,9 +64,10 @@ def curve_and_sizes(curve: "Curve", candidates: Sequence["Candidate"] = (), *, l
     lower.plot(drops, [sizes[k] for k in drops], "s", color="0.35", label="size drops (CDE)")
     lower.set_yscale("log")
     lower.set_ylabel("elements")
-    lower.set_xticks(upper.get_xticks(), [label.get_text() for label in upper.get_xticklabels()])
-    lower.tick_params(axis="x", rotation=60, labelsize=8)
+    lower.set_xlabel("cut, from the input to the output")
     upper.tick_params(axis="x", labelbottom=False)
+    lower.tick_params(axis="x", labelbottom=True, labelrotation=60, labelsize=8)
+    plt.setp(lower.get_xticklabels(), ha="right", rotation_mode="anchor")
     lower.grid(alpha=0.3)
     positions = {cut.index: k for k, cut in enumerate(curve.cuts)}
     for rank, candidate in enumerate(candidates):
