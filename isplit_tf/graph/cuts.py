@@ -2,6 +2,8 @@
 
 import difflib
 import math
+import numbers
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -157,9 +159,9 @@ def resolve_cut(program: Program, wanted: "Cut | int | str", cuts: Sequence[Cut]
         raise CutError(f"Model '{program.name}' has no cut: every layer has a path around it.")
     if isinstance(wanted, Cut):
         return _match(program, wanted, cuts)
-    if isinstance(wanted, int) and not isinstance(wanted, bool):
+    if isinstance(wanted, numbers.Integral) and not isinstance(wanted, bool):
         if 0 <= wanted < len(cuts):
-            return cuts[wanted]
+            return cuts[int(wanted)]
         raise CutError(f"No cut {wanted} in model '{program.name}': it has {len(cuts)} cuts, 0 to {len(cuts) - 1}.")
     if not isinstance(wanted, str):
         raise CutError(f"A cut is asked for by a Cut, its index or its name. Received: {wanted!r}.")
@@ -173,13 +175,18 @@ def resolve_cut(program: Program, wanted: "Cut | int | str", cuts: Sequence[Cut]
     raise CutError(_why_no_cut(program, wanted, cuts))
 
 
+def _stem(name: str) -> str:
+    """A name without the numbers that Keras counts up: `add_3` of one build is `add_7` of the next."""
+    return re.sub(r"_\d+(?=$|[/#:~])", "", name)
+
+
 def _match(program: Program, wanted: Cut, cuts: Sequence[Cut]) -> Cut:
     same = [cut for cut in cuts if cut.name == wanted.name and cut.shape == wanted.shape]
     if same:
         return same[0]
     if 0 <= wanted.index < len(cuts):
         there = cuts[wanted.index]
-        if there.shape == wanted.shape and there.layer_type == wanted.layer_type:
+        if there.shape == wanted.shape and _stem(there.name) == _stem(wanted.name):
             return there
     raise CutError(
         f"Cut '{wanted.name}' (index {wanted.index}, shape {wanted.shape}) is not one of model '{program.name}', "
