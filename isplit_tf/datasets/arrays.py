@@ -1,0 +1,76 @@
+"""Images and labels in an .npz file."""
+
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from ..errors import DataError
+from .pixels import ImageForm, map_images
+
+
+def read_npz(path: Path, split: str | None) -> tuple[np.ndarray, np.ndarray, tuple[str, ...] | None]:
+    """Read `x`, `y` and, where they are there, `class_names` of an .npz file; nothing in it is executed.
+
+    Args:
+        path: The file.
+        split: Where the file has no `x` and `y`: take `x_SPLIT` and `y_SPLIT`.
+
+    Returns:
+        x `(N, ...)`; y int64 `(N,)`, or as it is where it is one-hot; the names of the classes or None.
+
+    Raises:
+        DataError: It is no .npz file, a key is missing, an array holds Python objects, or the lengths differ.
+    """
+    if not zipfile.is_zipfile(path):
+        raise DataError(f"{path} is no .npz file, or a damaged one. Expected what numpy.savez writes.")
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            x_key, y_key = _keys(path, arrays.files, split)
+            x, y = arrays[x_key], arrays[y_key]
+            names = tuple(map(str, arrays["class_names"])) if "class_names" in arrays.files else None
+    except DataError:
+        raise
+    except (ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(
+            f"{path} cannot be read as an .npz file of plain arrays, as numpy.savez writes them: {error}"
+        ) from error
+    if x.ndim < 2 or not np.issubdtype(x.dtype, np.number) or not len(x):
+        raise DataError(f"{x_key!r} in {path} must be numbers of shape (N, ...). Found: {x.dtype} {x.shape}.")
+    if len(x) != len(np.atleast_1d(y)):
+        raise DataError(f"{path} holds {len(x)} images in {x_key!r} and labels of shape {y.shape} in {y_key!r}.")
+    return x, _labels(y), names
+
+
+def open_arrays(x: np.ndarray, y: np.ndarray, *, form: ImageForm, shuffle: bool, seed: int | None) -> tf.data.Dataset:
+    """A data set of `(image, label)`, one by one.
+
+    Arrays that are no images, or that are floating, keep their values; whole numbers become the form's dtype.
+    """
+    if form.channels is not None and x.ndim == 3:
+        x = x[..., np.newaxis]
+    data = tf.data.Dataset.from_tensor_slices((x, y))
+    if shuffle:
+        data = data.shuffle(len(x), seed=seed)
+    is_float = np.issubdtype(x.dtype, np.floating)
+    if is_float:
+        form = ImageForm(form.size, form.channels, "float32")
+    convert = form.apply if x.ndim == 4 else lambda values: tf.cast(values, form.dtype)
+    return map_images(data, convert)
+
+
+def _keys(path: Path, found: list[str], split: str | None) -> tuple[str, str]:
+    pairs = [("x", "y")] + ([(f"x_{split}", f"y_{split}")] if split else [])
+    for pair in pairs:
+        if set(pair) <= set(found):
+            return pair
+    wanted = " or ".join(f"{x!r} and {y!r}" for x, y in pairs)
+    raise DataError(f"{path} must hold {wanted}. Found: {', '.join(sorted(found)) or 'nothing'}.")
+
+
+def _labels(y: np.ndarray) -> np.ndarray:
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    return y.astype(np.int64) if y.ndim == 1 and np.issubdtype(y.dtype, np.integer) else y

@@ -1,0 +1,117 @@
+"""Data sets of TensorFlow Datasets, by name."""
+
+import difflib
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import tensorflow as tf
+
+from ..errors import DataError
+from .pixels import ImageForm, map_images
+
+# NAME[/CONFIG][:VERSION][:SPLIT], where a version begins with a digit and a split with a letter
+_SPEC = re.compile(r"(?P<name>[^:]+(?::\d[^:]*)?)(?::(?P<split>[A-Za-z].*))?")
+_SHUFFLE_BUFFER = 10_000  # images; files are shuffled as a whole
+
+
+def open_catalog(
+    spec: str, *, split: str | None, form: ImageForm, shuffle: bool, seed: int | None, data_dir: str | None
+) -> tuple[tf.data.Dataset, tuple[str, ...] | None]:
+    """Images and labels of a data set of TensorFlow Datasets, one by one; it is prepared if need be.
+
+    Args:
+        spec: `NAME[/CONFIG][:VERSION][:SPLIT]`, for instance `mnist:test` or `mnist:train[:80%]`.
+        split: The split where `spec` names none.
+        form: What the images are to look like.
+        shuffle: Whether to shuffle before every pass.
+        seed: For shuffling.
+        data_dir: Where prepared data lie; TensorFlow Datasets' own place if None.
+
+    Returns:
+        A data set of `(image, label)`, and the names of the classes where the data set has them.
+
+    Raises:
+        DataError: No such data set or split, it has no labels, or it cannot be prepared.
+    """
+    match = _SPEC.fullmatch(spec)
+    if match is None:
+        raise DataError(f"'tfds:{spec}' is not of the form tfds:NAME[/CONFIG][:VERSION][:SPLIT].")
+    builder = _builder(match["name"], data_dir)
+    image, label = _supervised(builder)
+    wanted = match["split"] or split
+    if builder.info.splits:
+        _split(builder, wanted)  # what is known beforehand need not wait for a download
+    _prepare(builder)
+    chosen = _split(builder, wanted)
+    data = builder.as_dataset(split=chosen, as_supervised=True, shuffle_files=shuffle)
+    if shuffle:
+        data = data.shuffle(max(1, min(len(data), _SHUFFLE_BUFFER)), seed=seed)
+    shape = builder.info.features[image].shape
+    if form.size is None and len(shape) == 3 and None in shape[:2]:
+        raise DataError(f"The images of tfds:{spec} differ in size. Give image_size=(height, width).")
+    data = map_images(data, lambda x: _image(x, shape, form))
+    if data.element_spec[1].dtype.is_integer:
+        data = data.map(lambda x, y: (x, tf.cast(y, tf.int64)))
+    names = getattr(builder.info.features[label], "names", None)
+    return data, tuple(names) if names else None
+
+
+def _image(x: tf.Tensor, shape: tuple[int | None, ...], form: ImageForm) -> tf.Tensor:
+    return form.apply(tf.ensure_shape(x, shape)) if len(shape) == 3 else tf.cast(x, form.dtype)
+
+
+def _builder(name: str, data_dir: str | None) -> Any:
+    import tensorflow_datasets as tfds
+
+    try:
+        return tfds.builder(name, data_dir=data_dir)
+    except (tfds.core.DatasetNotFoundError, ValueError, AssertionError) as error:
+        known = tfds.list_builders(with_community_datasets=False)
+        bare = re.split(r"[/:]", name)[0]
+        if bare in known:
+            raise DataError(f"tfds:{name} cannot be opened: {str(error).splitlines()[0]}") from error
+        raise DataError(f"TensorFlow Datasets has no data set {bare!r}. {_suggest(bare, known)}") from error
+
+
+def _suggest(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=3)
+    if close:
+        return f"Did you mean {' or '.join(map(repr, close))}?"
+    return "tfds.list_builders() lists those that there are; a builder of your own registers when it is imported."
+
+
+def _prepare(builder: Any) -> None:
+    try:
+        builder.download_and_prepare()
+    except OSError as error:  # no network, no space, a missing manual download
+        raise DataError(f"tfds:{builder.info.full_name} cannot be prepared: {error}") from error
+
+
+def _split(builder: Any, wanted: str | None) -> str:
+    found = list(builder.info.splits)
+    if wanted is None and len(found) == 1:
+        return found[0]
+    listed = ", ".join(found)
+    if wanted is None:
+        raise DataError(
+            f"tfds:{builder.info.full_name} has the splits {listed}, and none is asked for. Name one: "
+            f"tfds:{builder.name}:{found[0]}."
+        )
+    bases = [re.split(r"\[", part)[0].strip() for part in wanted.split("+")]
+    if not all(base in found or base == "all" for base in bases):
+        raise DataError(f"tfds:{builder.info.full_name} has no split {wanted!r}. It has: {listed}.")
+    return wanted
+
+
+def _supervised(builder: Any) -> tuple[str, str]:
+    keys = builder.info.supervised_keys
+    if keys is None or len(keys) != 2 or not all(isinstance(key, str) for key in keys):
+        raise DataError(
+            f"tfds:{builder.info.full_name} does not say which features are image and label. "
+            f"Its features: {', '.join(builder.info.features)}."
+        )
+    kind = tf.as_dtype(builder.info.features[keys[0]].dtype)
+    if not (kind.is_integer or kind.is_floating):
+        raise DataError(f"tfds:{builder.info.full_name} holds {keys[0]} of type {kind.name}. Expected numbers.")
+    return keys

@@ -1,0 +1,158 @@
+"""A folder of class folders: DIR/cat/1.png, DIR/dog/2.jpg."""
+
+import hashlib
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import tensorflow as tf
+
+from ..errors import DataError
+from ..progress import bar
+from .pixels import ImageForm, map_images
+
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png")
+_SPLITS = {
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "val"),
+    "test": ("test", "testing"),
+}
+_SPLIT_FOLDERS = frozenset(name for names in _SPLITS.values() for name in names)
+_NAMED = 5  # bad files named in a message
+
+
+@dataclass(frozen=True)
+class _Images:
+    """The readable images of a folder: paths, labels, and shapes (H, W, C)."""
+
+    paths: list[str]
+    labels: list[int]
+    shapes: Counter
+
+
+def open_folder(
+    directory: Path, *, split: str | None, form: ImageForm, shuffle: bool, seed: int | None
+) -> tuple[tf.data.Dataset, tuple[str, ...]]:
+    """Images and labels of a folder, one by one.
+
+    Every image is decoded once beforehand, so that a broken one is known before the work begins and not in the
+    middle of it. Unless shuffled, the order is that of a hash of the paths: always the same, and every first part
+    of it holds all classes.
+
+    Args:
+        directory: The folder of class folders; class folders are searched to any depth.
+        split: Which of its folders `train`, `validation` (or `val`) and `test` to take, where it has them.
+        form: What the images are to look like.
+        shuffle: Whether to shuffle before every pass.
+        seed: For shuffling.
+
+    Returns:
+        A data set of `(image, label)` and the names of the classes, which are those of the folders, sorted.
+
+    Raises:
+        DataError: There are no class folders, no readable images, or they differ in size and `form` gives none.
+    """
+    directory = _enter_split(directory, split)
+    folders = _subfolders(directory)
+    names = tuple(folder.name for folder in folders)
+    files = [(path, label) for label, folder in enumerate(folders) for path in _image_files(folder)]
+    if not files:
+        raise DataError(_no_images(directory, names))
+    files.sort(key=lambda file: hashlib.sha256(file[0].relative_to(directory).as_posix().encode()).digest())
+    images = _read_all(directory, files, channels=form.channels or 3)
+    if form.size is None:
+        form = replace(form, size=_common_size(directory, images.shapes))
+    data = tf.data.Dataset.from_tensor_slices((images.paths, tf.constant(images.labels, tf.int64)))
+    if shuffle:
+        data = data.shuffle(len(images.paths), seed=seed)
+    return map_images(data, _decoder(form)), names
+
+
+def _decoder(form: ImageForm):
+    channels = form.channels or 3
+    height, width = form.size or (None, None)
+
+    def decode(path: tf.Tensor) -> tf.Tensor:
+        image = tf.io.decode_image(tf.io.read_file(path), channels=channels, expand_animations=False)
+        image = tf.ensure_shape(image, (None, None, channels))
+        return tf.ensure_shape(form.apply(image), (height, width, channels))
+
+    return decode
+
+
+def _enter_split(directory: Path, split: str | None) -> Path:
+    """The folder that holds the class folders: `directory` itself, or its part for the split."""
+    names = {folder.name.lower(): folder for folder in _subfolders(directory)}
+    if not names or not set(names) <= _SPLIT_FOLDERS:
+        return directory
+    for name in _SPLITS.get(split or "", (split,)):
+        if name in names:
+            return names[name]
+    wanted = "no split is asked for" if split is None else f"there is no split {split!r}"
+    raise DataError(
+        f"{directory} holds the splits {', '.join(sorted(names))}, and {wanted}. Name one, "
+        f"or give the folder of that split: {directory / sorted(names)[0]}."
+    )
+
+
+def _subfolders(directory: Path) -> list[Path]:
+    """Folders of a folder, sorted by name; hidden ones and those of archive programs left out."""
+    return sorted(path for path in directory.iterdir() if path.is_dir() and not path.name.startswith((".", "__MACOSX")))
+
+
+def _image_files(folder: Path) -> list[Path]:
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+    )
+
+
+def _no_images(directory: Path, names: Sequence[str]) -> str:
+    wanted = f"Expected {directory / 'CLASS' / 'IMAGE'}, images as {', '.join(SUFFIXES)}."
+    if names:
+        return f"No images in the {len(names)} folders of {directory} ({', '.join(names[:_NAMED])}). {wanted}"
+    loose = sum(path.suffix.lower() in SUFFIXES for path in directory.iterdir())
+    found = f"{loose} images that are in no class folder" if loose else "no folders"
+    return f"{directory} holds {found}: the class of an image is the name of its folder. {wanted}"
+
+
+def _read_all(directory: Path, files: Sequence[tuple[Path, int]], channels: int) -> _Images:
+    """Decode every file once; warn of those that cannot be read, and leave them out."""
+
+    def shape_of(file: tuple[Path, int]) -> tuple[int, ...] | str:
+        try:
+            image = tf.io.decode_image(file[0].read_bytes(), channels=channels, expand_animations=False)
+        except (tf.errors.InvalidArgumentError, OSError) as error:
+            return str(error).splitlines()[0][:120]
+        return tuple(image.shape)
+
+    with ThreadPoolExecutor() as pool:
+        results = list(bar(pool.map(shape_of, files), total=len(files), desc="checking images", unit="image"))
+    bad = [(file[0], result) for file, result in zip(files, results, strict=True) if isinstance(result, str)]
+    good = [(file, result) for file, result in zip(files, results, strict=True) if not isinstance(result, str)]
+    if bad:
+        named = "; ".join(f"{path.relative_to(directory)} ({why})" for path, why in sorted(bad)[:_NAMED])
+        more = f"; and {len(bad) - _NAMED} more" if len(bad) > _NAMED else ""
+        text = f"{len(bad)} of {len(files)} images in {directory} cannot be read: {named}{more}"
+        if not good:
+            raise DataError(f"{text}.")
+        warnings.warn(f"{text}. They are left out.", stacklevel=5)
+    return _Images(
+        paths=[str(file[0]) for file, _ in good],
+        labels=[file[1] for file, _ in good],
+        shapes=Counter(shape for _, shape in good),
+    )
+
+
+def _common_size(directory: Path, shapes: Counter) -> tuple[int, int]:
+    sizes = Counter({shape[:2]: 0 for shape in shapes})
+    for shape, count in shapes.items():
+        sizes[shape[:2]] += count
+    if len(sizes) > 1:
+        most = ", ".join(f"{h}x{w} ({count})" for (h, w), count in sizes.most_common(3))
+        raise DataError(f"The images in {directory} differ in size: {most}. Give image_size=(height, width).")
+    return next(iter(sizes))

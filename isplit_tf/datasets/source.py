@@ -1,0 +1,108 @@
+"""Data named by a string, as on a command line: a folder, an .npz file, a TFDS name, or an embedded set."""
+
+from pathlib import Path
+
+import tensorflow as tf
+
+from ..errors import ArgumentError, DataError
+from .arrays import open_arrays, read_npz
+from .catalog import open_catalog
+from .folder import open_folder
+from .pixels import ImageForm, enlarge_whole
+from .splits import EMBEDDED, SPLIT_NAMES, load
+
+_KINDS = (
+    "a folder of class folders, an .npz file with 'x' and 'y', tfds:NAME[:SPLIT], "
+    f"or {', '.join(f'{name}[:SPLIT]' for name in EMBEDDED)}"
+)
+
+
+def open_data(
+    spec: str | Path,
+    *,
+    image_size: tuple[int, int] | None = None,
+    channels: int | None = None,
+    batch_size: int = 32,
+    split: str | None = None,
+    shuffle: bool = False,
+    seed: int | None = None,
+    dtype: str = "float32",
+    data_dir: str | None = None,
+) -> tuple[tf.data.Dataset, tuple[str, ...] | None]:
+    """Open labelled images by name.
+
+    Args:
+        spec: One of
+            - a folder of class folders, `DIR/cat/1.png`; where it holds the folders `train`, `validation` (`val`)
+              and `test`, the one that `split` names. Images that cannot be read are left out with a warning that
+              counts and names them.
+            - an `.npz` file with `x` (N, ...) and `y` (N,), and `class_names` on request; or with `x_SPLIT` and
+              `y_SPLIT`.
+            - `tfds:NAME[/CONFIG][:VERSION][:SPLIT]`, a data set of TensorFlow Datasets.
+            - `glyphs[:SPLIT]`, the embedded data set. Sizes above 28 enlarge it by a whole factor and add a black
+              border: 32x32 is a border of 2. (A folder of that name is `./glyphs`.)
+        image_size: Height and width to bring images to, by bilinear interpolation; None leaves them.
+        channels: 1 for grey, 3 for RGB; None leaves them (files in a folder are read as RGB).
+        batch_size: Images in a batch.
+        split: The split to take where the data have splits and `spec` names none.
+        shuffle: Whether to shuffle before every pass. Else the order is always the same.
+        seed: For shuffling.
+        dtype: "float32" (0 to 255), what models take, or "uint8", a camera's image, as `Client.predict` and
+            `evaluate` on a bundle take it. Floating arrays of an .npz file keep their values and are float32.
+        data_dir: Where TensorFlow Datasets keeps its data.
+
+    Returns:
+        A batched data set of `(x, y)`, y int64 `(N,)` (an .npz file may hold one-hot labels), and the names of the
+        classes, or None where the data have none.
+
+    Raises:
+        DataError: Nothing is there, or it holds no labelled images; the message says what was found.
+        ArgumentError: An argument is outside of what is possible.
+
+    Example:
+        >>> import isplit_tf as isplit
+        >>> data, names = isplit.datasets.open_data("glyphs:test", image_size=(32, 32), batch_size=10)
+        >>> x, y = next(iter(data))
+        >>> tuple(x.shape), x.dtype.name, names[:3]
+        ((10, 32, 32, 1), 'float32', ('A', 'B', 'C'))
+    """
+    if batch_size < 1:
+        raise ArgumentError(f"batch_size must be at least 1. Received: {batch_size}.")
+    form = ImageForm(image_size, channels, dtype)
+    text = str(spec)
+    name, _, named_split = text.partition(":")
+    names: tuple[str, ...] | None
+    if name == "tfds":
+        data, names = open_catalog(named_split, split=split, form=form, shuffle=shuffle, seed=seed, data_dir=data_dir)
+    elif name in EMBEDDED:
+        data, names = _open_embedded(name, named_split or split, form=form, shuffle=shuffle, seed=seed)
+    else:
+        data, names = _open_path(Path(spec), split, form=form, shuffle=shuffle, seed=seed)
+    return data.batch(batch_size).prefetch(tf.data.AUTOTUNE), names
+
+
+def _open_embedded(
+    name: str, split: str | None, *, form: ImageForm, shuffle: bool, seed: int | None
+) -> tuple[tf.data.Dataset, tuple[str, ...]]:
+    if split not in SPLIT_NAMES:
+        wanted = "none is asked for" if split is None else f"not {split!r}"
+        raise DataError(
+            f"{name} has the splits {', '.join(SPLIT_NAMES)}, and {wanted}. Name one: {name}:{SPLIT_NAMES[0]}."
+        )
+    splits = load(name)
+    x, y = getattr(splits, split)
+    x = enlarge_whole(x, form.size)
+    return open_arrays(x, y, form=form, shuffle=shuffle, seed=seed), splits.class_names
+
+
+def _open_path(
+    path: Path, split: str | None, *, form: ImageForm, shuffle: bool, seed: int | None
+) -> tuple[tf.data.Dataset, tuple[str, ...] | None]:
+    if path.is_dir():
+        return open_folder(path, split=split, form=form, shuffle=shuffle, seed=seed)
+    if path.is_file() and path.suffix.lower() == ".npz":
+        x, y, names = read_npz(path, split)
+        return open_arrays(x, y, form=form, shuffle=shuffle, seed=seed), names
+    if path.is_file():
+        raise DataError(f"{path} is no .npz file. Data are given as {_KINDS}.")
+    raise DataError(f"There is no {str(path)!r}. Data are given as {_KINDS}.")

@@ -1,0 +1,44 @@
+"""Which fonts are one design: the name of a family without the words for weight, width, slope and kind."""
+
+import re
+
+_STYLES = frozenset(
+    """
+    thin hairline extralight ultralight light book regular roman normal plain text medium demi semibold demibold
+    bold extrabold ultrabold black heavy fat ultra extra semi
+    condensed narrow compressed compact wide expanded extended halfwidth tight loose halftight halfloose
+    italic oblique slanted upright half slant inclined
+    sans serif slab mono monospace monospaced typewriter code term rounded round grotesk grotesque gothic
+    display headline caption deck poster banner subhead fine
+    sc smallcaps caps all unicase alternates alt inline outline shadow shade sketch stencil swash
+    one two new old basic pro std tt ttf otf otc variable vf var web ui
+    """.split()
+)
+_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
+
+
+def family_key(name: str) -> str:
+    """The name by which fonts of one design are kept together.
+
+    Words for weight, width, slope, optical size, small capitals and kind ("Sans", "Mono") are taken off, and so
+    are numbers, so that a superfamily counts as one family: it is better to keep two designs together than to
+    let one design into two splits. A name that consists of such words alone is kept whole.
+
+    Args:
+        name: A family's name as a font or a package gives it.
+
+    Returns:
+        Lower-case words, joined by single spaces.
+
+    Example:
+        >>> family_key("IBM Plex Sans Condensed")
+        'ibm plex'
+        >>> family_key("DotGothic16")
+        'dot'
+        >>> family_key("Black Sans")
+        'black sans'
+    """
+    words = re.findall(r"[^\W\d_]+|\d+", _CAMEL.sub(" ", name))
+    words = [word.lower() for word in words]
+    kept = [word for word in words if word not in _STYLES and not word.isdigit()]
+    return " ".join(kept or words)
