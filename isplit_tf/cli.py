@@ -15,7 +15,7 @@ from typing import Any
 
 from isplit_edge import __version__
 
-from .errors import ISplitError
+from .errors import ISplitError, ModelError
 
 _DATA = "a folder of class folders, an .npz with x and y, tfds:NAME[:SPLIT], or glyphs[:SPLIT]"
 
@@ -71,6 +71,9 @@ def _load_tensorflow() -> None:
     """Import TensorFlow without the lines that its C++ code prints before any log level is in force."""
     from .export.quiet import quiet
 
+    backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+    if backend != "tensorflow":
+        raise ModelError(f"isplit works with the TensorFlow backend of Keras. Found: KERAS_BACKEND={backend}. Unset it.")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with quiet() as printed:
         try:

@@ -1,0 +1,151 @@
+"""The command line: the story step by step in files, and what it says when it cannot."""
+
+import json
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from isplit_tf.cli import parse, run
+from isplit_tf.importance.curve import Curve
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with a small classifier of glyphs and an .npz of images."""
+    folder = tmp_path_factory.mktemp("cli")
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    inputs = keras.Input((28, 28, 1), name="image")
+    x = layers.Rescaling(1 / 255, name="rescaling")(inputs)
+    for k in (1, 2, 3):
+        x = layers.Conv2D(8, 3, padding="same", activation="relu", name=f"conv{k}")(x)
+        x = layers.MaxPooling2D(name=f"pool{k}")(x)
+    outputs = layers.Dense(10, activation="softmax", name="out")(layers.Flatten(name="flat")(x))
+    keras.Model(inputs, outputs, name="tiny").save(folder / "tiny.keras")
+    rng = np.random.default_rng(0)
+    np.savez(folder / "images.npz", x=rng.integers(0, 256, (120, 28, 28, 1), np.uint8), y=np.arange(120) % 10)
+    return folder
+
+
+def isplit(*argv) -> int:
+    return run(parse([str(part) for part in argv]))
+
+
+def test_every_step_reads_and_writes_files(place, capsys):
+    """cuts, importance, propose, split, train, evaluate, export, predict, one after the other, JSON on stdout."""
+    model, data = place / "tiny.keras", place / "images.npz"
+    assert isplit("cuts", model, "-o", place / "cuts.json", "--json") == 0
+    assert [cut["name"] for cut in json.loads(capsys.readouterr().out)][:2] == ["rescaling", "conv1"]
+    assert json.loads((place / "cuts.json").read_text())["format_version"] == 1
+
+    steps = ["importance", model, "--data", data, "-o", place / "curve.npz", "--plot", place / "curve.svg", "--json"]
+    assert isplit(*steps) == 0
+    measured = json.loads(capsys.readouterr().out)
+    assert measured["n_images"] == 120
+    assert [cut["name"] for cut in measured["cuts"]] == ["conv1", "pool1", "conv2", "pool2", "conv3", "pool3"]
+    assert (place / "curve.svg").read_text().startswith("<?xml")
+    curve = Curve.load(place / "curve.npz")
+
+    assert isplit("propose", place / "curve.npz", "-o", place / "candidates.json", "--json") == 0
+    candidates = json.loads(capsys.readouterr().out)
+    assert candidates[0]["cut"]["name"] == curve.best.name
+
+    assert isplit("split", model, "--candidates", place / "candidates.json", "-o", place / "split") == 0
+    assert curve.best.name in capsys.readouterr().out
+    train = ["train", place / "split", "--data", data, "-o", place / "trained", "--seed", 1]
+    assert isplit(*train, "--bottleneck-epochs", 1, "--fine-tune-epochs", 1) == 0
+    assert (place / "trained" / "history.json").is_file()
+
+    assert isplit("evaluate", place / "trained", "--data", data, "-o", place / "float.json", "--json") == 0
+    capsys.readouterr()
+    export = ["export", place / "trained", "--representative-data", data, "--evaluation-data", data]
+    assert isplit(*export, "--original", model, "-o", place / "bundle", "--json") == 0
+    manifest = json.loads(capsys.readouterr().out)
+    assert manifest["accuracy"]["images"] == 120
+    assert isplit("evaluate", place / "bundle", "--data", data, "-o", place / "report.json", "--json") == 0
+    assert json.loads((place / "report.json").read_text())["kind"] == "evaluation"
+
+    np.save(place / "frames.npy", np.load(data)["x"][:3])
+    capsys.readouterr()
+    assert isplit("predict", place / "bundle", place / "frames.npy", "--json") == 0
+    assert len(json.loads(capsys.readouterr().out)) == 3
+
+
+def test_an_output_that_exists_is_kept(place, capsys):
+    """Without --overwrite nothing is done, exit status 2."""
+    (place / "kept.json").write_text("mine")
+    assert isplit("cuts", place / "tiny.keras", "-o", place / "kept.json") == 2
+    assert "Give --overwrite" in capsys.readouterr().err
+    assert (place / "kept.json").read_text() == "mine"
+    assert isplit("cuts", place / "tiny.keras", "-o", place / "kept.json", "--overwrite") == 0
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("argv", "text"),
+    [
+        (["cuts", "missing.keras"], "There is no file 'missing.keras'"),
+        (["cuts", "{place}/images.npz"], "cannot be loaded as a Keras model"),
+        (["importance", "{place}/tiny.keras", "--data", "nowhere"], "There is no 'nowhere'"),
+        (
+            ["importance", "{place}/tiny.keras", "--data", "{place}/images.npz", "--method", "lime"],
+            "Possible: 'grad_cam'",
+        ),
+        (
+            ["importance", "{place}/tiny.keras", "--data", "{place}/images.npz", "--cuts", "conv9"],
+            "No cut named 'conv9'",
+        ),
+        (["propose", "{place}/images.npz"], "is not a curve"),
+        (["split", "{place}/tiny.keras", "--cut", "out"], "It is the model's output"),
+        (["split", "{place}/tiny.keras", "--cut", "99"], "0 to 7"),
+        (["split", "{place}/tiny.keras", "--cut", "pool1", "--compression", "1.5"], "compression"),
+        (["train", "{place}", "--data", "glyphs:train"], "holds no split"),
+        (["evaluate", "{place}/tiny.keras", "--data", "glyphs:test", "--url", "http://localhost:1"], "is no bundle"),
+        (["predict", "{place}", "photo.png"], "manifest.json"),
+        (["cuts", "{place}/tiny.keras", "-o", "{place}/no/where.json"], "is no folder"),
+    ],
+)
+def test_a_bad_request_is_named_and_writes_nothing(place, tmp_path, monkeypatch, capsys, argv, text):
+    """Exit status 2, the reason on standard error, nothing on standard output, no file."""
+    monkeypatch.chdir(tmp_path)
+    assert isplit(*(part.replace("{place}", str(place)) for part in argv)) == 2
+    out, err = capsys.readouterr()
+    assert text in err
+    assert out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_has_an_example_for_each_command(capsys):
+    """--help of every command shows how it is called."""
+    commands = "demo cuts importance propose split train evaluate export serve predict doctor".split()
+    for command in commands:
+        with pytest.raises(SystemExit) as stop:
+            parse([command, "--help"])
+        assert stop.value.code == 0
+        assert f"example:\n  isplit {command}" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as stop:
+        parse(["nonsense"])
+    assert stop.value.code == 2
+
+
+def test_standard_output_is_the_result_alone():
+    """In a process of its own, `doctor --json` prints JSON and nothing of TensorFlow's, on either stream."""
+    done = subprocess.run([sys.executable, "-m", "isplit_tf", "doctor", "--json"], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["keras_backend"] == "tensorflow"
+    assert done.stderr == ""
+
+
+def test_another_backend_is_named():
+    """Keras on another backend is an error that says what to set."""
+    code = "import isplit_tf.cli as c; c.main(['cuts', 'x.keras'])"
+    done = subprocess.run(
+        [sys.executable, "-c", f"import os; os.environ['KERAS_BACKEND'] = 'numpy'; {code}"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert "TensorFlow backend" in done.stderr

@@ -1,0 +1,54 @@
+"""The demo, whole: it leaves what it promises and keeps the accuracy."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from isplit_tf import Bundle, Curve, SplitModel
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """`isplit demo --quick --json`, as a process of its own."""
+    folder = tmp_path_factory.mktemp("demo")
+    command = [sys.executable, "-m", "isplit_tf", "demo", "--quick", "--json", "--output", str(folder / "demo")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return folder / "demo", json.loads(done.stdout), done.stderr
+
+
+@pytest.mark.slow
+def test_the_exported_pair_keeps_the_accuracy(demo):
+    """Through .tflite, wire and SavedModel within a point of the float split; the split within two of the control."""
+    _, report, _ = demo
+    accuracy = {name: values[0] for name, values in report["accuracy"].items()}
+    assert accuracy["original"] > 0.9
+    assert abs(accuracy["exported"] - accuracy["split"]) <= 0.01
+    assert accuracy["split"] >= accuracy["control"] - 0.02
+
+
+@pytest.mark.slow
+def test_it_leaves_what_it_says(demo):
+    """Model, curve, candidates, split, bundle, picture and a page without links to a network."""
+    folder, report, said = demo
+    curve = Curve.load(folder / "curve.npz")
+    assert curve.best.name == report["cut"] == SplitModel.load(folder / "split").cut.name
+    bundle = Bundle.load(folder / "bundle")
+    assert bundle.manifest.accuracy["images"] == report["n_test"] == 1810
+    assert bundle.manifest.accuracy["artefacts"] == pytest.approx(report["accuracy"]["exported"][0], abs=1e-9)
+    assert (folder / "curve.png").read_bytes().startswith(b"\x89PNG")
+    page = (folder / "report.html").read_text()
+    assert "<svg" in page
+    assert "src=" not in page
+    assert "importance" in said.lower()
+
+
+@pytest.mark.slow
+def test_the_payload_is_the_smallest_thing_sent(demo):
+    """The int8 payload is below the float features, the raw image and its PNG, and is 12 bytes above its latent."""
+    _, report, _ = demo
+    sizes = report["frame_bytes"]
+    assert sizes["payload"] == sizes["float_latent"] / 4 + 12
+    assert sizes["payload"] < min(sizes["features"], sizes["raw"], sizes["png"], sizes["jpeg"])
