@@ -133,7 +133,7 @@ class SplitModel:
         record = _read_record(source)
         with keras.saving.custom_object_scope(custom_objects or {}):
             try:
-                model = keras.models.load_model(source / _MODEL_FILE, safe_mode=True)
+                model = keras.models.load_model(source / _MODEL_FILE, compile=False, safe_mode=True)
                 loss = record["loss"] and keras.saving.deserialize_keras_object(record["loss"], safe_mode=True)
             except (ValueError, TypeError, OSError) as error:
                 raise BundleError(f"'{source / _MODEL_FILE}' cannot be read: {error}") from error
