@@ -1,0 +1,185 @@
+"""What a training did, epoch by epoch."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from ..errors import ArgumentError, BundleError
+from ..records import number_or_nan, number_or_none, read_record, write_record
+from ..tables import html_table, text_table
+
+FORMAT_VERSION = 1
+PHASES = ("bottleneck", "fine_tune")
+_KIND = "history"
+_TITLES = {"bottleneck": "bottleneck alone", "fine_tune": "end to end"}
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One pass over the training data.
+
+    Attributes:
+        phase: "bottleneck" or "fine_tune".
+        number: From 1, within the phase.
+        metrics: Means over the epoch by name; those of the validation data begin with `val_`.
+        duration_s: Seconds, validation included.
+    """
+
+    phase: str
+    number: int
+    metrics: Mapping[str, float]
+    duration_s: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "metrics", MappingProxyType(dict(self.metrics)))
+
+    def to_json(self) -> dict[str, Any]:
+        """The record as plain JSON values; None stands for NaN."""
+        metrics = {name: number_or_none(value) for name, value in self.metrics.items()}
+        return {"phase": self.phase, "number": self.number, "metrics": metrics, "duration_s": self.duration_s}
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> "Epoch":
+        """The inverse of `to_json`.
+
+        Raises:
+            ValueError: There is no such phase.
+        """
+        if record["phase"] not in PHASES:
+            raise ValueError(f"no phase {record['phase']!r}")
+        metrics = {str(name): number_or_nan(value) for name, value in record["metrics"].items()}
+        return cls(record["phase"], int(record["number"]), metrics, float(record["duration_s"]))
+
+
+@dataclass(frozen=True)
+class History:
+    """The epochs of a training, those before an interruption included.
+
+    Metrics of the phase "bottleneck": `loss`, the mean over images of ||F - decoder(encoder(F))||^2 (Eq.
+    3), and `relative_error`, the sum of these squares over the sum of ||F||^2, which can be compared
+    between cuts. Metrics of the phase "fine_tune": `loss`, and `accuracy` where the output is class scores.
+
+    Attributes:
+        epochs: In the order in which they ran.
+        seed: The seed that was given, or that was drawn; the same one repeats the run.
+    """
+
+    epochs: tuple[Epoch, ...] = field(default=())
+    seed: int = 0
+
+    def of_phase(self, phase: str) -> tuple[Epoch, ...]:
+        """The epochs of "bottleneck" or "fine_tune".
+
+        Raises:
+            ArgumentError: There is no such phase.
+        """
+        if phase not in PHASES:
+            raise ArgumentError(f"No phase {phase!r}. Phases are {PHASES}.")
+        return tuple(epoch for epoch in self.epochs if epoch.phase == phase)
+
+    def values(self, phase: str, metric: str) -> np.ndarray:
+        """One metric over the epochs of a phase.
+
+        Args:
+            phase: "bottleneck" or "fine_tune".
+            metric: For instance `"loss"` or `"val_accuracy"`.
+
+        Returns:
+            float64 `(n_epochs,)`; NaN where an epoch has no such metric.
+        """
+        return np.array([epoch.metrics.get(metric, np.nan) for epoch in self.of_phase(phase)], float)
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds of all epochs, without tracing between phases and without computing features once."""
+        return sum(epoch.duration_s for epoch in self.epochs)
+
+    def table(self) -> str:
+        """The epochs as text, a line each."""
+        return text_table(*self._rows())
+
+    def __repr__(self) -> str:
+        parts = [self._phase_text(phase) for phase in PHASES if self.of_phase(phase)]
+        return f"History({'; '.join([*parts, f'{self.duration_s:.1f} s'])})"
+
+    def _repr_html_(self) -> str:
+        return html_table(*self._rows())
+
+    def _phase_text(self, phase: str) -> str:
+        epochs = self.of_phase(phase)
+        last = ", ".join(f"{name} {value:.4g}" for name, value in epochs[-1].metrics.items())
+        return f"{_TITLES[phase]}: {len(epochs)} epochs, {last}"
+
+    def _rows(self) -> tuple[list[str], list[list[Any]]]:
+        names = list(dict.fromkeys(name for epoch in self.epochs for name in epoch.metrics))
+        header = ["phase", "epoch", *names, "seconds"]
+        rows: list[list[Any]] = [
+            [_TITLES[e.phase], e.number, *(e.metrics.get(name) for name in names), e.duration_s] for e in self.epochs
+        ]
+        return header, rows
+
+    def plot(self, *, axes: Any = None) -> Any:
+        """Draws the metrics of each phase over its epochs, validation dashed.
+
+        Args:
+            axes: Matplotlib axes, one for each phase that ran; new ones by default.
+
+        Returns:
+            The axes, a list.
+
+        Raises:
+            ArgumentError: Nothing was trained, or the axes are not as many as the phases.
+        """
+        phases = [phase for phase in PHASES if self.of_phase(phase)]
+        if not phases:
+            raise ArgumentError("There is nothing to plot: no epoch was trained.")
+        if axes is None:
+            import matplotlib.pyplot as plt
+
+            _, grid = plt.subplots(
+                1, len(phases), figsize=(5.5 * len(phases), 3.8), layout="constrained", squeeze=False
+            )
+            axes = grid[0]
+        axes = list(np.ravel(np.asarray(axes, dtype=object)))
+        if len(axes) != len(phases):
+            raise ArgumentError(f"Expected {len(phases)} axes, one for each of {phases}. Received: {len(axes)}.")
+        for ax, phase in zip(axes, phases, strict=True):
+            self._draw(ax, phase)
+        return axes
+
+    def _draw(self, ax: Any, phase: str) -> None:
+        numbers = [epoch.number for epoch in self.of_phase(phase)]
+        # The loss of phase 1 is a sum of squares without a unit: the relative error says more.
+        shown = ["relative_error"] if phase == "bottleneck" else ["loss", "accuracy"]
+        for name, color, marker in zip(shown, ("#0072B2", "#D55E00"), "os", strict=False):
+            for prefix, style in (("", "-"), ("val_", "--")):
+                values = self.values(phase, prefix + name)
+                if np.isfinite(values).any():
+                    ax.plot(numbers, values, style, color=color, marker=marker, label=prefix + name)
+        ax.set_title(_TITLES[phase], fontsize=10)
+        ax.set_xlabel("epoch")
+        ax.set_xticks(numbers)
+        ax.grid(alpha=0.3)
+        ax.legend(fontsize=8)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the history as JSON, replacing the file if it is there; its folder must exist."""
+        fields = {"seed": self.seed, "epochs": [epoch.to_json() for epoch in self.epochs]}
+        write_record(path, _KIND, FORMAT_VERSION, fields)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "History":
+        """Reads what `save` wrote.
+
+        Raises:
+            BundleError: The file is not there, is no history, is damaged, or has a newer format.
+        """
+        record = read_record(path, _KIND, FORMAT_VERSION)
+        try:
+            return cls(tuple(Epoch.from_json(epoch) for epoch in record["epochs"]), int(record["seed"]))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise BundleError(f"'{path}' is damaged: {error!r}") from error

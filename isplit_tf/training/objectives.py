@@ -1,0 +1,214 @@
+"""What phase 2 minimises: the loss, the form in which it wants the labels, and the accuracy beside it."""
+
+import re
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from ..batches import read_labels
+from ..errors import ArgumentError, DataError
+
+Form = Literal["integers", "one_hot", "unit"]
+SQUARED_ERROR = "squared_error"
+# The beginning of what TensorFlow says where a label in a data set is out of range.
+_LABEL_MARK = "isplit_tf: label out of range"
+
+
+@keras.saving.register_keras_serializable("isplit_tf")
+class SquaredError(keras.losses.Loss):
+    """Eq. 4 of the paper: mean over images of ||probabilities - one_hot||^2, summed over classes.
+
+    Labels may be integers `(N,)` or `(N, 1)`, or one-hot `(N, n_classes)`.
+
+    Args:
+        kind: What the model's output is, as in `importance.scores`: a softmax is applied to "logits", a
+            sigmoid to "binary_logit", and a single p stands for [1 - p, p].
+        n_classes: Number of classes; 2 for one unit.
+    """
+
+    def __init__(self, kind: str, n_classes: int, reduction: str = "sum_over_batch_size", name: str = SQUARED_ERROR):
+        super().__init__(name=name, reduction=reduction)
+        self.kind = kind
+        self.n_classes = n_classes
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """The squared distance for each image, `(N,)`."""
+        y_pred = ops.cast(y_pred, "float32")
+        if self.kind == "logits":
+            y_pred = ops.softmax(y_pred, axis=-1)
+        if self.kind == "binary_logit":
+            y_pred = ops.sigmoid(y_pred)
+        if self.kind in ("sigmoid", "binary_logit"):
+            y_pred = ops.concatenate([1 - y_pred, y_pred], axis=-1)
+        if len(y_true.shape) < 2 or y_true.shape[-1] != self.n_classes:
+            y_true = ops.one_hot(ops.cast(ops.reshape(y_true, (-1,)), "int32"), self.n_classes)
+        return ops.sum(ops.square(y_pred - ops.cast(y_true, "float32")), axis=-1)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments as plain values."""
+        return super().get_config() | {"kind": self.kind, "n_classes": self.n_classes}
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What phase 2 is compiled with.
+
+    Attributes:
+        loss: A Keras loss.
+        form: How labels are given to it: "integers" `(N,)`, "one_hot" `(N, n_classes)`, "unit" `(N, 1)`;
+            None: as they come.
+        n_classes: Number of classes, where `form` is given.
+        accuracy: Class and arguments of the metric, or None where the output is not class scores.
+    """
+
+    loss: Any
+    form: Form | None
+    n_classes: int | None
+    accuracy: tuple[type[keras.metrics.Metric], dict[str, Any]] | None
+
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """New metrics, named "accuracy"."""
+        return [] if self.accuracy is None else [self.accuracy[0](name="accuracy", **self.accuracy[1])]
+
+    def labels(self, y: Any) -> Any:
+        """Labels of some images in the form that the loss wants, from an array.
+
+        Raises:
+            DataError: They are of another shape or out of range.
+        """
+        if self.form is None:
+            return y
+        y = np.asarray(y)
+        if self._is_distribution(y.shape):
+            if y.dtype.kind not in "iufb" or not np.isfinite(y.astype(float)).all():
+                raise DataError(f"Expected finite labels (N, {self.n_classes}). Received: {y.dtype} {y.shape}.")
+            return y.astype(np.float32)
+        labels = read_labels(y, self.n_classes, len(y) if y.ndim else 0)
+        if self.form == "integers":
+            return labels
+        if self.form == "unit":
+            return labels[:, np.newaxis].astype(np.float32)
+        return np.eye(self.n_classes or 0, dtype=np.float32)[labels]
+
+    def labels_in_graph(self, y: Any, rank: int) -> Any:
+        """The same from a tensor of a `tf.data` pipeline whose rank is known; see `label_error`."""
+        if self.form is None:
+            return y
+        y = tf.ensure_shape(y, [None] * rank)
+        if self._is_distribution(tuple(y.shape)):
+            return tf.cast(y, tf.float32)
+        if rank == 2 and y.shape[-1] != 1:
+            y = tf.argmax(tf.ensure_shape(y, [None, self.n_classes]), axis=-1)
+        labels = tf.cast(tf.reshape(y, [-1]), tf.int64)
+        in_range = tf.reduce_all((labels >= 0) & (labels < self.n_classes))
+        limits = [_LABEL_MARK, tf.reduce_min(labels), tf.reduce_max(labels)]
+        with tf.control_dependencies([tf.debugging.Assert(in_range, limits)]):
+            labels = tf.identity(labels)
+        if self.form == "integers":
+            return labels
+        if self.form == "unit":
+            return tf.cast(labels[:, tf.newaxis], tf.float32)
+        return tf.one_hot(labels, self.n_classes)
+
+    def label_error(self, error: Exception) -> DataError | None:
+        """What an error of TensorFlow says, where it comes from `labels_in_graph`; else None."""
+        if _LABEL_MARK not in str(error):
+            return None
+        found = [int(number) for number in re.findall(r"\[(-?\d+)\]", str(error).split(_LABEL_MARK, 1)[1])[:2]]
+        return DataError(
+            f"Expected labels from 0 to {(self.n_classes or 0) - 1}. Received: labels from {found[0]} to {found[1]}."
+        )
+
+    def _is_distribution(self, shape: tuple[int | None, ...]) -> bool:
+        """Labels that are one-hot already, or soft, and are wanted so."""
+        return self.form == "one_hot" and len(shape) == 2 and shape[1] == self.n_classes != 1
+
+
+def choose_objective(loss: Any, *, kind: str | None, units: int, labels_shape: tuple[int | None, ...]) -> Objective:
+    """The loss as Keras takes it, and what goes with it.
+
+    Args:
+        loss: A loss, its name, `"squared_error"`, or None for the cross-entropy that fits.
+        kind: What the model's output is, as in `importance.scores`; None where it is not class scores.
+        units: Width of the output.
+        labels_shape: Shape of a batch of the labels as they come.
+
+    Raises:
+        ArgumentError: There is no such loss, or none fits an output that is not class scores.
+    """
+    if kind is None:
+        if loss is None or loss == SQUARED_ERROR:
+            raise ArgumentError(
+                "The model's output is not class scores, so that no loss is chosen for it. Give loss=, for instance "
+                "'mean_squared_error'."
+            )
+        return Objective(_resolved(loss), None, None, None)
+    n_classes = 2 if kind in ("sigmoid", "binary_logit") else units
+    given: Form = "one_hot" if len(labels_shape) == 2 and labels_shape[1] != 1 else "integers"
+    own: Form = "unit" if units == 1 else given
+    if loss == SQUARED_ERROR:
+        return Objective(SquaredError(kind, n_classes), own, n_classes, _accuracy(own, kind))
+    if loss is None:
+        loss, form = _cross_entropy(kind, given)
+        return Objective(loss, form, n_classes, _accuracy(form, kind))
+    loss = _resolved(loss)
+    wanted = _wanted(loss, units)
+    return Objective(loss, wanted, n_classes if wanted else None, _accuracy(wanted or own, kind))
+
+
+def loss_identity(loss: Any) -> Any:
+    """Plain values that tell one loss from another, for comparing two runs."""
+    if loss is None or isinstance(loss, str):
+        return loss
+    name = getattr(loss, "__qualname__", type(loss).__qualname__)
+    return [name, loss.get_config() if hasattr(loss, "get_config") else None]
+
+
+def _cross_entropy(kind: str, given: Form) -> tuple[keras.losses.Loss, Form]:
+    logits = kind in ("logits", "binary_logit")
+    if kind in ("sigmoid", "binary_logit"):
+        return keras.losses.BinaryCrossentropy(from_logits=logits), "unit"
+    if kind == "sigmoids":
+        return keras.losses.BinaryCrossentropy(), "one_hot"
+    if given == "one_hot":
+        return keras.losses.CategoricalCrossentropy(from_logits=logits), given
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=logits), given
+
+
+def _accuracy(form: Form, kind: str) -> tuple[type[keras.metrics.Metric], dict[str, Any]]:
+    if form == "unit":
+        return keras.metrics.BinaryAccuracy, {"threshold": 0.0 if kind == "binary_logit" else 0.5}
+    if form == "one_hot":
+        return keras.metrics.CategoricalAccuracy, {}
+    return keras.metrics.SparseCategoricalAccuracy, {}
+
+
+def _resolved(loss: Any) -> Any:
+    if isinstance(loss, list | tuple | dict) and len(loss) == 1:  # a model of one output may be compiled so
+        (loss,) = loss.values() if isinstance(loss, dict) else loss
+    if not isinstance(loss, str):
+        if callable(loss):
+            return loss
+        raise ArgumentError(f"loss: expected a Keras loss, its name, 'squared_error' or None. Received: {loss!r}")
+    try:
+        return keras.losses.get(loss)
+    except ValueError as error:
+        raise ArgumentError(
+            f"There is no loss {loss!r}. Possible are the names of Keras' losses, for instance "
+            "'sparse_categorical_crossentropy', 'squared_error' (Eq. 4), a keras.losses.Loss, or None."
+        ) from error
+
+
+def _wanted(loss: Any, units: int) -> Form | None:
+    """The form of the labels for one of Keras' own losses; None for any other, which gets them as they
+    come."""
+    function = loss if hasattr(loss, "__name__") else type(loss)
+    if not function.__module__.startswith("keras."):
+        return None
+    if "sparse" in function.__name__.lower():
+        return "integers"
+    return "unit" if units == 1 else "one_hot"

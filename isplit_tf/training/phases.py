@@ -1,0 +1,297 @@
+"""Phase 1, the bottleneck alone, and phase 2, everything end to end."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from ..arguments import checked_integer
+from ..errors import ArgumentError
+from ..splitting import SplitModel, bottleneck_to_json
+from .callbacks import Keep, Watch
+from .feeding import ArrayFeed, Feed, cached_features, image_feed, labels_shape, pair_feed
+from .freezing import batch_norms, frozen
+from .history import History
+from .objectives import Objective, choose_objective, loss_identity
+from .optimizers import copied, optimizer_identity, read_optimizer
+from .reconstruction import Reconstruction
+from .state import TrainingState
+
+_BOTTLENECK, _FINE_TUNE = "bottleneck", "fine_tune"
+# The features of phase 1 may have any scale. Adam's steps do not depend on it as long as its epsilon stays
+# below the gradients, which for features of 1e-4 come down to about 1e-8.
+_FIRST_OPTIMIZER = {"learning_rate": 1e-3, "epsilon": 1e-12}
+_SECOND_OPTIMIZER = {"learning_rate": 1e-4}
+
+
+@dataclass(frozen=True)
+class _Run:
+    """The arguments of one training, checked."""
+
+    split: SplitModel
+    data: Any
+    validation_data: Any
+    epochs: dict[str, int]
+    optimizers: dict[str, keras.optimizers.Optimizer]
+    freeze_batch_norm: bool
+    callbacks: Sequence[keras.callbacks.Callback]
+    batch_size: int
+    cache_bytes: int
+    progress: bool
+
+
+def train(
+    split: SplitModel,
+    data: Any,
+    *,
+    validation_data: Any = None,
+    bottleneck_epochs: int = 5,
+    fine_tune_epochs: int = 3,
+    optimizer: Any = None,
+    bottleneck_optimizer: Any = None,
+    loss: Any = None,
+    batch_norm: str = "frozen",
+    checkpoint_dir: str | os.PathLike[str] | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] | None = None,
+    seed: int | None = None,
+    batch_size: int = 32,
+    cache_bytes: int = 2**30,
+    progress: bool = True,
+) -> History:
+    """Trains a split in two phases; changes `split`, as `fit` changes a model.
+
+    Phase 1, "bottleneck", minimises the mean over images of ||F - decoder(encoder(F))||^2 (Eq. 3); only
+    encoder and decoder learn, the head runs in inference mode, and labels and weights are not used. The
+    features F do not change, so they are computed once where they fit into `cache_bytes`. Without a
+    bottleneck there is no such phase.
+
+    Phase 2, "fine_tune", is `split.model.fit`, end to end. Layers whose `trainable` is False, as in a
+    frozen backbone, stay as they are; all flags are afterwards what they were before.
+
+    Afterwards `split.model` is compiled with the loss of phase 2, an accuracy and a new optimizer, ready
+    for `fit` or `evaluate`; after `fine_tune_epochs=0` it is not compiled. If the training fails or is
+    interrupted, the split is left with the weights of the last whole epoch.
+
+    Args:
+        split: What `isplit_tf.split` made.
+        data: A batched `tf.data.Dataset` of `(x, y)` or `(x, y, weight)`, a pair (or three) of arrays, or a
+            `keras.utils.PyDataset`; labels as integers `(N,)` or `(N, 1)`, or one-hot. With
+            `fine_tune_epochs=0` also x alone. Arrays are shuffled image by image and a PyDataset batch by
+            batch, anew in each epoch; a `tf.data.Dataset` comes in its own order. Cached features of any
+            data are shuffled; random augmentation in the data is then seen once: `cache_bytes=0` to see it
+            anew in each epoch.
+        validation_data: The same kinds; evaluated after each epoch.
+        bottleneck_epochs: Epochs of phase 1.
+        fine_tune_epochs: Epochs of phase 2.
+        optimizer: Of phase 2: a Keras optimizer, which is copied by its configuration, or its name; by
+            default Adam with a learning rate of 1e-4.
+        bottleneck_optimizer: Of phase 1, likewise; by default Adam with a learning rate of 1e-3, whose
+            steps do not depend on the scale of the features.
+        loss: Of phase 2: any Keras loss, its name, or `"squared_error"`, Eq. 4: the mean over images of
+            ||probabilities - one_hot||^2, summed over classes. By default the loss that the original model
+            was compiled with, else the cross-entropy that fits its output and the labels. Labels are
+            brought to the form that one of Keras' own losses wants; any other loss gets them as they come.
+        batch_norm: "frozen": BatchNormalization of head and tail runs in inference mode in phase 2 and does
+            not learn. "update": it learns.
+        checkpoint_dir: A directory of this run's own, in which each epoch is taken down. Called again with
+            the same split and arguments after an interruption, also after the death of the process, `train`
+            goes on after the last whole epoch; with arrays, and with other data whose order does not depend
+            on how often they were read, it ends with the weights of an uninterrupted run, as far as the
+            device computes repeatably. What callbacks themselves remember is not taken down. Called again
+            after the end, it gives the same result.
+        callbacks: Keras callbacks, for phase 2.
+        seed: Makes the order of arrays and the random numbers of Dropout repeatable; a new one is drawn
+            where None.
+        batch_size: Images in a step, where the data are arrays or cached features.
+        cache_bytes: What the features at the cut, float32, may take in memory in phase 1; else the head
+            runs in each epoch.
+        progress: Whether to show bars on standard error.
+
+    Returns:
+        Metrics and seconds of each epoch.
+
+    Raises:
+        ArgumentError: An argument is out of range, or `checkpoint_dir` holds another run.
+        BundleError: The checkpoint cannot be read.
+        DataError: The data are of another kind, empty or endless, or the labels do not fit.
+        NumericsError: The loss or a weight became NaN or infinite; the message names phase and epoch.
+
+    Example:
+        >>> history = train(halves, train_data, validation_data=validation_data, seed=0)
+        >>> history.plot()
+
+    Reference:
+        Cunico, Capogrosso et al., I-Split, ICPR 2022, Sec. III-B, Eq. 3 and 4.
+    """
+    if not isinstance(split, SplitModel):
+        raise ArgumentError(f"Expected a SplitModel, as isplit_tf.split makes it. Received: {type(split).__name__}.")
+    if batch_norm not in ("frozen", "update"):
+        raise ArgumentError(f"batch_norm: expected 'frozen' or 'update'. Received: {batch_norm!r}")
+    epochs = {
+        _BOTTLENECK: checked_integer("bottleneck_epochs", bottleneck_epochs, 0) if split.encoder is not None else 0,
+        _FINE_TUNE: checked_integer("fine_tune_epochs", fine_tune_epochs, 0),
+    }
+    run = _Run(
+        split=split,
+        data=data,
+        validation_data=validation_data,
+        epochs=epochs,
+        optimizers={
+            _BOTTLENECK: read_optimizer("bottleneck_optimizer", bottleneck_optimizer, _FIRST_OPTIMIZER),
+            _FINE_TUNE: read_optimizer("optimizer", optimizer, _SECOND_OPTIMIZER),
+        },
+        freeze_batch_norm=batch_norm == "frozen",
+        callbacks=list(callbacks or ()),
+        batch_size=checked_integer("batch_size", batch_size, 1),
+        cache_bytes=checked_integer("cache_bytes", cache_bytes, 0),
+        progress=progress,
+    )
+    tuned = _tuning(run, loss) if epochs[_FINE_TUNE] else None
+    seed = None if seed is None else checked_integer("seed", seed, 0)
+    state = TrainingState(split, checkpoint_dir, _arguments(run, loss), seed)
+    with _falling_back(state):
+        if state.done(_BOTTLENECK) < epochs[_BOTTLENECK]:
+            _train_bottleneck(run, state)
+        if tuned is not None:
+            _fine_tune(run, state, tuned)
+    return History(tuple(state.epochs), state.seed)
+
+
+@dataclass(frozen=True)
+class _Tuning:
+    """What phase 2 needs besides the run: labels are looked at before anything is trained."""
+
+    objective: Objective
+    feed: Any
+    validation: Any
+
+
+def _tuning(run: _Run, loss: Any) -> _Tuning:
+    kind = run.split.output_kind
+    objective = choose_objective(
+        run.split.loss if loss is None else loss,
+        kind=kind,
+        units=run.split.model.output_shape[-1] if kind else 0,
+        labels_shape=labels_shape(run.data, run.batch_size),
+    )
+    validation = None
+    if run.validation_data is not None:
+        labels_shape(run.validation_data, run.batch_size)
+        validation = pair_feed(run.validation_data, objective, batch_size=run.batch_size)
+    return _Tuning(objective, pair_feed(run.data, objective, batch_size=run.batch_size), validation)
+
+
+def _train_bottleneck(run: _Run, state: TrainingState) -> None:
+    encoder, decoder = run.split.encoder, run.split.decoder
+    if encoder is None or decoder is None:
+        return
+    features, validation = _features(run)
+    if features is None:
+        feed = image_feed(run.data, batch_size=run.batch_size)
+        if run.validation_data is not None:
+            validation = image_feed(run.validation_data, batch_size=run.batch_size)
+        model = Reconstruction(encoder, decoder, run.split.head)
+    else:
+        feed = features
+        model = Reconstruction(encoder, decoder)
+    model.compile(optimizer=copied(run.optimizers[_BOTTLENECK]))
+    _fit(run, state, _BOTTLENECK, model=model, feed=feed, validation=validation, callbacks=())
+
+
+def _features(run: _Run) -> tuple[ArrayFeed | None, ArrayFeed | None]:
+    """Features of training and validation data, computed once; None twice where both do not fit."""
+    left = run.cache_bytes
+    feeds: list[ArrayFeed | None] = []
+    for data in (run.validation_data, run.data):
+        if data is None:
+            feeds.append(None)
+            continue
+        found = cached_features(
+            run.split.head, data, batch_size=run.batch_size, budget_bytes=left, progress=run.progress
+        )
+        if found is None:
+            return None, None
+        left -= found.nbytes
+        feeds.append(ArrayFeed((found,), batch_size=run.batch_size))
+    return feeds[1], feeds[0]
+
+
+def _fine_tune(run: _Run, state: TrainingState, tuned: _Tuning) -> None:
+    model, objective = run.split.model, tuned.objective
+
+    def compile_anew() -> None:
+        optimizer = copied(run.optimizers[_FINE_TUNE])
+        model.compile(optimizer=optimizer, loss=objective.loss, metrics=objective.metrics())
+
+    try:
+        with frozen(batch_norms(run.split) if run.freeze_batch_norm else []):
+            if state.done(_FINE_TUNE) < run.epochs[_FINE_TUNE] and _FINE_TUNE not in state.finished:
+                compile_anew()
+                _fit(
+                    run,
+                    state,
+                    _FINE_TUNE,
+                    model=model,
+                    feed=tuned.feed,
+                    validation=tuned.validation,
+                    callbacks=run.callbacks,
+                )
+            if _FINE_TUNE not in state.finished:
+                state.finish(_FINE_TUNE)
+    except tf.errors.InvalidArgumentError as error:
+        raise objective.label_error(error) or error from None
+    finally:
+        # The optimizer of this phase knows only what learned in it, which `fit` afterwards would refuse.
+        compile_anew()
+
+
+def _fit(
+    run: _Run, state: TrainingState, phase: str, *, model: keras.Model, feed: Any, validation: Any, callbacks: Any
+) -> None:
+    model.optimizer.build(model.trainable_variables)
+    state.restore_optimizer(phase, model.optimizer)
+    first, epochs = state.done(phase), run.epochs[phase]
+    if isinstance(feed, Feed):
+        feed.seed = (state.seed, (_BOTTLENECK, _FINE_TUNE).index(phase))
+    watch = Watch(phase, feed, epochs=epochs, first_epoch=first, progress=run.progress)
+    try:
+        model.fit(
+            feed,
+            epochs=epochs,
+            initial_epoch=first,
+            validation_data=validation,
+            callbacks=[watch, *callbacks, Keep(phase, state)],
+            verbose=0,
+            shuffle=False,  # the feed has its own order
+        )
+    finally:
+        watch.close()
+
+
+@contextmanager
+def _falling_back(state: TrainingState) -> Iterator[None]:
+    """Whatever ends a training early, the split is left as after its last whole epoch."""
+    try:
+        yield
+    except BaseException:
+        state.roll_back()
+        raise
+
+
+def _arguments(run: _Run, loss: Any) -> dict[str, Any]:
+    """What has to be the same for a run to go on."""
+    return {
+        "cut": [run.split.cut.name, list(run.split.cut.shape)],
+        "bottleneck": bottleneck_to_json(run.split.bottleneck),
+        "bottleneck_epochs": run.epochs[_BOTTLENECK],
+        "fine_tune_epochs": run.epochs[_FINE_TUNE],
+        "optimizer": optimizer_identity(run.optimizers[_FINE_TUNE]),
+        "bottleneck_optimizer": optimizer_identity(run.optimizers[_BOTTLENECK]),
+        "loss": loss_identity(run.split.loss if loss is None else loss),
+        "batch_norm": "frozen" if run.freeze_batch_norm else "update",
+        "batch_size": run.batch_size,
+    }

@@ -1,0 +1,226 @@
+"""How far a training has come: kept in memory to fall back on, and on disk to go on from."""
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from ..errors import ArgumentError, BundleError, NumericsError
+from ..splitting import SplitModel
+from .history import Epoch
+
+FORMAT_VERSION = 1
+FILE_NAME = "training.npz"
+_RECORD = "record"
+
+
+class TrainingState:
+    """Weights, optimizer, random states and epochs of a training, after its last whole epoch.
+
+    Keras' own BackupAndRestore is not enough here: it does not keep the states of Dropout's random numbers,
+    does not tell one model's checkpoint from another's, and a process that dies while it writes leaves a
+    torn file. This one is replaced in one step, holds arrays and JSON alone, and says what it belongs to.
+
+    Args:
+        split: What is trained.
+        directory: Where the checkpoint is, or None.
+        arguments: What the run was asked to do, plain values; another run's checkpoint is refused.
+        seed: The seed that was given, or None.
+
+    Raises:
+        ArgumentError: The checkpoint is of another split or of other arguments, or the directory is a file.
+        BundleError: The checkpoint cannot be read.
+    """
+
+    def __init__(
+        self, split: SplitModel, directory: str | os.PathLike[str] | None, arguments: dict[str, Any], seed: int | None
+    ):
+        self._split = split
+        self._path = None if directory is None else _prepared(Path(directory))
+        self._arguments = json.loads(json.dumps(arguments | {"seed": seed}, default=str))
+        self.epochs: list[Epoch] = []
+        self.finished: set[str] = set()
+        self._optimizer: tuple[str, list[np.ndarray]] | None = None
+        self._origin = _weights_digest(split, _values(split.model.variables))
+        found = None if self._path is None else _read(self._path)
+        if found is None:
+            self.seed = secrets.randbits(31) if seed is None else seed
+            _seed_layers(split.model, self.seed)
+        else:
+            self.seed = self._take_up(*found)
+        self._weights = _values(split.model.variables)
+
+    def _take_up(self, record: dict[str, Any], arrays: list[np.ndarray]) -> int:
+        """Puts the split where the checkpoint is; returns the seed of the run."""
+        variables = self._split.model.variables
+        weights, optimizer = arrays[: len(variables)], arrays[len(variables) :]
+        self._refuse_others(record, weights)
+        _assign(variables, weights)
+        self.epochs = [Epoch.from_json(epoch) for epoch in record["epochs"]]
+        self.finished = set(record["finished"])
+        if self.epochs:
+            self._optimizer = (self.epochs[-1].phase, optimizer)
+        self._origin = record["origin"]
+        return int(record["run_seed"])
+
+    def _refuse_others(self, record: dict[str, Any], weights: list[np.ndarray]) -> None:
+        where = f"The checkpoint '{self._path}'"
+        other = "Give another checkpoint_dir, or delete this one to start anew."
+        shapes = [tuple(v.shape) for v in self._split.model.variables]
+        if [w.shape for w in weights] != shapes:
+            raise ArgumentError(f"{where} is of another split: its weights have other shapes. {other}")
+        changed = [
+            f"{name}: {record['arguments'].get(name)!r} there, {value!r} here"
+            for name, value in self._arguments.items()
+            if record["arguments"].get(name) != value
+        ]
+        if changed:
+            raise ArgumentError(f"{where} is of a run with other arguments ({'; '.join(changed)}). {other}")
+        # The split as it was when the run began, or, in the same process, as the run left it.
+        if self._origin not in (record["origin"], _weights_digest(self._split, weights)):
+            raise ArgumentError(
+                f"{where} is of another split: head and tail had other weights when that run began. {other}"
+            )
+
+    def done(self, phase: str) -> int:
+        """Whole epochs of a phase so far."""
+        return sum(epoch.phase == phase for epoch in self.epochs)
+
+    def restore_optimizer(self, phase: str, optimizer: keras.optimizers.Optimizer) -> None:
+        """Gives a built optimizer the state that it had after the last whole epoch of its phase."""
+        if self._optimizer is not None and self._optimizer[0] == phase:
+            _assign(optimizer.variables, self._optimizer[1])
+
+    def keep(self, epoch: Epoch, optimizer: keras.optimizers.Optimizer, *, last: bool) -> None:
+        """Takes down an epoch that is over, with the weights that it left.
+
+        Args:
+            epoch: What it did.
+            optimizer: Its optimizer.
+            last: Whether the phase ends with it.
+
+        Raises:
+            NumericsError: The weights are not finite.
+        """
+        weights = _values(self._split.model.variables)
+        for variable, value in zip(self._split.model.variables, weights, strict=True):
+            if value.dtype.kind == "f" and not np.isfinite(value).all():
+                raise NumericsError(f"The weights of '{variable.path}' became NaN or infinite {_when(epoch)}.")
+        self._weights = weights
+        self._optimizer = (epoch.phase, _values(optimizer.variables))
+        self.epochs.append(epoch)
+        if last:
+            self.finished.add(epoch.phase)
+        self._write()
+
+    def finish(self, phase: str) -> None:
+        """Takes down the end of a phase, with what callbacks did to the weights at its end."""
+        self._weights = _values(self._split.model.variables)
+        self.finished.add(phase)
+        self._write()
+
+    def roll_back(self) -> None:
+        """Gives the split the weights that it had after the last whole epoch, or at the start."""
+        _assign(self._split.model.variables, self._weights)
+
+    def _write(self) -> None:
+        if self._path is None:
+            return
+        record = {
+            "format_version": FORMAT_VERSION,
+            "arguments": self._arguments,
+            "origin": self._origin,
+            "run_seed": self.seed,
+            "epochs": [epoch.to_json() for epoch in self.epochs],
+            "finished": sorted(self.finished),
+        }
+        _write(self._path, record, [*self._weights, *(self._optimizer[1] if self._optimizer else [])])
+
+
+def _when(epoch: Epoch) -> str:
+    return f"in epoch {epoch.number} of phase '{epoch.phase}'"
+
+
+def _prepared(directory: Path) -> Path:
+    if directory.exists() and not directory.is_dir():
+        raise ArgumentError(f"checkpoint_dir: '{directory}' is a file. Expected a directory.")
+    directory.mkdir(parents=True, exist_ok=True)
+    for torn in directory.glob(f".{FILE_NAME}.*"):  # of a process that died while it wrote
+        torn.unlink(missing_ok=True)
+    return directory / FILE_NAME
+
+
+def _values(variables: Iterable[Any]) -> list[np.ndarray]:
+    """Copies of variables; types that numpy has not of itself, such as bfloat16, as float32, which holds
+    them."""
+    arrays = (np.array(variable.numpy()) for variable in variables)
+    return [array if array.dtype.kind in "fiub" else array.astype(np.float32) for array in arrays]
+
+
+def _assign(variables: Iterable[Any], values: list[np.ndarray]) -> None:
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+
+
+def _random_states(model: keras.Model) -> list[Any]:
+    """The states of the random numbers of Dropout and augmentation: variables of a model that are no
+    weights."""
+    weights = {id(weight) for weight in model.weights}
+    return [v for v in model.variables if id(v) not in weights and "int" in v.dtype and tuple(v.shape) == (2,)]
+
+
+def _seed_layers(model: keras.Model, seed: int) -> None:
+    for index, state in enumerate(_random_states(model)):
+        state.assign(np.random.SeedSequence([seed, index]).generate_state(2, np.uint32))
+
+
+def _weights_digest(split: SplitModel, values: list[np.ndarray]) -> str:
+    """Tells one trained model from another: head and tail alone, since a bottleneck may start at random."""
+    own = {id(v) for half in (split.encoder, split.decoder) if half is not None for v in half.variables}
+    own |= {id(v) for v in _random_states(split.model)}
+    digest = hashlib.sha256()
+    for variable, value in zip(split.model.variables, values, strict=True):
+        if id(variable) not in own:
+            digest.update(f"{value.dtype.str}{value.shape}".encode())
+            digest.update(np.ascontiguousarray(value).tobytes())
+    return digest.hexdigest()
+
+
+def _write(path: Path, record: dict[str, Any], arrays: list[np.ndarray]) -> None:
+    """Replaces a checkpoint in one step: a process killed here leaves the old one or the new one."""
+    scratch = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        with open(scratch, "xb") as file:
+            text = json.dumps(record, allow_nan=False).encode()
+            named: dict[str, Any] = {f"a{index:05d}": array for index, array in enumerate(arrays)}
+            np.savez(file, **named | {_RECORD: np.frombuffer(text, np.uint8)})
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(scratch, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(scratch)
+        raise
+
+
+def _read(path: Path) -> tuple[dict[str, Any], list[np.ndarray]] | None:
+    if not path.exists():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            record = json.loads(file[_RECORD].tobytes())
+            arrays = [file[name] for name in sorted(set(file.files) - {_RECORD})]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise BundleError(f"'{path}' cannot be read as a checkpoint of a training: {error}") from error
+    version = record.get("format_version")
+    if not isinstance(version, int) or version > FORMAT_VERSION:
+        raise BundleError(f"'{path}' has format version {version!r}; this release reads up to {FORMAT_VERSION}.")
+    return record, arrays
