@@ -33,7 +33,7 @@ def bundle_id(head: bytes, tail: keras.Model, decoder: keras.Model | None, contr
     cut = {key: value for key, value in contract["cut"].items() if key != "name"}
     return identity.bundle_id(
         head,
-        weights=[array_sha256(keras.ops.convert_to_numpy(one)) for model in models for one in model.weights],
+        weights=[array_sha256(one.numpy()) for model in models for one in model.weights],
         architecture=[architecture(model) for model in models],
         contract={**contract, "cut": cut},
     )

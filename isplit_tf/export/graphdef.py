@@ -2,7 +2,7 @@
 
 Keras numbers layers and TensorFlow numbers functions as they are made, and the converter orders operators by name:
 the same network built twice would give two different files. Here every node is named by its position, every function
-by its content.
+by its place and content.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from tensorflow.core.framework import function_pb2, graph_pb2, node_def_pb2
 
 # Attributes that serve training or placement and hold names.
-_NAMED_ATTRIBUTES = ("_gradient_op_type", "_class", "_output_shapes")
+_NAMED_ATTRIBUTES = ("_gradient_op_type", "_class", "_output_shapes", "_user_specified_name")
 _NAMED_FUNCTION_ATTRIBUTES = ("forward_function_name", "backward_function_name")
 _REFERENCE = re.compile(r"(\^?)([^:]+)(.*)")
 
@@ -37,7 +37,7 @@ class NeutralGraph:
 
 
 def neutral(graph: graph_pb2.GraphDef) -> NeutralGraph:
-    """Renames all nodes by position and all functions by content.
+    """Renames all nodes by position, and all functions by the order of their first use and their content.
 
     Args:
         graph: Any graph; it is not changed.
@@ -53,20 +53,19 @@ def neutral(graph: graph_pb2.GraphDef) -> NeutralGraph:
 
     def name_of(function: str) -> str:
         if function not in done:
-            _rename_function(functions[function], name_of)
+            done[function] = ""
+            _rename_function(functions[function], len(done), name_of)
             done[function] = functions[function].signature.name
         return done[function]
 
     names = _rename_nodes(result.node, {}, name_of)
-    for function in functions:
-        name_of(function)
-    unique = {one.signature.name: one for one in functions.values()}
+    used = sorted((functions[name] for name in done), key=lambda one: one.signature.name)
     del result.library.function[:]
-    result.library.function.extend(unique[name] for name in sorted(unique))
+    result.library.function.extend(used)
     return NeutralGraph(result, names)
 
 
-def _rename_function(function: function_pb2.FunctionDef, name_of: Callable[[str], str]) -> None:
+def _rename_function(function: function_pb2.FunctionDef, number: int, name_of: Callable[[str], str]) -> None:
     signature = function.signature
     arguments = {argument.name: f"arg_{k}" for k, argument in enumerate(signature.input_arg)}
     results = {result.name: f"out_{k}" for k, result in enumerate(signature.output_arg)}
@@ -84,10 +83,13 @@ def _rename_function(function: function_pb2.FunctionDef, name_of: Callable[[str]
     signature.control_output[:] = kept
     for key in _NAMED_FUNCTION_ATTRIBUTES:
         function.attr.pop(key, None)
+    for attributes in function.arg_attr.values():
+        attributes.attr.pop("_user_specified_name", None)
     signature.name = ""
     content = function.SerializeToString(deterministic=True)
-    # TensorFlow keeps one table of functions a process, where a name stands for one content.
-    signature.name = f"function_{hashlib.sha256(content).hexdigest()[:32]}"
+    # The content, since TensorFlow keeps one table of functions a process where a name stands for one content. The
+    # number, since the converter rewrites the bodies of loops and fails where two loops share one.
+    signature.name = f"function_{number}_{hashlib.sha256(content).hexdigest()[:32]}"
 
 
 def _rename_nodes(

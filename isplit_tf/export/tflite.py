@@ -127,7 +127,7 @@ def _keras_latents(head: keras.Model, encoder: keras.Model | None, images: np.nd
         latents = head(images, training=False)
         if encoder is not None:
             latents = encoder(latents, training=False)
-    latents = keras.ops.convert_to_numpy(latents).astype(np.float32)
+    latents = latents.numpy().astype(np.float32)
     if not np.isfinite(latents).all():
         raise NumericsError(
             f"The head gives NaN or infinity on {np.sum(~np.isfinite(latents))} of {latents.size} elements of its "

@@ -67,7 +67,7 @@ def trace_head(head: keras.Model, encoder: keras.Model | None = None) -> TracedH
     """
     models: Sequence[keras.Model] = [head] if encoder is None else [head, encoder]
     input_shape = _one_fixed_shape(head.inputs, head, "input")
-    weights = [(one, keras.ops.convert_to_numpy(one)) for model in models for one in model.variables]
+    weights = [(one, one.numpy()) for model in models for one in model.variables]
 
     def run(x: tf.Tensor) -> tf.Tensor:
         constants = [(variable, tf.constant(value)) for variable, value in weights]

@@ -167,6 +167,13 @@ def _parsed(body: bytes) -> dict[str, Any]:
     return document
 
 
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(text)
+    return number
+
+
 def _from_instances(document: Mapping[str, Any], specs: Mapping[str, tf.TensorSpec]) -> dict[str, np.ndarray]:
     """Row format: a list with a value, or an object of named values, for each instance."""
     instances = document["instances"]

@@ -1,0 +1,165 @@
+"""A directory is replaced as a whole, whenever its writer dies."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from isplit_edge.manifest import Manifest
+from isplit_tf.export import atomic
+from isplit_tf.export.atomic import replacing
+
+
+def fill(directory: Path, content: str) -> None:
+    """Two files in a folder that say the same."""
+    (directory / "inner").mkdir()
+    (directory / "inner" / "one.txt").write_text(content)
+    (directory / "two.txt").write_text(content)
+
+
+def fill_twice(directory: Path) -> None:
+    """Writes a directory and fails."""
+    fill(directory, "new")
+    fill(directory, "newer")
+
+
+def held(directory: Path) -> set[str]:
+    """What the files of a directory say."""
+    return {path.read_text() for path in directory.rglob("*.txt")}
+
+
+def test_makes_and_replaces(tmp_path):
+    """The new directory stands alone in its place, and nothing is left beside it."""
+    target = tmp_path / "deep" / "bundle"
+    for content in ("first", "second"):
+        with replacing(target) as scratch:
+            assert scratch.parent == target.parent
+            fill(scratch, content)
+        assert held(target) == {content}
+        assert os.listdir(target.parent) == ["bundle"]
+
+
+def test_an_error_leaves_the_old_one(tmp_path):
+    """A writer that fails changes nothing and leaves nothing behind."""
+    target = tmp_path / "bundle"
+    with replacing(target) as scratch:
+        fill(scratch, "old")
+    with pytest.raises(FileExistsError), replacing(target) as scratch:
+        fill_twice(scratch)
+    assert held(target) == {"old"}
+    assert os.listdir(tmp_path) == ["bundle"]
+
+
+def test_a_link_stays_a_link(tmp_path):
+    """Where the target is a link to a directory, that directory is replaced, and the link still leads to it."""
+    real, link = tmp_path / "real", tmp_path / "link"
+    with replacing(real) as scratch:
+        fill(scratch, "old")
+    link.symlink_to(real)
+    with replacing(link) as scratch:
+        fill(scratch, "new")
+    assert link.is_symlink()
+    assert held(real) == {"new"}
+
+
+def test_clears_what_a_killed_writer_left_but_not_what_a_living_one_writes(tmp_path):
+    """Leftovers go at the next call; the scratch of a process that still writes stays."""
+    target = tmp_path / "bundle[1]"
+    script = (
+        "import sys, time\n"
+        "from isplit_tf.export.atomic import replacing\n"
+        "with replacing(sys.argv[1]) as scratch:\n"
+        "    (scratch / 'two.txt').write_text('half')\n"
+        "    print(scratch, flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    writers = [
+        subprocess.Popen([sys.executable, "-c", script, str(target)], stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    try:
+        scratches = [Path(writer.stdout.readline().strip()) for writer in writers]
+        writers[0].kill()
+        writers[0].wait()
+        with replacing(target) as scratch:
+            fill(scratch, "new")
+        assert [path.exists() for path in scratches] == [False, True]
+    finally:
+        for writer in writers:
+            writer.kill()
+            writer.communicate()
+    with replacing(target) as scratch:
+        fill(scratch, "newer")
+    assert os.listdir(tmp_path) == ["bundle[1]"]
+    assert held(target) == {"newer"}
+
+
+@pytest.mark.parametrize("refusal", ["missing", "not supported here"])
+def test_without_an_exchange_the_old_one_is_moved_away_first(tmp_path, monkeypatch, refusal):
+    """Systems that cannot exchange directories replace them in two steps, with the same result."""
+
+    def unsupported(one, other):
+        raise OSError(22, "Invalid argument")
+
+    monkeypatch.setattr(atomic, "_exchange", lambda: None if refusal == "missing" else unsupported)
+    target = tmp_path / "bundle"
+    for content in ("first", "second"):
+        with replacing(target) as scratch:
+            fill(scratch, content)
+        assert held(target) == {content}
+        assert os.listdir(tmp_path) == ["bundle"]
+
+
+def test_a_directory_that_was_only_moved_away_comes_back(tmp_path):
+    """After a kill between the two steps the old directory is put back by the next call, even one that fails."""
+    target = tmp_path / "bundle"
+    with replacing(target) as scratch:
+        fill(scratch, "old")
+    target.rename(tmp_path / ".bundle.old-0123")
+    with pytest.raises(KeyError), replacing(target):
+        raise KeyError
+    assert held(target) == {"old"}
+    assert os.listdir(tmp_path) == ["bundle"]
+
+
+def test_killed_at_random_moments_it_leaves_a_whole_bundle(shared_bundle, tmp_path):
+    """A dozen SIGKILLs into a writer that replaces two bundles in turn: one of them is left, every hash right."""
+    script = (
+        "import itertools, shutil, sys\n"
+        "from isplit_tf.export.atomic import replacing\n"
+        "for source in itertools.cycle(sys.argv[2:]):\n"
+        "    with replacing(sys.argv[1]) as scratch:\n"
+        "        shutil.copytree(source, scratch, dirs_exist_ok=True)\n"
+        "    print('written', flush=True)\n"
+    )
+    sources = [shared_bundle.directory, tmp_path / "other"]
+    other = shared_bundle.manifest.to_dict() | {"created": "2000-01-01T00:00:00+00:00"}
+    with replacing(sources[1]) as scratch:
+        subprocess.run(["cp", "-r", f"{sources[0]}/.", scratch], check=True)
+        Manifest.from_dict(other).write(scratch)
+    expected = {Manifest.load(source).created for source in sources}
+    assert len(expected) == 2
+    target, rng, found = tmp_path / "target", random.Random(0), set()
+    for _ in range(12):
+        writer = subprocess.Popen(
+            [sys.executable, "-c", script, str(target), *map(str, sources)], stdout=subprocess.PIPE
+        )
+        try:
+            writer.stdout.readline()
+            time.sleep(rng.uniform(0, 0.05))
+        finally:
+            writer.send_signal(signal.SIGKILL)
+            writer.communicate()
+        manifest = Manifest.load(target, check=("edge", "serving", "compose.yaml"))
+        files = {path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file()}
+        assert files == {"manifest.json", *manifest.files}
+        found.add(manifest.created)
+    assert found <= expected
+    with replacing(target) as scratch:
+        fill(scratch, "end")
+    assert sorted(os.listdir(tmp_path)) == ["other", "target"]
