@@ -293,7 +293,7 @@ def attention() -> keras.Model:
         x = layers.Add(name=f"block{k}_add1")([x, layer(y, y)])
         y = layers.LayerNormalization(name=f"block{k}_norm2")(x)
         y = layers.Dense(8, activation="gelu", name=f"block{k}_up")(y)
-        y = layers.EinsumDense("abc,cd->abd", (None, 6), name=f"block{k}_down")(y)
+        y = layers.EinsumDense("abc,cd->abd", (4, 6), name=f"block{k}_down")(y)
         x = layers.Add(name=f"block{k}_add2")([x, y])
     x = layers.LayerNormalization(name="norm")(x)
     x = layers.GlobalAveragePooling1D(name="pool")(x)
