@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from ..evaluation import evaluate
 from ..importance.scores import describe_output, to_probabilities
@@ -21,15 +22,17 @@ class Prepared:
     """
 
     def __init__(self, model: keras.Model, kind: str, preprocessing: Mapping[str, Any] | None):
-        self._model = model
+        self._shape = tuple(model.inputs[0].shape[1:])
         self._kind = kind
         self._preprocessing = preprocessing
+        # Traced once: `predict_on_batch` of several models warns of tracing too often.
+        spec = tf.TensorSpec((None, *self._shape), tf.float32)
+        self._run = tf.function(lambda x: model(x, training=False), input_signature=[spec], autograph=False)
 
     def predict(self, images: Any) -> np.ndarray:
         """Probabilities, float32 `(N, n_classes)`."""
-        shape = tuple(self._model.inputs[0].shape[1:])
-        x = np.stack([model_input(image, shape, self._preprocessing) for image in np.asarray(images)])
-        return to_probabilities(self._model.predict_on_batch(x), self._kind)
+        x = np.stack([model_input(image, self._shape, self._preprocessing) for image in np.asarray(images)])
+        return to_probabilities(self._run(tf.constant(x)).numpy(), self._kind)
 
 
 def measure_accuracy(
