@@ -6,7 +6,7 @@ import logging
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,7 +89,8 @@ def _download_debian(packages: list[Package], cache: Path) -> None:
     archives.mkdir(parents=True, exist_ok=True)
     _run(["apt-get", "download", *(f"{p.package}={p.version}" for p in packages)], archives)
     for package in packages:
-        archive = next(archives.glob(f"{package.package}_*.deb"))
+        version = package.version.replace(":", "%3a")  # an epoch, as apt-get writes it into a file's name
+        archive = next(archives.glob(f"{package.package}_{version}_*.deb"))
         _unpack(package, cache, lambda part, deb=archive: _run(["dpkg-deb", "-x", str(deb), str(part)], cache))
 
 
@@ -109,7 +110,7 @@ def _extract(archive: Path, target: Path) -> None:
         tar.extractall(target, filter="data")
 
 
-def _unpack(package: Package, cache: Path, unpack) -> None:
+def _unpack(package: Package, cache: Path, unpack: Callable[[Path], None]) -> None:
     """Unpack beside the final place and move there, so that a killed run leaves no half package."""
     part = cache / f"{package.folder}.part"
     shutil.rmtree(part, ignore_errors=True)
