@@ -46,7 +46,7 @@ class Scale:
     timed_frames: int
 
 
-FULL = Scale((32, 64, 128, 128, 128), None, 8, 10, 4, 200)
+FULL = Scale((24, 48, 96, 128, 128), None, 6, 8, 3, 200)
 QUICK = Scale((16, 32, 64, 128, 128), 4000, 3, 6, 2, 50)
 _LEARNING_RATE = 1e-3
 _FINE_TUNE_RATE = 3e-4
