@@ -203,6 +203,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     server: _Sockets
     protocol_version = "HTTP/1.1"
+    default_request_version = "HTTP/1.0"  # what has none gets a whole answer all the same
     server_version = "isplit"
     sys_version = ""
     disable_nagle_algorithm = True
@@ -216,9 +217,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         with self.server.busy():
             try:
                 body = self._reader().read(self.headers)
-            except BadBody as problem:
+            except (BadBody, TimeoutError) as problem:
                 self.close_connection = True
-                self._send(error_response(problem.status, problem.message))
+                self._send(error_response(*_refused(problem)))
                 return
             keep_open = not self.close_connection
             self.close_connection = True
@@ -236,7 +237,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._reader().declared(self.headers)
         except BadBody as problem:
             self.close_connection = True
-            self._send(error_response(problem.status, problem.message))
+            self._send(error_response(*_refused(problem)))
             return False
         return super().handle_expect_100()
 
@@ -262,3 +263,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         _LOG.debug(format, *args)
+
+
+def _refused(problem: BadBody | TimeoutError) -> tuple[int, str]:
+    if isinstance(problem, BadBody):
+        return problem.status, problem.message
+    return 408, "The body of the request came too slowly"
