@@ -14,9 +14,10 @@ from isplit_edge import __version__
 
 from .errors import ArgumentError, BundleError, ExistsError, ModelError
 from .graph.cuts import Cut, list_cuts, require_sized, resolve_cut, tensor_of
+from .graph.files import lambda_layers, load_model
 from .graph.program import Program, Ref, fill, read_program
 from .graph.surgery import build, copy_model, segment
-from .importance.scores import describe_output
+from .importance.scores import compiled_loss, find_logits
 
 FORMAT_VERSION = 1
 _MODEL_FILE = "model.keras"
@@ -96,14 +97,23 @@ class SplitModel:
                 raise ExistsError(f"'{target}' exists. Give overwrite=True, or another directory.")
             if any(target.iterdir()) and not (target / _RECORD_FILE).is_file():
                 raise ExistsError(f"'{target}' exists and holds no split ({_RECORD_FILE} is missing): not replaced.")
+        names = lambda_layers(self.model)
+        if names:
+            raise ModelError(
+                f"Layers with Python lambdas cannot be saved so that they can be read back without running code from a "
+                f"file: {', '.join(map(repr, names))}. Use a keras.layers.Layer, or a function registered with "
+                "keras.saving.register_keras_serializable()."
+            )
         target.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
         try:
-            self.model.save(scratch / _MODEL_FILE)
-            (scratch / _RECORD_FILE).write_text(json.dumps(self._record(), indent=2, allow_nan=False) + "\n")
+            (scratch / "new").mkdir()
+            self.model.save(scratch / "new" / _MODEL_FILE)
+            record = json.dumps(self._record(), indent=2, allow_nan=False) + "\n"
+            (scratch / "new" / _RECORD_FILE).write_text(record)
             if target.exists():
-                shutil.rmtree(target)
-            scratch.rename(target)
+                target.rename(scratch / "old")
+            (scratch / "new").rename(target)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
@@ -133,10 +143,10 @@ class SplitModel:
         record = _read_record(source)
         with keras.saving.custom_object_scope(custom_objects or {}):
             try:
-                model = keras.models.load_model(source / _MODEL_FILE, compile=False, safe_mode=True)
+                model = load_model(source / _MODEL_FILE, compiled=False)
                 loss = record["loss"] and keras.saving.deserialize_keras_object(record["loss"], safe_mode=True)
-            except (ValueError, TypeError, OSError) as error:
-                raise BundleError(f"'{source / _MODEL_FILE}' cannot be read: {error}") from error
+            except (ModelError, ValueError, TypeError) as error:
+                raise BundleError(f"'{source}' holds no split that can be read: {error}") from error
         return cls(
             model,
             Cut.from_json(record["cut"]),
@@ -151,7 +161,9 @@ class SplitModel:
         return f"SplitModel(cut='{self.cut.name}' {self.cut.shape}, latent {self.latent_shape}, {between})"
 
 
-def split(model: keras.Model, cut: Cut | int | str, bottleneck: Any = None) -> SplitModel:
+def split(
+    model: keras.Model, cut: Cut | int | str, bottleneck: Any = None, *, output: str | int | None = None
+) -> SplitModel:
     """Split a model after a layer, with copies of its layers and weights; the model stays as it is.
 
     Args:
@@ -159,13 +171,15 @@ def split(model: keras.Model, cut: Cut | int | str, bottleneck: Any = None) -> S
         cut: A `Cut`, its index in `find_cuts(model)`, its name, or an unambiguous last part of its name.
         bottleneck: What to put between the halves, for instance `Autoencoder(compression=0.9)`; None for the
             tensor as it is.
+        output: Name or index of the output to keep, where the model has several; all by default.
 
     Returns:
         The split. Without a bottleneck, `tail(head(x))` equals `model(x)`.
 
     Raises:
         CutError: There is no such cut.
-        ModelError: The model cannot be split or copied, or the cut's shape varies and there is a bottleneck.
+        ModelError: The model cannot be split or copied, has no such output, or the cut's shape varies and there is a
+            bottleneck.
 
     Example:
         >>> halves = split(model, "block4_pool", Autoencoder(compression=0.9))
@@ -174,11 +188,12 @@ def split(model: keras.Model, cut: Cut | int | str, bottleneck: Any = None) -> S
     Reference:
         Cunico, Capogrosso et al., I-Split, ICPR 2022, Sec. III-B.
     """
-    program = read_program(model)
+    program = read_program(model, output=output)
     place = resolve_cut(program, cut, list_cuts(program))
     tensor = tensor_of(program, place)
+    loss = compiled_loss(model, output)
     try:
-        kind: str | None = describe_output(model).kind
+        kind: str | None = find_logits(program, loss=loss).output.kind
     except ModelError:
         kind = None
     whole, copies = copy_model(program, name=model.name)
@@ -195,7 +210,7 @@ def split(model: keras.Model, cut: Cut | int | str, bottleneck: Any = None) -> S
         boundaries=boundaries,
         bottleneck=bottleneck,
         output_kind=kind,
-        loss=getattr(model, "loss", None) if model.compiled else None,
+        loss=loss,
     )
 
 

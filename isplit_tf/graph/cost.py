@@ -13,7 +13,7 @@ import keras
 import tensorflow as tf
 from keras import tree
 
-from .keras_state import variables_of
+from .keras_layers import variables_of
 from .program import Program, Ref, Step, read_program
 
 Shape = tuple[int, ...]
@@ -148,7 +148,7 @@ def _rnn(layer: Any, ins: Sequence[Shape], outs: Sequence[Shape]) -> int:
 def _conv_lstm(layer: Any, ins: Sequence[Shape], outs: Sequence[Shape]) -> int:
     steps = ins[0][0]
     cell = layer.cell
-    space = outs[0][-1 - layer.rank : -1] if layer.data_format != "channels_first" else outs[0][-layer.rank :]
+    space = outs[0][-1 - cell.rank : -1] if layer.data_format != "channels_first" else outs[0][-cell.rank :]
     channels = ins[0][1] if layer.data_format == "channels_first" else ins[0][-1]
     taps = math.prod(cell.kernel_size)
     return steps * math.prod(space) * taps * 4 * cell.filters * (channels + cell.filters)

@@ -12,7 +12,7 @@ import keras
 
 from ..errors import CutError, ModelError
 from .cost import CostTable
-from .keras_state import reads_mask
+from .keras_layers import reads_mask
 from .program import Program, read_program
 
 

@@ -1,8 +1,8 @@
-"""All that is read of Keras' private state, so that an upgrade of Keras breaks this file and no other."""
+"""All that is read of Keras' private state of graphs: with `keras_layers`, what an upgrade of Keras can break."""
 
 import contextlib
-import copy
-import tempfile
+import dataclasses
+import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +13,7 @@ from keras.src.backend import AutocastScope
 from keras.src.models.functional import Functional
 
 from ..errors import ModelError
+from .keras_layers import is_masked
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +65,7 @@ class Traced:
     input_structure: Any
     output_structure: Any
     output_names: tuple[str, ...]
+    autocast: str | None = None  # dtype in which weights enter operations of keras.ops; None for their own
 
     def pick_output(self, items: list, wanted: str | int) -> Any:
         """The item that belongs to one output, by its name or index."""
@@ -162,8 +164,31 @@ def as_graph(model: Any) -> Iterator[Traced]:
             f"Model '{model.name}' ({type(model).__name__}) does not say what input it takes. "
             "Call it once on data, for instance model(images[:1])."
         )
-    with _trace(model, tuple(shapes.values()) if "shapes_dict" in config else (shapes,), {}) as graph:
+    args = tuple(shapes.values()) if "shapes_dict" in config else (shapes,)
+    names = _required_arguments(model)
+    if len(names) > len(args):
+        raise ModelError(
+            f"`call` of model '{model.name}' ({type(model).__name__}) takes {len(names)} arguments "
+            f"({', '.join(names)}); Keras keeps the shape of {len(args)} only. "
+            "Let `call` take one dict or list of tensors."
+        )
+    named = tuple(_named_inputs(shape, name) for shape, name in zip(args, names, strict=False))
+    with _trace(model, named + args[len(named) :], {}) as graph:
         yield graph
+
+
+def _required_arguments(model: keras.Model) -> list[str]:
+    parameters = inspect.signature(model.call).parameters.values()
+    return [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD and p.default is p.empty]
+
+
+def _named_inputs(shape: Any, name: str) -> Any:
+    """Inputs of some shapes: named after the argument, by key in a dict, counted in a list."""
+    if _is_shape(shape):
+        return keras.Input(batch_shape=(None, *shape[1:]), name=name)
+    if isinstance(shape, dict):
+        return {key: _named_inputs(value, key) for key, value in shape.items()}
+    return type(shape)(_named_inputs(value, f"{name}_{k}") for k, value in enumerate(shape))
 
 
 def _is_shape(item: Any) -> bool:
@@ -171,14 +196,12 @@ def _is_shape(item: Any) -> bool:
 
 
 def _symbolic(argument: Any) -> Any:
-    """Fresh Inputs in the structure of an argument: shapes, or tensors of another graph."""
+    """The argument with a fresh Input for each tensor of another graph."""
     if isinstance(argument, keras.KerasTensor):
         twin = keras.Input(batch_shape=argument.shape, dtype=argument.dtype)
         if is_masked(argument):
             twin._keras_mask = argument._keras_mask  # never computed with: a sign that a mask comes along
         return twin
-    if _is_shape(argument):
-        return keras.Input(batch_shape=(None, *argument[1:]))
     if isinstance(argument, dict):
         return {key: _symbolic(value) for key, value in argument.items()}
     if isinstance(argument, tuple | list):
@@ -205,7 +228,7 @@ def _trace(model: keras.Model, args: tuple, kwargs: dict) -> Iterator[Traced]:
         names = tuple(f"output_{k}" for k in range(len(function._outputs)))
         graph = _read_function(function, model.name, names)
         structure = args[0] if len(args) == 1 else args
-        yield Traced(graph.name, graph.nodes, graph.inputs, graph.outputs, structure, graph.output_structure, names)
+        yield dataclasses.replace(graph, input_structure=structure, autocast=_autocast(model))
     finally:
         for layer, inbound, outbound in marks:
             del layer._inbound_nodes[inbound:]
@@ -220,47 +243,14 @@ def _call_as_keras_does(model: keras.Model, args: tuple, kwargs: dict) -> Any:
     kwargs = {name: value for name, value in kwargs.items() if name in model._call_signature.parameters}
     policy = model.dtype_policy
     args = tree.map_structure(lambda x: policy.convert_input(x, model.autocast, model.input_dtype), args)
-    mixed = model.autocast and model.compute_dtype != model.variable_dtype
-    with AutocastScope(model.compute_dtype) if mixed else contextlib.nullcontext():
+    dtype = _autocast(model)
+    with AutocastScope(dtype) if dtype else contextlib.nullcontext():
         return model.call(*args, **kwargs)
 
 
-def is_masked(tensor: Any) -> bool:
-    """Whether a Keras mask travels with a symbolic tensor."""
-    return getattr(tensor, "_keras_mask", None) is not None
-
-
-def reads_mask(operation: Any) -> bool:
-    """Whether an operation's `call` looks at the mask of its input."""
-    names = getattr(operation, "_call_signature", None)
-    return names is not None and any(name == "mask" or name.endswith("_mask") for name in names.parameters)
-
-
-def variables_of(layer: Any) -> list:
-    """The weights of a layer and of all in it; none for an operation that is not a layer."""
-    return list(layer.weights) if isinstance(layer, keras.layers.Layer) else []
-
-
-def copy_state(source: keras.layers.Layer, target: keras.layers.Layer) -> None:
-    """Copy weights, constants derived from them and vocabularies between two layers of one configuration."""
-    for one, other in zip(source._flatten_layers(), target._flatten_layers(), strict=True):
-        weights: dict = {}
-        one.save_own_variables(weights)
-        if weights:
-            other.load_own_variables(weights)
-        if hasattr(one, "save_assets"):
-            with tempfile.TemporaryDirectory() as directory:
-                one.save_assets(directory)
-                other.load_assets(directory)
-
-
-def copy_operation(operation: Any, name: str) -> Any:
-    """A copy of an operation without weights that is not a layer, with no nodes of its own yet."""
-    twin = copy.copy(operation)
-    twin.name = name
-    twin._inbound_nodes = []
-    twin._outbound_nodes = []
-    return twin
+def _autocast(model: keras.Model) -> str | None:
+    mixed = model.autocast and model.compute_dtype != model.variable_dtype
+    return model.compute_dtype if mixed else None
 
 
 def _operation_of(tensor: Any) -> tuple[Any, tuple]:

@@ -9,7 +9,8 @@ from typing import Any
 import keras
 from keras import tree
 
-from .keras_state import RawNode, Traced, as_graph, cast_operation, is_masked, rank_operation
+from .keras_layers import is_masked
+from .keras_state import RawNode, Traced, as_graph, cast_operation, rank_operation
 from .weights import WeightedOperation
 
 
@@ -198,7 +199,7 @@ class _Reader:
             kwargs |= {name: value for name, value in context.items() if name in node.context_names}
             with node.nested() as inner:
                 if inner is None:
-                    outputs = self._step(node, prefix, args, kwargs)
+                    outputs = self._step(node, prefix, args, kwargs, graph.autocast)
                 else:
                     entering = [leaf.tensor for leaf in tree.flatten((args, kwargs)) if isinstance(leaf, Ref)]
                     entering = [self._enter(i, t) for i, t in zip(entering, inner.inputs, strict=True)]
@@ -219,11 +220,13 @@ class _Reader:
                 (index,) = self._step(node, "", (Ref(index), *args), {})
         return index
 
-    def _step(self, node: RawNode, prefix: str, args: tuple, kwargs: dict) -> list[int]:
+    def _step(self, node: RawNode, prefix: str, args: tuple, kwargs: dict, autocast: str | None = None) -> list[int]:
         operation, name = node.operation, self._name(node.operation, prefix)
         leaves = tree.flatten((args, kwargs))
         if not isinstance(operation, keras.layers.Layer) and any(isinstance(x, keras.Variable) for x in leaves):
-            operation, given = WeightedOperation.around(operation, args, kwargs, lambda leaf: isinstance(leaf, Ref))
+            operation, given = WeightedOperation.around(
+                operation, [args, kwargs], is_tensor=lambda leaf: isinstance(leaf, Ref), autocast=autocast
+            )
             args, kwargs = (given,), {}
         reads = tuple(leaf.tensor for leaf in leaves if isinstance(leaf, Ref))
         made = [self._tensor(tensor, f"{name}:{k}" if k else name) for k, tensor in enumerate(node.outputs)]

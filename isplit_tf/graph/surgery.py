@@ -8,7 +8,7 @@ import keras
 from keras import tree
 
 from ..errors import ModelError
-from .keras_state import copy_operation, copy_state
+from .keras_layers import copy_layer, copy_operation, copy_state
 from .program import Program, Step, fill
 
 Operations = Mapping[int, Any]
@@ -37,7 +37,7 @@ def copy_operations(program: Program) -> dict[int, Any]:
         name = _free_name(step.name.split("#")[0], names)
         names.add(name)
         is_layer = isinstance(operation, keras.layers.Layer)
-        copies[id(operation)] = _copy_layer(operation, name) if is_layer else copy_operation(operation, name)
+        copies[id(operation)] = copy_layer(operation, name) if is_layer else copy_operation(operation, name)
     return copies
 
 
@@ -53,34 +53,6 @@ def _free_name(path: str, taken: set[str]) -> str:
         count += 1
         name = f"{base}_{count}"
     return name
-
-
-def _copy_layer(layer: keras.layers.Layer, name: str) -> keras.layers.Layer:
-    if isinstance(layer, keras.layers.Lambda) and callable(layer.function):
-        return keras.layers.Lambda(
-            layer.function,
-            output_shape=layer._output_shape,
-            mask=layer.mask,
-            arguments=layer.arguments,
-            name=name,
-            dtype=layer.dtype_policy,
-        )
-    known = {type(inner).__name__: type(inner) for inner in layer._flatten_layers()}
-    try:
-        with keras.saving.custom_object_scope(known):
-            config = layer.get_config()
-            if "name" in config:
-                config["name"] = name
-            twin = type(layer).from_config(config)
-    except (TypeError, ValueError, NotImplementedError, AttributeError, KeyError) as error:
-        raise ModelError(
-            f"Layer '{layer.name}' of class {type(layer).__name__} cannot be copied from its configuration: "
-            f"{(str(error).strip() or type(error).__name__).splitlines()[0]} "
-            "A layer needs a get_config() that holds the arguments of its __init__, and functions in it (for instance "
-            "an activation) must be registered with keras.saving.register_keras_serializable()."
-        ) from error
-    twin.name = name
-    return twin
 
 
 def segment(

@@ -6,6 +6,8 @@ from typing import Any
 import keras
 from keras import tree
 
+from .keras_layers import describe_weight
+
 
 @keras.saving.register_keras_serializable("isplit_tf")
 class WeightedOperation(keras.layers.Layer):
@@ -50,9 +52,15 @@ class WeightedOperation(keras.layers.Layer):
 
     @classmethod
     def around(
-        cls, operation: Any, args: Any, kwargs: Any, is_tensor: Callable[[Any], bool]
+        cls, operation: Any, arguments: Sequence[Any], *, is_tensor: Callable[[Any], bool], autocast: str | None
     ) -> tuple["WeightedOperation", list[Any]]:
         """Wrap a recorded call around the weights that it uses, which stay the user's own.
+
+        Args:
+            operation: As Keras recorded it.
+            arguments: `[args, kwargs]` of the call.
+            is_tensor: Whether a leaf of the arguments is a tensor that the step reads.
+            autocast: dtype in which the weights enter the operation; None for their own.
 
         Returns:
             The step's operation, and the tensors that it is to be given, in order.
@@ -69,12 +77,9 @@ class WeightedOperation(keras.layers.Layer):
                 return {"weight": len(variables) - 1}
             return leaf
 
-        arguments = tree.map_structure(mark, [tuple(args), dict(kwargs)])
-        weights = [
-            {"shape": list(v.shape), "dtype": v._dtype, "trainable": v.trainable, "enters_as": v.dtype}
-            for v in variables
-        ]
-        return cls(operation, arguments=arguments, weights=weights, variables=variables, dtype="float32"), tensors
+        marked = tree.map_structure(mark, list(arguments))
+        weights = [describe_weight(variable, autocast) for variable in variables]
+        return cls(operation, arguments=marked, weights=weights, variables=variables, dtype="float32"), tensors
 
     def call(self, tensors: Sequence[Any]) -> Any:
         """What the operation makes of some tensors and its weights."""

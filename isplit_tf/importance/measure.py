@@ -77,9 +77,9 @@ def measure_importance(
         Cunico, Capogrosso et al., I-Split, ICPR 2022, Eq. 1 and 2, read as one layer.
     """
     _require(method=method, reduction=reduction, target=target)
-    program = read_program(model, output=output)
+    program = read_program(model, output=output, training=False)
     chosen = choose_cuts(program, cuts)
-    logits = find_logits(program, loss=compiled_loss(model), from_logits=from_logits)
+    logits = find_logits(program, loss=compiled_loss(model, output), from_logits=from_logits)
     classes = logits.output.n_classes
     names = _names(class_names if class_names is not None else getattr(data, "class_names", None), classes)
     probe = Probe(program, [tensor_of(program, cut) for cut in chosen], logits, method=method, target=target)

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from ..errors import ModelError
-from ..graph.keras_state import copy_state
+from ..graph.keras_layers import copy_state
 from ..graph.program import Program, Step, read_program
 
 KINDS = ("softmax", "sigmoid", "sigmoids", "logits", "binary_logit")
@@ -74,7 +74,8 @@ def describe_output(model: keras.Model, *, from_logits: bool | None = None, outp
     Raises:
         ModelError: The output is not class scores.
     """
-    return find_logits(read_program(model, output=output), loss=compiled_loss(model), from_logits=from_logits).output
+    program = read_program(model, output=output)
+    return find_logits(program, loss=compiled_loss(model, output), from_logits=from_logits).output
 
 
 def output_kind(model: keras.Model, from_logits: bool | None = None) -> str:
@@ -87,9 +88,15 @@ def n_classes(model: keras.Model, from_logits: bool | None = None) -> int:
     return describe_output(model, from_logits=from_logits).n_classes
 
 
-def compiled_loss(model: keras.Model) -> Any:
-    """The loss that the model was compiled with, or None."""
-    return getattr(model, "loss", None) if model.compiled else None
+def compiled_loss(model: keras.Model, output: str | int | None = None) -> Any:
+    """The loss that the model was compiled with, or None; of one output, where losses were given for each."""
+    loss = getattr(model, "loss", None) if model.compiled else None
+    if output is None or not isinstance(loss, dict | list | tuple):
+        return loss
+    names = list(getattr(model, "output_names", []))
+    if isinstance(loss, dict):
+        return loss.get(names[output] if isinstance(output, int) else output)
+    return loss[output if isinstance(output, int) else names.index(output)]
 
 
 def find_logits(program: Program, *, loss: Any = None, from_logits: bool | None = None) -> Logits:

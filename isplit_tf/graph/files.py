@@ -1,0 +1,74 @@
+"""Models in files: read in Keras' safe mode, so that no code comes from a file."""
+
+import json
+import os
+import warnings
+import zipfile
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+
+from ..errors import ModelError
+
+
+def load_model(
+    path: str | os.PathLike[str], *, custom_objects: dict[str, Any] | None = None, compiled: bool = True
+) -> keras.Model:
+    """Read a `.keras` file.
+
+    Args:
+        path: The file, as `model.save` wrote it.
+        custom_objects: Classes of custom layers by name, where they are not registered with Keras.
+        compiled: Whether to compile the model as it was.
+
+    Raises:
+        ModelError: It is not there, is not a model, needs classes that are not known, or holds Python lambdas; the
+            layers that hold them are named.
+    """
+    try:
+        return keras.models.load_model(path, custom_objects=custom_objects, compile=compiled, safe_mode=True)
+    except (ValueError, TypeError, OSError, KeyError, AttributeError, ImportError, zipfile.BadZipFile) as error:
+        names = _lambdas_in_file(path)
+        if names:
+            raise ModelError(
+                f"'{path}' holds Python lambdas, which are code: they are not read from a file. Layers: "
+                f"{', '.join(map(repr, names))}. If you trust it, load it with keras.models.load_model(path, "
+                "safe_mode=False) and pass the model; or build it with a keras.layers.Layer in their place."
+            ) from error
+        raise ModelError(f"'{path}' cannot be loaded as a Keras model in safe mode: {error}") from error
+
+
+def lambda_layers(model: keras.Model) -> list[str]:
+    """Names of a functional model's layers that hold Python lambdas, which no file gives back in safe mode."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The object being serialized includes a `lambda`", UserWarning)
+        return [layer.name for layer in model.layers if _holds_lambda(layer.get_config())]
+
+
+def _lambdas_in_file(path: str | os.PathLike[str]) -> list[str]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            config = json.loads(archive.read("config.json"))
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+        return []
+    return list(dict.fromkeys(_layers_with_lambda(config)))
+
+
+def _layers_with_lambda(item: Any) -> Iterator[str]:
+    """Names of the innermost records with a name that hold a lambda."""
+    if isinstance(item, list):
+        for part in item:
+            yield from _layers_with_lambda(part)
+    elif isinstance(item, dict):
+        inner = [name for value in item.values() for name in _layers_with_lambda(value)]
+        yield from inner
+        name = (item.get("config") or {}).get("name") if isinstance(item.get("config"), dict) else None
+        if not inner and name and _holds_lambda(item):
+            yield str(name)
+
+
+def _holds_lambda(item: Any) -> bool:
+    if isinstance(item, dict):
+        return item.get("class_name") == "__lambda__" or any(map(_holds_lambda, item.values()))
+    return isinstance(item, list | tuple) and any(map(_holds_lambda, item))
