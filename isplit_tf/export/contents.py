@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from ai_edge_litert import schema_py_generated as schema
 
 _FLOATS = ("FLOAT16", "BFLOAT16", "FLOAT32", "FLOAT64")
-_CONTROL_FLOW = ("CALL", "CALL_ONCE", "IF", "STABLEHLO_CASE", "STABLEHLO_WHILE", "WHILE")
 
 
 def _names(enumeration: type) -> dict[int, str]:
@@ -79,11 +78,6 @@ class Contents:
     def custom_operators(self) -> tuple[Operator, ...]:
         """Operators that are not built in; Flex operators, which run TensorFlow itself, are among them."""
         return tuple(one for one in self.operators if not one.builtin)
-
-    @property
-    def control_flow(self) -> Mapping[str, int]:
-        """How often each operator that calls another subgraph occurs (loops of recurrent layers), by name."""
-        return _counted(one for one in self.operators if one.name in _CONTROL_FLOW)
 
     @property
     def weights(self) -> tuple[Tensor, ...]:

@@ -10,19 +10,14 @@ from typing import IO
 
 
 class Printed:
-    """What was printed on the file descriptors 1 and 2, readable while and after it is being collected."""
+    """What was printed.
 
-    def __init__(self, sink: IO[bytes]):
-        self._sink = sink
-        self._text = ""
+    Attributes:
+        text: All of it, once the collecting has ended.
+    """
 
-    @property
-    def text(self) -> str:
-        """All that was printed so far."""
-        if not self._sink.closed:
-            size = os.fstat(self._sink.fileno()).st_size
-            self._text = os.pread(self._sink.fileno(), size, 0).decode("utf-8", "replace")
-        return self._text
+    def __init__(self) -> None:
+        self.text = ""
 
 
 @contextlib.contextmanager
@@ -35,18 +30,26 @@ def quiet() -> Iterator[Printed]:
     Yields:
         What was printed.
     """
-    with tempfile.TemporaryFile() as sink, contextlib.ExitStack() as stack:
-        printed = Printed(sink)
-        terminal = _python_stderr(stack)
-        for descriptor in (1, 2):
-            _redirect(descriptor, sink.fileno(), stack)
-        if terminal is not None:
-            stack.enter_context(contextlib.redirect_stderr(terminal))
+    printed = Printed()
+    with tempfile.TemporaryFile() as sink:
         try:
-            yield printed
+            with contextlib.ExitStack() as stack:
+                terminal = _python_stderr(stack)
+                for descriptor in (1, 2):
+                    _redirect(descriptor, sink.fileno(), stack)
+                if terminal is not None:
+                    stack.enter_context(contextlib.redirect_stderr(terminal))
+                stack.callback(_flush)
+                yield printed
         finally:
-            sys.stdout.flush()
-            _ = printed.text  # read before the file goes
+            sink.seek(0)
+            printed.text = sink.read().decode("utf-8", "replace")
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, ValueError, OSError):
+            stream.flush()
 
 
 def _redirect(descriptor: int, target: int, stack: contextlib.ExitStack) -> None:
@@ -54,9 +57,7 @@ def _redirect(descriptor: int, target: int, stack: contextlib.ExitStack) -> None
         saved = os.dup(descriptor)
     except OSError:  # a daemon may have closed it; then nothing reaches a screen
         return
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(AttributeError, ValueError):
-            stream.flush()
+    _flush()
     stack.callback(os.close, saved)
     stack.callback(os.dup2, saved, descriptor)
     os.dup2(target, descriptor)

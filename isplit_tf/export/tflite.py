@@ -137,13 +137,12 @@ def _keras_latents(head: keras.Model, encoder: keras.Model | None, images: np.nd
 
 
 def _run_converter(traced: TracedHead, precision: str, representative: np.ndarray | None, progress: bool) -> bytes:
+    if precision in QUANTIZED:
+        # Quantizing a loop ends the whole process in TensorFlow 2.21.
+        _refuse(precision, traced.control_flow, "")
     with tempfile.TemporaryDirectory() as directory:
         module = traced.as_module()
         tf.saved_model.save(module, directory, signatures={SIGNATURE: module.head})
-        if precision in QUANTIZED:
-            # Quantizing a loop ends the whole process in TensorFlow 2.21: look before, in float.
-            plain = _convert(directory, "float32", [], traced)
-            _refuse(precision, read_contents(plain).control_flow, "")
         images: Sequence[np.ndarray] = [] if representative is None else list(representative)
         with bar(total=len(images) or None, desc=f"converting to {precision}", enabled=progress, unit="image") as shown:
             return _convert(directory, precision, _one_by_one(images, shown), traced)
@@ -174,12 +173,12 @@ def _convert(directory: str, precision: str, samples: Iterable[dict[str, np.ndar
         converter.target_spec.supported_ops = [wanted, operators.TFLITE_BUILTINS]
         converter.inference_input_type = converter.inference_output_type = dtype
         converter.representative_dataset = lambda: samples
-    with quiet() as printed, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"tensorflow\.")
-        try:
+    try:
+        with quiet() as printed, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"tensorflow\.")
             return converter.convert()
-        except (ConverterError, RuntimeError, ValueError) as error:
-            raise _conversion_failed(str(error), printed.text, precision, traced) from error
+    except (ConverterError, RuntimeError, ValueError) as error:
+        raise _conversion_failed(str(error), printed.text, precision, traced) from error
 
 
 def _conversion_failed(message: str, printed: str, precision: str, traced: TracedHead) -> ExportError:

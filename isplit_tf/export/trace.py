@@ -1,6 +1,7 @@
 """The graph of a head for one image: frozen, in float32, and the same for two builds of the same network."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import keras
@@ -14,6 +15,10 @@ from .graphdef import NeutralGraph, neutral
 INPUT_NAME = "input"
 OUTPUT_NAME = "latent"
 SIGNATURE = "serving_default"
+_CONTROL_FLOW = {
+    **dict.fromkeys(("While", "StatelessWhile"), "WHILE"),
+    **dict.fromkeys(("If", "StatelessIf", "Case", "StatelessCase"), "IF"),
+}
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,13 @@ class TracedHead:
     output_ref: str
     input_shape: tuple[int, ...]
     latent_shape: tuple[int, ...]
+
+    @property
+    def control_flow(self) -> Mapping[str, int]:
+        """How many loops and branches there are, by LiteRT's name for them; recurrent layers bring loops."""
+        graph = self.graph.graph
+        nodes = [*graph.node, *(node for one in graph.library.function for node in one.node_def)]
+        return dict(Counter(_CONTROL_FLOW[node.op] for node in nodes if node.op in _CONTROL_FLOW))
 
     def as_module(self) -> tf.Module:
         """A module whose function `head` computes `{"latent": ...}` from `input`, without variables."""

@@ -21,7 +21,6 @@ def test_counts_operators_and_weights():
     assert [tensor.shape for tensor in contents.weights] == [(5, 5), (5, 5)]
     assert contents.float_weights == contents.weights
     assert contents.custom_operators == ()
-    assert contents.control_flow == {}
 
 
 def test_tells_which_weights_dynamic_leaves_in_float():
