@@ -17,11 +17,11 @@ from isplit_edge.wire import STATUS_MEANINGS, STATUS_OK
 from ..errors import ArgumentError, BundleError
 from ..splitting import SplitModel
 from .measuring import measure_accuracy
-from .plan import make_plan
+from .plan import Plan, make_plan
 from .quiet import quiet
 from .representative import representative_images
 from .serving import SERVING_DEFAULT
-from .tflite import QUANTIZED, convert
+from .tflite import QUANTIZED, ConvertedHead, convert
 from .writing import check_place, write_bundle
 
 _BATCH = 32
@@ -212,22 +212,8 @@ def export_bundle(
         target=target,
         from_logits=from_logits,
     )
-    if precision in QUANTIZED and representative_data is None:
-        raise ArgumentError(
-            f"precision={precision!r} needs representative_data, images from which the ranges are learned. "
-            "Possible without: 'float16', 'dynamic', 'float32'."
-        )
     check_place(directory, overwrite)
-    representative = None
-    if representative_data is not None:
-        representative = representative_images(
-            representative_data,
-            plan.input_shape,
-            preprocessing=plan.preprocessing,
-            quantizing=precision in QUANTIZED,
-            progress=progress,
-        )
-    head = convert(split.head, split.encoder, precision=precision, representative=representative, progress=progress)
+    head = _converted(plan, representative_data, progress)
 
     def measure(written: Path) -> Mapping[str, Any]:
         return measure_accuracy(
@@ -243,3 +229,23 @@ def export_bundle(
 
     write_bundle(directory, plan, head, measure=None if evaluation_data is None else measure)
     return Bundle.load(directory)
+
+
+def _converted(plan: Plan, representative_data: Any, progress: bool) -> ConvertedHead:
+    quantizing = plan.precision in QUANTIZED
+    if quantizing and representative_data is None:
+        raise ArgumentError(
+            f"precision={plan.precision!r} needs representative_data, images from which the ranges are learned. "
+            "Possible without: 'float16', 'dynamic', 'float32'."
+        )
+    images = None
+    if representative_data is not None:
+        images = representative_images(
+            representative_data,
+            plan.input_shape,
+            preprocessing=plan.preprocessing,
+            quantizing=quantizing,
+            progress=progress,
+        )
+    split = plan.split
+    return convert(split.head, split.encoder, precision=plan.precision, representative=images, progress=progress)

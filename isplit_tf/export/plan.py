@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from isplit_edge import __version__, wire
-from isplit_edge.manifest import HEAD_FILE, PRECISIONS, Manifest
+from isplit_edge.manifest import FORMAT_VERSION, HEAD_FILE, PRECISIONS, Manifest
 from isplit_edge.preprocessing import resolve_preprocessing
 
 from ..errors import ArgumentError, ExportError
@@ -92,10 +92,8 @@ def make_plan(
         raise ArgumentError(f"target must be one of {', '.join(map(repr, TARGETS))}. Received: {target!r}.")
     shapes = _fixed_shapes(split)
     kind, n_classes = _output(split, from_logits)
-    dtype = _OUTPUT_DTYPES.get(precision, "float32")
     record = {
-        "format_version": 1,
-        "bundle_id": "0" * 64,
+        "format_version": FORMAT_VERSION,
         "model_name": model_name,
         "version": version,
         "wire_version": wire.WIRE_VERSION,
@@ -104,21 +102,30 @@ def make_plan(
         "shapes": shapes,
         "n_classes": n_classes,
         "class_names": _names(class_names, n_classes),
-        "dtype": dtype,
-        "scale": 1.0 if precision in QUANTIZED else None,
-        "zero_point": 0 if precision in QUANTIZED else None,
         "byte_order": "little",
         "preprocessing": resolve_preprocessing(preprocessing, tuple(shapes["input"])),
         "output": output_record(kind),
         "accuracy": _NOT_MEASURED,
         "encoder": _cost(split.encoder),
         "head": {**_cost(split.head), "size_bytes": 0},
-        "payload_bytes": wire.payload_bytes(dtype, shapes["latent"]),
         "versions": _versions(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    record |= _stand_ins(precision, shapes["latent"])
+    return Plan(split, precision, kind, Manifest.from_dict(record).to_dict())
+
+
+def _stand_ins(precision: str, latent_shape: list[int]) -> dict[str, Any]:
+    """What is known only once the head is converted, as values that contradict nothing else."""
+    dtype = _OUTPUT_DTYPES.get(precision, "float32")
+    return {
+        "bundle_id": "0" * 64,
+        "dtype": dtype,
+        "scale": 1.0 if precision in QUANTIZED else None,
+        "zero_point": 0 if precision in QUANTIZED else None,
+        "payload_bytes": wire.payload_bytes(dtype, latent_shape),
         "files": {HEAD_FILE: {"sha256": "0" * 64, "size_bytes": 0}},
     }
-    return Plan(split, precision, kind, Manifest.from_dict(record).to_dict())
 
 
 def _fixed_shapes(split: SplitModel) -> dict[str, list[int]]:

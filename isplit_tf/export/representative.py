@@ -104,5 +104,5 @@ def _check_number(found: int) -> None:
             f"The head is quantized from {found} representative images; with {ENOUGH_IMAGES} or more its ranges "
             "are safer.",
             FewImagesWarning,
-            stacklevel=4,
+            stacklevel=5,  # the line that called `export_bundle`
         )
