@@ -1,6 +1,6 @@
 """Put what the last `make demo` measured into README.md: its table and its curve.
 
-    python tools/document_demo.py demo/
+python tools/document_demo.py demo/
 """
 
 import json

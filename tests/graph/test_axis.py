@@ -60,6 +60,7 @@ def test_squeeze_and_excite_is_no_point(application):
 )
 def test_zoo(name, points):
     """Features give points, pointwise layers move them, layout gives none; the axis ends where space does."""
+    keras.backend.clear_session()  # automatic names count from here
     assert axis(ZOO[name]()) == points.split()
 
 
