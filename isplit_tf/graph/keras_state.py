@@ -18,12 +18,16 @@ from .keras_layers import is_masked
 
 @dataclass(frozen=True, eq=False)
 class RawNode:
-    """One recorded call: `operation(*args, **kwargs)` gave `outputs`; tensors are `KerasTensor`."""
+    """One recorded call: `operation(*args, **kwargs)` gave `outputs`; tensors are `KerasTensor`.
+
+    `fresh`: recorded for us just now; an operation that is no layer was made in it and has a name of the moment.
+    """
 
     operation: Any
     args: tuple
     kwargs: dict
     outputs: tuple
+    fresh: bool = False
 
     @property
     def context_names(self) -> frozenset[str]:
@@ -228,7 +232,13 @@ def _trace(model: keras.Model, args: tuple, kwargs: dict) -> Iterator[Traced]:
         names = tuple(f"output_{k}" for k in range(len(function._outputs)))
         graph = _read_function(function, model.name, names)
         structure = args[0] if len(args) == 1 else args
-        yield dataclasses.replace(graph, input_structure=structure, autocast=_autocast(model))
+        if _function_of(model) is None:
+            graph = dataclasses.replace(
+                graph,
+                nodes=tuple(dataclasses.replace(node, fresh=True) for node in graph.nodes),
+                autocast=_autocast(model),
+            )
+        yield dataclasses.replace(graph, input_structure=structure)
     finally:
         for layer, inbound, outbound in marks:
             del layer._inbound_nodes[inbound:]

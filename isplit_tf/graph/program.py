@@ -1,6 +1,7 @@
 """A Keras model as a flat list of steps, nested models inlined; nothing of the model is changed or copied."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -164,6 +165,7 @@ class _Reader:
         self.steps: list[Step] = []
         self.calls: dict[int, int] = {}
         self.paths: dict[str, int] = {}
+        self.counts: Counter[str] = Counter()
 
     def read(self, graph: Traced, output: str | int | None, context: dict) -> Program:
         names = [re.sub(r"[^A-Za-z0-9_.-]", "_", tensor.name) for tensor in graph.inputs]
@@ -202,26 +204,26 @@ class _Reader:
                     outputs = self._step(node, prefix, args, kwargs, graph.autocast)
                 else:
                     entering = [leaf.tensor for leaf in tree.flatten((args, kwargs)) if isinstance(leaf, Ref)]
-                    entering = [self._enter(i, t) for i, t in zip(entering, inner.inputs, strict=True)]
-                    inner_context = {name: kwargs[name] for name in ("training",) if kwargs.get(name) is not None}
                     path = f"{prefix}{node.operation.name}/"
+                    entering = [self._enter(i, t, path) for i, t in zip(entering, inner.inputs, strict=True)]
+                    inner_context = {name: kwargs[name] for name in ("training",) if kwargs.get(name) is not None}
                     inside = self._inline(inner, entering, path, context | inner_context)
                     outputs = [inside[id(tensor)] for tensor in inner.outputs]
             made.update((id(tensor), index) for tensor, index in zip(node.outputs, outputs, strict=True))
         return made
 
-    def _enter(self, index: int, inner_input: Any) -> int:
+    def _enter(self, index: int, inner_input: Any, path: str) -> int:
         """What Keras does where a nested model is entered: adjust the rank, then the dtype."""
         for make in (rank_operation, cast_operation):
             outer = self.tensors[index]
             operation, args, result = make(outer.shape, outer.dtype, inner_input)
             if operation is not None:
-                node = RawNode(operation, (None, *args), {}, (result,))
-                (index,) = self._step(node, "", (Ref(index), *args), {})
+                node = RawNode(operation, (None, *args), {}, (result,), fresh=True)
+                (index,) = self._step(node, path, (Ref(index), *args), {})
         return index
 
     def _step(self, node: RawNode, prefix: str, args: tuple, kwargs: dict, autocast: str | None = None) -> list[int]:
-        operation, name = node.operation, self._name(node.operation, prefix)
+        operation, name = node.operation, self._name(node, prefix)
         leaves = tree.flatten((args, kwargs))
         if not isinstance(operation, keras.layers.Layer) and any(isinstance(x, keras.Variable) for x in leaves):
             operation, given = WeightedOperation.around(
@@ -233,12 +235,18 @@ class _Reader:
         self.steps.append(Step(operation, name, tuple(args), kwargs, reads, tuple(made)))
         return made
 
-    def _name(self, operation: Any, prefix: str) -> str:
+    def _name(self, node: RawNode, prefix: str) -> str:
+        operation = node.operation
         path = prefix + operation.name
-        twin = 0
+        if node.fresh and not isinstance(operation, keras.layers.Layer):
+            # Keras counts such names up with each trace; counted here, they are the same the next time.
+            base = prefix + re.sub(r"_\d+$", "", operation.name)
+            path = f"{base}_{self.counts[base]}" if self.counts[base] else base
+            self.counts[base] += 1
+        twin, first = 0, path
         while self.paths.setdefault(path, id(operation)) != id(operation):  # a name used twice in a traced model
             twin += 1
-            path = f"{prefix}{operation.name}~{twin}"
+            path = f"{first}~{twin}"
         call = self.calls.get(id(operation), 0)
         self.calls[id(operation)] = call + 1
         return path if call == 0 else f"{path}#{call}"
