@@ -87,4 +87,4 @@ class Keep(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         metrics = {name: float(value) for name, value in (logs or {}).items()}
         record = Epoch(self._phase, epoch + 1, metrics, time.perf_counter() - self._began)
-        self._state.keep(record, self.model.optimizer, last=bool(self.model.stop_training))
+        self._state.keep(record, self.model.optimizer, stopped=bool(self.model.stop_training))

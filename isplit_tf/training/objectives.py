@@ -118,7 +118,7 @@ class Objective:
         """What an error of TensorFlow says, where it comes from `labels_in_graph`; else None."""
         if _LABEL_MARK not in str(error):
             return None
-        found = [int(number) for number in re.findall(r"\[(-?\d+)\]", str(error).split(_LABEL_MARK, 1)[1])[:2]]
+        found = [int(number) for number in re.findall(r"-?\d+", str(error).split(_LABEL_MARK, 1)[1])[:2]]
         return DataError(
             f"Expected labels from 0 to {(self.n_classes or 0) - 1}. Received: labels from {found[0]} to {found[1]}."
         )

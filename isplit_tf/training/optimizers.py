@@ -31,5 +31,6 @@ def copied(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
 
 
 def optimizer_identity(optimizer: keras.optimizers.Optimizer) -> list[Any]:
-    """Class and configuration, for comparing two runs."""
-    return [type(optimizer).__name__, optimizer.get_config()]
+    """Class and configuration, for comparing two runs; the name is left out, which Keras numbers anew each time."""
+    config = {key: value for key, value in optimizer.get_config().items() if key != "name"}
+    return [type(optimizer).__name__, config]

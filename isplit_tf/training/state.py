@@ -47,7 +47,8 @@ class TrainingState:
         self._path = None if directory is None else _prepared(Path(directory))
         self._arguments = json.loads(json.dumps(arguments | {"seed": seed}, default=str))
         self.epochs: list[Epoch] = []
-        self.finished: set[str] = set()
+        self._stopped: set[str] = set()  # by a callback, before all epochs were done
+        self._finished: set[str] = set()
         self._optimizer: tuple[str, list[np.ndarray]] | None = None
         self._origin = _weights_digest(split, _values(split.model.variables))
         found = None if self._path is None else _read(self._path)
@@ -65,7 +66,7 @@ class TrainingState:
         self._refuse_others(record, weights)
         _assign(variables, weights)
         self.epochs = [Epoch.from_json(epoch) for epoch in record["epochs"]]
-        self.finished = set(record["finished"])
+        self._stopped, self._finished = set(record["stopped"]), set(record["finished"])
         if self.epochs:
             self._optimizer = (self.epochs[-1].phase, optimizer)
         self._origin = record["origin"]
@@ -94,18 +95,22 @@ class TrainingState:
         """Whole epochs of a phase so far."""
         return sum(epoch.phase == phase for epoch in self.epochs)
 
+    def goes_on(self, phase: str, epochs: int) -> bool:
+        """Whether a phase of so many epochs still has one to train."""
+        return self.done(phase) < epochs and phase not in self._stopped | self._finished
+
     def restore_optimizer(self, phase: str, optimizer: keras.optimizers.Optimizer) -> None:
         """Gives a built optimizer the state that it had after the last whole epoch of its phase."""
         if self._optimizer is not None and self._optimizer[0] == phase:
             _assign(optimizer.variables, self._optimizer[1])
 
-    def keep(self, epoch: Epoch, optimizer: keras.optimizers.Optimizer, *, last: bool) -> None:
+    def keep(self, epoch: Epoch, optimizer: keras.optimizers.Optimizer, *, stopped: bool) -> None:
         """Takes down an epoch that is over, with the weights that it left.
 
         Args:
             epoch: What it did.
             optimizer: Its optimizer.
-            last: Whether the phase ends with it.
+            stopped: Whether a callback ends the phase with it.
 
         Raises:
             NumericsError: The weights are not finite.
@@ -115,17 +120,19 @@ class TrainingState:
             if value.dtype.kind == "f" and not np.isfinite(value).all():
                 raise NumericsError(f"The weights of '{variable.path}' became NaN or infinite {_when(epoch)}.")
         self._weights = weights
-        self._optimizer = (epoch.phase, _values(optimizer.variables))
+        if self._path is not None:
+            self._optimizer = (epoch.phase, _values(optimizer.variables))
         self.epochs.append(epoch)
-        if last:
-            self.finished.add(epoch.phase)
+        if stopped:
+            self._stopped.add(epoch.phase)
         self._write()
 
     def finish(self, phase: str) -> None:
         """Takes down the end of a phase, with what callbacks did to the weights at its end."""
-        self._weights = _values(self._split.model.variables)
-        self.finished.add(phase)
-        self._write()
+        if phase not in self._finished:
+            self._weights = _values(self._split.model.variables)
+            self._finished.add(phase)
+            self._write()
 
     def roll_back(self) -> None:
         """Gives the split the weights that it had after the last whole epoch, or at the start."""
@@ -140,7 +147,8 @@ class TrainingState:
             "origin": self._origin,
             "run_seed": self.seed,
             "epochs": [epoch.to_json() for epoch in self.epochs],
-            "finished": sorted(self.finished),
+            "stopped": sorted(self._stopped),
+            "finished": sorted(self._finished),
         }
         _write(self._path, record, [*self._weights, *(self._optimizer[1] if self._optimizer else [])])
 
@@ -215,7 +223,8 @@ def _read(path: Path) -> tuple[dict[str, Any], list[np.ndarray]] | None:
     if not path.exists():
         return None
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here: numpy leaves a file open that turns out to be torn.
+        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
             record = json.loads(file[_RECORD].tobytes())
             arrays = [file[name] for name in sorted(set(file.files) - {_RECORD})]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
