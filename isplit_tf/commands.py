@@ -208,7 +208,6 @@ def run_serve(args: argparse.Namespace) -> None:
     from .server import Server
 
     with Server(args.bundle, host=args.host, port=args.port) as server:
-        say(f"serving {args.bundle} at {server.url} until Ctrl-C. Production is TensorFlow Serving: see compose.yaml.")
         server.serve_forever()
 
 
