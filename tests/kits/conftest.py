@@ -1,0 +1,112 @@
+"""Bundles of small real splits, one for each way that a head takes images and gives numbers."""
+
+import dataclasses
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "export" / "raspberry_pi"))  # the kit's programs are no package
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """How a bundle is exported, and the size of the raw images that it takes."""
+
+    precision: str
+    input_shape: tuple[int, int, int]
+    preprocessing: str | Mapping[str, Any] | None
+    raw_size: tuple[int, int]
+    last: str | None = None
+    units: int = 4
+
+
+KINDS = {
+    # As the demo has it: grey images, taken as they are.
+    "grey int8": Kind("int8", (12, 12, 1), None, (12, 12)),
+    # Odd sizes, shrunk on one axis and stretched on the other; one number for each channel.
+    "caffe int8": Kind(
+        "int8",
+        (13, 11, 3),
+        {"size": [13, 11], "mean": [103.939, 116.779, 123.68], "channel_order": "BGR"},
+        (9, 31),
+    ),
+    "torch float32": Kind("float32", (13, 11, 3), "torch", (13, 11), last="softmax"),
+    "nearest int16": Kind(
+        "int16x8", (10, 14, 3), {"size": [10, 14], "resize": "nearest", "scale": 1 / 127.5, "mean": 1.0}, (23, 5)
+    ),
+    # Independent probabilities, which need not add up to one.
+    "sigmoids float16": Kind(
+        "float16",
+        (8, 8, 3),
+        {"size": [8, 8], "scale": 1 / 255, "mean": 0.5, "std": [0.3, 0.5, 0.7]},
+        (19, 20),
+        last="sigmoid",
+        units=3,
+    ),
+}
+
+
+@pytest.fixture(scope="session")
+def kit_bundle(tmp_path_factory) -> Callable[[str], Path]:
+    """Makes the bundle of a kind, once; tests only read it."""
+    made: dict[str, Path] = {}
+
+    def make(name: str) -> Path:
+        if name not in made:
+            made[name] = _export(KINDS[name], tmp_path_factory.mktemp("kit") / "bundle")
+        return made[name]
+
+    return make
+
+
+@pytest.fixture
+def raw_images() -> Callable[..., np.ndarray]:
+    """Makes raw images for a kind, (N, H, W, C) uint8: noise and smooth ramps, black and white among them."""
+
+    def make(name: str, count: int = 12) -> np.ndarray:
+        kind = KINDS[name]
+        height, width = kind.raw_size
+        rng = np.random.default_rng(7)
+        noise = rng.integers(0, 256, (count, height, width, kind.input_shape[2]), np.uint8)
+        noise[1::2] = np.linspace(0, 255, width, dtype=np.uint8)[:, None]
+        noise[0], noise[1] = 0, 255
+        return noise
+
+    return make
+
+
+def _export(kind: Kind, directory: Path) -> Path:
+    import keras
+
+    import isplit_tf as isplit
+
+    keras.utils.set_random_seed(1)
+    layers = keras.layers
+    x = inputs = keras.Input(kind.input_shape)
+    if kind.preprocessing is None:
+        x = layers.Rescaling(1 / 127.5, offset=-1)(x)
+    x = layers.Conv2D(8, 3, padding="same", activation="relu")(x)
+    x = layers.MaxPooling2D(name="pool")(x)
+    x = layers.Conv2D(8, 3, padding="same", activation="relu")(x)
+    x = layers.GlobalAveragePooling2D()(x)
+    model = keras.Model(inputs, layers.Dense(kind.units, activation=kind.last)(x))
+    halves = isplit.split(model, "pool", isplit.Autoencoder(0.5, seed=0))
+    rng = np.random.default_rng(3)
+    height, width = kind.raw_size
+    isplit.export_bundle(
+        halves,
+        directory,
+        representative_data=rng.integers(0, 256, (100, height, width, kind.input_shape[2]), np.uint8),
+        class_names=[f"class {k}" for k in range(kind.units)],
+        preprocessing=kind.preprocessing,
+        precision=kind.precision,
+        from_logits=True if kind.last is None else None,
+        version=2,
+        progress=False,
+    )
+    return directory
