@@ -73,7 +73,7 @@ def _load_tensorflow() -> None:
 
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
     if backend != "tensorflow":
-        raise ModelError(f"isplit works with the TensorFlow backend of Keras. Found: KERAS_BACKEND={backend}. Unset it.")
+        raise ModelError(f"isplit needs the TensorFlow backend of Keras. Found: KERAS_BACKEND={backend}. Unset it.")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with quiet() as printed:
         try:

@@ -101,9 +101,10 @@ class Probe:
             for tensor in step.makes:
                 value = tf.convert_to_tensor(made[tensor])
                 if value.dtype.is_floating and not np.isfinite(tf.cast(value, tf.float32).numpy()).all():
+                    kind = type(step.operation).__name__
                     raise NumericsError(
-                        f"Layer '{step.name}' ({type(step.operation).__name__}) makes NaN or infinity for image {image} of "
-                        "a batch. Its inputs are finite: look at its weights and at the range of the images."
+                        f"Layer '{step.name}' ({kind}) makes NaN or infinity for image {image} of a batch. "
+                        "Its inputs are finite: look at its weights and at the range of the images."
                     )
         last = max(k for k, finite in enumerate(np.isfinite(values[image])) if not finite)
         raise NumericsError(
