@@ -120,11 +120,12 @@ def _dense(layer: Any, ins: Sequence[Shape], outs: Sequence[Shape]) -> int:
 def _einsum_dense(layer: Any, ins: Sequence[Shape], outs: Sequence[Shape]) -> int:
     """The product of the lengths of all letters of the equation, the batch left out."""
     first, second = layer.equation.replace(" ", "").split("->")[0].split(",")
+    before, _, after = first.partition("...")
+    shape = (1, *ins[0])
     lengths = dict(zip(second, layer.kernel.shape, strict=True))
-    inner = first.replace("...", "")
-    lengths |= dict(zip(reversed(inner), reversed((1, *ins[0])), strict=False))
-    extra = math.prod(ins[0][: len(ins[0]) + 1 - len(inner)]) if "..." in first else 1
-    return math.prod(lengths.values()) * extra
+    lengths |= dict(zip(before, shape, strict=False)) | dict(zip(reversed(after), reversed(shape), strict=False))
+    between = shape[len(before) : len(shape) - len(after)] if "..." in first else ()
+    return math.prod(lengths.values()) * math.prod(between)
 
 
 def _recurrent(gates: int) -> Rule:
@@ -154,17 +155,23 @@ def _conv_lstm(layer: Any, ins: Sequence[Shape], outs: Sequence[Shape]) -> int:
     return steps * math.prod(space) * taps * 4 * cell.filters * (channels + cell.filters)
 
 
-def _wrapped(layer: Any, ins: Sequence[Shape], outs: Sequence[Shape]) -> int:
-    """A layer run at every time step."""
-    inner = layer.layer
-    for kind in type(inner).__mro__:
+def _inner(layer: Any, ins: Sequence[Shape], outs: Sequence[Shape]) -> int:
+    for kind in type(layer).__mro__:
         if kind.__name__ in _RULES:
-            return ins[0][0] * _RULES[kind.__name__](inner, [ins[0][1:]], [outs[0][1:]])
+            return _RULES[kind.__name__](layer, ins, outs)
     return 0
 
 
+def _wrapped(layer: Any, ins: Sequence[Shape], outs: Sequence[Shape]) -> int:
+    return _inner(layer.layer, ins, outs)
+
+
+def _at_each_step(layer: Any, ins: Sequence[Shape], outs: Sequence[Shape]) -> int:
+    return ins[0][0] * _inner(layer.layer, [ins[0][1:]], [outs[0][1:]])
+
+
 def _bidirectional(layer: Any, ins: Sequence[Shape], outs: Sequence[Shape]) -> int:
-    return sum(_RULES[type(inner).__name__](inner, ins, outs) for inner in (layer.forward_layer, layer.backward_layer))
+    return sum(_inner(inner, ins, outs) for inner in (layer.forward_layer, layer.backward_layer))
 
 
 def _multi_head_attention(layer: Any, ins: Sequence[Shape], outs: Sequence[Shape]) -> int:
@@ -202,7 +209,8 @@ _RULES: dict[str, Rule] = {
     "ConvLSTM": _conv_lstm,
     "RNN": _rnn,
     "Bidirectional": _bidirectional,
-    "TimeDistributed": _wrapped,
+    "TimeDistributed": _at_each_step,
+    "Wrapper": _wrapped,
     "MultiHeadAttention": _multi_head_attention,
     "GroupedQueryAttention": _grouped_attention,
     "AdditiveAttention": lambda layer, ins, outs: ins[0][0] * ins[1][0] * ins[1][-1],

@@ -48,7 +48,7 @@ class RawNode:
         graph = own_graph(self.operation)
         if graph is None or masked:  # masks come in from outside: what is inside has not seen them
             try:
-                graph = stack.enter_context(_trace(self.operation, self.args, self.kwargs))
+                graph = stack.enter_context(_trace(self.operation, _symbolic(self.args), _symbolic(self.kwargs)))
             except ModelError:  # it stays one layer, as a custom layer does
                 return None
         if len(graph.inputs) != len(entering):
@@ -218,7 +218,6 @@ def _trace(model: keras.Model, args: tuple, kwargs: dict) -> Iterator[Traced]:
     """Run a model's `call` on symbolic inputs; the nodes that this adds to its layers are cut back at the end."""
     layers = model._flatten_layers()
     marks = [(layer, len(layer._inbound_nodes), len(layer._outbound_nodes)) for layer in layers]
-    args, kwargs = _symbolic(args), _symbolic(kwargs)
     try:
         try:
             function = keras.Function(_symbols((args, kwargs)), _call_as_keras_does(model, args, kwargs))
