@@ -120,7 +120,8 @@ def read_labels(y: Any, n_classes: int | None, size: int) -> np.ndarray:
                 f"{'' if one_hot else ' in which not every row is a single 1 among zeros'}."
             )
         return found.argmax(axis=1).astype(np.int64)
-    whole = found.astype(np.int64)
+    with np.errstate(invalid="ignore"):  # NaN becomes some whole number, which then differs
+        whole = found.astype(np.int64)
     if not np.array_equal(whole, found):
         raise DataError(f"Expected labels as {wanted}. Received: {found.dtype}, {found[whole != found][0]} among them.")
     if whole.size and (whole.min() < 0 or (n_classes is not None and whole.max() >= n_classes)):
