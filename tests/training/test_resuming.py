@@ -240,7 +240,7 @@ from isplit_tf.training import train
 net = keras.models.load_model(sys.argv[2])
 x, y = make_data()
 halves = split(net, "pool", Autoencoder(0.8, seed=0))
-train(halves, (np.tile(x, (40, 1, 1, 1)), np.tile(y, 40)), bottleneck_epochs=4, fine_tune_epochs=4, seed=3,
+train(halves, (np.tile(x, (20, 1, 1, 1)), np.tile(y, 20)), bottleneck_epochs=3, fine_tune_epochs=3, seed=3,
       batch_size=8, checkpoint_dir=sys.argv[3] if len(sys.argv) > 4 else None, progress=False)
 np.savez(sys.argv[-1], *weights_of(halves.model))
 """
@@ -257,7 +257,7 @@ def test_a_killed_process_goes_on(net, tmp_path):
     subprocess.run([*command, str(tmp_path / "alone.npz")], check=True, env=os.environ, timeout=300)
 
     kills = 0
-    for reached in (2, 6):  # epochs in the checkpoint when the process dies
+    for reached in (1, 4):  # epochs in the checkpoint when the process dies
         with subprocess.Popen([*command, str(run), str(end)]) as child:
             while child.poll() is None and _epochs(run) < reached:
                 time.sleep(0.02)
