@@ -1,44 +1,29 @@
 """The texts beside a SavedModel that set up the official TensorFlow Serving image."""
 
-from collections.abc import Mapping, Sequence
+from ..models_config import MODELS_CONFIG, MODELS_FOLDER, ModelsConfig
 
 SERVING_IMAGE = "tensorflow/serving:2.21.0"
 GRPC_PORT = 8500
 REST_PORT = 8501
-MODELS_CONFIG = "models.config"
 BATCHING_CONFIG = "batching.config"
-_MOUNT = "/models"
+STABLE = "stable"
+POLL_S = 30
 
 
-def models_config(model_name: str, versions: Sequence[int], labels: Mapping[str, int] | None = None) -> str:
-    """The server's list of models: exactly these versions are loaded, and may have labels such as "stable".
+def models_config(model_name: str, version: int) -> str:
+    """The server's list of models for one bundle: exactly its version is loaded, under the label "stable" too.
 
     A label of a version that is not loaded yet, as all are when a server starts, stops the server unless it runs
     with `--allow_version_labels_for_unavailable_models=true`.
 
     Args:
         model_name: Name of the model and of its folder.
-        versions: Versions to serve.
-        labels: Versions by label.
+        version: To serve.
 
     Returns:
         A `ModelServerConfig` in text format.
     """
-    lines = [
-        "model_config_list {",
-        "  config {",
-        f'    name: "{model_name}"',
-        f'    base_path: "{_MOUNT}/{model_name}"',
-        '    model_platform: "tensorflow"',
-        "    model_version_policy {",
-        "      specific {",
-        *(f"        versions: {version}" for version in versions),
-        "      }",
-        "    }",
-    ]
-    for label, version in (labels or {}).items():
-        lines += ["    version_labels {", f'      key: "{label}"', f"      value: {version}", "    }"]
-    return "\n".join([*lines, "  }", "}", ""])
+    return str(ModelsConfig().with_version(model_name, version, labels={STABLE: version}))
 
 
 def batching_config(max_batch: int) -> str:
@@ -67,14 +52,15 @@ services:
   serving:
     image: {SERVING_IMAGE}
     command:
-      - --model_config_file={_MOUNT}/{MODELS_CONFIG}
+      - --model_config_file={MODELS_FOLDER}/{MODELS_CONFIG}
+      - --model_config_file_poll_wait_seconds={POLL_S} # a version that is published is loaded while the others go on
       - --allow_version_labels_for_unavailable_models=true
       - --enable_batching=true
-      - --batching_parameters_file={_MOUNT}/{BATCHING_CONFIG}
+      - --batching_parameters_file={MODELS_FOLDER}/{BATCHING_CONFIG}
     ports:
       - "{GRPC_PORT}:{GRPC_PORT}" # gRPC
       - "{REST_PORT}:{REST_PORT}" # REST
     volumes:
-      - ./serving:{_MOUNT}:ro
+      - ./serving:{MODELS_FOLDER}:ro
     restart: unless-stopped
 """

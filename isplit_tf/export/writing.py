@@ -19,12 +19,13 @@ from isplit_edge.manifest import (
     file_record,
 )
 
+from ..atomic import replacing
 from ..errors import ArgumentError, ExistsError
+from ..models_config import MODELS_CONFIG
 from . import serving
-from .atomic import replacing
 from .fingerprint import bundle_id
 from .plan import Plan
-from .serving_files import BATCHING_CONFIG, MODELS_CONFIG, batching_config, compose_yaml, models_config
+from .serving_files import BATCHING_CONFIG, batching_config, compose_yaml, models_config
 from .tflite import ConvertedHead
 from .warmup import warmup_batches, write_warmup
 
@@ -154,5 +155,5 @@ def _write_serving(root: Path, plan: Plan, head: ConvertedHead, record: Mapping[
         model_name=name,
         version=version,
     )
-    (root / "serving" / MODELS_CONFIG).write_text(models_config(name, [version]))
+    (root / "serving" / MODELS_CONFIG).write_text(models_config(name, version))
     (root / "serving" / BATCHING_CONFIG).write_text(batching_config(MAX_BATCH))
