@@ -17,7 +17,7 @@ from .errors import ISplitError
 if TYPE_CHECKING:
     from . import datasets, edge
     from .bottleneck import Autoencoder
-    from .candidates import Candidate, propose
+    from .candidates import Candidate, Candidates, propose
     from .evaluation import Evaluation, evaluate
     from .export.bundle import Bundle, export_bundle
     from .graph.cuts import Cut, find_cuts
@@ -30,6 +30,7 @@ _HOMES = {
     "Autoencoder": "bottleneck",
     "Bundle": "export.bundle",
     "Candidate": "candidates",
+    "Candidates": "candidates",
     "Curve": "importance.curve",
     "Cut": "graph.cuts",
     "Evaluation": "evaluation",
@@ -49,6 +50,7 @@ __all__ = [
     "Autoencoder",
     "Bundle",
     "Candidate",
+    "Candidates",
     "Curve",
     "Cut",
     "Evaluation",

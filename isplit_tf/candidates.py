@@ -79,7 +79,9 @@ class Candidates(list[Candidate]):
 
     def _repr_html_(self) -> str:
         header, rows = self._rows()
-        return html_table([*header, "warning"], [[*row, c.warning or ""] for row, c in zip(rows, self, strict=True)])
+        if any(c.warning for c in self):
+            header, rows = [*header, "warning"], [[*row, c.warning or ""] for row, c in zip(rows, self, strict=True)]
+        return html_table(header, rows)
 
     def _rows(self) -> tuple[list[str], list[list[Any]]]:
         header = ["cut", "shape", "importance", "peak", "payload B", "head params", "encoder params", "encoder MACs"]

@@ -38,6 +38,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         _train,
         _evaluate,
         _export,
+        _publish,
         _serve,
         _predict,
         _doctor,
@@ -69,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _load_tensorflow() -> None:
     """Import TensorFlow without the lines that its C++ code prints before any log level is in force."""
-    from .export.quiet import quiet
+    from .quiet import quiet
 
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
     if backend != "tensorflow":
@@ -230,6 +231,20 @@ def _export(commands: Any) -> None:
     parser.add_argument("--model-version", type=int, default=1, metavar="N", help="on the server (default: 1)")
     _add_input(parser)
     _add_output(parser, "bundle", "the bundle's folder")
+
+
+def _publish(commands: Any) -> None:
+    parser = _add(
+        commands,
+        "publish",
+        "add a bundle's tail to a server's folder, beside the versions that are there",
+        "isplit publish bundle/ models/ --label stable",
+    )
+    parser.add_argument("bundle", help="what isplit export wrote")
+    parser.add_argument("models_dir", help="the folder that TensorFlow Serving mounts at /models")
+    parser.add_argument(
+        "--label", action="append", default=[], metavar="NAME", help="let a label such as stable stand for this version"
+    )
 
 
 def _serve(commands: Any) -> None:

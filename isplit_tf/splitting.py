@@ -2,8 +2,6 @@
 
 import json
 import os
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ import numpy as np
 
 from isplit_edge import __version__
 
+from .atomic import replacing
 from .errors import ArgumentError, BundleError, ExistsError, ModelError
 from .graph.cuts import Cut, list_cuts, require_sized, resolve_cut, tensor_of
 from .graph.files import lambda_layers, load_model
@@ -104,18 +103,9 @@ class SplitModel:
                 f"file: {', '.join(map(repr, names))}. Use a keras.layers.Layer, or a function registered with "
                 "keras.saving.register_keras_serializable()."
             )
-        target.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-        try:
-            (scratch / "new").mkdir()
-            self.model.save(scratch / "new" / _MODEL_FILE)
-            record = json.dumps(self._record(), indent=2, allow_nan=False) + "\n"
-            (scratch / "new" / _RECORD_FILE).write_text(record)
-            if target.exists():
-                target.rename(scratch / "old")
-            (scratch / "new").rename(target)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+        with replacing(target) as fresh:
+            self.model.save(fresh / _MODEL_FILE)
+            (fresh / _RECORD_FILE).write_text(json.dumps(self._record(), indent=2, allow_nan=False) + "\n")
 
     def _record(self) -> dict[str, Any]:
         return {

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 
 import keras
 
+from ..graph.keras_layers import all_layers
+
 
 class _Float32Policy(keras.DTypePolicy):
     """Computes in float32 on variables of another dtype, which Keras then casts as it reads them."""
@@ -28,7 +30,7 @@ def in_float32(*models: keras.Model | None) -> Iterator[None]:
     Args:
         models: Models, or None for a half that does not exist.
     """
-    layers = {id(layer): layer for model in models if model is not None for layer in _all_layers(model)}
+    layers = {id(layer): layer for model in models if model is not None for layer in all_layers(model)}
     before = [(layer, layer.dtype_policy) for layer in layers.values() if _is_other_float(layer.compute_dtype)]
     try:
         for layer, policy in before:
@@ -37,10 +39,6 @@ def in_float32(*models: keras.Model | None) -> Iterator[None]:
     finally:
         for layer, policy in before:
             layer.dtype_policy = policy
-
-
-def _all_layers(model: keras.Model) -> list[keras.layers.Layer]:
-    return list(model._flatten_layers())
 
 
 def _is_other_float(dtype: str | None) -> bool:

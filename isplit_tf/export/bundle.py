@@ -15,10 +15,10 @@ from isplit_edge.manifest import Manifest
 from isplit_edge.wire import STATUS_MEANINGS, STATUS_OK
 
 from ..errors import ArgumentError, BundleError
+from ..quiet import quiet
 from ..splitting import SplitModel
 from .measuring import measure_accuracy
 from .plan import Plan, make_plan
-from .quiet import quiet
 from .representative import representative_images
 from .serving import SERVING_DEFAULT
 from .tflite import QUANTIZED, ConvertedHead, convert
@@ -167,7 +167,7 @@ def export_bundle(
     """Writes what a device and TensorFlow Serving need of a split model.
 
     Killed at any moment, it leaves the directory as it was or with the whole new bundle (on Windows and on file
-    systems that cannot exchange directories see `isplit_tf.export.atomic`). While the converter runs, what the process
+    systems that cannot exchange directories see `isplit_tf.atomic`). While the converter runs, what the process
     prints on its file descriptors 1 and 2 is collected, not shown.
 
     Args:

@@ -8,7 +8,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from ..errors import ExportError
-from .quiet import quiet
+from ..quiet import quiet
 from .trace import INPUT_NAME, OUTPUT_NAME, SIGNATURE
 
 

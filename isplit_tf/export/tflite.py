@@ -16,9 +16,9 @@ from isplit_edge.manifest import PRECISIONS
 
 from ..errors import ArgumentError, DataError, ExportError, NumericsError
 from ..progress import bar
+from ..quiet import quiet
 from .arithmetic import in_float32
 from .contents import Contents, Operator, read_contents
-from .quiet import quiet
 from .representative import LEAST_IMAGES
 from .selfcheck import relative_error, run_file
 from .trace import INPUT_NAME, SIGNATURE, TracedHead, trace_head

@@ -22,6 +22,11 @@ def reads_mask(operation: Any) -> bool:
     return names is not None and any(name == "mask" or name.endswith("_mask") for name in names.parameters)
 
 
+def all_layers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+    """A layer or model and every layer in it, those inside of wrappers and composite layers too."""
+    return list(layer._flatten_layers())
+
+
 def variables_of(layer: Any) -> list:
     """The weights of a layer and of all in it; none for an operation that is not a layer."""
     return list(layer.weights) if isinstance(layer, keras.layers.Layer) else []
@@ -36,7 +41,7 @@ def describe_weight(variable: keras.Variable, autocast: str | None) -> dict[str,
 
 def copy_state(source: keras.layers.Layer, target: keras.layers.Layer) -> None:
     """Copy weights, constants derived from them and vocabularies between two layers of one configuration."""
-    for one, other in zip(source._flatten_layers(), target._flatten_layers(), strict=True):
+    for one, other in zip(all_layers(source), all_layers(target), strict=True):
         weights: dict = {}
         one.save_own_variables(weights)
         if weights:
@@ -71,7 +76,7 @@ def copy_layer(layer: keras.layers.Layer, name: str) -> keras.layers.Layer:
             name=name,
             dtype=layer.dtype_policy,
         )
-    known = {type(inner).__name__: type(inner) for inner in layer._flatten_layers()}
+    known = {type(inner).__name__: type(inner) for inner in all_layers(layer)}
     try:
         with keras.saving.custom_object_scope(known), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "The object being serialized includes a `lambda`", UserWarning)

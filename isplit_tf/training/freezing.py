@@ -5,19 +5,15 @@ from contextlib import contextmanager
 
 import keras
 
+from ..graph.keras_layers import all_layers
 from ..splitting import SplitModel
 
 
 def batch_norms(split: SplitModel) -> list[keras.layers.Layer]:
     """BatchNormalization of head and tail, wherever it is nested; that of a bottleneck is to learn."""
-    own = {id(layer) for half in (split.encoder, split.decoder) if half is not None for layer in _flat_layers(half)}
+    own = {id(layer) for half in (split.encoder, split.decoder) if half is not None for layer in all_layers(half)}
     kinds = keras.layers.BatchNormalization
-    return [layer for layer in _flat_layers(split.model) if isinstance(layer, kinds) and id(layer) not in own]
-
-
-def _flat_layers(model: keras.Model) -> list[keras.layers.Layer]:
-    """All layers of a model, those inside of wrappers and composite layers too."""
-    return list(model._flatten_layers(include_self=False))
+    return [layer for layer in all_layers(split.model) if isinstance(layer, kinds) and id(layer) not in own]
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-from isplit_tf.export.quiet import quiet
+from isplit_tf.quiet import quiet
 
 
 def test_collects_what_is_written_to_the_descriptors(capfd):
@@ -34,7 +34,7 @@ def test_python_streams_still_reach_the_terminal():
     """A progress bar on `sys.stderr` is seen while C++ output on the same descriptor is not."""
     script = (
         "import os, sys\n"
-        "from isplit_tf.export.quiet import quiet\n"
+        "from isplit_tf.quiet import quiet\n"
         "with quiet():\n"
         "    os.write(2, b'hidden')\n"
         "    print('shown', file=sys.stderr)\n"
@@ -48,7 +48,7 @@ def test_works_where_the_streams_are_closed():
     """A daemon that has closed its descriptors can export too."""
     script = (
         "import os, sys\n"
-        "from isplit_tf.export.quiet import quiet\n"
+        "from isplit_tf.quiet import quiet\n"
         "os.close(1); os.close(2)\n"
         "with quiet() as printed:\n"
         "    pass\n"
