@@ -11,7 +11,7 @@ import isplit_edge
 import isplit_tf
 
 ROWS = [
-    {"errors", "progress", "records", "tables", "arguments", "atomic", "quiet"},
+    {"errors", "progress", "records", "tables", "arguments", "atomic", "quiet", "models_config"},
     {"graph", "datasets", "batches"},
     {"importance", "bottleneck", "metrics"},
     {"candidates", "splitting", "training", "evaluation", "predictions"},
@@ -90,8 +90,8 @@ def test_importing_loads_no_tensorflow(package):
 def test_public_names():
     """The names of the contract, and nothing that is only there by accident."""
     assert sorted(isplit_tf.__all__) == sorted(
-        "Autoencoder Bundle Candidate Candidates Curve Cut Evaluation History ISplitError SplitModel __version__ datasets edge "
-        "evaluate export_bundle find_cuts measure_importance propose split train".split()
+        "Autoencoder Bundle Candidate Candidates Curve Cut Evaluation History ISplitError SplitModel __version__ "
+        "datasets edge evaluate export_bundle find_cuts measure_importance propose split train".split()
     )
     for name in isplit_tf.__all__:
         assert getattr(isplit_tf, name).__doc__
