@@ -11,11 +11,12 @@ One process a model; a row is a line of JSON in benchmarks/results/compatibility
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -278,13 +279,22 @@ def write_table() -> None:
         "",
         *_table(others),
     ]
-    failures = [(row["model"], stage, why) for row in rows.values() for stage, why in row["failures"].items()]
-    failures = [one for one in failures if one[1] != "int8 head"]
-    if failures:
-        text += ["", "## What failed", "", *(f"- `{model}`, {stage}: {why}" for model, stage, why in failures)]
+    text += _failures_text(rows.values())
     text += _graphs_text()
     TABLE.parent.mkdir(exist_ok=True)
     TABLE.write_text("\n".join(text) + "\n")
+
+
+def _failures_text(rows: Iterable[dict[str, Any]]) -> list[str]:
+    """What failed and why, models with the same reason together; heads that stay in float are in the table already."""
+    models: dict[str, list[str]] = {}
+    for row in rows:
+        for stage, why in row["failures"].items():
+            if stage != "int8 head":
+                models.setdefault(f"{stage}: {why}", []).append(row["model"])
+    if not models:
+        return []
+    return ["", "## What failed", "", *(f"- {', '.join(names)}. {why}" for why, names in models.items())]
 
 
 def _table(rows: list[dict[str, Any]]) -> list[str]:
@@ -334,7 +344,12 @@ def _head(row: dict[str, Any], precision: str, failures: dict[str, str]) -> str:
     if len(row.get("inputs", [])) > 1:
         return "several inputs"
     text = failures.get(f"{precision} head", "-")
-    return text.split("float: ")[-1].split(". ")[0][:120] if "stay in float" in text else text[:120].replace("|", "/")
+    if "stay in float" in text:
+        return "float: " + text.split("float: ")[-1].split(". ")[0].removesuffix(".")
+    missing = re.search(r"no built-in operator for (.*?)\. Flex", text)
+    if missing:
+        return "no " + ", ".join(dict.fromkeys(re.findall(r"(\w+) \(", missing[1] + " (")))
+    return text[:100].replace("|", "/")
 
 
 def run_graphs(count: int) -> None:
