@@ -77,6 +77,7 @@ def run_model(name: str) -> None:
     """All stages for one model, in this process."""
     import keras
     import numpy as np
+    from models import MODELS
     from zoo import random_input
 
     from isplit_tf.graph.axis import main_cuts
@@ -87,8 +88,9 @@ def run_model(name: str) -> None:
     keras.utils.set_random_seed(0)
     row.values |= versions()
     model = build(name)
-    settle(model, random_input(model, 32))
-    x = random_input(model, 2)
+    scale = 1.0 if name in MODELS else pixels(model)
+    settle(model, random_input(model, 32, scale=scale))
+    x = random_input(model, 2, scale=scale)
     program = read_program(model)
     cuts = list_cuts(program)
     main = main_cuts(program, cuts)
@@ -100,14 +102,22 @@ def run_model(name: str) -> None:
     }
     row.stage("recompose", lambda: recomposed(model, x))
     row.stage("cost", lambda: cost(model))
-    row.stage("importance", lambda: importance(model, random_input(model, 8)))
+    row.stage("importance", lambda: importance(model, random_input(model, 8, scale=scale)))
     best = row.values.get("best")
     chosen = sorted({0, len(cuts) // 2, len(cuts) - 1, *([best["index"]] if best else [])})
     row.stage("split", lambda: splits(model, x, [cuts[k] for k in chosen if 0 <= k < len(cuts)]))
     if best and len(program.inputs) == 1:
-        images = np.asarray(random_input(model, 24))
+        images = np.asarray(random_input(model, 24, scale=scale))
         row.stage("float32 head", lambda: head(model, cuts[best["index"]], images, "float32"))
         row.stage("int8 head", lambda: head(model, cuts[best["index"]], images, "int8"))
+
+
+def pixels(model: Any) -> float:
+    """Spread of the input: that of pixels, where the model brings them into range itself."""
+    import keras
+
+    kinds = (keras.layers.Rescaling, keras.layers.Normalization)
+    return 64.0 if any(isinstance(layer, kinds) for layer in model._flatten_layers()) else 1.0
 
 
 def settle(model: Any, x: Any) -> None:

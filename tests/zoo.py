@@ -18,7 +18,7 @@ def zoo(build: Callable[[], keras.Model]) -> Callable[[], keras.Model]:
     return build
 
 
-def random_input(model: keras.Model, n: int = 3, *, side: int = 8, seed: int = 0) -> Any:
+def random_input(model: keras.Model, n: int = 3, *, side: int = 8, scale: float = 1.0, seed: int = 0) -> Any:
     """A batch as a model takes it: normal numbers, or small integers for integer inputs; `side` where a size varies."""
     rng = np.random.default_rng(seed)
 
@@ -26,7 +26,7 @@ def random_input(model: keras.Model, n: int = 3, *, side: int = 8, seed: int = 0
         shape = (n, *(side if d is None else d for d in spec.shape[1:]))
         if "int" in str(spec.dtype):
             return rng.integers(0, 6, shape).astype(spec.dtype)
-        return rng.normal(size=shape).astype("float32")
+        return (scale * rng.normal(size=shape)).astype("float32")
 
     program = read_program(model)
     values = {tensor: array(program.tensors[tensor]) for tensor in program.inputs}
