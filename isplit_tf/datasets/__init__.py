@@ -1,7 +1,8 @@
 """Data sets: those that ship with the package, and the ones that users point at.
 
 `load("glyphs")` needs neither TensorFlow nor a network. `open_data` turns a folder, an `.npz` file, a name in
-TensorFlow Datasets or an embedded set into batches.
+TensorFlow Datasets or an embedded set into batches. After `import isplit_tf.datasets`, `tfds.load` knows
+`tiny_imagenet200`, `notmnist` and `chest_xray_pneumonia`; `from_archive` reads them from an archive at hand.
 
 A data set has a folder of its own here, named after it.
 """
@@ -9,19 +10,26 @@ A data set has a folder of its own here, named after it.
 from importlib import import_module as _import_module
 from typing import TYPE_CHECKING
 
+from . import registration as _registration
 from .splits import Splits, load
 
 if TYPE_CHECKING:
+    from .recognition import from_archive
     from .source import open_data
 
-__all__ = ["Splits", "load", "open_data"]
+_HOMES = {"from_archive": "recognition", "open_data": "source"}  # they load TensorFlow
+
+__all__ = ["Splits", "from_archive", "load", "open_data"]
 
 
 def __getattr__(name: str):
-    if name == "open_data":  # loads TensorFlow
-        return _import_module(f"{__name__}.source").open_data
+    if name in _HOMES:
+        return getattr(_import_module(f"{__name__}.{_HOMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
     return sorted(set(__all__) | set(globals()))
+
+
+_registration.register()

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from ..errors import DataError
 from .pixels import ImageForm, map_images
+from .recognition import prepare
 
 # NAME[/CONFIG][:VERSION][:SPLIT], where a version begins with a digit and a split with a letter
 _SPEC = re.compile(r"(?P<name>[^:]+(?::\d[^:]*)?)(?::(?P<split>[A-Za-z].*))?")
@@ -38,18 +39,41 @@ def open_catalog(
     if match is None:
         raise DataError(f"'tfds:{spec}' is not of the form tfds:NAME[/CONFIG][:VERSION][:SPLIT].")
     builder = _builder(match["name"], data_dir)
-    image, label = _supervised(builder)
     wanted = match["split"] or split
+    _supervised(builder)
     if builder.info.splits:
         _split(builder, wanted)  # what is known beforehand need not wait for a download
     _prepare(builder)
-    chosen = _split(builder, wanted)
+    return open_builder(builder, wanted, title=f"tfds:{spec}", form=form, shuffle=shuffle, seed=seed)
+
+
+def open_builder(
+    builder: Any, split: str | None, *, title: str, form: ImageForm, shuffle: bool, seed: int | None
+) -> tuple[tf.data.Dataset, tuple[str, ...] | None]:
+    """Images and labels of a prepared data set, one by one.
+
+    Args:
+        builder: A builder of TensorFlow Datasets, prepared.
+        split: The split; None where there is only one.
+        title: What messages call the data set.
+        form: What the images are to look like.
+        shuffle: Whether to shuffle before every pass.
+        seed: For shuffling.
+
+    Returns:
+        As `open_catalog`.
+
+    Raises:
+        DataError: No such split, no labels, or the images differ in size and `form` gives none.
+    """
+    image, label = _supervised(builder)
+    chosen = _split(builder, split)
     data = builder.as_dataset(split=chosen, as_supervised=True, shuffle_files=shuffle)
     if shuffle:
         data = data.shuffle(max(1, min(len(data), _SHUFFLE_BUFFER)), seed=seed)
     shape = builder.info.features[image].shape
     if form.size is None and len(shape) == 3 and None in shape[:2]:
-        raise DataError(f"The images of tfds:{spec} differ in size. Give image_size=(height, width).")
+        raise DataError(f"The images of {title} differ in size. Give image_size=(height, width).")
     data = map_images(data, lambda x: _image(x, shape, form))
     if data.element_spec[1].dtype.is_integer:
         data = data.map(lambda x, y: (x, tf.cast(y, tf.int64)))
@@ -83,7 +107,7 @@ def _suggest(name: str, known: Iterable[str]) -> str:
 
 def _prepare(builder: Any) -> None:
     try:
-        builder.download_and_prepare()
+        prepare(builder)
     except OSError as error:  # no network, no space, a missing manual download
         raise DataError(f"tfds:{builder.info.full_name} cannot be prepared: {error}") from error
 

@@ -5,14 +5,16 @@ from pathlib import Path
 import tensorflow as tf
 
 from ..errors import ArgumentError, DataError
+from .archives import is_archive
 from .arrays import open_arrays, read_npz
-from .catalog import open_catalog
+from .catalog import open_builder, open_catalog
 from .folder import open_folder
 from .pixels import ImageForm, enlarge_whole
+from .recognition import from_archive
 from .splits import EMBEDDED, SPLIT_NAMES, load
 
 _KINDS = (
-    "a folder of class folders, an .npz file with 'x' and 'y', tfds:NAME[:SPLIT], "
+    "a folder of class folders, an .npz file with 'x' and 'y', an archive of a known data set, tfds:NAME[:SPLIT], "
     f"or {', '.join(f'{name}[:SPLIT]' for name in EMBEDDED)}"
 )
 
@@ -38,6 +40,7 @@ def open_data(
               counts and names them.
             - an `.npz` file with `x` (N, ...) and `y` (N,), and `class_names` on request; or with `x_SPLIT` and
               `y_SPLIT`.
+            - an archive of Tiny-ImageNet-200, notMNIST or Chest X-Ray Pneumonia, read with `from_archive`.
             - `tfds:NAME[/CONFIG][:VERSION][:SPLIT]`, a data set of TensorFlow Datasets.
             - `glyphs[:SPLIT]`, the embedded data set. Sizes above 28 enlarge it by a whole factor and add a black
               border: 32x32 is a border of 2. (A folder of that name is `./glyphs`.)
@@ -77,7 +80,7 @@ def open_data(
     elif name in EMBEDDED:
         data, names = _open_embedded(name, named_split or split, form=form, shuffle=shuffle, seed=seed)
     else:
-        data, names = _open_path(Path(spec), split, form=form, shuffle=shuffle, seed=seed)
+        data, names = _open_path(Path(spec), split, form=form, shuffle=shuffle, seed=seed, data_dir=data_dir)
     return data.batch(batch_size).prefetch(tf.data.AUTOTUNE), names
 
 
@@ -96,13 +99,16 @@ def _open_embedded(
 
 
 def _open_path(
-    path: Path, split: str | None, *, form: ImageForm, shuffle: bool, seed: int | None
+    path: Path, split: str | None, *, form: ImageForm, shuffle: bool, seed: int | None, data_dir: str | None
 ) -> tuple[tf.data.Dataset, tuple[str, ...] | None]:
     if path.is_dir():
         return open_folder(path, split=split, form=form, shuffle=shuffle, seed=seed)
     if path.is_file() and path.suffix.lower() == ".npz":
         x, y, names = read_npz(path, split)
         return open_arrays(x, y, form=form, shuffle=shuffle, seed=seed), names
+    if path.is_file() and is_archive(path):
+        builder = from_archive(path, data_dir)
+        return open_builder(builder, split, title=str(path), form=form, shuffle=shuffle, seed=seed)
     if path.is_file():
         raise DataError(f"{path} is no .npz file. Data are given as {_KINDS}.")
     raise DataError(f"There is no {str(path)!r}. Data are given as {_KINDS}.")

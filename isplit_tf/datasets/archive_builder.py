@@ -1,0 +1,129 @@
+"""What the builders for TensorFlow Datasets have in common: an archive, read in place and divided without leaks."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import tensorflow_datasets as tfds
+
+from ..errors import DataError
+from .archives import Archive
+from .grouping import LEFT_OUT, TEST, TRAIN, VALIDATION, divide, equal_pairs, join
+from .inventory import take_inventory
+from .originals import Original
+from .scanning import Layout, Picture, Scan, scan_archive
+
+ORDER = (TRAIN, VALIDATION, TEST, LEFT_OUT)
+
+
+@dataclasses.dataclass(eq=False)
+class ArchiveConfig(tfds.core.BuilderConfig):
+    """The configuration of one archive on this machine; `from_archive` names it after the archive's SHA-256.
+
+    Attributes:
+        archive: The archive, instead of a download.
+    """
+
+    archive: Archive | None = None
+
+
+class ArchiveBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
+    """Reads labelled images from one archive, and puts images that belong together into one split.
+
+    Every image is decoded once beforehand. What cannot be read is left out and named, what is there more than once
+    is named, and both stand in `builder.info.metadata`, that is in `metadata.json` beside the prepared data
+    (`isplit_tf.datasets.inventory` describes it).
+
+    A data set says what it is by `ORIGINALS`, `layout`, `label_pictures`, `group` and `key`.
+    """
+
+    ORIGINALS: ClassVar[Mapping[str, Original]]
+    """The published archives, by name of configuration, or by "" where there is one."""
+
+    SHARES: ClassVar[Mapping[str, float]]
+    """Splits to be taken from what is not test from the outset, and the share of each."""
+
+    TEST_PART: ClassVar[str | None] = None
+    """The part of the original that is the test split as a whole; None where test is carved too."""
+
+    @classmethod
+    def layout(cls) -> Layout:
+        """How the data set lies in its archive."""
+        raise TypeError(f"{cls.__name__} has no layout.")
+
+    def label_pictures(self, scan: Scan) -> list[Picture]:
+        """The pictures whose class is known; here, those whose path tells it."""
+        return [picture for picture in scan.pictures if picture.label is not None]
+
+    def group(self, pictures: Sequence[Picture]) -> tuple[list[int], dict[str, Any]]:
+        """Say what belongs together; here, images with the same pixels.
+
+        Returns:
+            The group of each picture, as `grouping.join` gives it, and what to add to the inventory.
+        """
+        return join(len(pictures), equal_pairs(picture.digest for picture in pictures)), {}
+
+    def key(self, picture: Picture) -> str:
+        """What decides on the split of a picture; here its name."""
+        return picture.name
+
+    def original_of(self, root: str) -> tuple[Original | None, str]:
+        """The published archive to compare with, and how it was told."""
+        if self.builder_config is not None and self.builder_config.name in self.ORIGINALS:
+            return self.ORIGINALS[self.builder_config.name], "the configuration"
+        return self.ORIGINALS.get(""), "the layout"
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return self.dataset_info_from_configs(
+            features=tfds.features.FeaturesDict(self._features()),
+            supervised_keys=("image", "label"),
+            metadata=tfds.core.MetadataDict(),
+        )
+
+    def _features(self) -> dict[str, Any]:
+        """Every data set has `image`, `label`, `name` (in its archive) and `group` (which no two splits share)."""
+        return {"name": tfds.features.Text(), "group": tfds.features.Text()}
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
+        archive = self._archive(dl_manager)
+        scan = scan_archive(archive, self.layout())
+        pictures = self.label_pictures(scan)
+        if not pictures:
+            raise DataError(f"'{archive.path}' holds no readable, labelled image of {self.name}.")
+        groups, notes = self.group(pictures)
+        splits = divide(
+            groups,
+            [str(picture.label) for picture in pictures],
+            [self.key(picture) for picture in pictures],
+            shares=self.SHARES,
+            is_test=[picture.part == self.TEST_PART for picture in pictures],
+        )
+        original, basis = self.original_of(scan.root)
+        inventory = take_inventory(archive, scan, pictures, splits, original=original, basis=basis)
+        self.info.metadata.update({**inventory, **notes})
+        chosen: dict[str, dict[str, dict[str, Any]]] = {split: {} for split in ORDER}
+        names: dict[int, str] = {}
+        for picture, group in zip(pictures, groups, strict=True):
+            names[group] = min(self.key(picture), names.get(group, self.key(picture)))
+        for picture, group, split in zip(pictures, groups, splits, strict=True):
+            values = {"label": picture.label, "name": picture.name, "group": names[group]}
+            chosen[split][picture.path] = values
+        return {split: self._generate_examples(archive, examples) for split, examples in chosen.items() if examples}
+
+    def _generate_examples(
+        self, archive: Archive, chosen: Mapping[str, Mapping[str, Any]]
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        for member in archive.members():
+            if member.name in chosen:
+                values = chosen[member.name]
+                yield values["name"], {"image": member.read(), **values}
+
+    def _archive(self, dl_manager: tfds.download.DownloadManager) -> Archive:
+        if isinstance(self.builder_config, ArchiveConfig) and self.builder_config.archive is not None:
+            return self.builder_config.archive
+        original = self.ORIGINALS[self.builder_config.name if self.builder_config else ""]
+        archive = Archive(dl_manager.download(original.url))
+        original.check(archive)
+        original.record(archive, Path(self.data_dir_root) / self.name)
+        return archive

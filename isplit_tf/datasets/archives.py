@@ -1,0 +1,170 @@
+"""Archives of images, read in place: nothing in them is ever written to disk, whatever their names say."""
+
+import hashlib
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path, PurePosixPath
+
+from ..errors import DataError
+
+KINDS = "a .zip or a .tar archive (plain, or as .gz, .bz2 or .xz)"
+MAX_MEMBER_BYTES = 64 * 2**20
+"""Larger members are not read: no image of the known data sets comes near it, a bomb does."""
+
+_BLOCK_BYTES = 2**20
+_JUNK = ("__MACOSX", "Thumbs.db", "desktop.ini")
+_DAMAGED = (EOFError, OSError, tarfile.TarError, zipfile.BadZipFile, zlib.error)
+
+
+class UnreadableError(Exception):
+    """A member of an archive cannot be read; the rest can."""
+
+
+@dataclass(frozen=True)
+class Digests:
+    """What identifies an archive: its size, MD5 and SHA-256, in lowercase hex."""
+
+    size_bytes: int
+    md5: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Member:
+    """A file in an archive.
+
+    Attributes:
+        name: Its path in the archive, with `/`, never absolute and without `..`.
+        size_bytes: Its size, as the archive says.
+    """
+
+    name: str
+    size_bytes: int
+    _read: Callable[[], bytes] = field(repr=False)
+
+    def read(self) -> bytes:
+        """The content; only while it is the archive's current member.
+
+        Raises:
+            UnreadableError: It is damaged, encrypted or too large.
+        """
+        if self.size_bytes > MAX_MEMBER_BYTES:
+            raise UnreadableError(f"{self.size_bytes} bytes are more than any image here has")
+        return self._read()
+
+
+def is_archive(path: Path) -> bool:
+    """Whether a file is a zip or tar archive, as far as its beginning tells."""
+    if zipfile.is_zipfile(path):
+        return True
+    try:
+        with tarfile.open(path, "r:*"):
+            return True
+    except _DAMAGED:
+        return False
+
+
+class Archive:
+    """A zip or tar archive.
+
+    Attributes:
+        path: Where it lies.
+        refused: Reasons by name for the members that are no files of a data set: links, devices, names that lead
+            out of the archive, a second file of the same name. Filled as the members are gone through.
+    """
+
+    def __init__(self, path: str | Path):
+        """Open an archive.
+
+        Raises:
+            DataError: It is no archive.
+        """
+        self.path = Path(path)
+        self.refused: dict[str, str] = {}
+        if not self.path.is_file():
+            found = "a folder" if self.path.is_dir() else "nothing"
+            raise DataError(f"There is {found} at '{self.path}'. Expected {KINDS}.")
+        self._is_zip = zipfile.is_zipfile(self.path)
+        if not is_archive(self.path):
+            raise DataError(f"'{self.path}' is no archive, or a damaged one. Expected {KINDS}.")
+
+    @cached_property
+    def digests(self) -> Digests:
+        """Of the archive itself, read once."""
+        md5, sha256, size = hashlib.md5(usedforsecurity=False), hashlib.sha256(), 0
+        with self.path.open("rb") as file:
+            while block := file.read(_BLOCK_BYTES):
+                size += len(block)
+                md5.update(block)
+                sha256.update(block)
+        return Digests(size, md5.hexdigest(), sha256.hexdigest())
+
+    def members(self) -> Iterator[Member]:
+        """The files, in the archive's order; those of operating systems (`__MACOSX`, `.DS_Store`) are left out.
+
+        Raises:
+            DataError: The archive breaks off or is damaged as a whole.
+        """
+        self.refused.clear()
+        seen: set[str] = set()
+        try:
+            for member, reason in self._zip_members() if self._is_zip else self._tar_members():
+                name = member.name.replace("\\", "/")
+                parts = PurePosixPath(name).parts
+                if any((part.startswith(".") and part != "..") or part in _JUNK for part in parts):
+                    continue
+                reason = reason or _reason(name, parts)
+                name = "/".join(parts)
+                if reason is None and name in seen:
+                    reason = "a second file of this name"
+                if reason is not None:
+                    self.refused[name] = reason
+                    continue
+                seen.add(name)
+                yield Member(name, member.size_bytes, member._read)
+        except _DAMAGED as error:
+            raise DataError(
+                f"'{self.path}' is damaged after {len(seen)} files: {error or type(error).__name__}"
+            ) from error
+
+    def _zip_members(self) -> Iterator[tuple[Member, str | None]]:
+        with zipfile.ZipFile(self.path) as archive:
+            for info in archive.infolist():
+                if not info.is_dir():
+                    is_link = (info.external_attr >> 28) == 0xA  # the file type of a Unix mode
+                    member = Member(info.filename, info.file_size, partial(_read_zipped, archive, info))
+                    yield member, "a link" if is_link else None
+
+    def _tar_members(self) -> Iterator[tuple[Member, str | None]]:
+        with tarfile.open(self.path, "r:*") as archive:
+            for info in archive:
+                if not info.isdir():
+                    member = Member(info.name, info.size, partial(_read_tarred, archive, info))
+                    yield member, None if info.isfile() else "a link or device"
+                archive.members = []  # type: ignore[attr-defined]  # it would keep a record of every file
+
+
+def _read_zipped(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+    try:
+        return archive.read(info)
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise UnreadableError(f"damaged in the archive: {error}") from error
+    except RuntimeError as error:  # encrypted, or packed in a way that Python cannot undo
+        raise UnreadableError(str(error)) from error
+
+
+def _read_tarred(archive: tarfile.TarFile, info: tarfile.TarInfo) -> bytes:
+    file = archive.extractfile(info)
+    if file is None:  # neither a file nor a link
+        raise UnreadableError("no file")
+    return file.read()
+
+
+def _reason(name: str, parts: tuple[str, ...]) -> str | None:
+    if not parts or parts[0].startswith("/") or ":" in parts[0] or ".." in parts:
+        return "its name leads out of the archive"
+    return None

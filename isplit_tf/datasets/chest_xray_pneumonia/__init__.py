@@ -1,0 +1,1 @@
+"""Chest X-Ray Pneumonia; README.md in this folder says what is in it."""

@@ -1,0 +1,135 @@
+"""What an archive holds, against what the original holds: a record beside the prepared data, and a few words."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .archives import Archive
+from .originals import WHOLE, Original
+from .scanning import Picture, Scan
+
+FORMAT_VERSION = 1
+_NAMED = 5
+
+
+def take_inventory(
+    archive: Archive,
+    scan: Scan,
+    pictures: Sequence[Picture],
+    splits: Sequence[str],
+    *,
+    original: Original | None,
+    basis: str,
+) -> dict[str, Any]:
+    """Describe an archive as plain JSON.
+
+    Args:
+        archive: The archive.
+        scan: What was found in it.
+        pictures: The labelled images.
+        splits: The split of each.
+        original: What it is compared with; None where it cannot be told which original it comes from.
+        basis: How that was told.
+
+    Returns:
+        `archive` (file, size_bytes, md5, sha256, is_original), `parts` (images by part and class), `original` (what it
+        was compared with, and how that was told), `missing` and `extra` (against the original), `unreadable`,
+        `duplicates`, `refused`, `elsewhere` and `splits`.
+    """
+    found = archive.digests
+    missing, extra = _compare(scan, pictures, original)
+    return {
+        "format_version": FORMAT_VERSION,
+        "archive": {
+            "file": archive.path.name,
+            "size_bytes": found.size_bytes,
+            "md5": found.md5,
+            "sha256": found.sha256,
+            "is_original": original is not None and original.md5 == found.md5,
+        },
+        "images": len(pictures),
+        "parts": _count([(picture.part, str(picture.label)) for picture in pictures]),
+        "unlabelled": dict(scan.unlabelled),
+        "original": {"url": original.url if original else None, "told_by": basis},
+        "missing": missing,
+        "extra": extra,
+        "unreadable": _named(scan.unreadable),
+        "refused": _named(scan.refused),
+        "elsewhere": scan.elsewhere,
+        "duplicates": _duplicates(pictures),
+        "splits": _count([(split, str(picture.label)) for split, picture in zip(splits, pictures, strict=True)]),
+    }
+
+
+def summarize(inventory: Mapping[str, Any]) -> str:
+    """Say in words what is not as in the original; empty where nothing is to be said.
+
+    Args:
+        inventory: What `take_inventory` gave: `builder.info.metadata`.
+    """
+    words = []
+    for key, verb in (("missing", "missing"), ("extra", "too many")):
+        for name, part in inventory[key].items():
+            where = "" if name == WHOLE else f" in {name}"
+            words.append(f"{part['images']:,} images {verb}{where}, where the original has {part['of']:,}")
+    if inventory["original"]["url"] is None:
+        words.append(f"which original it comes from is told by {inventory['original']['told_by']}")
+    for key in ("unreadable", "refused"):
+        entry = inventory[key]
+        if entry["count"]:
+            named = "; ".join(f"{name} ({why})" for name, why in list(entry["files"].items())[:_NAMED])
+            more = f"; and {entry['count'] - _NAMED} more" if entry["count"] > _NAMED else ""
+            words.append(f"{entry['count']:,} files {key}: {named}{more}")
+    return ". ".join(words)
+
+
+def _compare(
+    scan: Scan, pictures: Sequence[Picture], original: Original | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Images of the original that are missing, and those that it has not, by part."""
+    missing: dict[str, Any] = {}
+    extra: dict[str, Any] = {}
+    if original is None:
+        return missing, extra
+    by_part: dict[str, Counter[str]] = defaultdict(Counter)
+    for picture in pictures:
+        by_part[picture.part][str(picture.label)] += 1
+    for part, wanted in original.images.items():
+        if isinstance(wanted, int):
+            gap = {"": wanted - by_part[part].total() - scan.unlabelled.get(part, 0)}
+        else:
+            gap = {label: count - by_part[part][label] for label, count in wanted.items()}
+        for entry, sign in ((missing, 1), (extra, -1)):
+            counts = {label: sign * count for label, count in gap.items() if sign * count > 0}
+            if counts:
+                classes = {} if isinstance(wanted, int) else {"classes": counts}
+                of = wanted if isinstance(wanted, int) else sum(wanted.values())
+                entry[part] = {"images": sum(counts.values()), "of": of, **classes}
+    return missing, extra
+
+
+def _duplicates(pictures: Sequence[Picture]) -> dict[str, Any]:
+    """Groups of images with the same pixels, those with several labels apart."""
+    same: dict[bytes, list[int]] = defaultdict(list)
+    for item, picture in enumerate(pictures):
+        same[picture.digest].append(item)
+    groups = [items for items in same.values() if len(items) > 1]
+    return {
+        "groups": len(groups),
+        "images": sum(map(len, groups)),
+        "surplus": sum(len(items) - 1 for items in groups),
+        "with_several_labels": sum(len({pictures[item].label for item in items}) > 1 for items in groups),
+        "across_parts": sum(len({pictures[item].part for item in items}) > 1 for items in groups),
+        "files": sorted(sorted(pictures[item].name for item in items) for items in groups),
+    }
+
+
+def _named(reasons: Mapping[str, str]) -> dict[str, Any]:
+    return {"count": len(reasons), "files": dict(sorted(reasons.items()))}
+
+
+def _count(pairs: Sequence[tuple[str, str]]) -> dict[str, dict[str, int]]:
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for outer, inner in pairs:
+        counts[outer][inner] += 1
+    return {outer: dict(sorted(counts[outer].items())) for outer in sorted(counts)}

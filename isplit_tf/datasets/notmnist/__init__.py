@@ -1,0 +1,1 @@
+"""notMNIST; README.md in this folder says what is in it."""

@@ -1,0 +1,95 @@
+"""notMNIST for TensorFlow Datasets."""
+
+import re
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from ..archive_builder import ArchiveBuilder
+from ..grouping import TEST, VALIDATION, equal_pairs, join, sizes
+from ..nearness import near_pairs
+from ..originals import WHOLE, Original
+from ..scanning import Layout, Picture, Place
+
+CLASSES = tuple("ABCDEFGHIJ")
+SHAPE = (28, 28)
+NEAR_LEVELS = 12.0
+"""Root mean square difference, of 255 grey levels, up to which two images are near duplicates."""
+
+_PATH = re.compile(r"(?P<root>(?:.+/)?)(?P<label>[A-J])/[^/]+\.png", re.IGNORECASE)
+_URL = "http://yaroslavvb.com/upload/notMNIST/notMNIST_{}.tar.gz"
+
+
+class Builder(ArchiveBuilder):
+    """The letters A to J in many fonts, 28x28 pixels, grey."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES: ClassVar = {"1.0.0": "First release."}
+    BUILDER_CONFIGS: ClassVar = [
+        tfds.core.BuilderConfig(name="small", description="18,724 images, cleaned by hand."),
+        tfds.core.BuilderConfig(name="large", description="529,114 images, not cleaned."),
+    ]
+    ORIGINALS: ClassVar = {
+        "small": Original(
+            url=_URL.format("small"),
+            size_bytes=8_458_043,
+            md5="c9890a473a9769fda4bdf314aaf500dd",
+            images={WHOLE: 18_724},
+        ),
+        "large": Original(
+            url=_URL.format("large"),
+            size_bytes=247_336_696,
+            md5="70a95b805ecfb6592c48e196df7c1499",
+            images={WHOLE: 529_114},
+        ),
+    }
+    SHARES: ClassVar = {TEST: 0.2, VALIDATION: 0.1}
+
+    @classmethod
+    def layout(cls) -> Layout:
+        return Layout(locate=_locate, channels=1, shape=SHAPE, keep_pixels=True)
+
+    def original_of(self, root: str) -> tuple[Original | None, str]:
+        if self.builder_config.name in self.ORIGINALS:
+            return super().original_of(root)
+        for name, original in self.ORIGINALS.items():
+            if f"notmnist_{name}/" in root.lower():
+                return original, f"the name of its folder, {root.rstrip('/')}"
+        return None, "nothing: its folder is not named notMNIST_small or notMNIST_large"
+
+    def group(self, pictures: Sequence[Picture]) -> tuple[list[int], dict[str, Any]]:
+        digests = [picture.digest for picture in pictures]
+        pairs = list(equal_pairs(digests))
+        first = {digest: item for item, digest in reversed(list(enumerate(digests)))}
+        distinct = sorted(first.values())
+        pixels = np.stack([np.asarray(pictures[item].pixels)[..., 0] for item in distinct])
+        near = [(distinct[i], distinct[j]) for i, j in near_pairs(pixels, NEAR_LEVELS)]
+        groups = join(len(pictures), [*pairs, *near])
+        several = [count for count in sizes(groups).values() if count > 1]
+        notes = {
+            "near_duplicates": {
+                "levels": NEAR_LEVELS,
+                "pairs": len(near),
+                "with_several_labels": sum(pictures[i].label != pictures[j].label for i, j in near),
+                "files": sorted(sorted((pictures[i].name, pictures[j].name)) for i, j in near),
+            },
+            "groups": {"count": len(several), "images": sum(several), "largest": max(several, default=1)},
+        }
+        return groups, notes
+
+    def key(self, picture: Picture) -> str:
+        return picture.digest.hex()  # names differ between copies of this data set
+
+    def _features(self) -> dict[str, Any]:
+        return {
+            "image": tfds.features.Image(shape=(*SHAPE, 1), encoding_format="png"),
+            "label": tfds.features.ClassLabel(names=list(CLASSES)),
+            **super()._features(),
+        }
+
+
+def _locate(path: str) -> Place | None:
+    match = _PATH.fullmatch(path)
+    return Place(match["root"], WHOLE, match["label"].upper()) if match else None
