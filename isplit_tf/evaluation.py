@@ -238,8 +238,7 @@ def evaluate(
         NumericsError: The outputs of some images are NaN or infinite; the message names the images.
 
     Example:
-        >>> evaluate(split, test_data).accuracy
-        0.9312
+        >>> evaluate(split, test_data)
     """
     if class_names is None:
         class_names = getattr(getattr(predictor, "manifest", None), "class_names", None)

@@ -200,7 +200,7 @@ def export_bundle(
         ModelError: If the model's output is not class scores.
 
     Example:
-        >>> export_bundle(split, "bundle/", representative_data=train, evaluation_data=test)
+        >>> export_bundle(split, "bundle/", representative_data=train, evaluation_data=test, overwrite=True)
     """
     plan = make_plan(
         split,

@@ -1,0 +1,89 @@
+"""The examples in docstrings run, on a small model and the embedded glyphs."""
+
+import doctest
+import importlib
+import pkgutil
+import shutil
+import warnings
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+import isplit_edge
+import isplit_tf
+from isplit_tf.export.contents import read_contents
+
+MODULES = sorted(
+    name
+    for package in (isplit_tf, isplit_edge)
+    for _, name, _ in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
+    if not name.endswith("__main__")
+)
+
+
+class Lenient(doctest.OutputChecker):
+    """Where an example says nothing of its output, any is right."""
+
+    def check_output(self, want, got, optionflags):
+        return not want or super().check_output(want, got, optionflags)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """What the examples take for granted: a model, data, a split, a curve, and bundles in the current folder."""
+    folder = tmp_path_factory.mktemp("examples")
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    inputs = x = keras.Input((28, 28, 1), name="image")
+    for block in range(1, 5):
+        x = layers.Conv2D(4, 3, padding="same", activation="relu", name=f"block{block}_conv")(x)
+        x = layers.MaxPooling2D(padding="same", name=f"block{block}_pool")(x)
+    model = keras.Model(inputs, layers.Dense(10, activation="softmax")(layers.Flatten()(x)), name="example")
+    images, labels = (part[:128] for part in isplit_tf.datasets.load("glyphs").train)
+    data = images.astype("float32"), labels
+    halves = isplit_tf.split(model, "block3_pool", isplit_tf.Autoencoder(compression=0.9, seed=0))
+    isplit_tf.export_bundle(halves, folder / "bundle", representative_data=data, progress=False)
+    shutil.copytree(folder / "bundle", folder / "bundle2")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        curve = isplit_tf.measure_importance(model, data, progress=False)
+    public = {name: getattr(isplit_tf, name) for name in isplit_tf.__all__ if name != "split"}
+    names = public | {
+        "Client": isplit_edge.Client,
+        "Path": Path,
+        "read_contents": read_contents,
+        "keras": keras,
+        "np": np,
+        "model": model,
+        "images": images,
+        "labels": labels,
+        "curve": curve,
+    }
+    data_names = ("train", "test", "train_data", "validation_data", "test_data")
+    return folder, names | {"halves": halves, "split": halves} | dict.fromkeys(data_names, data)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_run(name, request, monkeypatch):
+    """Every `>>>` of the module, in order; what it says of the output is what comes out."""
+    try:
+        module = importlib.import_module(name)
+    except isplit_tf.errors.MissingDependencyError as error:
+        pytest.skip(str(error))
+    finder = doctest.DocTestFinder(exclude_empty=True)
+    examples = [test for test in finder.find(module, name) if test.examples]
+    if not examples:
+        return
+    folder, names = request.getfixturevalue("world")
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    runner = doctest.DocTestRunner(checker=Lenient(), optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
+    report: list[str] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for test in examples:
+            test.globs = {**names, **vars(module)}
+            runner.run(test, out=report.append)
+    assert runner.failures == 0, "".join(report)
