@@ -214,8 +214,8 @@ def _run(command: Sequence[str], **options) -> str:
     except FileNotFoundError as error:
         raise UnavailableError(f"{command[0]} is not installed.") from error
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-        said = (error.stderr or b"").strip()
-        raise UnavailableError(f"'{' '.join(command[:2])} ...' failed: {said[-600:]}") from error
+        said = error.stderr.decode(errors="replace") if isinstance(error.stderr, bytes) else error.stderr or ""
+        raise UnavailableError(f"'{' '.join(command[:2])} ...' failed: {said.strip()[-600:]}") from error
 
 
 def _only(paths: Iterator[Path], what: str) -> Path:

@@ -61,8 +61,8 @@ def run(args: argparse.Namespace) -> int:
         ignored = shutil.ignore_patterns("__pycache__", "build", "*.egg-info")
         shutil.copytree(Path(isplit_edge.__file__).parent, package / "isplit_edge", ignore=ignored)
         words = [HERE / "payloads.py", args.bundle.resolve(), server.url, scratch / "images.npy"]
-        here = [sys.executable, *map(str, words), str(scratch / "here.npz")]
-        _checked(subprocess.run(here, capture_output=True, text=True))
+        native = [sys.executable, *map(str, words), str(scratch / "here.npz")]
+        _checked(subprocess.run(native, capture_output=True, text=True))
         _checked(emulation.run([*words, scratch / "there.npz"], package))
         here, there = (dict(np.load(scratch / name)) for name in ("here.npz", "there.npz"))
         report = compare(here, there, manifest, args.tolerance)
@@ -127,7 +127,7 @@ def _loop_agrees(
     with tempfile.TemporaryDirectory() as folder:
         for row in range(n):
             np.save(Path(folder) / f"{row}.npy", images[row])
-        arguments = [bundle.resolve(), "--url", url, "--folder", folder, "--once", "--json"]
+        arguments = [str(bundle.resolve()), "--url", url, "--folder", folder, "--once", "--json"]
         done = _checked(emulation.run([HERE / "classify.py", *arguments], package))
     found = [json.loads(line)["class_index"] for line in done.stdout.splitlines()]
     return found == there["probabilities"][:n].argmax(axis=1).tolist()

@@ -106,7 +106,7 @@ set -- "$package" "$numpy"
 "$prefix/venv/bin/python" -m pip --disable-pip-version-check uninstall --quiet --yes setuptools pip 2>/dev/null
 # Compiled here, as the service cannot write there; the packages' own tests are not worth the room.
 "$prefix/venv/bin/python" -m compileall -q -x '/tests/' "$prefix/venv/lib"
-cp "$here/classify.py" "$prefix/classify.py"
+cp "$here/classify.py" "$here/sources.py" "$prefix"
 chmod 755 "$prefix/classify.py"
 "$prefix/venv/bin/python" -c 'from isplit_edge import Client; import ai_edge_litert.interpreter'
 

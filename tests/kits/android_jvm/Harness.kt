@@ -1,0 +1,123 @@
+package harness
+
+import java.io.DataInputStream
+import java.io.DataOutputStream
+import java.io.File
+import java.nio.ByteBuffer
+import java.nio.ByteOrder
+import org.isplit.edge.BundleFiles
+import org.isplit.edge.Classifier
+import org.isplit.edge.ISplitException
+import org.isplit.edge.JsonException
+import org.isplit.edge.RawImage
+import org.isplit.edge.TailClient
+import org.isplit.edge.parseJson
+import org.tensorflow.lite.DataType
+import org.tensorflow.lite.Interpreter
+import org.tensorflow.lite.Tensor
+
+// Runs the application's own code, all but its screen, for a test in Python, over standard input and output.
+//
+// Frames: the length of a name and the name; the length of a body and the body; lengths as 4 bytes, most significant
+// first. The test sends a command and gets "result" or "error"; in between it gets "infer" with the bytes of the head's
+// input, and answers with the latent that the real LiteRT makes of it.
+
+private val input = DataInputStream(System.`in`.buffered())
+private val output = DataOutputStream(System.out.buffered())
+
+private fun send(name: String, body: ByteArray) {
+    output.writeInt(name.length)
+    output.writeBytes(name)
+    output.writeInt(body.size)
+    output.write(body)
+    output.flush()
+}
+
+private fun receive(): Pair<String, ByteArray>? {
+    val length = input.read()
+    if (length < 0) return null
+    val name = ByteArray((length shl 24) or (input.readUnsignedByte() shl 16) or input.readUnsignedShort())
+    input.readFully(name)
+    val body = ByteArray(input.readInt())
+    input.readFully(body)
+    return Pair(String(name, Charsets.US_ASCII), body)
+}
+
+private class Described(text: String) : Tensor {
+    private val words = text.split(" ")
+    override fun dataType() = DataType.valueOf(words[0])
+    override fun numBytes() = words[1].toInt()
+    override fun quantizationParams() = Tensor.QuantizationParams(words[2].toFloat(), words[3].toInt())
+    override fun shape() = IntArray(words.size - 4) { words[it + 4].toInt() }
+}
+
+private object RealLiteRt : Interpreter.Backend {
+    var description = listOf<String>()
+    override fun input(model: ByteArray) = Described(description[0])
+    override fun output(model: ByteArray) = Described(description[1])
+    override fun run(input: ByteArray): ByteArray {
+        send("infer", input)
+        return receive()!!.second
+    }
+}
+
+private class Directory(private val path: String) : BundleFiles {
+    override fun read(name: String) = File(path, name).readBytes()
+}
+
+private fun image(arguments: List<String>, body: ByteArray) =
+    RawImage(arguments[0].toInt(), arguments[1].toInt(), arguments[2].toInt(), body)
+
+private fun bytesOf(row: org.isplit.edge.Row): ByteArray {
+    val buffer = ByteBuffer.allocate(4 + 4 * row.probabilities.size).order(ByteOrder.LITTLE_ENDIAN)
+    buffer.putInt(row.status)
+    for (value in row.probabilities) buffer.putFloat(value)
+    return buffer.array()
+}
+
+private var classifier: Classifier? = null
+
+private fun perform(command: String, body: ByteArray): ByteArray {
+    val words = command.split(" ")
+    val arguments = words.drop(1)
+    return when (words[0]) {
+        "open" -> {
+            val (directory, from, to) = String(body, Charsets.UTF_8).split("\n")
+            RealLiteRt.description = listOf(from, to)
+            classifier?.close()
+            classifier = Classifier(Directory(directory))
+            ByteArray(0)
+        }
+        "payload" -> classifier!!.payload(image(arguments, body))
+        "fitted" -> classifier!!.fitted(image(arguments, body)).pixels
+        "classify" -> {
+            val tail = TailClient(classifier!!.manifest, arguments[3])
+            val answer = classifier!!.classify(image(arguments, body), tail)
+            val name = answer.best?.let { classifier!!.manifest.nameOf(it) }
+            "$name ${answer.payloadBytes} ${answer.preprocessMs} ${answer.headMs} ${answer.wireMs}".toByteArray()
+        }
+        "ask" -> bytesOf(TailClient(classifier!!.manifest, arguments[0]).predict(listOf(body)).single())
+        "body" -> TailClient.requestBody(listOf(body, body))
+        "rows" -> {
+            val text = String(body, Charsets.UTF_8)
+            TailClient.readRows(text, arguments[0].toInt(), classifier!!.manifest).map { bytesOf(it) }
+                .fold(ByteArray(0)) { all, one -> all + one }
+        }
+        "json" -> parseJson(String(body, Charsets.UTF_8), arguments[0] == "nan").toString().toByteArray()
+        else -> throw IllegalArgumentException(command)
+    }
+}
+
+fun main() {
+    Interpreter.backend = RealLiteRt
+    while (true) {
+        val (command, body) = receive() ?: return
+        try {
+            send("result", perform(command, body))
+        } catch (error: ISplitException) {
+            send("error", "${error.javaClass.simpleName}: ${error.message}".toByteArray())
+        } catch (error: JsonException) {
+            send("error", "JsonException: ${error.message}".toByteArray())
+        }
+    }
+}
