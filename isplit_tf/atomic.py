@@ -37,7 +37,7 @@ def replacing(target: str | os.PathLike[str]) -> Iterator[Path]:
     """
     place = Path(target).resolve()
     place.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(place.parent):
+    with locked(place.parent):
         _clear(place)
         scratch = place.with_name(f".{place.name}{_NEW}{secrets.token_hex(8)}")
         scratch.mkdir()
@@ -145,7 +145,7 @@ def _in_use(directory: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _locked(directory: Path) -> Iterator[None]:
+def locked(directory: Path) -> Iterator[None]:
     """Lets one process at a time clear away and begin, so that none clears what another has just begun."""
     if sys.platform == "win32":
         yield

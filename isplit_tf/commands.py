@@ -203,6 +203,21 @@ def run_export(args: argparse.Namespace) -> Result:
     return Result(repr(bundle), bundle.manifest.to_dict())
 
 
+def run_publish(args: argparse.Namespace) -> Result:
+    """`isplit publish`"""
+    from .export.publication import publish
+
+    done = publish(args.bundle, args.models_dir, labels=args.label)
+    record = {
+        "model_name": done.model_name,
+        "version": done.version,
+        "bundle_id": done.bundle_id,
+        "versions": {str(version): identity for version, identity in done.versions.items()},
+        "labels": dict(done.labels),
+    }
+    return Result(repr(done), record)
+
+
 def run_serve(args: argparse.Namespace) -> None:
     """`isplit serve`"""
     from .server import Server

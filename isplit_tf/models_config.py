@@ -113,7 +113,7 @@ class ModelsConfig:
         elif _entry(config).versions is None:
             raise ArgumentError(
                 f"{MODELS_CONFIG} chooses the versions of '{name}' by another policy than 'specific', under which an "
-                "old version can end while devices still ask for it. Possible: model_version_policy { specific { ... } }."
+                "old version can end while devices still ask for it. Possible: a policy of 'specific' versions."
             )
         listed = config.model_version_policy.specific.versions
         listed[:] = sorted({*listed, *versions})

@@ -1,0 +1,184 @@
+"""A bundle's tail put beside those that are served already, so that a fleet of devices can change slowly."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from isplit_edge.files import check_file, write_atomic
+from isplit_edge.manifest import MANIFEST_FILE, Manifest
+
+from ..atomic import locked, replacing
+from ..errors import ArgumentError, BundleError, ExistsError
+from ..models_config import MODELS_CONFIG, ModelsConfig
+from .serving_files import BATCHING_CONFIG
+
+RECORD_FILE = f"assets.extra/{MANIFEST_FILE}"
+"""In the folder of a published version: the manifest of the bundle that it came from."""
+
+_SAVED_MODEL = "saved_model.pb"
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What is served once a bundle was published.
+
+    Attributes:
+        models_dir: The folder that a server mounts.
+        model_name: Of the model.
+        version: That was added.
+        bundle_id: Of the bundle that it came from.
+        versions: All versions of this model that are served, with the bundle_id of each, or None where it is not known.
+        labels: Versions by label.
+    """
+
+    models_dir: Path
+    model_name: str
+    version: int
+    bundle_id: str
+    versions: dict[int, str | None]
+    labels: dict[str, int]
+
+    def __repr__(self) -> str:
+        names = {version: [label for label, one in self.labels.items() if one == version] for version in self.versions}
+        lines = [f"Publication: version {self.version} of '{self.model_name}' in {self.models_dir}; served are"]
+        for version, identity in self.versions.items():
+            shown = "unknown bundle" if identity is None else f"bundle {identity[:16]}"
+            lines.append("  ".join([f"  version {version}", shown, *names[version]]))
+        return "\n".join(lines)
+
+
+def publish(
+    bundle: str | os.PathLike[str], models_dir: str | os.PathLike[str], *, labels: Iterable[str] = ()
+) -> Publication:
+    """Adds a bundle's tail to a folder of models, beside the versions that are there.
+
+    The folder is laid out as a bundle's `serving/`: `<model_name>/<version>/`, `models.config` for all of them, and
+    `batching.config`. Killed at any moment it leaves the old `models.config` or the new one, and every version that
+    either names is whole; the same call again ends what a killed one began. One process at a time publishes into a
+    folder.
+
+    Args:
+        bundle: What `export_bundle` wrote; its `serving/` is compared with the manifest first.
+        models_dir: The folder; made where it is new.
+        labels: Labels such as "stable" that shall stand for this version from now on. For a bundle that is published
+            already only they change.
+
+    Returns:
+        What is served now.
+
+    Raises:
+        BundleError: If the bundle is incomplete or was changed, or `models.config` there cannot be read.
+        ExistsError: If this version of the model is in use already.
+        ArgumentError: If the folder cannot be written to, or its `models.config` chooses versions by another policy.
+
+    Example:
+        >>> publish("bundle2/", "models/", labels=["canary"])
+    """
+    source = Path(getattr(bundle, "directory", bundle))
+    manifest = Manifest.load(source, check=("serving",))
+    name, version = manifest.model_name, manifest.version
+    wanted = dict.fromkeys(_label_names(labels), version)
+    root = _made(models_dir)
+    with locked(root):
+        for left in root.glob(f".{MODELS_CONFIG}.*"):  # by a killed run
+            left.unlink()
+        before = _read_config(root)
+        _refuse_used(root, before, manifest, again=bool(wanted))
+        after = before.with_version(name, *_unlisted(root, before, name), version, labels=wanted)
+        place = root / name / str(version)
+        if not place.exists():
+            _copy(source, manifest, place)
+        if not (root / BATCHING_CONFIG).exists():
+            write_atomic(root / BATCHING_CONFIG, (source / "serving" / BATCHING_CONFIG).read_bytes())
+        write_atomic(root / MODELS_CONFIG, str(after).encode())
+    entry = after.find(name)
+    served = () if entry is None or entry.versions is None else entry.versions
+    return Publication(
+        models_dir=root,
+        model_name=name,
+        version=version,
+        bundle_id=manifest.bundle_id,
+        versions={one: published_bundle_id(root / name / str(one)) for one in served},
+        labels={} if entry is None else dict(entry.labels),
+    )
+
+
+def published_bundle_id(directory: str | os.PathLike[str]) -> str | None:
+    """The bundle_id of a published version; None where its folder tells none."""
+    try:
+        record = json.loads((Path(directory) / RECORD_FILE).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    found = record.get("bundle_id") if isinstance(record, dict) else None
+    return found if isinstance(found, str) else None
+
+
+def _label_names(labels: Iterable[str]) -> list[str]:
+    names = [labels] if isinstance(labels, str) else list(labels)
+    for name in names:
+        # It becomes a part of the REST API's paths.
+        if not isinstance(name, str) or not name or not name.isascii() or not name.replace("-", "_").isidentifier():
+            raise ArgumentError(f"A label is of letters, digits, '-' and '_', such as 'stable'. Received: {name!r}.")
+    return names
+
+
+def _made(models_dir: str | os.PathLike[str]) -> Path:
+    root = Path(models_dir)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ArgumentError(f"'{root}' is no folder and cannot be made: {error}") from error
+    if not os.access(root, os.W_OK | os.X_OK):
+        raise ArgumentError(f"'{root}' cannot be written to.")
+    return root
+
+
+def _read_config(root: Path) -> ModelsConfig:
+    try:
+        return ModelsConfig.parse((root / MODELS_CONFIG).read_text())
+    except FileNotFoundError:
+        return ModelsConfig()
+    except (OSError, UnicodeDecodeError, BundleError) as error:
+        raise BundleError(f"'{root}' is no folder to publish into: {error}") from error
+
+
+def _unlisted(root: Path, config: ModelsConfig, name: str) -> list[int]:
+    """Versions that a server with no list serves so far; they go on being served once there is one."""
+    if config.find(name) is not None or not (root / name).is_dir():
+        return []
+    if (root / MODELS_CONFIG).exists():
+        return []
+    found = [one for one in (root / name).iterdir() if one.name.isascii() and one.name.isdigit()]
+    return [int(one.name) for one in found if (one / _SAVED_MODEL).is_file()]
+
+
+def _refuse_used(root: Path, config: ModelsConfig, manifest: Manifest, *, again: bool) -> None:
+    entry = config.find(manifest.model_name)
+    used = set(() if entry is None else entry.versions or ())
+    place = root / manifest.model_name / str(manifest.version)
+    found = published_bundle_id(place)
+    same = found == manifest.bundle_id
+    if (manifest.version not in used and (same or not place.exists())) or (same and again):
+        return
+    whose = "of this very bundle" if same else f"of bundle {found[:16]}" if found else "unknown"
+    numbers = [int(one.name) for one in place.parent.glob("*") if one.name.isascii() and one.name.isdigit()]
+    free = 1 + max([*used, *numbers, manifest.version])
+    raise ExistsError(
+        f"Version {manifest.version} of '{manifest.model_name}' is in use in '{root}' ({whose}): a version never "
+        f"changes under the devices that ask for it. Export with version={free} and publish that."
+    )
+
+
+def _copy(source: Path, manifest: Manifest, place: Path) -> None:
+    """Copies the SavedModel and compares what arrived with the manifest, before it gets its name."""
+    folder = f"serving/{manifest.model_name}/{manifest.version}/"
+    with replacing(place) as scratch:
+        shutil.copytree(source / folder, scratch, dirs_exist_ok=True, copy_function=shutil.copyfile)
+        for name, entry in manifest.files.items():
+            if name.startswith(folder):
+                check_file(scratch, name.removeprefix(folder), **entry)
+        (scratch / RECORD_FILE).parent.mkdir(exist_ok=True)
+        shutil.copyfile(source / MANIFEST_FILE, scratch / RECORD_FILE)
