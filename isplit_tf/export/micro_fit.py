@@ -1,0 +1,231 @@
+"""Does a head fit into a microcontroller, and if not, which cut's head would."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import keras
+import numpy as np
+
+from ..arguments import checked_integer
+from ..candidates import propose
+from ..errors import ExportError, ModelError
+from ..graph.axis import main_cuts
+from ..graph.cuts import Cut, list_cuts, tensor_of
+from ..graph.program import Program, Ref, fill, read_program
+from ..graph.surgery import build, copy_model, segment
+from ..importance.curve import Curve
+from ..progress import bar
+from ..splitting import SplitModel
+from .micro import MicroHead, Needs, check_micro_head, flash_bytes
+from .representative import LEAST_IMAGES
+from .tflite import convert
+
+MOST_TRIED = 8
+_WEIGHT_BYTES = {"int8": 1, "int16x8": 1, "float32": 4}
+_ACTIVATION_BYTES = {"int8": 1, "int16x8": 2, "float32": 4}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a microcontroller has for a head, in bytes; None for no limit.
+
+    Attributes:
+        flash_bytes: For the array (and the pixel table); TensorFlow Lite Micro's own code is not counted.
+        ram_bytes: For the arena and the payload's frame; stack and the firmware's own variables are not counted.
+    """
+
+    flash_bytes: int | None = None
+    ram_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("flash_bytes", "ram_bytes"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, checked_integer(name, getattr(self, name), 1))
+
+    def holds_flash(self, needed_bytes: int) -> bool:
+        """Whether so much flash is there."""
+        return self.flash_bytes is None or needed_bytes <= self.flash_bytes
+
+    def holds(self, needs: Needs) -> bool:
+        """Whether flash and RAM are enough."""
+        return self.holds_flash(needs.flash_bytes) and (self.ram_bytes is None or needs.ram_bytes <= self.ram_bytes)
+
+    def __str__(self) -> str:
+        return ", ".join(
+            f"{name}={size:,} bytes" for name, size in (("flash", self.flash_bytes), ("RAM", self.ram_bytes)) if size
+        )
+
+
+@dataclass(frozen=True)
+class Search:
+    """What was found among the other cuts.
+
+    Attributes:
+        cut: The best that fits, or None.
+        needs: What its head needs, measured with a bottleneck that is not trained, which needs the same.
+        tried: How many heads were converted and measured.
+        estimated: How many cuts were left out, as their weights alone outgrow the flash, or two maps in a row the RAM.
+        untried: How many that rank behind were not looked at any more.
+    """
+
+    cut: Cut | None
+    needs: Needs | None
+    tried: int
+    estimated: int
+    untried: int
+
+
+def require_fit(
+    micro: MicroHead,
+    budget: Budget,
+    split: SplitModel,
+    *,
+    precision: str,
+    representative: np.ndarray | None,
+    curve: Curve | None = None,
+    progress: bool = True,
+) -> None:
+    """Raises unless a head fits, and names the best cut whose head does.
+
+    Which cut is best: with a curve, the first that fits in the order of `propose(curve)`; without one, the last of the
+    network's main cuts that fits, since most of the network then runs on the device. Cuts whose weights alone outgrow
+    the flash, or of which two maps in a row outgrow the RAM, are left out by this estimate; of the others the heads are
+    converted, with an encoder that is not trained, and measured, one after the other until one fits, `MOST_TRIED` at
+    most.
+
+    Args:
+        micro: The measured head.
+        budget: What there is.
+        split: What the head came from.
+        precision: Of the head.
+        representative: Images for the conversion of other heads; None for float32.
+        curve: The importance of the cuts of the model that was split.
+        progress: Whether a bar may show.
+
+    Raises:
+        ExportError: If it does not fit; the message holds all figures.
+    """
+    if budget.holds(micro.needs):
+        return
+    found = search(split, budget, precision=precision, representative=representative, curve=curve, progress=progress)
+    raise ExportError(
+        f"The head cut at '{split.cut.name}' does not fit into {budget}. It needs {_figures(micro.needs)} (measured). "
+        + _advice(found, by_curve=curve is not None)
+    )
+
+
+def _figures(needs: Needs) -> str:
+    return (
+        f"{needs.flash_bytes:,} bytes of flash for its array, and {needs.ram_bytes:,} bytes of RAM: the recommended "
+        f"arena of {needs.arena_bytes:,} (the smallest that works has {needs.arena_smallest_bytes:,}) and the payload"
+    )
+
+
+def _advice(found: Search, *, by_curve: bool) -> str:
+    searched = f"converted and measured: {found.tried}"
+    if found.estimated:
+        searched += f"; left out by an estimate from weights and map sizes: {found.estimated}"
+    if found.untried:
+        searched += f"; ranked behind and not tried: {found.untried}"
+    if found.cut is None or found.needs is None:
+        return (
+            f"No other cut was found that fits (cuts {searched}). Possible: a smaller model or input, or more memory."
+        )
+    why = "of those proposed by the curve's importance" if by_curve else "the last one; no curve was given to rank them"
+    return (
+        f"The best cut that fits ({why}) is '{found.cut.name}' (index {found.cut.index}), whose head was measured with "
+        f"an untrained bottleneck: {_figures(found.needs)}. Cuts {searched}."
+    )
+
+
+def search(
+    split: SplitModel,
+    budget: Budget,
+    *,
+    precision: str,
+    representative: np.ndarray | None,
+    curve: Curve | None = None,
+    progress: bool = True,
+) -> Search:
+    """Finds the best other cut whose head fits; see `require_fit`."""
+    program = read_program(without_bottleneck(split))
+    cuts = list_cuts(program)
+    main = main_cuts(program, cuts)
+    ranked = [cuts[index] for index in _order(main, split, curve) if index != split.cut.index and index < len(cuts)]
+    estimate = _Estimate(main, split, precision)
+    likely = [cut for cut in ranked if estimate.allows(cut, budget)]
+    tried = 0
+    images = None if representative is None else representative[:LEAST_IMAGES]
+    for cut in bar(likely[:MOST_TRIED], desc="looking for a cut that fits", enabled=progress, unit="cut"):
+        tried += 1
+        needs = _measured(program, cut, split, precision=precision, images=images)
+        if needs is not None and budget.holds(needs):
+            return Search(cut, needs, tried, len(ranked) - len(likely), len(likely) - tried)
+    return Search(None, None, tried, len(ranked) - len(likely), len(likely) - tried)
+
+
+def _order(main: Sequence[Cut], split: SplitModel, curve: Curve | None) -> list[int]:
+    """Indices of cuts, the best first."""
+    if curve is None:
+        return [cut.index for cut in reversed(main)]
+    proposed = [candidate.cut.index for candidate in propose(curve, bottleneck=split.bottleneck)]
+    by_importance = sorted(range(len(curve.cuts)), key=lambda position: -curve.values[position])
+    return list(dict.fromkeys([*proposed, *(curve.cuts[position].index for position in by_importance)]))
+
+
+class _Estimate:
+    """What a head needs at least, by arithmetic: quick, and only good for leaving out what cannot fit."""
+
+    def __init__(self, main: Sequence[Cut], split: SplitModel, precision: str):
+        self._main, self._bottleneck, self._precision = main, split.bottleneck, precision
+        self._input_shape = tuple(int(axis) for axis in split.head.inputs[0].shape[1:])
+
+    def allows(self, cut: Cut, budget: Budget) -> bool:
+        """Whether the head at a cut may fit."""
+        arena_fits = budget.ram_bytes is None or self._arena_bytes(cut) <= budget.ram_bytes
+        return arena_fits and budget.holds_flash(self._flash_bytes(cut))
+
+    def _flash_bytes(self, cut: Cut) -> int:
+        """The weights of head and encoder; the file holds more than them."""
+        weights = cut.head_params
+        if hasattr(self._bottleneck, "plan"):
+            weights += self._bottleneck.plan(cut.shape).encoder_params
+        return flash_bytes(weights * _WEIGHT_BYTES[self._precision], self._input_shape, self._precision)
+
+    def _arena_bytes(self, cut: Cut) -> int:
+        """The two largest maps in a row: what a layer reads and what it writes."""
+        sizes = [math.prod(self._input_shape), *(one.size for one in self._main if one.index <= cut.index)]
+        return max(map(sum, pairwise(sizes)), default=0) * _ACTIVATION_BYTES[self._precision]
+
+
+def _measured(
+    program: Program, cut: Cut, split: SplitModel, *, precision: str, images: np.ndarray | None
+) -> Needs | None:
+    """What the head at a cut needs; None where it cannot be made, which another cut's message would not help with."""
+    head = segment(program, program.inputs, Ref(tensor_of(program, cut)), name="head")
+    try:
+        encoder = None if split.bottleneck is None else split.bottleneck.build(cut.shape)[0]
+        converted = convert(head, encoder, precision=precision, representative=images, progress=False)
+        return check_micro_head(converted).needs
+    except (ExportError, ModelError):
+        return None
+
+
+def without_bottleneck(split: SplitModel) -> keras.Model:
+    """The network of a split as it was before the bottleneck came in; a copy, the split stays as it is."""
+    program = read_program(split.model)
+    _, copies = copy_model(program, name=program.name)
+    copied = lambda step: copies[id(step.operation)]  # noqa: E731
+    places = {program.tensors[tensor].name: tensor for tensor in program.makers}
+    first, last = (places[split._boundaries[k]] for k in (0, -1))
+    before, after = program.makers[first] + 1, program.makers[last] + 1
+
+    def body(values: dict) -> object:
+        program.run(values, program.steps[:before], copied)
+        values[last] = values[first]
+        program.run(values, program.steps[after:], copied)
+        return fill(program.output_structure, values)
+
+    return build(program, program.inputs, body, name=program.name)

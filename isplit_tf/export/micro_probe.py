@@ -1,0 +1,99 @@
+"""Runs TensorFlow Lite Micro; a script that is started in a process of its own, never imported.
+
+TensorFlow Lite Micro ends the whole process with a segmentation fault in arenas that are far too small, and says why it
+failed on file descriptor 2 only. So each try is a forked process, whose output is collected. The script knows numpy and
+tflite-micro, and nothing of this project.
+
+    micro_probe.py measure HEAD                           prints {"smallest": ..., "used": ...} or {"error": ...}
+    micro_probe.py run HEAD ARENA INPUTS.npy OUTPUTS.npy  prints {} or {"error": ...}
+"""
+
+import json
+import os
+import re
+import sys
+import tempfile
+
+import numpy as np
+from tflite_micro.python.tflite_micro import runtime
+
+STEP = 16  # TensorFlow Lite Micro aligns all that it allocates to so many bytes
+FIRST = 1 << 18
+LAST = 1 << 30
+OUT_OF_MEMORY = ("Failed to resize buffer", "Failed to allocate")
+
+
+def main(argv: list[str]) -> None:
+    """Does what the command line asks for."""
+    with open(argv[1], "rb") as file:
+        head = file.read()
+    result = measure(head) if argv[0] == "measure" else run(head, int(argv[2]), argv[3], argv[4])
+    sys.stdout.write(json.dumps(result) + "\n")
+
+
+def measure(head: bytes) -> dict:
+    """Finds the smallest arena by bisection; each one that fits is followed only by ones that fit."""
+    high = FIRST
+    ok, said = attempt(allocate, head, high)
+    while not ok and high < LAST and (not said or any(text in said for text in OUT_OF_MEMORY)):
+        high *= 4
+        ok, said = attempt(allocate, head, high)
+    if not ok:
+        return {"error": said}
+    used = int(re.findall(r"Arena allocation total (\d+) bytes", said)[-1])
+    low = 0  # too small; `high` is enough
+    while high - low > STEP:
+        middle = (low + high) // 2 // STEP * STEP
+        if attempt(allocate, head, middle)[0]:
+            high = middle
+        else:
+            low = middle
+    return {"smallest": high, "used": used}
+
+
+def run(head: bytes, arena: int, inputs: str, outputs: str) -> dict:
+    """Runs the head on each row of an array and writes what it gave."""
+    ok, said = attempt(infer, head, arena, inputs, outputs)
+    return {} if ok else {"error": said}
+
+
+def allocate(head: bytes, arena: int) -> None:
+    """Plans the memory of a head in an arena of so many bytes."""
+    runtime.Interpreter.from_bytes(head, arena_size=arena).print_allocations()
+
+
+def infer(head: bytes, arena: int, inputs: str, outputs: str) -> None:
+    """One invocation a row, each row of the shape of the head's input."""
+    interpreter = runtime.Interpreter.from_bytes(head, arena_size=arena)
+    rows = []
+    for row in np.load(inputs, allow_pickle=False):
+        interpreter.set_input(row, 0)
+        interpreter.invoke()
+        rows.append(np.array(interpreter.get_output(0)))
+    np.save(outputs, np.stack(rows))
+
+
+def attempt(action, *arguments) -> tuple[bool, str]:
+    """Whether an action ends well in a process of its own, and what it printed on file descriptors 1 and 2."""
+    with tempfile.TemporaryFile() as sink:
+        pid = os.fork()
+        if pid == 0:
+            os.dup2(sink.fileno(), 1)
+            os.dup2(sink.fileno(), 2)
+            try:
+                action(*arguments)
+            except (RuntimeError, ValueError) as error:
+                os.write(2, f"{error}\n".encode())
+                os._exit(1)
+            os._exit(0)
+        status = os.waitpid(pid, 0)[1]
+        sink.seek(0)
+        said = sink.read().decode("utf-8", "replace")
+    if os.WIFSIGNALED(status):
+        said += f"TensorFlow Lite Micro ended with signal {os.WTERMSIG(status)}.\n"
+        return False, said if any(text in said for text in OUT_OF_MEMORY) else "Failed to allocate: " + said
+    return status == 0, said
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
