@@ -76,7 +76,11 @@ class Emulation:
         # A Cortex-A72 is the processor of a Raspberry Pi 4.
         command = [self._qemu, "-cpu", "cortex-a72", "-L", str(self.cache / "root"), str(self.python)]
         return subprocess.run(
-            [*command, *map(os.fspath, arguments)], env=environment, capture_output=True, text=True, timeout=600
+            [*command, *(os.fspath(one) for one in arguments)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=600,
         )
 
     @contextlib.contextmanager
