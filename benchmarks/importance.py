@@ -18,7 +18,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from isplit_tf.graph.cuts import tensor_of
+from isplit_tf.graph.cuts import place_of
 from isplit_tf.graph.program import read_program
 from isplit_tf.importance.measure import choose_cuts
 from isplit_tf.importance.probe import Probe
@@ -43,8 +43,8 @@ def measure(name: str, size: int, batch: int, repeats: int, cuts: str) -> dict:
     model = getattr(keras.applications, name)(weights=None, input_shape=(size, size, 3), classes=200)
     program = read_program(model)
     chosen = choose_cuts(program, cuts)
-    tensors = [tensor_of(program, cut) for cut in chosen]
-    probe = Probe(program, tensors, find_logits(program), method="grad_cam", target="label")
+    places = [place_of(program, cut) for cut in chosen]
+    probe = Probe(program, places, find_logits(program), method="grad_cam", target="label")
     bare = bare_pass(model)
     rng = np.random.default_rng(0)
     x = tf.constant(rng.normal(size=(batch, size, size, 3)), tf.float32)

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ from isplit_edge import __version__
 
 from .atomic import replacing
 from .errors import ArgumentError, BundleError, ExistsError, ModelError
-from .graph.cuts import Cut, list_cuts, require_sized, resolve_cut, tensor_of
+from .graph.cuts import Cut, place_maker, place_of, require_sized, resolve_cut
 from .graph.files import lambda_layers, load_model
+from .graph.joining import bottleneck_of_parts, join, take_apart
 from .graph.program import Program, Ref, fill, read_program
-from .graph.surgery import build, copy_model, segment
+from .graph.surgery import build, copy_model, free_name, segment
 from .importance.scores import compiled_loss, find_logits
 
 FORMAT_VERSION = 1
@@ -158,9 +160,10 @@ def split(
 
     Args:
         model: A built Keras 3 model.
-        cut: A `Cut`, its index in `find_cuts(model)`, its name, or an unambiguous last part of its name.
-        bottleneck: What to put between the halves, for instance `Autoencoder(compression=0.9)`; None for the
-            tensor as it is.
+        cut: A `Cut`, its index in `find_cuts(model)`, its name, or an unambiguous last part of its name. Where it has
+            several tensors, they cross as one vector.
+        bottleneck: What to put between the halves, for instance `Autoencoder(compression=0.9)`; one for each tensor
+            of the cut; None for the tensors as they are.
         output: Name or index of the output to keep, where the model has several; all by default.
 
     Returns:
@@ -179,21 +182,20 @@ def split(
         Cunico, Capogrosso et al., I-Split, ICPR 2022, Sec. III-B.
     """
     program = read_program(model, output=output)
-    place = resolve_cut(program, cut, list_cuts(program))
-    tensor = tensor_of(program, place)
+    place = resolve_cut(program, cut)
     loss = compiled_loss(model, output)
     try:
         kind: str | None = find_logits(program, loss=loss).output.kind
     except ModelError:
         kind = None
     whole, copies = copy_model(program, name=model.name)
-    boundaries: tuple[str, ...] = (_name_in_copy(program, tensor, copies),)
-    if bottleneck is not None:
-        if not hasattr(bottleneck, "build"):
-            raise ArgumentError(f"Expected a bottleneck such as Autoencoder(). Received: {bottleneck!r}.")
-        encoder, decoder = bottleneck.build(require_sized(place).shape)
-        whole, inner = _insert(program, tensor, copies, (encoder, decoder))
-        boundaries += inner
+    tensors = place_of(program, place)
+    boundaries: tuple[str, ...]
+    if bottleneck is None and len(tensors) == 1:
+        boundaries = (_name_in_copy(program, tensors[0], copies),)
+    else:
+        parts = () if bottleneck is None else _build(bottleneck, require_sized(place))
+        whole, boundaries = _insert(program, tensors, copies, parts)
     return SplitModel(
         whole,
         place,
@@ -204,30 +206,44 @@ def split(
     )
 
 
+def _build(bottleneck: Any, cut: Cut) -> tuple[keras.Model, keras.Model]:
+    """Encoder and decoder for what crosses at a cut."""
+    if not hasattr(bottleneck, "build"):
+        raise ArgumentError(f"Expected a bottleneck such as Autoencoder(). Received: {bottleneck!r}.")
+    shapes: Any = cut.shapes  # sized: no dimension varies
+    return bottleneck.build(shapes[0]) if len(shapes) == 1 else bottleneck_of_parts(bottleneck, shapes)
+
+
 def _insert(
-    program: Program, tensor: int, copies: dict[int, Any], bottleneck: tuple[keras.Model, keras.Model]
-) -> tuple[keras.Model, tuple[str, str]]:
-    """The whole model with encoder and decoder after one tensor, and the names of what these two give."""
+    program: Program, tensors: Sequence[int], copies: dict[int, Any], bottleneck: Sequence[keras.Model]
+) -> tuple[keras.Model, tuple[str, ...]]:
+    """The whole model with encoder and decoder at a cut, several tensors joined; and the names of the boundaries.
+
+    Boundaries are what the head gives and, with a bottleneck, what encoder and decoder give.
+    """
     parts = [read_program(part) for part in bottleneck]
     taken = {copy.name for copy in copies.values()}
     clash = taken & {step.operation.name for part in parts for step in part.steps}
     if clash:
         raise ModelError(f"Layers of the bottleneck are named as layers of the model: {sorted(clash)}.")
     copied = lambda step: copies[id(step.operation)]  # noqa: E731
-    position = program.makers[tensor] + 1
+    position = place_maker(program, tensors) + 1
+    joined = free_name("cut_join", taken)
 
     def body(values: dict[int, Any]) -> Any:
         program.run(values, program.steps[:position], copied)
-        features = values[tensor]
+        crossing = [values[tensor] for tensor in tensors]
+        features = crossing[0] if len(crossing) == 1 else join(crossing, name=joined)
         for part in parts:
             features = part.run({part.inputs[0]: features})[part.outputs[0]]
-        values[tensor] = features
+        back = [features] if len(crossing) == 1 else take_apart(features, crossing, name=free_name("cut_part", taken))
+        values.update(zip(tensors, back, strict=True))
         program.run(values, program.steps[position:], copied)
         return fill(program.output_structure, values)
 
     whole = build(program, program.inputs, body, name=program.name)
-    latent, restored = (part.tensors[part.outputs[0]].name for part in parts)
-    return whole, (latent, restored)
+    first = joined if len(tensors) > 1 else _name_in_copy(program, tensors[0], copies)
+    return whole, (first, *(part.tensors[part.outputs[0]].name for part in parts))
 
 
 def _name_in_copy(program: Program, tensor: int, copies: dict[int, Any]) -> str:

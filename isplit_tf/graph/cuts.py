@@ -10,6 +10,7 @@ from typing import Any
 
 import keras
 
+from ..arguments import checked_integer
 from ..errors import CutError, ModelError
 from .cost import CostTable
 from .keras_layers import reads_mask
@@ -20,18 +21,21 @@ from .program import Program, read_program
 class Cut:
     """A place to split a model: after the layer that makes the tensor `name`.
 
+    Where more than one tensor crosses, they cross as one vector, in graph order.
+
     Attributes:
         name: Path of the layer, `backbone/block5_conv2`; `conv#1` for the second call of a shared layer, `lstm:1`
-            for a further output.
+            for a further output; several tensors are joined by `+`.
         index: Position in `find_cuts(model)`.
-        layer_type: Class of the layer.
-        shape: Shape of the tensor without the batch.
+        layer_type: Class of the layer that makes the last tensor.
+        shape: Shape of what crosses, without the batch: `(size,)` for several tensors.
         size: Elements of the tensor for one image.
         size_bytes: Bytes of these elements as float32.
         head_params: Weights (elements) of the layers up to and with this one.
         tail_params: Weights of the layers after it. A layer called on both sides counts on both.
         head_macs: Multiply-accumulates for one image up to and with this layer.
         tail_macs: The same after it.
+        shapes: Shape of each tensor that crosses.
     """
 
     name: str
@@ -44,18 +48,24 @@ class Cut:
     tail_params: int
     head_macs: int
     tail_macs: int
+    shapes: tuple[tuple[int | None, ...], ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.shapes:
+            object.__setattr__(self, "shapes", (self.shape,))
 
     def to_json(self) -> dict[str, Any]:
         """The record as plain JSON values."""
-        return asdict(self) | {"shape": list(self.shape)}
+        return asdict(self) | {"shape": list(self.shape), "shapes": [list(shape) for shape in self.shapes]}
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> "Cut":
         """The inverse of `to_json`."""
-        return cls(**(record | {"shape": tuple(record["shape"])}))
+        shapes = tuple(tuple(shape) for shape in record.get("shapes", [record["shape"]]))
+        return cls(**(record | {"shape": tuple(record["shape"]), "shapes": shapes}))
 
 
-def find_cuts(model: keras.Model, *, output: str | int | None = None) -> list[Cut]:
+def find_cuts(model: keras.Model, *, max_tensors: int = 1, output: str | int | None = None) -> list[Cut]:
     """Every cut of a model, in topological order; the model is left as it was.
 
     A tensor is a cut if and only if, once it is made, it is the only tensor still to be read. The model's inputs
@@ -64,6 +74,8 @@ def find_cuts(model: keras.Model, *, output: str | int | None = None) -> list[Cu
     Args:
         model: A built Keras 3 model: functional, Sequential, nested, or subclassed and written with layers and
             `keras.ops`.
+        max_tensors: How many tensors may cross at a cut, in the order in which Keras runs the layers. Above 1, there
+            are cuts inside of residual blocks, DenseNet, NASNet or U-Net as well.
         output: Name or index of the output that is wanted, where the model has several; all by default.
 
     Returns:
@@ -79,40 +91,66 @@ def find_cuts(model: keras.Model, *, output: str | int | None = None) -> list[Cu
         >>> [cut.name for cut in find_cuts(keras.Model(inputs, outputs))]
         ['conv', 'flat']
     """
-    return list_cuts(read_program(model, output=output))
+    most = checked_integer("max_tensors", max_tensors, 1)
+    return list_cuts(read_program(model, output=output), max_tensors=most)
 
 
-def list_cuts(program: Program) -> list[Cut]:
+def list_cuts(program: Program, *, max_tensors: int = 1) -> list[Cut]:
     """The cuts of a program; see `find_cuts`."""
     costs = CostTable(program)
     cuts: list[Cut] = []
-    for tensor in cut_tensors(program):
-        maker = program.makers[tensor]
-        spec = program.tensors[tensor]
+    for place in places(program, max_tensors):
+        maker = place_maker(program, place)
+        shapes = tuple(program.tensors[tensor].sample_shape for tensor in place)
         # A dimension that varies counts as 1: sizes are then for one element along it.
-        size = math.prod(d or 1 for d in spec.sample_shape)
+        size = sum(math.prod(d or 1 for d in shape) for shape in shapes)
         head, tail = costs.around(maker + 1)
         cuts.append(
             Cut(
-                name=spec.name,
+                name=place_name(program, place),
                 index=len(cuts),
                 layer_type=program.steps[maker].layer_type,
-                shape=spec.sample_shape,
+                shape=shapes[0] if len(shapes) == 1 else (size,),
                 size=size,
                 size_bytes=4 * size,
                 head_params=head.params,
                 tail_params=tail.params,
                 head_macs=head.macs,
                 tail_macs=tail.macs,
+                shapes=shapes,
             )
         )
     return cuts
 
 
 def cut_tensors(program: Program) -> list[int]:
-    """The tensors that are cuts, as indices into the program's tensors, in topological order."""
+    """The tensors that are cuts by themselves, as indices into the program's tensors, in topological order."""
+    return [tensor for (tensor,) in places(program)]
+
+
+def places(program: Program, max_tensors: int = 1) -> list[tuple[int, ...]]:
+    """The tensors that cross at each cut, in topological order.
+
+    Several tensors cross as one vector: their shapes must be known, their dtypes floating, and no mask may be needed.
+    """
     ends = set(program.outputs) | set(program.inputs)
-    return [opened[0] for opened in open_tensors(program) if len(opened) == 1 and opened[0] not in ends]
+    found = [tuple(opened) for opened in open_tensors(program) if 0 < len(opened) <= max_tensors]
+    return [place for place in found if not ends.intersection(place) and (len(place) == 1 or _joinable(program, place))]
+
+
+def _joinable(program: Program, place: tuple[int, ...]) -> bool:
+    specs = [program.tensors[tensor] for tensor in place]
+    return len(set(place)) == len(place) and all(None not in s.sample_shape and "float" in s.dtype for s in specs)
+
+
+def place_name(program: Program, place: Sequence[int]) -> str:
+    """The name of a cut."""
+    return "+".join(program.tensors[tensor].name for tensor in place)
+
+
+def place_maker(program: Program, place: Sequence[int]) -> int:
+    """The step that makes the last of the tensors that cross."""
+    return max(program.makers[tensor] for tensor in place)
 
 
 def open_tensors(program: Program) -> Iterator[list[int]]:
@@ -146,7 +184,7 @@ def resolve_cut(program: Program, wanted: "Cut | int | str", cuts: Sequence[Cut]
         wanted: A `Cut` of this or of a saved curve (matched by name, else by index, since automatic names change
             between two builds; the shape must agree), an index into `find_cuts(model)`, a name, or an
             unambiguous last part of a name.
-        cuts: `list_cuts(program)`, where it is known already.
+        cuts: The cuts to choose from; by default `list_cuts(program)`, with as many tensors as the wanted one has.
 
     Returns:
         The cut of this program.
@@ -154,7 +192,7 @@ def resolve_cut(program: Program, wanted: "Cut | int | str", cuts: Sequence[Cut]
     Raises:
         CutError: There is none, or several; the message names the nearest.
     """
-    cuts = list_cuts(program) if cuts is None else cuts
+    cuts = list_cuts(program, max_tensors=tensors_wanted(wanted)) if cuts is None else cuts
     if not cuts:
         raise CutError(f"Model '{program.name}' has no cut: every layer has a path around it.")
     if isinstance(wanted, Cut):
@@ -175,18 +213,25 @@ def resolve_cut(program: Program, wanted: "Cut | int | str", cuts: Sequence[Cut]
     raise CutError(_why_no_cut(program, wanted, cuts))
 
 
+def tensors_wanted(wanted: "Cut | int | str") -> int:
+    """How many tensors cross at what was asked for."""
+    if isinstance(wanted, Cut):
+        return len(wanted.shapes)
+    return wanted.count("+") + 1 if isinstance(wanted, str) else 1
+
+
 def _stem(name: str) -> str:
     """A name without the numbers that Keras counts up: `add_3` of one build is `add_7` of the next."""
     return re.sub(r"_\d+(?=$|[/#:~])", "", name)
 
 
 def _match(program: Program, wanted: Cut, cuts: Sequence[Cut]) -> Cut:
-    same = [cut for cut in cuts if cut.name == wanted.name and cut.shape == wanted.shape]
+    same = [cut for cut in cuts if cut.name == wanted.name and cut.shapes == wanted.shapes]
     if same:
         return same[0]
     if 0 <= wanted.index < len(cuts):
         there = cuts[wanted.index]
-        if there.shape == wanted.shape and _stem(there.name) == _stem(wanted.name):
+        if there.shapes == wanted.shapes and _stem(there.name) == _stem(wanted.name):
             return there
     raise CutError(
         f"Cut '{wanted.name}' (index {wanted.index}, shape {wanted.shape}) is not one of model '{program.name}', "
@@ -213,16 +258,22 @@ def _why_no_cut(program: Program, wanted: str, cuts: Sequence[Cut]) -> str:
     opened = list(open_tensors(program))[maker]
     names = [f"'{program.tensors[tensor].name}'" for tensor in opened]
     names = [f"the mask of {name}" if name in names[:k] else name for k, name in enumerate(names)]
-    position = {cut.name: program.makers[t] for cut, t in zip(cuts, cut_tensors(program), strict=True)}
+    position = {cut.name: place_maker(program, place_of(program, cut)) for cut in cuts}
     earlier = [cut.name for cut in cuts if position[cut.name] < maker][-1:]
     later = [cut.name for cut in cuts if position[cut.name] > maker][:1]
     near = [f"'{name}' (earlier)" for name in earlier] + [f"'{name}' (later)" for name in later]
     return f"{text} {len(opened)} tensors are open there: {', '.join(names)}. Nearest cuts: {', '.join(near)}."
 
 
+def place_of(program: Program, cut: Cut) -> tuple[int, ...]:
+    """The program's tensors that cross at a cut of this program."""
+    return next(place for place in places(program, len(cut.shapes)) if place_name(program, place) == cut.name)
+
+
 def tensor_of(program: Program, cut: Cut) -> int:
-    """The program's tensor that a cut of this program stands for."""
-    return cut_tensors(program)[cut.index]
+    """The program's tensor that a cut of one tensor of this program stands for."""
+    (tensor,) = place_of(program, cut)
+    return tensor
 
 
 def require_sized(cut: Cut) -> Cut:

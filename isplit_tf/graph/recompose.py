@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import tree
 
-from .cuts import cut_tensors
+from .cuts import places
 from .program import Program, Ref, read_program
 from .surgery import copy_model, segment
 
@@ -38,16 +38,17 @@ class Recomposition:
         return self.difference <= allowed
 
 
-def recompose(model: keras.Model, x: Any, *, output: str | int | None = None) -> Recomposition:
+def recompose(model: keras.Model, x: Any, *, max_tensors: int = 1, output: str | int | None = None) -> Recomposition:
     """Take a copy of a model apart at all of its cuts at once, and compare it with the model.
 
-    Between two neighbouring cuts lies a model of its own, which sees nothing but the array that the one before it
+    Between two neighbouring cuts lies a model of its own, which sees nothing but the arrays that the one before it
     gave. Run one after the other, they are `tail(head(x))` at each cut at once: the head of the k-th cut is the
     first k of them, its tail is the others.
 
     Args:
         model: A built model; it stays as it is.
         x: A batch, as the model takes it.
+        max_tensors: How many tensors may cross at a cut.
         output: Name or index of the output that is wanted, where the model has several.
 
     Raises:
@@ -55,7 +56,7 @@ def recompose(model: keras.Model, x: Any, *, output: str | int | None = None) ->
     """
     program = read_program(model, output=output)
     expected, again = (_wanted(model(x, training=False), model, output) for _ in range(2))
-    chain = cut_chain(program)
+    chain = cut_chain(program, max_tensors)
     found = x
     for part in chain:
         found = tree.map_structure(_array, part(found, training=False))
@@ -67,15 +68,21 @@ def recompose(model: keras.Model, x: Any, *, output: str | int | None = None) ->
     )
 
 
-def cut_chain(program: Program) -> list[keras.Model]:
+def cut_chain(program: Program, max_tensors: int = 1) -> list[keras.Model]:
     """A copy of a program's model as one model between each two neighbouring cuts, input and output included."""
     _, copies = copy_model(program, name=program.name)
-    places: list[Sequence[int]] = [program.inputs, *([tensor] for tensor in cut_tensors(program))]
-    ends = [*(Ref(tensor) for (tensor,) in places[1:]), program.output_structure]
+    inner = places(program, max_tensors)
+    starts: list[Sequence[int]] = [program.inputs, *inner]
+    ends = [*(_references(place) for place in inner), program.output_structure]
+    names = [None, *([f"features_{k}" for k in range(len(place))] for place in inner)]
     return [
-        segment(program, start, end, name=f"part_{k}", operations=copies, input_names=None if k == 0 else ["features"])
-        for k, (start, end) in enumerate(zip(places, ends, strict=True))
+        segment(program, start, end, name=f"part_{k}", operations=copies, input_names=label)
+        for k, (start, end, label) in enumerate(zip(starts, ends, names, strict=True))
     ]
+
+
+def _references(place: Sequence[int]) -> Any:
+    return Ref(place[0]) if len(place) == 1 else [Ref(tensor) for tensor in place]
 
 
 def difference(one: Any, other: Any) -> float:

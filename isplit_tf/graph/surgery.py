@@ -34,7 +34,7 @@ def copy_operations(program: Program) -> dict[int, Any]:
                 f"'{step.name}' in model '{program.name}' is called on a weight of another layer, so that it cannot "
                 "be copied. Put the weight into a keras.layers.Layer of its own, which adds or multiplies it."
             )
-        name = _free_name(step.name.split("#")[0], names)
+        name = free_name(step.name.split("#")[0], names)
         names.add(name)
         is_layer = isinstance(operation, keras.layers.Layer)
         copies[id(operation)] = copy_layer(operation, name) if is_layer else copy_operation(operation, name)
@@ -46,7 +46,8 @@ def layer_name(path: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]", "_", path.replace("/", ".")).lstrip("_-") or "layer"
 
 
-def _free_name(path: str, taken: set[str]) -> str:
+def free_name(path: str, taken: set[str]) -> str:
+    """A layer name made of a path that is not taken yet."""
     base = layer_name(path)
     name, count = base, 0
     while name in taken:

@@ -9,7 +9,7 @@ import numpy as np
 from ..batches import batches, count_images
 from ..errors import ArgumentError, ModelError
 from ..graph.axis import main_cuts
-from ..graph.cuts import Cut, list_cuts, require_sized, resolve_cut, tensor_of
+from ..graph.cuts import Cut, list_cuts, place_of, require_sized, resolve_cut, tensors_wanted
 from ..graph.program import Program, read_program
 from ..progress import bar
 from .curve import Curve
@@ -52,7 +52,8 @@ def measure_importance(
         method: "grad_cam", or "gradients", which leaves F out (the paper's Fig. 4).
         reduction: "mean" (comparable between layers of different size) or "sum" (the paper's text).
         target: Score of the "label" (the paper) or of the "predicted" class (the authors' released code).
-        cuts: "main", a point for each layer that makes new features; "all"; or a list of cuts.
+        cuts: "main", a point for each layer that makes new features; "all"; or a list of cuts, for instance
+            `find_cuts(model, max_tensors=2)`. Where several tensors cross, their maps are summed up.
         class_names: Names of the classes, for the curve.
         max_images: Stop after as many; an endless data set needs it.
         batch_size: Images in a batch, where `data` are arrays.
@@ -82,7 +83,7 @@ def measure_importance(
     logits = find_logits(program, loss=compiled_loss(model, output), from_logits=from_logits)
     classes = logits.output.n_classes
     names = _names(class_names if class_names is not None else getattr(data, "class_names", None), classes)
-    probe = Probe(program, [tensor_of(program, cut) for cut in chosen], logits, method=method, target=target)
+    probe = Probe(program, [place_of(program, cut) for cut in chosen], logits, method=method, target=target)
     scale = np.array([1.0 / cut.size if reduction == "mean" else 1.0 for cut in chosen])
     statistics = ClassStatistics.empty(classes, len(chosen))
     total = count_images(data, max_images)
@@ -117,7 +118,8 @@ def choose_cuts(program: Program, cuts: str | Sequence[Cut | int | str]) -> list
         CutError: One does not exist.
         ArgumentError: `cuts` is neither "main" nor "all" nor a list.
     """
-    every = list_cuts(program)
+    several = 1 if isinstance(cuts, str) else max(map(tensors_wanted, cuts), default=1)
+    every = list_cuts(program, max_tensors=several)
     if not every:
         raise ModelError(f"Model '{program.name}' has no cut: every layer has a path around it.")
     if isinstance(cuts, str):

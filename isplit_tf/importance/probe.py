@@ -9,6 +9,7 @@ import tensorflow as tf
 from keras import tree
 
 from ..errors import DataError, ModelError, NumericsError
+from ..graph.cuts import place_maker, place_name
 from ..graph.program import Program, Step
 from . import kernels
 from .scores import Logits
@@ -21,19 +22,21 @@ class Probe:
 
     Args:
         program: The model.
-        tensors: The cuts, as tensors of the program, in topological order.
+        places: The cuts in topological order: for each, the program's tensors that cross there.
         logits: Where the scores are.
         method: "grad_cam" or "gradients".
         target: "label" or "predicted".
     """
 
-    def __init__(self, program: Program, tensors: Sequence[int], logits: Logits, *, method: str, target: str):
+    def __init__(self, program: Program, places: Sequence[Sequence[int]], logits: Logits, *, method: str, target: str):
         self._program = program
-        self._tensors = tuple(tensors)
+        self._places = [tuple(place) for place in places]
+        self._after: dict[int, list[int]] = {}
+        for k, place in enumerate(self._places):
+            self._after.setdefault(place_maker(program, place), []).append(k)
         self._logits = logits
         self._with_features = method == "grad_cam"
         self._predicted = target == "predicted"
-        self._order = [_to_channels_last(program, tensor) for tensor in tensors]
         specs = [
             tf.TensorSpec([None, *program.tensors[tensor].sample_shape], program.tensors[tensor].dtype)
             for tensor in program.inputs
@@ -55,38 +58,48 @@ class Probe:
         return values
 
     def _values(self, inputs: list[tf.Tensor], labels: tf.Tensor) -> tf.Tensor:
-        program, wanted = self._program, set(self._tensors)
+        program = self._program
         values = dict(zip(program.inputs, inputs, strict=True))
         unit = self._logits.output.is_binary_unit
+        features: dict[int, list[tf.Tensor]] = {}
         with tf.GradientTape(watch_accessed_variables=False) as tape:
-            for step in program.steps:
+            for index, step in enumerate(program.steps):
                 program.run(values, [step], self._operation)
-                for tensor in wanted.intersection(step.makes):
-                    # Watched here, the tape records nothing of what lies before the first cut.
-                    tape.watch(values[tensor])
+                for k in self._after.get(index, ()):
+                    features[k] = self._watch(tape, values, self._places[k])
             logits = values[self._logits.tensor]
             classes = kernels.predicted(logits, binary_unit=unit) if self._predicted else labels
             total = tf.reduce_sum(kernels.score(logits, classes, binary_unit=unit))
-        features = [values[tensor] for tensor in self._tensors]
         gradients = tape.gradient(total, features)
-        self._require_gradients(gradients)
-        columns = [
-            kernels.cumulate(kernels.importance_maps(order(f), order(g), with_features=self._with_features))
-            for f, g, order in zip(features, gradients, self._order, strict=True)
-        ]
+        columns = [self._column(k, features[k], gradients[k]) for k in range(len(self._places))]
         return tf.stack(columns, axis=1)
 
-    def _operation(self, step: Step) -> Callable:
-        return self._logits.replacement if step is self._logits.step else step.operation
+    def _watch(self, tape: tf.GradientTape, values: dict[int, Any], place: tuple[int, ...]) -> list[tf.Tensor]:
+        """The tensors at a cut; watched here, the tape records nothing of what lies before the first cut."""
+        if len(place) > 1:
+            # Some were read before the cut already: as tensors of their own, what is read from here on counts alone.
+            values.update((tensor, tf.identity(values[tensor])) for tensor in place)
+        for tensor in place:
+            tape.watch(values[tensor])
+        return [values[tensor] for tensor in place]
 
-    def _require_gradients(self, gradients: list[Any]) -> None:
-        for tensor, gradient in zip(self._tensors, gradients, strict=True):
+    def _column(self, k: int, features: list[tf.Tensor], gradients: list[Any]) -> tf.Tensor:
+        """Each image's importance at a cut: the sum over the maps of its tensors."""
+        sums = []
+        for tensor, feature, gradient in zip(self._places[k], features, gradients, strict=True):
             if gradient is None:
                 raise ModelError(
                     f"No gradient reaches '{self._program.tensors[tensor].name}' from the class scores of model "
                     f"'{self._program.name}': a later operation has none (rounding, argmax, an integer cast). "
                     "Leave out the cuts before it: cuts=[...]."
                 )
+            order = _to_channels_last(self._program, tensor)
+            maps = kernels.importance_maps(order(feature), order(gradient), with_features=self._with_features)
+            sums.append(kernels.cumulate(maps))
+        return tf.add_n(sums)
+
+    def _operation(self, step: Step) -> Callable:
+        return self._logits.replacement if step is self._logits.step else step.operation
 
     def _explain(self, inputs: list[tf.Tensor], values: np.ndarray) -> None:
         """Raise the error that names the layer: the first that makes NaN, else the last bad gradient."""
@@ -108,7 +121,7 @@ class Probe:
                     )
         last = max(k for k, finite in enumerate(np.isfinite(values[image])) if not finite)
         raise NumericsError(
-            f"The gradient at '{program.tensors[self._tensors[last]].name}' is NaN or infinite for image {image} of a "
+            f"The gradient at '{place_name(program, self._places[last])}' is NaN or infinite for image {image} of a "
             "batch, while all activations are finite: an operation after it has no finite derivative there."
         )
 
