@@ -13,6 +13,7 @@ import keras
 import tensorflow as tf
 from keras import tree
 
+from ..errors import ModelError
 from .keras_layers import variables_of
 from .program import Program, Ref, Step, read_program
 
@@ -233,7 +234,14 @@ def _traced_macs(program: Program, step: Step) -> int:
         )
         return step.operation(*args, **kwargs)
 
-    graph = tf.function(call).get_concrete_function(*specs.values()).graph
+    try:
+        graph = tf.function(call).get_concrete_function(*specs.values()).graph
+    except (TypeError, ValueError, AttributeError, NotImplementedError, tf.errors.OpError) as error:
+        raise ModelError(
+            f"Layer '{step.name}' ({step.layer_type}) of model '{program.name}' does not run in a TensorFlow graph: "
+            f"{(str(error).strip() or type(error).__name__).splitlines()[0]} Write its `call` with keras.ops or tf.*, "
+            "without NumPy and without conditions on values."
+        ) from error
     return sum(_operation_macs(operation) for operation in _operations(graph))
 
 

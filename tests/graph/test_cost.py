@@ -7,6 +7,7 @@ from profiler import profiled_macs
 from zoo import ZOO
 
 from isplit_tf import find_cuts
+from isplit_tf.errors import ModelError
 from isplit_tf.graph.cost import count_macs
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorflow")
@@ -106,6 +107,25 @@ def test_unknown_layer():
             return (*shape[:-1], 5)
 
     assert macs(Own(), (3, 4)) == 3 * 4 * 5
+
+
+def test_layer_that_runs_eagerly_only():
+    """A layer that needs values while it runs cannot be measured, trained or exported: the error names it."""
+
+    class Eager(layers.Layer):
+        def build(self, shape):
+            self.kernel = self.add_weight(shape=(shape[-1], 5))
+
+        def call(self, x):
+            return x @ self.kernel * float(x.numpy().max())
+
+        def compute_output_shape(self, shape):
+            return (*shape[:-1], 5)
+
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, layers.Dense(2)(Eager(name="eager")(inputs)))
+    with pytest.raises(ModelError, match=r"Layer 'eager' \(Eager\) of model '.*' does not run in a TensorFlow graph"):
+        find_cuts(model)
 
 
 def test_either_side():

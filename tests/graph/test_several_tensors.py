@@ -76,6 +76,14 @@ def test_random_graphs(seed):
     assert (found.cuts, found.exact) == (len(expected), True)
 
 
+@pytest.mark.parametrize("name", ["ResNet50", "DenseNet121"])
+def test_applications(application, name, rng):
+    """Known architectures can be cut after every layer if two tensors may cross, and all of it recomposes exactly."""
+    model = application(name)
+    found = recompose(model, rng.normal(size=(2, 32, 32, 3)).astype("float32"), max_tensors=2)
+    assert (found.cuts, found.exact) == (len(read_program(model).steps) - 1, True)
+
+
 @pytest.mark.parametrize("name", SEVERAL)
 def test_splits(name):
     """At each cut of up to three tensors, one vector crosses and `tail(head(x))` equals the model, to the bit."""
