@@ -26,7 +26,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("bundle", help="the bundle's directory: manifest.json and edge/")
     parser.add_argument("files", nargs="*", type=Path, help=".npy, .npz, images (with Pillow), folders of them")
-    parser.add_argument("--url", required=True, help="the server's REST address")
+    parser.add_argument("--url", required=True, help="the server's address, http:// (REST) or grpc://")
     parser.add_argument("--token", help="a bearer token")
     parser.add_argument("--timeout", type=float, default=10.0, metavar="SECONDS", help="for one request")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
@@ -108,12 +108,14 @@ def _line(path: Path, row: int, answer: Answer, *, as_json: bool) -> str:
                 "class": label,
                 "probability": probability,
                 "status": int(answer.status[row]),
+                "source": None if best < 0 else "local" if answer.local[row] else "server",
                 "reason": answer.reasons.get(row),
             }
         )
     if probability is None:
         return f"{path}\t{row}\tstatus {answer.status[row]}\t{answer.reasons[row]}"
-    return f"{path}\t{row}\t{label}\t{probability:.4f}"
+    where = "\tlocal" if answer.local[row] else ""
+    return f"{path}\t{row}\t{label}\t{probability:.4f}{where}"
 
 
 if __name__ == "__main__":

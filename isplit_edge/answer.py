@@ -26,10 +26,14 @@ class Answer:
         probabilities: (N, n_classes) float32; NaN in the rows without an answer.
         status: (N,) int32. 0 answered; 1 made by the head of another bundle; 2 malformed on arrival; 3 no answer
             came.
-        source: "server", or "none" where no image was answered.
-        timings_s: Seconds for the whole batch: preprocess, head, wire (the server's work is part of the wire).
+        source: "server"; "local" where the server could not be reached and the bundle's own whole model answered;
+            "mixed" where some images were answered by either; "none" where no image was answered.
+        timings_s: Seconds for the whole batch: preprocess, head, wire (the server's work is part of the wire); and
+            local, where the whole model ran here.
         reasons: For each image without an answer, by its index, why.
         class_names: From the manifest, or None.
+        local: (N,) bool: which images were answered here.
+        local_reason: Why the server was not asked or did not answer for those, or None.
     """
 
     probabilities: np.ndarray
@@ -38,6 +42,8 @@ class Answer:
     timings_s: Mapping[str, float]
     reasons: Mapping[int, str]
     class_names: tuple[str, ...] | None = None
+    local: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, bool))
+    local_reason: str | None = None
 
     @property
     def answered(self) -> np.ndarray:
@@ -64,6 +70,22 @@ class Answer:
         best = int(self.classes[row])
         name = f"class {best}" if self.class_names is None else self.class_names[best]
         return f"{name} {self.probabilities[row, best]:.3f}"
+
+
+def source_of(answered: np.ndarray, local: np.ndarray) -> str:
+    """Says in one word where the answers of a batch came from.
+
+    Args:
+        answered: (N,) bool.
+        local: (N,) bool, which of them were given here.
+
+    Returns:
+        "server", "local", "mixed" or "none".
+    """
+    if not answered.any():
+        return "none"
+    here = local[answered]
+    return "local" if here.all() else "mixed" if here.any() else "server"
 
 
 def reason(status: int) -> str:

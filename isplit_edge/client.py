@@ -1,19 +1,21 @@
 """A device's client: runs the head here and asks the tail on a server."""
 
+import dataclasses
 import os
 import ssl
 import time
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 
-from . import schema, wire
-from .answer import STATUS_NO_ANSWER, Answer, check_answer, reason
-from .errors import ServerError
+from . import rest, rpc, schema, wire
+from .answer import STATUS_NO_ANSWER, Answer, check_answer, reason, source_of
+from .errors import ArgumentError, ServerError, ServerTimeoutError, ServerUnreachableError
 from .interpreter import Head
+from .local import LOCAL_FILE, LocalModel
 from .manifest import Manifest
-from .rest import RestTransport, request_bytes
 from .transport import HttpConnection, Transport
 
 MAX_BATCH = 32
@@ -28,7 +30,8 @@ class Client:
 
     Args:
         bundle: The bundle's directory.
-        url: The server's REST address, `http://server:8501` or `https://...`.
+        url: The server's address: REST at `http://server:8501` or `https://...`, gRPC at `grpc://server:8500` or
+            `grpcs://...`, which needs grpcio.
         timeout_s: Seconds for one try at a request, from sending to the last byte of the answer.
         connect_timeout_s: Seconds for opening a connection.
         retries: How often a request whose connection failed, or that the server was too busy for, is tried
@@ -36,9 +39,12 @@ class Client:
             again.
         max_batch: The most images in one request; a server takes no more than its batching.config allows.
         max_request_bytes: The most bytes in the body of a request that carries more than one image.
-        token: A bearer token; plain http shows it to everyone on the way.
-        ssl_context: For https; the system's certificates by default.
+        token: A bearer token; plain http and grpc show it to everyone on the way.
+        ssl_context: For https; the system's certificates by default. For grpcs the environment's
+            GRPC_DEFAULT_SSL_ROOTS_FILE_PATH names other certificates.
         num_threads: Threads of the head's interpreter; LiteRT's own choice by default.
+        fallback_pause_s: For a bundle with a whole model in it: after the server could not be reached, seconds for
+            which `run` answers here without asking it.
 
     Raises:
         BundleError: If the bundle is incomplete, was changed or has a newer format.
@@ -66,20 +72,30 @@ class Client:
         token: str | None = None,
         ssl_context: ssl.SSLContext | None = None,
         num_threads: int | None = None,
+        fallback_pause_s: float = 5.0,
     ):
         schema.integer(1)("max_batch", max_batch)
         schema.integer(1)("max_request_bytes", max_request_bytes)
-        connection = HttpConnection(
-            url,
-            timeout_s=timeout_s,
-            connect_timeout_s=connect_timeout_s,
-            retries=retries,
-            token=token,
-            ssl_context=ssl_context,
-        )
-        self.manifest = Manifest.load(bundle)
+        schema.number(0)("fallback_pause_s", fallback_pause_s)
+        times: dict[str, Any] = {"timeout_s": timeout_s, "connect_timeout_s": connect_timeout_s, "retries": retries}
+        if _scheme(url) in rpc.SCHEMES:
+            if ssl_context is not None:
+                raise ArgumentError("ssl_context is for https. For grpcs set GRPC_DEFAULT_SSL_ROOTS_FILE_PATH.")
+            self.manifest = Manifest.load(bundle)
+            self._transport: Transport = rpc.GrpcTransport(
+                url, self.manifest, token=token, max_batch=max_batch, **times
+            )
+            request_bytes = rpc.message_bytes
+        else:
+            connection = HttpConnection(url, token=token, ssl_context=ssl_context, **times)
+            self.manifest = Manifest.load(bundle)
+            self._transport = rest.RestTransport(connection, self.manifest)
+            request_bytes = rest.request_bytes
         self.head = Head(bundle, manifest=self.manifest, num_threads=num_threads)
-        self._transport: Transport = RestTransport(connection, self.manifest)
+        self._local = None
+        if LOCAL_FILE in self.manifest.files:
+            self._local = LocalModel(Path(bundle) / LOCAL_FILE, self.manifest, num_threads=num_threads)
+        self._pause_s, self._asking_from, self._why_local = fallback_pause_s, float("-inf"), ""
         fitting = max_request_bytes // request_bytes(self.manifest.payload_bytes)
         self._batch = max(1, min(max_batch, fitting))
 
@@ -110,6 +126,9 @@ class Client:
 
     def run(self, images: Any, preprocessed: bool = False) -> Answer:
         """Classifies images, and goes on where single ones, or the server, fail.
+
+        Where the server cannot be reached, or does not answer in time, and the bundle holds the whole model
+        (exported with local_fallback=True), that model answers here, and the answer's `source` says so.
 
         Args:
             images: As in `predict`.
@@ -149,27 +168,26 @@ class Client:
 
     def _ask(self, images: Any, preprocessed: bool, *, keep_going: bool) -> Answer:
         frames = self.head.frames(images, preprocessed)
-        n = len(frames)
-        probabilities = np.full((n, self.manifest.n_classes), np.nan, np.float32)
-        status = np.full(n, STATUS_NO_ANSWER, np.int32)
-        timings_s = {"preprocess": 0.0, "head": 0.0, "wire": 0.0}
-        reasons: dict[int, str] = {}
-        for start in range(0, n, self._batch):
-            rows = range(start, min(start + self._batch, n))
-            payloads = self._payloads(frames[rows.start : rows.stop], preprocessed, timings_s)
+        batch = _Batch.of(len(frames), self.manifest.n_classes)
+        for start in range(0, len(frames), self._batch):
+            rows = range(start, min(start + self._batch, len(frames)))
+            part = frames[rows.start : rows.stop]
             try:
-                found, codes = self._send(payloads, timings_s)
+                if keep_going and self._local is not None and time.monotonic() < self._asking_from:
+                    raise ServerUnreachableError(self._why_local)
+                payloads = self._payloads(part, preprocessed, batch.timings_s)
+                batch.fill(rows, *self._send(payloads, batch.timings_s))
             except ServerError as error:
                 if not keep_going:
                     raise
-                reasons.update(dict.fromkeys(rows, str(error)))
-                continue
-            status[rows.start : rows.stop] = codes
-            answered = codes == wire.STATUS_OK
-            probabilities[rows.start : rows.stop][answered] = found[answered]
-            reasons.update((row, reason(code)) for row, code in zip(rows, codes.tolist(), strict=True) if code)
-        source = "server" if (status == wire.STATUS_OK).any() else "none"
-        return Answer(probabilities, status, source, timings_s, reasons, self.manifest.class_names)
+                if self._local is None or not isinstance(error, ServerUnreachableError | ServerTimeoutError):
+                    batch.reasons.update(dict.fromkeys(rows, str(error)))
+                    continue
+                if time.monotonic() >= self._asking_from:
+                    self._asking_from, self._why_local = time.monotonic() + self._pause_s, str(error)
+                batch.fill_locally(rows, self._local, part, preprocessed)
+                batch.why_local = str(error)
+        return batch.answer(self.manifest.class_names)
 
     def _payloads(self, frames: np.ndarray, preprocessed: bool, timings_s: dict[str, float]) -> list[bytes]:
         payloads = []
@@ -190,3 +208,51 @@ class Client:
             return found, codes
         finally:
             timings_s["wire"] += time.perf_counter() - begin
+
+
+@dataclasses.dataclass
+class _Batch:
+    """What is known so far of an answer to N images."""
+
+    probabilities: np.ndarray
+    status: np.ndarray
+    local: np.ndarray
+    timings_s: dict[str, float]
+    reasons: dict[int, str]
+    why_local: str | None = None
+
+    @classmethod
+    def of(cls, n: int, n_classes: int) -> "_Batch":
+        probabilities = np.full((n, n_classes), np.nan, np.float32)
+        status = np.full(n, STATUS_NO_ANSWER, np.int32)
+        return cls(probabilities, status, np.zeros(n, bool), {"preprocess": 0.0, "head": 0.0, "wire": 0.0}, {})
+
+    def fill(self, rows: range, found: np.ndarray, codes: np.ndarray) -> None:
+        self.status[rows.start : rows.stop] = codes
+        answered = codes == wire.STATUS_OK
+        self.probabilities[rows.start : rows.stop][answered] = found[answered]
+        self.reasons.update((row, reason(code)) for row, code in zip(rows, codes.tolist(), strict=True) if code)
+
+    def fill_locally(self, rows: range, model: LocalModel, frames: np.ndarray, preprocessed: bool) -> None:
+        begin = time.perf_counter()
+        self.probabilities[rows.start : rows.stop] = model.predict(frames, preprocessed)
+        self.status[rows.start : rows.stop] = wire.STATUS_OK
+        self.local[rows.start : rows.stop] = True
+        self.timings_s["local"] = self.timings_s.get("local", 0.0) + time.perf_counter() - begin
+
+    def answer(self, class_names: tuple[str, ...] | None) -> Answer:
+        source = source_of(self.status == wire.STATUS_OK, self.local)
+        return Answer(
+            self.probabilities,
+            self.status,
+            source,
+            self.timings_s,
+            self.reasons,
+            class_names,
+            self.local,
+            self.why_local,
+        )
+
+
+def _scheme(url: str) -> str:
+    return url.split("://")[0].lower() if isinstance(url, str) else ""

@@ -51,7 +51,7 @@ class Head:
     ):
         self.manifest = Manifest.load(bundle) if manifest is None else manifest
         self._tag = self.manifest.tag
-        self._interpreter = _load(Path(bundle) / HEAD_FILE, num_threads)
+        self._interpreter = load_interpreter(Path(bundle) / HEAD_FILE, num_threads)
         self._input = _only(self._interpreter.get_input_details(), "input")
         self._output = _only(self._interpreter.get_output_details(), "output")
         self._lock = threading.Lock()
@@ -140,7 +140,13 @@ def quantize(x: np.ndarray, scale: np.float32, zero_point: int, dtype: np.dtype)
     return whole.astype(dtype)
 
 
-def _load(path: Path, num_threads: int | None) -> Any:
+def load_interpreter(path: Path, num_threads: int | None = None) -> Any:
+    """Loads a `.tflite` file into LiteRT, ready to run.
+
+    Raises:
+        BundleError: If LiteRT cannot run the file.
+        MissingDependencyError: If ai-edge-litert is not installed.
+    """
     try:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError as error:

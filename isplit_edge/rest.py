@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import ServerError
+from .errors import ServerError, ServerUnreachableError
 from .manifest import Manifest
 from .transport import HttpConnection
 
@@ -86,7 +86,9 @@ class RestTransport:
             403: ": it does not accept this token",
             413: ": the request is too large for it; use a smaller max_batch",
         }
-        return ServerError(f"{where} answered HTTP {code}{hints.get(code, '')}. It said: {said}")
+        # A proxy says for a server behind it that it cannot be reached.
+        kind = ServerUnreachableError if code in (502, 503, 504) else ServerError
+        return kind(f"{where} answered HTTP {code}{hints.get(code, '')}. It said: {said}")
 
     def _others(self) -> str:
         """What the server has of this model instead; only ever part of another error's message."""

@@ -248,10 +248,19 @@ def _unopened(
     return http.client.HTTPSConnection(host, parts.port, timeout=timeout_s, context=context)
 
 
+def check_token(token: str) -> str:
+    """Returns a bearer token that can go into a header.
+
+    Raises:
+        ArgumentError: If it is not printable ASCII without blanks.
+    """
+    if not token or not token.isascii() or any(letter <= " " for letter in token):
+        raise ArgumentError("token must be printable ASCII without blanks")
+    return token
+
+
 def _headers(token: str | None) -> dict[str, str]:
     headers = {"Content-Type": "application/json", "User-Agent": f"isplit-edge/{__version__}"}
     if token is not None:
-        if not token or not token.isascii() or any(letter <= " " for letter in token):
-            raise ArgumentError("token must be printable ASCII without blanks")
-        headers["Authorization"] = f"Bearer {token}"
+        headers["Authorization"] = f"Bearer {check_token(token)}"
     return headers

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from handmade import INPUT, write_bundle
+from handmade import INPUT, N_CLASSES, write_bundle
 from loopback import Loopback
 
 from isplit_edge import Manifest
@@ -52,6 +52,21 @@ def bundles(heads, tmp_path_factory) -> dict[str, Path]:
         "float32": write_bundle(root / "float32", heads["float32"]),
         "int8": write_bundle(root / "int8", heads["int8"], payload_bytes=12 + 24, **quantized),
     }
+
+
+@pytest.fixture(scope="session")
+def whole() -> bytes:
+    """A whole model as a device keeps it for itself: an image to three probabilities."""
+    import keras
+    import tensorflow as tf
+
+    image = keras.Input(INPUT, batch_size=1, name="image")
+    layer = keras.layers.Dense(N_CLASSES, activation="softmax")
+    model = keras.Model(image, layer(keras.layers.GlobalAveragePooling2D()(image)))
+    layer.set_weights([np.eye(3) / 10, np.array([0.0, 0.5, -0.5])])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return tf.lite.TFLiteConverter.from_keras_model(model).convert()
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import hashlib
 from pathlib import Path
 
+from isplit_edge.local import LOCAL_FILE
 from isplit_edge.manifest import HEAD_FILE, Manifest, bundle_id, contract
 
 INPUT, LATENT, N_CLASSES = (8, 6, 3), (4, 3, 2), 3
@@ -39,9 +40,13 @@ def record_of(head: bytes, /, **changes) -> dict:
     return {"bundle_id": identity} | record
 
 
-def write_bundle(directory: Path, head: bytes, /, **changes) -> Path:
-    """A bundle as a device has it: manifest.json and edge/head.tflite."""
+def write_bundle(directory: Path, head: bytes, /, *, local: bytes | None = None, **changes) -> Path:
+    """A bundle as a device has it: manifest.json, edge/head.tflite, and the whole model where it is given."""
     (directory / "edge").mkdir(parents=True)
     (directory / HEAD_FILE).write_bytes(head)
-    Manifest.from_dict(record_of(head, **changes)).write(directory)
+    record = record_of(head, **changes)
+    if local is not None:
+        (directory / LOCAL_FILE).write_bytes(local)
+        record["files"][LOCAL_FILE] = {"sha256": hashlib.sha256(local).hexdigest(), "size_bytes": len(local)}
+    Manifest.from_dict(record).write(directory)
     return directory

@@ -1,0 +1,222 @@
+"""The calls of TensorFlow Serving's gRPC API that a client makes, for one version of one model.
+
+It needs grpcio, and neither TensorFlow nor generated classes: the messages are written and read by `messages`.
+"""
+
+import contextlib
+import random
+import time
+import urllib.parse
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from . import __version__, messages, schema
+from .errors import (
+    ArgumentError,
+    MissingDependencyError,
+    ServerError,
+    ServerTimeoutError,
+    ServerUnreachableError,
+)
+from .manifest import Manifest
+from .rest import SIGNATURE
+from .transport import BACKOFF_S, MAX_BACKOFF_S, check_token
+
+SCHEMES = ("grpc", "grpcs")
+_PREDICT = "/tensorflow.serving.PredictionService/Predict"
+_STATUS = "/tensorflow.serving.ModelService/GetModelStatus"
+_SPARE_BYTES = 1 << 16
+_ELEMENT_BYTES = 16
+_SHOWN = 200
+
+
+def message_bytes(payload_bytes: int) -> int:
+    """Returns what one payload takes in a request."""
+    return payload_bytes + 6
+
+
+class GrpcTransport:
+    """Asks the version of the tail that a manifest names, over one HTTP/2 connection that is kept.
+
+    Every call may be repeated: it changes nothing on the server. One that found no server, or a server too busy, is
+    made again, up to `retries` times, after a pause that doubles and is drawn at random.
+
+    Args:
+        url: `grpc://host:port`, or `grpcs://host:port` with TLS.
+        manifest: Of the bundle.
+        timeout_s: Seconds for one try at a call, from sending to the answer.
+        connect_timeout_s: Seconds for opening a connection.
+        retries: How often a call is tried again.
+        token: A bearer token; it needs grpcs.
+        max_batch: The most payloads in one call; it bounds what an answer may take.
+
+    Raises:
+        ArgumentError: If the URL or an option is outside of what is possible.
+        MissingDependencyError: If grpcio is not installed.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        manifest: Manifest,
+        *,
+        timeout_s: float = 10.0,
+        connect_timeout_s: float = 3.0,
+        retries: int = 2,
+        token: str | None = None,
+        max_batch: int = 32,
+    ):
+        for name, value in (("timeout_s", timeout_s), ("connect_timeout_s", connect_timeout_s)):
+            schema.number(above=0)(name, value)
+        schema.integer(0)("retries", retries)
+        self._grpc = _grpc()
+        self.url, self._target, self._secure = _parse(url)
+        self._timeout_s, self._retries = timeout_s, retries
+        self._metadata = [] if token is None else [("authorization", f"Bearer {check_token(token)}")]
+        answer_bytes = _SPARE_BYTES + max_batch * _ELEMENT_BYTES * (manifest.n_classes + 2)
+        self._options = _options(connect_timeout_s, answer_bytes)
+        self._model = manifest.model_name
+        self._wanted = f"version {manifest.version} of model {manifest.model_name!r}"
+        self._spec = messages.model_spec(manifest.model_name, manifest.version, SIGNATURE)
+        self._status_spec = messages.model_spec(manifest.model_name, manifest.version)
+        self._channel: Any = None
+
+    def predict(self, payloads: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
+        """Sends payloads in one call.
+
+        Returns:
+            probabilities (N, n_classes) float32 and status (N,) int32 as the server gave them.
+
+        Raises:
+            ServerError: If the server cannot be reached, refuses, or answers something else than the API says.
+        """
+        outputs = messages.read_outputs(self._call(_PREDICT, messages.predict_request(self._spec, "payload", payloads)))
+        try:
+            return outputs["probabilities"], outputs["status"]
+        except KeyError as error:
+            raise ServerError(
+                f"The server's outputs are not probabilities and status but {sorted(outputs)}: is this model the tail "
+                "of a bundle?"
+            ) from error
+
+    def check(self) -> str:
+        """Asks whether the server has the version.
+
+        Returns:
+            `"AVAILABLE"`.
+
+        Raises:
+            ServerError: If it does not have it, or has it in another state.
+        """
+        states = messages.read_states(self._call(_STATUS, messages.field(1, self._status_spec)))
+        if "AVAILABLE" not in states.values():
+            raise ServerError(f"{self._wanted} is not available on {self.url}: {_listed(states)}")
+        return "AVAILABLE"
+
+    def close(self) -> None:
+        """Closes the connection; a later call opens a new one."""
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+
+    def _call(self, method: str, message: bytes) -> bytes:
+        for attempt in range(self._retries):
+            with contextlib.suppress(ServerUnreachableError):
+                return self._try(method, message)
+            time.sleep(min(BACKOFF_S * 2**attempt, MAX_BACKOFF_S) * random.uniform(0.5, 1.0))
+        return self._try(method, message)
+
+    def _try(self, method: str, message: bytes) -> bytes:
+        try:
+            return self._stub(method)(message, timeout=self._timeout_s, metadata=self._metadata)
+        except self._grpc.RpcError as error:
+            raise self._server_error(error, method) from error
+
+    def _stub(self, method: str) -> Callable[..., bytes]:
+        if self._channel is None:
+            if self._secure:
+                credentials = self._grpc.ssl_channel_credentials()
+                self._channel = self._grpc.secure_channel(self._target, credentials, self._options)
+            else:
+                self._channel = self._grpc.insecure_channel(self._target, self._options)
+        return self._channel.unary_unary(method)
+
+    def _server_error(self, error: Any, method: str) -> ServerError:
+        """Names a failure of a call as one of our errors: nowhere else is this done."""
+        codes = self._grpc.StatusCode
+        code, said = error.code(), _shown(error.details())
+        where = f"{method.rsplit('/', 1)[-1]} {self.url}"
+        if code == codes.DEADLINE_EXCEEDED:
+            return ServerTimeoutError(f"{where}: no whole answer within {self._timeout_s:g} s")
+        if code == codes.UNAVAILABLE:
+            return ServerUnreachableError(
+                f"{where}: no connection, or it broke off, or the server is too busy: {said}. Is the server up, and is "
+                "this its gRPC port?"
+            )
+        if code == codes.NOT_FOUND:
+            others = "" if method == _STATUS else f" It has: {self._others()}."
+            return ServerError(f"{self.url} does not have {self._wanted}.{others} It said: {said}")
+        hints = {
+            codes.UNAUTHENTICATED: ": it asks for a token",
+            codes.PERMISSION_DENIED: ": it does not accept this token",
+            codes.RESOURCE_EXHAUSTED: ": the request is too large for it; use a smaller max_batch",
+            codes.UNIMPLEMENTED: ": is it TensorFlow Serving's gRPC port, usually 8500?",
+        }
+        return ServerError(f"{self.url} answered {code.name}{hints.get(code, '')}. It said: {said}")
+
+    def _others(self) -> str:
+        """What the server has of this model instead; only ever part of another error's message."""
+        try:
+            spec = messages.field(1, messages.model_spec(self._model))
+            return _listed(messages.read_states(self._stub(_STATUS)(spec, timeout=self._timeout_s)))
+        except self._grpc.RpcError as error:
+            return "nothing of this name" if error.code() == self._grpc.StatusCode.NOT_FOUND else "unknown"
+        except ServerError:
+            return "unknown"
+
+
+def _grpc() -> Any:
+    try:
+        import grpc
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"A grpc:// address needs grpcio, which is not installed: pip install grpcio ({error}). REST needs "
+            "nothing more: http://server:8501"
+        ) from error
+    return grpc
+
+
+def _parse(url: str) -> tuple[str, str, bool]:
+    expected = "url must be like 'grpc://server:8500' or 'grpcs://server:443'"
+    try:
+        parts = urllib.parse.urlsplit(url)
+        fine = parts.scheme in SCHEMES and parts.hostname and parts.port and url.isascii() and " " not in url
+    except ValueError as error:
+        raise ArgumentError(f"{expected}. Received: {url!r} ({error})") from error
+    if not fine or parts.path.strip("/") or parts.query or parts.fragment or parts.username is not None:
+        raise ArgumentError(f"{expected}, without a user, path, query or fragment. Received: {url!r}")
+    return f"{parts.scheme}://{parts.netloc}", parts.netloc, parts.scheme == "grpcs"
+
+
+def _options(connect_timeout_s: float, answer_bytes: int) -> list[tuple[str, Any]]:
+    connect_ms = max(1, int(1000 * connect_timeout_s))
+    return [
+        ("grpc.enable_retries", 0),  # they are made here, with a pause
+        ("grpc.max_receive_message_length", answer_bytes),
+        ("grpc.min_reconnect_backoff_ms", connect_ms),
+        ("grpc.initial_reconnect_backoff_ms", int(1000 * BACKOFF_S)),
+        ("grpc.max_reconnect_backoff_ms", int(1000 * MAX_BACKOFF_S)),
+        ("grpc.primary_user_agent", f"isplit-edge/{__version__}"),
+        ("grpc.use_local_subchannel_pool", 1),  # clients of one process have connections of their own
+    ]
+
+
+def _listed(states: dict[str, str]) -> str:
+    return ", ".join(f"version {version} ({state})" for version, state in states.items()) or "no version"
+
+
+def _shown(text: str | None) -> str:
+    shown = " ".join((text or "nothing").split())
+    return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."
