@@ -301,6 +301,18 @@ def attention() -> keras.Model:
 
 
 @zoo
+def constants() -> keras.Model:
+    """Constant arrays, a large one and a small one, in operations of keras.ops."""
+    x = inputs = keras.Input((20, 10), name="signal")
+    x = layers.Dense(10, name="dense")(x)
+    x = x + ops.reshape(ops.arange(200.0), (20, 10)) / 100.0
+    x = ops.take(x, ops.convert_to_tensor([3, 1, 7]), axis=-1)
+    x = ops.matmul(ops.ones((4, 20)), x)
+    x = layers.Flatten(name="flat")(x)
+    return keras.Model(inputs, layers.Dense(3, activation="softmax", name="scores")(x), name="constants")
+
+
+@zoo
 def preprocessing() -> keras.Model:
     """Augmentation, adapted normalization, resizing and padding in front."""
     normalize = layers.Normalization(name="normalize")

@@ -195,7 +195,7 @@ class _Reader:
         made = {id(tensor): index for tensor, index in zip(graph.inputs, inputs, strict=True)}
         for node in graph.nodes:
             args, kwargs = tree.map_structure(
-                lambda leaf: Ref(made[id(leaf)]) if isinstance(leaf, keras.KerasTensor) else leaf,
+                lambda leaf: Ref(made[id(leaf)]) if isinstance(leaf, keras.KerasTensor) else _constant(leaf),
                 (node.args, node.kwargs),
             )
             kwargs |= {name: value for name, value in context.items() if name in node.context_names}
@@ -250,6 +250,11 @@ class _Reader:
         call = self.calls.get(id(operation), 0)
         self.calls[id(operation)] = call + 1
         return path if call == 0 else f"{path}#{call}"
+
+
+def _constant(leaf: Any) -> Any:
+    """A tensor that the model holds as a constant, as an array: a graph that is made of it then owns its values."""
+    return leaf.numpy() if keras.ops.is_tensor(leaf) and len(leaf.shape) else leaf
 
 
 def _needed(steps: Sequence[Step], outputs: Iterable[int]) -> tuple[Step, ...]:
