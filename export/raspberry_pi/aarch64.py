@@ -140,7 +140,7 @@ class Emulation:
         """Downloads Debian packages and all that they depend on."""
         options = self._apt_options(_host_architecture() if architecture == "host" else architecture)
         self._clean_archives()
-        _run(["apt-get", *options, "-qq", "update"])
+        _run(["apt-get", *options, "-qq", "-o", "APT::Update::Error-Mode=any", "update"])
         _run(["apt-get", *options, "-qq", "--yes", "--download-only", "install", *packages])
         return sorted((self.cache / "apt" / "archives").glob("*.deb"))
 
