@@ -51,6 +51,7 @@ class Member:
 
         Raises:
             UnreadableError: It is damaged, encrypted or too large.
+            DataError: The archive is damaged from here on.
         """
         if self.size_bytes > MAX_MEMBER_BYTES:
             raise UnreadableError(f"{self.size_bytes} bytes are more than any image here has")
@@ -158,10 +159,11 @@ def _read_zipped(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
 
 
 def _read_tarred(archive: tarfile.TarFile, info: tarfile.TarInfo) -> bytes:
-    file = archive.extractfile(info)
-    if file is None:  # neither a file nor a link
-        raise UnreadableError("no file")
-    return file.read()
+    try:
+        file = archive.extractfile(info)
+        return file.read() if file else b""  # None for what is neither a file nor a link
+    except _DAMAGED as error:
+        raise DataError(f"'{archive.name!s}' is damaged in {info.name}: {error or type(error).__name__}") from error
 
 
 def _reason(name: str, parts: tuple[str, ...]) -> str | None:

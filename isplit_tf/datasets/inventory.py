@@ -32,9 +32,10 @@ def take_inventory(
         basis: How that was told.
 
     Returns:
-        `archive` (file, size_bytes, md5, sha256, is_original), `parts` (images by part and class), `original` (what it
-        was compared with, and how that was told), `missing` and `extra` (against the original), `unreadable`,
-        `duplicates`, `refused`, `elsewhere` and `splits`.
+        `archive` (file, size_bytes, md5, sha256, is_original); `images`, and `parts`, the same by part and class;
+        `unlabelled` by part; `original` (what it was compared with, and how that was told); `missing` and `extra`
+        against the original, by part; `unreadable` and `refused` (count, and the reason for each file); `elsewhere`
+        (images of a second copy in the archive); `duplicates` (images with the same pixels); `splits`.
     """
     found = archive.digests
     missing, extra = _compare(scan, pictures, original)
@@ -49,7 +50,7 @@ def take_inventory(
         },
         "images": len(pictures),
         "parts": _count([(picture.part, str(picture.label)) for picture in pictures]),
-        "unlabelled": dict(scan.unlabelled),
+        "unlabelled": dict(Counter(scan.unlabelled) + _parts(scan.pictures) - _parts(pictures)),
         "original": {"url": original.url if original else None, "told_by": basis},
         "missing": missing,
         "extra": extra,
@@ -122,6 +123,10 @@ def _duplicates(pictures: Sequence[Picture]) -> dict[str, Any]:
         "across_parts": sum(len({pictures[item].part for item in items}) > 1 for items in groups),
         "files": sorted(sorted(pictures[item].name for item in items) for items in groups),
     }
+
+
+def _parts(pictures: Sequence[Picture]) -> Counter[str]:
+    return Counter(picture.part for picture in pictures)
 
 
 def _named(reasons: Mapping[str, str]) -> dict[str, Any]:
