@@ -24,12 +24,16 @@ from ..errors import ArgumentError, ExistsError
 from ..models_config import MODELS_CONFIG
 from . import serving
 from .fingerprint import bundle_id
+from .local import LOCAL_FILE, local_report
+from .micro import MicroHead, write_micro
+from .gpu_delegate import gpu_report
 from .plan import Plan
 from .serving_files import BATCHING_CONFIG, batching_config, compose_yaml, models_config
 from .tflite import ConvertedHead
 from .warmup import warmup_batches, write_warmup
 
 HEAD_REPORT_FILE = "edge/head.json"
+LOCAL_REPORT_FILE = "edge/local.json"
 REQUIREMENTS_FILE = "edge/requirements.txt"
 COMPOSE_FILE = "compose.yaml"
 
@@ -90,6 +94,8 @@ def write_bundle(
     plan: Plan,
     head: ConvertedHead,
     *,
+    micro: MicroHead | None = None,
+    whole: ConvertedHead | None = None,
     measure: Callable[[Path], Mapping[str, Any]] | None = None,
 ) -> Manifest:
     """Writes a bundle; killed at any moment, it leaves what was there before or the whole new one.
@@ -98,6 +104,8 @@ def write_bundle(
         directory: Where to; `check_place` was asked before.
         plan: What is exported.
         head: Its converted head.
+        micro: The same head as TensorFlow Lite Micro runs it, or None.
+        whole: The whole model for the device, or None.
         measure: Given the written bundle, returns the manifest's record of accuracy.
 
     Returns:
@@ -108,6 +116,12 @@ def write_bundle(
     record = {**record, "bundle_id": identity}
     with replacing(directory) as scratch:
         _write_edge(scratch, head)
+        if micro is not None:
+            write_micro(scratch, micro, record)
+            record["microcontroller"] = micro.record()
+        if whole is not None:
+            (scratch / LOCAL_FILE).write_bytes(whole.content)
+            (scratch / LOCAL_REPORT_FILE).write_text(json.dumps(local_report(whole), indent=2) + "\n")
         _write_serving(scratch, plan, head, record)
         (scratch / COMPOSE_FILE).write_text(compose_yaml())
         names = sorted(one.relative_to(scratch).as_posix() for one in scratch.rglob("*") if one.is_file())
@@ -138,6 +152,7 @@ def head_report(head: ConvertedHead) -> dict[str, Any]:
         "float_weights": [list(tensor.shape) for tensor in contents.float_weights],
         "relative_error": head.relative_error,
         "checked_images": head.checked_images,
+        "gpu_delegate": gpu_report(contents).to_json(),
     }
 
 
