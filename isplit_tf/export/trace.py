@@ -123,10 +123,14 @@ def _one_fixed_shape(tensors: Sequence[keras.KerasTensor], model: keras.Model, s
 
 
 def _without_negation(graph: graph_pb2.GraphDef) -> graph_pb2.GraphDef:
-    """-x as x * -1, which is the same number: LiteRT negates in float only, and normalization layers negate."""
+    """-x as x * -1, which is the same number: LiteRT negates in float only, and normalization layers negate.
+
+    The negation inside of GELU stays: the converter knows the activation by its whole pattern.
+    """
     result = graph_pb2.GraphDef(versions=graph.versions, library=graph.library)
+    inside_gelu = _negations_before_erfc(graph)
     for node in graph.node:
-        if node.op == "Neg":
+        if node.op == "Neg" and node.name not in inside_gelu:
             factor = result.node.add(op="Const", name=f"{node.name}/minus_one")
             factor.attr["dtype"].CopyFrom(node.attr["T"])
             minus_one = tf.make_tensor_proto(-1, tf.as_dtype(node.attr["T"].type))
@@ -137,3 +141,11 @@ def _without_negation(graph: graph_pb2.GraphDef) -> graph_pb2.GraphDef:
         else:
             result.node.add().CopyFrom(node)
     return result
+
+
+def _negations_before_erfc(graph: graph_pb2.GraphDef) -> set[str]:
+    """Names of the negations in x / 2 * erfc(-x / sqrt(2)), which is GELU."""
+    nodes = {node.name: node for node in graph.node}
+    scaled = {name.split(":")[0] for node in graph.node if node.op == "Erfc" for name in node.input}
+    sources = {name.split(":")[0] for node in scaled if nodes[node].op == "Mul" for name in nodes[node].input}
+    return {name for name in scaled | sources if nodes[name].op == "Neg"}

@@ -24,9 +24,9 @@ from ..errors import ArgumentError, ExistsError
 from ..models_config import MODELS_CONFIG
 from . import serving
 from .fingerprint import bundle_id
+from .gpu_delegate import gpu_report
 from .local import LOCAL_FILE, local_report
 from .micro import MicroHead, write_micro
-from .gpu_delegate import gpu_report
 from .plan import Plan
 from .serving_files import BATCHING_CONFIG, batching_config, compose_yaml, models_config
 from .tflite import ConvertedHead
