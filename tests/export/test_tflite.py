@@ -118,6 +118,16 @@ def test_layer_normalization_is_int8_throughout():
     assert head.relative_error < 0.1
 
 
+@pytest.mark.parametrize("approximate", [False, True])
+def test_gelu_is_one_operator_and_int8(approximate):
+    """GELU, exact or by tanh, becomes LiteRT's own operator in every precision."""
+    model = head_of(lambda x: keras.ops.gelu(keras.layers.Conv2D(4, 3)(x), approximate=approximate))
+    for precision in ("float32", "int8"):
+        head = convert(model, precision=precision, representative=noise())
+        assert dict(head.contents.counts) == {"CONV_2D": 1, "GELU": 1}
+        assert bool(head.contents.float_counts) == (precision == "float32")
+
+
 def test_what_litert_cannot_run_is_refused():
     """A file that converts but does not run is no head: LiteRT has no 16-bit squared difference."""
     head = head_of(lambda x: keras.layers.LayerNormalization()(keras.layers.Dense(4)(x)), (8,))
