@@ -254,7 +254,8 @@ class _Reader:
 
 def _constant(leaf: Any) -> Any:
     """A tensor that the model holds as a constant, as an array: a graph that is made of it then owns its values."""
-    return leaf.numpy() if keras.ops.is_tensor(leaf) and len(leaf.shape) else leaf
+    is_constant = keras.ops.is_tensor(leaf) and not isinstance(leaf, keras.Variable)
+    return leaf.numpy() if is_constant and len(leaf.shape) else leaf
 
 
 def _needed(steps: Sequence[Step], outputs: Iterable[int]) -> tuple[Step, ...]:

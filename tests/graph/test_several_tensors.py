@@ -21,13 +21,9 @@ SEVERAL = ["residual", "branches", "nested", "doubly_nested", "skips", "attentio
 def test_names_and_sizes():
     """Inside a residual block two tensors cross, in graph order, and sizes add up."""
     cuts = find_cuts(ZOO["residual"](), max_tensors=2)
-    assert [cut.name for cut in cuts][:5] == [
-        "stem",
-        "stem+block1_conv",
-        "stem+block1_norm",
-        "block1_add",
-        "relu",
-    ]
+    names = [cut.name for cut in cuts]
+    assert names[:4] == ["stem", "stem+block1_conv", "stem+block1_norm", "block1_add"]
+    assert names[4].startswith("relu")
     assert [cut.index for cut in cuts] == list(range(len(cuts)))
     one, two = cuts[0], cuts[1]
     assert (one.shapes, one.shape, one.size) == (((8, 8, 4),), (8, 8, 4), 256)
