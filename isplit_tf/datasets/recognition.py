@@ -4,7 +4,6 @@ import contextlib
 import itertools
 import sys
 import warnings
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from .archives import Archive
 from .inventory import summarize
 from .registration import BUILDERS, builder_class
 
-_LOOKED_AT = 1000  # files of an archive that tell what it is
+_LOOKED_AT = 50_000  # files that tell what an archive is: more than the unlabelled ones that one of them begins with
 _HASH_DIGITS = 16
 
 
@@ -74,10 +73,13 @@ def recognize(archive: Archive) -> str:
         DataError: It is none that is known here.
     """
     names = [member.name for member in itertools.islice(archive.members(), _LOOKED_AT)]
-    layouts = {name: builder_class(name).layout() for name in BUILDERS}
-    found = Counter({name: sum(layout.locate(path) is not None for path in names) for name, layout in layouts.items()})
-    best, count = found.most_common(1)[0]
-    if not count:
+    ranks = {}
+    for name in BUILDERS:
+        locate = builder_class(name).layout().locate
+        places = [place for place in map(locate, names) if place is not None]
+        ranks[name] = sum(place.label is not None for place in places), len(places)
+    best = max(ranks, key=lambda name: ranks[name])
+    if not any(ranks[best]):
         seen = ", ".join(names[:3]) or "no files"
         raise DataError(
             f"'{archive.path}' holds none of the data sets {', '.join(BUILDERS)}. Found: {seen}. Expected the layout "

@@ -191,6 +191,16 @@ def test_tiny_imagenet_without_annotations_or_sorted_by_class(tmp_path):
     assert builder.info.splits["test"].num_examples == 3
 
 
+def test_val_alone_is_recognized(tmp_path):
+    """A part with no class in any path is told by its folders; what merely lies in folders of such names is not."""
+    files = {f"val/images/val_{i}.JPEG": image((0, i * 90, 9)) for i in range(2)}
+    notes = {"val/val_annotations.txt": b"val_0.JPEG\tn01443537\t0\t0\t1\t1\nval_1.JPEG\tn01443537\t0\t0\t1\t1\n"}
+    builder = quiet(make_zip(tmp_path / "a.zip", files | notes), tmp_path / "tfds")
+    assert (builder.name, list(builder.info.splits)) == ("tiny_imagenet200", ["test"])
+    files |= {f"a/{name}": content for name, content in letters().items()}
+    assert quiet(make_zip(tmp_path / "b.zip", files), tmp_path / "tfds").name == "notmnist"
+
+
 def test_nothing_is_unpacked(tmp_path):
     """Preparing writes prepared data below data_dir, and nothing anywhere else."""
     home = tmp_path / "home"

@@ -80,7 +80,7 @@ def test_near_pairs_are_all_pairs(shape, limit):
     """The search misses no pair and finds no other than comparing all with all."""
     rng = np.random.default_rng(1)
     base = rng.integers(0, 256, (12, *shape))
-    copies = base[rng.integers(0, 12, 300)] + rng.normal(0, 1, (300, *shape)) * rng.uniform(0, 40, (300, 1, 1))
+    copies = base[rng.integers(0, 12, 150)] + rng.normal(0, 1, (150, *shape)) * rng.uniform(0, 40, (150, 1, 1))
     pixels = np.unique(np.clip(np.concatenate([base, copies]), 0, 255).astype(np.uint8), axis=0)
     differences = pixels[:, np.newaxis].astype(np.int64) - pixels
     squares = (differences**2).sum(axis=(2, 3))

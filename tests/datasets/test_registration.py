@@ -24,9 +24,8 @@ print({"tensorflow", "keras", "tensorflow_datasets"} & set(sys.modules))
 @pytest.mark.parametrize(
     "imports",
     [
-        "import isplit_tf.datasets, tensorflow_datasets as tfds",
-        "import tensorflow_datasets as tfds; import isplit_tf.datasets",
         "import isplit_tf; isplit_tf.datasets; import tensorflow_datasets.core; import tensorflow_datasets as tfds",
+        "import tensorflow_datasets as tfds; import isplit_tf.datasets",
     ],
 )
 def test_builders_are_registered(imports):
