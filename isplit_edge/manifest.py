@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from . import schema, wire
+from . import micro, schema, wire
 from .errors import ArgumentError, BundleError
 from .files import check_file, file_record, relative_path, write_atomic
 from .identity import array_sha256, bundle_id, canonical_json, contract, tagged_sha256
@@ -105,6 +105,7 @@ _FIELDS: dict[str, schema.Check] = {
     "created": _utc,
     "files": _files,
 }
+_OPTIONAL: dict[str, schema.Check] = {"microcontroller": schema.nullable(micro.RECORD)}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -130,6 +131,8 @@ class Manifest:
         versions: Of the packages that made the bundle.
         created: Date and time in UTC, ISO 8601.
         files: For each file of the bundle but manifest.json itself, its sha256 and size_bytes.
+        microcontroller: Where the bundle has edge/head.h: what `isplit_edge.micro.RECORD` describes; else None, and no
+            key of the file.
 
     Raises:
         ArgumentError: If a value is not what its key may hold, or two of them contradict each other.
@@ -158,9 +161,10 @@ class Manifest:
     versions: Mapping[str, str]
     created: str
     files: Mapping[str, Mapping[str, Any]]
+    microcontroller: Mapping[str, Any] | None = None
 
     def __post_init__(self):
-        for key, check in _FIELDS.items():
+        for key, check in (_FIELDS | _OPTIONAL).items():
             object.__setattr__(self, key, check(key, getattr(self, key)))
         _check_together(self)
 
@@ -185,7 +189,7 @@ class Manifest:
         for key, known in (("format_version", FORMAT_VERSION), ("wire_version", wire.WIRE_VERSION)):
             _refuse_newer(record, key, known)
         missing = [key for key in _FIELDS if key not in record]
-        unknown = [str(key) for key in record if key not in _FIELDS]
+        unknown = [str(key) for key in record if key not in _FIELDS | _OPTIONAL]
         if missing or unknown:
             what = f"lacks {', '.join(missing)}" if missing else f"has unknown keys: {', '.join(unknown)}"
             raise ArgumentError(f"manifest {what}. Format {FORMAT_VERSION} has: {', '.join(_FIELDS)}")
@@ -193,7 +197,8 @@ class Manifest:
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the record as plain dicts and lists, in the order of the fields."""
-        return {field.name: schema.plain(getattr(self, field.name)) for field in dataclasses.fields(self)}
+        record = {field.name: schema.plain(getattr(self, field.name)) for field in dataclasses.fields(self)}
+        return {key: value for key, value in record.items() if value is not None or key not in _OPTIONAL}
 
     @classmethod
     def load(cls, directory: str | os.PathLike[str], check: Iterable[str] = ("edge",)) -> "Manifest":

@@ -15,9 +15,12 @@ from isplit_edge.manifest import Manifest
 from isplit_edge.wire import STATUS_MEANINGS, STATUS_OK
 
 from ..errors import ArgumentError, BundleError
+from ..importance.curve import Curve
 from ..quiet import quiet
 from ..splitting import SplitModel
+from .local import convert_whole
 from .measuring import measure_accuracy
+from .micro_fit import fitted_micro_head, micro_request
 from .plan import Plan, make_plan
 from .representative import representative_images
 from .serving import SERVING_DEFAULT
@@ -156,6 +159,11 @@ def export_bundle(
     preprocessing: str | Mapping[str, Any] | None = None,
     precision: str = "int8",
     target: str | None = None,
+    flash_bytes: int | None = None,
+    ram_bytes: int | None = None,
+    curve: Curve | None = None,
+    ethos_u: str | None = None,
+    local_fallback: bool = False,
     model_name: str = "tail",
     version: int = 1,
     overwrite: bool = False,
@@ -180,7 +188,15 @@ def export_bundle(
         preprocessing: What turns a camera's uint8 RGB image into the model's input: None, "caffe", "tf", "torch", or a
             record (size, resize, scale, mean, std, channel_order).
         precision: Of the head: "int8", "int16x8", "float16", "dynamic" or "float32".
-        target: None.
+        target: "microcontroller" also writes edge/head.h and edge/head.cc: the head as an aligned array for TensorFlow
+            Lite Micro, the operators to register, and the arena, measured by running it (needs `isplit-tf[micro]`).
+        flash_bytes: Flash that a microcontroller has for the array; a larger head is refused, and the best cut that
+            fits is named.
+        ram_bytes: RAM that it has for arena and payload; the same.
+        curve: The cuts' importance, to say which of those that fit is best.
+        ethos_u: An NPU such as "ethos-u55-128" to estimate for (needs `isplit-tf[ethos-u]`).
+        local_fallback: Also writes the whole model as edge/local.tflite, from which `Client.run` answers where the
+            server cannot be reached.
         model_name: What TensorFlow Serving will call the tail.
         version: Its version there, from 1 on.
         overwrite: Whether a bundle that is there may be replaced; anything else never is.
@@ -196,7 +212,8 @@ def export_bundle(
         ArgumentError: If an argument is outside of what is possible.
         DataError: If there are too few representative images, or images or labels are of a wrong shape or range.
         ExistsError: If the directory exists and `overwrite` was not given, or holds something else than a bundle.
-        ExportError: If the head cannot be converted as asked; the message names the operators.
+        ExportError: If the head cannot be converted as asked; the message names the operators. Or it does not fit.
+        MissingDependencyError: If the target needs a package that is not installed.
         ModelError: If the model's output is not class scores.
 
     Example:
@@ -212,8 +229,13 @@ def export_bundle(
         target=target,
         from_logits=from_logits,
     )
+    request = micro_request(
+        target, precision, flash_bytes=flash_bytes, ram_bytes=ram_bytes, curve=curve, ethos_u=ethos_u
+    )
     check_place(directory, overwrite)
-    head = _converted(plan, representative_data, progress)
+    head, images = _converted(plan, representative_data, progress)
+    micro = None if request is None else fitted_micro_head(request, head, split, images=images, progress=progress)
+    whole = convert_whole(split, plan.kind, precision, progress=progress) if local_fallback else None
 
     def measure(written: Path) -> Mapping[str, Any]:
         return measure_accuracy(
@@ -227,11 +249,13 @@ def export_bundle(
             progress=progress,
         )
 
-    write_bundle(directory, plan, head, measure=None if evaluation_data is None else measure)
+    measured = None if evaluation_data is None else measure
+    write_bundle(directory, plan, head, micro=micro, whole=whole, measure=measured)
     return Bundle.load(directory)
 
 
-def _converted(plan: Plan, representative_data: Any, progress: bool) -> ConvertedHead:
+def _converted(plan: Plan, representative_data: Any, progress: bool) -> tuple[ConvertedHead, np.ndarray | None]:
+    """The head, and the images that it was quantized with."""
     quantizing = plan.precision in QUANTIZED
     if quantizing and representative_data is None:
         raise ArgumentError(
@@ -248,4 +272,5 @@ def _converted(plan: Plan, representative_data: Any, progress: bool) -> Converte
             progress=progress,
         )
     split = plan.split
-    return convert(split.head, split.encoder, precision=plan.precision, representative=images, progress=progress)
+    head = convert(split.head, split.encoder, precision=plan.precision, representative=images, progress=progress)
+    return head, images

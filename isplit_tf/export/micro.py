@@ -14,9 +14,13 @@ from isplit_edge.wire import HEADER_BYTES
 from ..errors import ArgumentError, ExportError
 from ..quiet import quiet
 from .contents import Contents, Operator
+from .micro_npu import EthosUEstimate, estimate_ethos_u
 from .micro_runtime import MeasuredArena, measure_arena, run_micro, run_reference
 from .micro_source import ALIGNMENT, HEADER_FILE, SOURCE_FILE, header, pixel_table, source
 from .tflite import ConvertedHead
+
+MICROCONTROLLER = "microcontroller"
+"""The target of `export_bundle`."""
 
 PRECISIONS = ("int8", "int16x8", "float32")
 FRAME_BYTES = 16
@@ -62,6 +66,7 @@ class MicroHead:
         reference_difference: The largest difference between TensorFlow Lite Micro and LiteRT's reference kernels over
             the inputs that were compared, in steps of the output where that is an integer.
         compared_inputs: How many.
+        ethos_u: What Arm's compiler expects on an Ethos-U, an estimate; None where nobody asked.
     """
 
     content: bytes
@@ -71,6 +76,7 @@ class MicroHead:
     output: Mapping[str, Any]
     reference_difference: float
     compared_inputs: int
+    ethos_u: EthosUEstimate | None = None
 
     def record(self) -> dict[str, Any]:
         """What the manifest holds of it."""
@@ -82,6 +88,7 @@ class MicroHead:
             "ram_bytes": self.needs.ram_bytes,
             "reference_difference": self.reference_difference,
             "compared_inputs": self.compared_inputs,
+            "ethos_u_estimate": None if self.ethos_u is None else self.ethos_u.to_json(),
         }
 
     def files(self, manifest: Mapping[str, Any]) -> dict[str, str]:
@@ -103,11 +110,12 @@ class MicroHead:
         return {HEADER_FILE: header(manifest, facts), SOURCE_FILE: source(self.content, table)}
 
 
-def check_micro_head(head: ConvertedHead) -> MicroHead:
+def check_micro_head(head: ConvertedHead, *, ethos_u: str | None = None) -> MicroHead:
     """Runs a converted head under TensorFlow Lite Micro and finds out what it needs.
 
     Args:
         head: A head of precision "int8", "int16x8" or "float32".
+        ethos_u: An Ethos-U to estimate for, such as "ethos-u55-128", or None.
 
     Returns:
         The head with what was measured.
@@ -129,6 +137,7 @@ def check_micro_head(head: ConvertedHead) -> MicroHead:
         output=out,
         reference_difference=difference,
         compared_inputs=_CHECKED_INPUTS,
+        ethos_u=None if ethos_u is None else estimate_ethos_u(head.content, ethos_u),
     )
 
 

@@ -10,17 +10,20 @@ import numpy as np
 
 from ..arguments import checked_integer
 from ..candidates import propose
-from ..errors import ExportError, ModelError
+from ..errors import ArgumentError, ExportError, ModelError
 from ..graph.axis import main_cuts
 from ..graph.cuts import Cut, list_cuts, tensor_of
 from ..graph.program import Program, Ref, fill, read_program
-from ..graph.surgery import build, copy_model, segment
+from ..graph.surgery import build, copy_model, layer_name, segment
 from ..importance.curve import Curve
 from ..progress import bar
 from ..splitting import SplitModel
-from .micro import MicroHead, Needs, check_micro_head, flash_bytes
+from .micro import MICROCONTROLLER, MicroHead, Needs, check_micro_head, check_micro_precision
+from .micro import flash_bytes as flash_of
+from .micro_npu import require_ethos_u
+from .micro_runtime import require_tflite_micro
 from .representative import LEAST_IMAGES
-from .tflite import convert
+from .tflite import ConvertedHead, convert
 
 MOST_TRIED = 8
 _WEIGHT_BYTES = {"int8": 1, "int16x8": 1, "float32": 4}
@@ -56,6 +59,69 @@ class Budget:
         return ", ".join(
             f"{name}={size:,} bytes" for name, size in (("flash", self.flash_bytes), ("RAM", self.ram_bytes)) if size
         )
+
+
+@dataclass(frozen=True, eq=False)
+class MicroRequest:
+    """What was asked of an export for a microcontroller.
+
+    Attributes:
+        budget: What the part has.
+        curve: The importance of the cuts, to rank them where the head does not fit; or None.
+        ethos_u: An Ethos-U to estimate for, or None.
+    """
+
+    budget: Budget
+    curve: Curve | None
+    ethos_u: str | None
+
+
+def micro_request(
+    target: str | None,
+    precision: str,
+    *,
+    flash_bytes: int | None,
+    ram_bytes: int | None,
+    curve: Curve | None,
+    ethos_u: str | None,
+) -> MicroRequest | None:
+    """Checks the arguments of `export_bundle` that are for microcontrollers; None where that is not the target.
+
+    Raises:
+        ArgumentError: If they are given for another target, or one is outside of what is possible.
+        MissingDependencyError: If tflite-micro, or for `ethos_u` ethos-u-vela, is not installed.
+    """
+    given = {"flash_bytes": flash_bytes, "ram_bytes": ram_bytes, "curve": curve, "ethos_u": ethos_u}
+    if target != MICROCONTROLLER:
+        names = [name for name, value in given.items() if value is not None]
+        if names:
+            raise ArgumentError(f"{', '.join(names)} need target='{MICROCONTROLLER}'. Received: target={target!r}.")
+        return None
+    check_micro_precision(precision)
+    budget = Budget(flash_bytes, ram_bytes)
+    require_tflite_micro()
+    if ethos_u is not None:
+        require_ethos_u(ethos_u)
+        if precision == "float32":
+            raise ArgumentError("An Ethos-U runs integers: ethos_u needs precision 'int8' or 'int16x8'.")
+    return MicroRequest(budget, curve, ethos_u)
+
+
+def fitted_micro_head(
+    request: MicroRequest, head: ConvertedHead, split: SplitModel, *, images: np.ndarray | None, progress: bool = True
+) -> MicroHead:
+    """The head as TensorFlow Lite Micro runs it, if it does and it fits; see `check_micro_head` and `require_fit`."""
+    micro = check_micro_head(head, ethos_u=request.ethos_u)
+    require_fit(
+        micro,
+        request.budget,
+        split,
+        precision=head.precision,
+        representative=images,
+        curve=request.curve,
+        progress=progress,
+    )
+    return micro
 
 
 @dataclass(frozen=True)
@@ -153,7 +219,7 @@ def search(
     program = read_program(without_bottleneck(split))
     cuts = list_cuts(program)
     main = main_cuts(program, cuts)
-    ranked = [cuts[index] for index in _order(main, split, curve) if index != split.cut.index and index < len(cuts)]
+    ranked = [cut for cut in _ranked(cuts, main, split, curve) if layer_name(cut.name) != layer_name(split.cut.name)]
     estimate = _Estimate(main, split, precision)
     likely = [cut for cut in ranked if estimate.allows(cut, budget)]
     tried = 0
@@ -166,13 +232,15 @@ def search(
     return Search(None, None, tried, len(ranked) - len(likely), len(likely) - tried)
 
 
-def _order(main: Sequence[Cut], split: SplitModel, curve: Curve | None) -> list[int]:
-    """Indices of cuts, the best first."""
+def _ranked(cuts: Sequence[Cut], main: Sequence[Cut], split: SplitModel, curve: Curve | None) -> list[Cut]:
+    """Cuts of the network, the best first; a curve's are found by name, as the copy names them by path."""
     if curve is None:
-        return [cut.index for cut in reversed(main)]
-    proposed = [candidate.cut.index for candidate in propose(curve, bottleneck=split.bottleneck)]
+        return list(reversed(main))
+    proposed = [candidate.cut for candidate in propose(curve, bottleneck=split.bottleneck)]
     by_importance = sorted(range(len(curve.cuts)), key=lambda position: -curve.values[position])
-    return list(dict.fromkeys([*proposed, *(curve.cuts[position].index for position in by_importance)]))
+    order = dict.fromkeys(layer_name(cut.name) for cut in [*proposed, *(curve.cuts[k] for k in by_importance)])
+    known = {layer_name(cut.name): cut for cut in cuts}
+    return [known[name] for name in order if name in known]
 
 
 class _Estimate:
@@ -192,7 +260,7 @@ class _Estimate:
         weights = cut.head_params
         if hasattr(self._bottleneck, "plan"):
             weights += self._bottleneck.plan(cut.shape).encoder_params
-        return flash_bytes(weights * _WEIGHT_BYTES[self._precision], self._input_shape, self._precision)
+        return flash_of(weights * _WEIGHT_BYTES[self._precision], self._input_shape, self._precision)
 
     def _arena_bytes(self, cut: Cut) -> int:
         """The two largest maps in a row: what a layer reads and what it writes."""

@@ -55,6 +55,19 @@ class EthosUEstimate:
         return asdict(self)
 
 
+def require_ethos_u(accelerator: str) -> None:
+    """Raises unless an estimate for this NPU is possible here.
+
+    Raises:
+        ArgumentError: If it is unknown.
+        MissingDependencyError: If ethos-u-vela is not installed.
+    """
+    if accelerator not in ACCELERATORS:
+        raise ArgumentError(f"accelerator must be one of {', '.join(ACCELERATORS)}. Received: {accelerator!r}.")
+    if importlib.util.find_spec("ethosu") is None:
+        raise MissingDependencyError(f"The Ethos-U estimate needs ethos-u-vela: {INSTALL}.")
+
+
 def estimate_ethos_u(content: bytes, accelerator: str = "ethos-u55-128") -> EthosUEstimate:
     """Asks ethos-u-vela what a head would cost on an Ethos-U, with its default system for that NPU.
 
@@ -70,10 +83,7 @@ def estimate_ethos_u(content: bytes, accelerator: str = "ethos-u55-128") -> Etho
         ExportError: If the compiler refuses the head.
         MissingDependencyError: If ethos-u-vela is not installed.
     """
-    if accelerator not in ACCELERATORS:
-        raise ArgumentError(f"accelerator must be one of {', '.join(ACCELERATORS)}. Received: {accelerator!r}.")
-    if importlib.util.find_spec("ethosu") is None:
-        raise MissingDependencyError(f"The Ethos-U estimate needs ethos-u-vela: {INSTALL}.")
+    require_ethos_u(accelerator)
     with tempfile.TemporaryDirectory() as folder:
         head = Path(folder) / "head.tflite"
         head.write_bytes(content)

@@ -35,6 +35,16 @@ class MeasuredArena:
     used_bytes: int
 
 
+def require_tflite_micro() -> None:
+    """Raises MissingDependencyError, with the line that installs it, where tflite-micro is missing."""
+    missing = [package for module, package in _MODULES.items() if importlib.util.find_spec(module) is None]
+    if missing:
+        raise MissingDependencyError(
+            f"The arena is measured by running TensorFlow Lite Micro, which is not installed (missing: "
+            f"{', '.join(missing)}): {INSTALL}."
+        )
+
+
 def measure_arena(content: bytes) -> MeasuredArena:
     """Finds the smallest arena for a head by running TensorFlow Lite Micro, in processes of its own.
 
@@ -97,12 +107,7 @@ def run_reference(content: bytes, inputs: np.ndarray) -> np.ndarray:
 
 
 def _ask(*arguments: Any) -> dict[str, Any]:
-    missing = [package for module, package in _MODULES.items() if importlib.util.find_spec(module) is None]
-    if missing:
-        raise MissingDependencyError(
-            f"The arena is measured by running TensorFlow Lite Micro, which is not installed (missing: "
-            f"{', '.join(missing)}): {INSTALL}."
-        )
+    require_tflite_micro()
     # The script's own folder must not be searched for modules (-P): some there are named like Python's own.
     done = subprocess.run(
         [sys.executable, "-P", os.fspath(_PROBE), *map(str, arguments)],

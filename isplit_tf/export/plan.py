@@ -19,10 +19,11 @@ from ..errors import ArgumentError, ExportError
 from ..graph.cost import count_macs
 from ..importance.scores import describe_output
 from ..splitting import SplitModel
+from .micro import MICROCONTROLLER
 from .serving import output_record
 from .tflite import QUANTIZED, ConvertedHead
 
-TARGETS = (None,)
+TARGETS = (None, MICROCONTROLLER)
 _OUTPUT_DTYPES = {"int8": "int8", "int16x8": "int16"}
 _NOT_MEASURED = {"original": None, "split": None, "artefacts": None, "images": None}
 
