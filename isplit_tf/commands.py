@@ -175,6 +175,7 @@ def run_evaluate(args: argparse.Namespace) -> Result:
 def run_export(args: argparse.Namespace) -> Result:
     """`isplit export`"""
     from .export.bundle import export_bundle
+    from .importance.curve import Curve
     from .splitting import SplitModel
 
     output = _free(args)
@@ -195,6 +196,11 @@ def run_export(args: argparse.Namespace) -> Result:
         class_names=names,
         preprocessing=_preprocessing(args.preprocessing),
         precision=args.precision,
+        target=args.target,
+        flash_bytes=args.flash_bytes,
+        ram_bytes=args.ram_bytes,
+        curve=Curve.load(args.curve) if args.curve else None,
+        ethos_u=args.ethos_u,
         model_name=args.model_name,
         version=args.model_version,
         overwrite=args.overwrite,
