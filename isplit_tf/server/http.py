@@ -1,145 +1,37 @@
-"""Sockets and threads of the local server; what is said over them is `rest`'s business."""
+"""The REST port: sockets and threads. What is said over them is `rest`'s business."""
 
 import contextlib
 import http.server
 import logging
-import os
-import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator, Mapping
-from types import TracebackType
+from collections.abc import Iterator
 from typing import Any
 
-from ..errors import ArgumentError, ServerError
 from .body import BadBody, BodyReader
 from .model import Catalogue
 from .rest import Response, error_response, handle
 
-NOTICE = (
-    "This is a local server for trying the bundle out. In production the folder serving/ goes to TensorFlow Serving: "
-    "docker compose up, with the bundle's compose.yaml."
-)
-MAX_BODY_BYTES = 64 << 20
+MAX_CONNECTIONS = 512
+_BUSY = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 _LOG = logging.getLogger(__name__)
 
 
-class Server:
-    """Serves the tail of a bundle over TensorFlow Serving's REST API.
-
-    It listens from the moment it is made, and answers once it is started: by `with`, by `start`, or by `serve_forever`.
+class HttpPort(http.server.ThreadingHTTPServer):
+    """The listening socket, and the connections that came of it, each with a thread.
 
     Args:
-        bundle: The bundle's directory, or a `Bundle`.
-        host: Address to listen on; only this machine can reach the default.
+        host: Address to listen on.
         port: Port to listen on; 0 for any free one.
-        labels: Versions by label, such as `{"stable": 1}`.
+        catalogue: The models.
         max_body_bytes: Longer requests are refused.
         request_timeout_s: Seconds in which a request's body has to arrive, and after which an idle connection is
             closed.
-        grace_s: Seconds that `close` gives to requests that are under way.
 
     Raises:
-        BundleError: If the bundle is incomplete, was changed, or has a newer format.
-        ServerError: If it cannot listen there.
-
-    Example:
-        >>> with Server("bundle/", port=0) as server:
-        ...     Client("bundle/", url=server.url).predict(images)
+        OSError: If it cannot listen there.
     """
-
-    def __init__(
-        self,
-        bundle: Any,
-        host: str = "127.0.0.1",
-        port: int = 8501,
-        *,
-        labels: Mapping[str, int] | None = None,
-        max_body_bytes: int = MAX_BODY_BYTES,
-        request_timeout_s: float = 60.0,
-        grace_s: float = 10.0,
-    ):
-        if max_body_bytes < 1 or request_timeout_s <= 0 or grace_s < 0 or not 0 <= port <= 65535:
-            raise ArgumentError(
-                "Expected port from 0 to 65535, max_body_bytes of at least 1, request_timeout_s above 0 and grace_s of "
-                f"at least 0. Received: {port}, {max_body_bytes}, {request_timeout_s}, {grace_s}."
-            )
-        directory = os.fspath(getattr(bundle, "directory", bundle))
-        catalogue = Catalogue.of_bundle(directory, labels)
-        self._grace_s = grace_s
-        self._thread: threading.Thread | None = None
-        try:
-            self._sockets = _Sockets(host, port, catalogue, max_body_bytes, request_timeout_s)
-        except OSError as error:
-            raise ServerError(f"Cannot listen on {host}:{port}: {error}") from error
-
-    @property
-    def port(self) -> int:
-        """The port that it listens on."""
-        return self._sockets.server_address[1]
-
-    @property
-    def url(self) -> str:
-        """Where a client on this machine finds it."""
-        host = str(self._sockets.server_address[0])
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
-
-    def start(self) -> "Server":
-        """Begins to answer, in a thread of its own."""
-        if self._thread is None:
-            self._thread = threading.Thread(
-                target=self._sockets.serve_forever, args=(0.05,), name="isplit-server", daemon=True
-            )
-            self._thread.start()
-        return self
-
-    def close(self) -> None:
-        """Takes no more requests, lets those under way end within `grace_s`, and closes all connections."""
-        if self._thread is not None:
-            self._sockets.shutdown()
-            self._thread.join()
-            self._thread = None
-        self._sockets.finish(self._grace_s)
-
-    def serve_forever(self) -> None:
-        """Answers until Ctrl-C or SIGTERM, then closes; says on standard error where it listens and what it is not."""
-        stop = threading.Event()
-        with _on_sigterm(stop):
-            self.start()
-            sys.stderr.write(f"Serving on {self.url}. {NOTICE}\n")
-            try:
-                while not stop.wait(0.5):
-                    pass
-            except KeyboardInterrupt:
-                pass
-            finally:
-                self.close()
-
-    def __enter__(self) -> "Server":
-        return self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-@contextlib.contextmanager
-def _on_sigterm(stop: threading.Event) -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may handle signals
-        return
-    before = signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-class _Sockets(http.server.ThreadingHTTPServer):
-    """The listening socket, and the connections that came of it."""
 
     daemon_threads = True
     request_queue_size = 128
@@ -153,6 +45,7 @@ class _Sockets(http.server.ThreadingHTTPServer):
         self._state = threading.Condition()
         self._open: set[socket.socket] = set()
         self._busy = 0
+        self._thread: threading.Thread | None = None
         super().__init__((host, port), _Handler)
 
     def server_bind(self) -> None:
@@ -162,8 +55,21 @@ class _Sockets(http.server.ThreadingHTTPServer):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         with self._state:
+            full = len(self._open) >= MAX_CONNECTIONS
             self._open.add(request)
+        if full:
+            with contextlib.suppress(OSError):
+                request.settimeout(1.0)
+                request.sendall(_BUSY)
+            self.shutdown_request(request)
+            return
         super().process_request(request, client_address)
+
+    def start(self) -> None:
+        """Begins to answer, in a thread of its own."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self.serve_forever, args=(0.05,), name="isplit-server", daemon=True)
+            self._thread.start()
 
     def shutdown_request(self, request: Any) -> None:
         super().shutdown_request(request)
@@ -188,6 +94,11 @@ class _Sockets(http.server.ThreadingHTTPServer):
                 self._state.notify_all()
 
     def finish(self, grace_s: float) -> None:
+        """Takes no more requests, lets those under way end within `grace_s`, and closes all connections."""
+        if self._thread is not None:
+            self.shutdown()
+            self._thread.join()
+            self._thread = None
         self.closing = True
         self.server_close()
         with self._state:
@@ -201,7 +112,7 @@ class _Sockets(http.server.ThreadingHTTPServer):
 class _Handler(http.server.BaseHTTPRequestHandler):
     """One connection: requests one after the other until either side closes it."""
 
-    server: _Sockets
+    server: HttpPort
     protocol_version = "HTTP/1.1"
     default_request_version = "HTTP/1.0"  # what has none gets a whole answer all the same
     server_version = "isplit"

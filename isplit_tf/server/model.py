@@ -1,5 +1,6 @@
 """Models that answer: signatures of a SavedModel, found by name and version, without any protocol."""
 
+import functools
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 from isplit_edge.manifest import Manifest
 
 from ..errors import BundleError
+from .batching import Batcher, Batching
 from .refusal import INTERNAL, INVALID_ARGUMENT, NOT_FOUND, RESOURCE_EXHAUSTED, UNAVAILABLE, Refusal
 
 DEFAULT_SIGNATURE = "serving_default"
@@ -32,20 +34,26 @@ class ServedModel:
         directory: The SavedModel.
         name: As clients ask for it.
         version: The same.
+        batching: How requests are joined, and how many instances one may have; each is run alone by default.
 
     Raises:
         BundleError: If the SavedModel cannot be loaded.
     """
 
-    def __init__(self, directory: str | os.PathLike[str], name: str, version: int):
+    def __init__(self, directory: str | os.PathLike[str], name: str, version: int, *, batching: Batching | None = None):
         self.name = name
         self.version = version
+        self.max_instances = None if batching is None else batching.max_size
         try:
             self._model = tf.saved_model.load(os.fspath(directory))
             record = saved_model_pb2.SavedModel.FromString((Path(directory) / "saved_model.pb").read_bytes())
         except (OSError, ValueError, tf.errors.OpError) as error:
             raise BundleError(f"{directory} is not a SavedModel that can be loaded: {error}") from error
-        self._definitions = record.meta_graphs[0].signature_def
+        self.definitions: Mapping[str, meta_graph_pb2.SignatureDef] = record.meta_graphs[0].signature_def
+        self._batchers: dict[str, Batcher] = {}
+        if batching is not None:
+            for signature in self._model.signatures:
+                self._batchers[signature] = Batcher(functools.partial(self._run, signature), batching)
 
     def inputs(self, signature: str) -> Mapping[str, tf.TensorSpec]:
         """The inputs of a signature by name, with dtype and shape.
@@ -68,7 +76,7 @@ class ServedModel:
         Raises:
             Refusal: INVALID_ARGUMENT for a wrong input; otherwise what TensorFlow gives as the code.
         """
-        function, specs = self._function(signature), self.inputs(signature)
+        specs = self.inputs(signature)
         if set(inputs) != set(specs):
             raise Refusal(
                 INVALID_ARGUMENT,
@@ -82,15 +90,25 @@ class ServedModel:
                     f"Tensor {name} has shape {_written(inputs[name].shape)}, which does not fit the signature's "
                     f"{_written(spec.shape)}",
                 )
+        batcher = self._batchers.get(signature)
+        return self._run(signature, inputs) if batcher is None else batcher.submit(inputs)
+
+    def close(self) -> None:
+        """Runs what waits to be joined; the model answers as before, each request alone."""
+        for batcher in self._batchers.values():
+            batcher.close()
+
+    def signature_def(self) -> dict[str, Any]:
+        """The signatures as TensorFlow Serving's metadata shows them."""
+        return {name: _as_json(one) for name, one in sorted(self.definitions.items())}
+
+    def _run(self, signature: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        function, specs = self._function(signature), self.inputs(signature)
         try:
             outputs = function(**{name: tf.constant(inputs[name], spec.dtype) for name, spec in specs.items()})
         except tf.errors.OpError as error:
             raise Refusal(_CODES.get(error.error_code, INTERNAL), error.message) from error
         return {name: value.numpy() for name, value in outputs.items()}
-
-    def signature_def(self) -> dict[str, Any]:
-        """The signatures as TensorFlow Serving's metadata shows them."""
-        return {name: _as_json(one) for name, one in sorted(self._definitions.items())}
 
     def _function(self, signature: str) -> Any:
         if signature not in self._model.signatures:
@@ -99,7 +117,7 @@ class ServedModel:
 
 
 class Catalogue:
-    """The models that a server has.
+    """The models that a server has; they may be replaced while it answers.
 
     Args:
         models: Versions of one model or of several.
@@ -107,11 +125,16 @@ class Catalogue:
     """
 
     def __init__(self, models: Sequence[ServedModel], labels: Mapping[str, Mapping[str, int]] | None = None):
-        self._models = {(model.name, model.version): model for model in models}
-        self._labels = labels or {}
+        self.replace(models, labels)
 
     @classmethod
-    def of_bundle(cls, directory: str | os.PathLike[str], labels: Mapping[str, int] | None = None) -> "Catalogue":
+    def of_bundle(
+        cls,
+        directory: str | os.PathLike[str],
+        labels: Mapping[str, int] | None = None,
+        *,
+        batching: Batching | None = None,
+    ) -> "Catalogue":
         """The tail of a bundle, as the one version of the one model.
 
         Raises:
@@ -119,8 +142,23 @@ class Catalogue:
         """
         manifest = Manifest.load(directory, check=("serving",))
         name, version = manifest.model_name, manifest.version
-        model = ServedModel(Path(directory) / "serving" / name / str(version), name, version)
-        return cls([model], {name: dict(labels or {})})
+        folder = Path(directory) / "serving" / name / str(version)
+        return cls([ServedModel(folder, name, version, batching=batching)], {name: dict(labels or {})})
+
+    @property
+    def models(self) -> dict[tuple[str, int], ServedModel]:
+        """The models by name and version."""
+        return dict(self._models)
+
+    def replace(self, models: Sequence[ServedModel], labels: Mapping[str, Mapping[str, int]] | None = None) -> None:
+        """Has other models from now on; requests that found theirs already are answered by it."""
+        # One assignment each: readers see the old ones or the new ones, and labels lead to versions that are there.
+        self._models, self._labels = {(model.name, model.version): model for model in models}, labels or {}
+
+    def close(self) -> None:
+        """Ends what works for the models in the background."""
+        for model in self._models.values():
+            model.close()
 
     def versions(self, name: str) -> list[int]:
         """The versions of a model.
@@ -128,7 +166,7 @@ class Catalogue:
         Raises:
             Refusal: NOT_FOUND, if there is no such model.
         """
-        found = sorted(version for model, version in self._models if model == name)
+        found = sorted(version for model, version in self.models if model == name)
         if not found:
             raise Refusal(NOT_FOUND, f"Could not find any versions of model {name}")
         return found
@@ -139,15 +177,16 @@ class Catalogue:
         Raises:
             Refusal: NOT_FOUND for a model or a version, INVALID_ARGUMENT for a label that is not there.
         """
-        known = [number for model, number in self._models if model == name]
+        models = self._models
+        known = [number for model, number in models if model == name]
         wanted = f"Latest({name})" if version is None else f"Specific({name}, {version})"
         if label is not None:
             version = self.version_of_label(name, label)
         elif version is None and known:
             version = max(known)
-        if version is None or (name, version) not in self._models:
+        if version is None or (name, version) not in models:
             raise Refusal(NOT_FOUND, f"Servable not found for request: {wanted}")
-        return self._models[name, version]
+        return models[name, version]
 
     def version_of_label(self, name: str, label: str) -> int:
         """The version that a label stands for.

@@ -1,0 +1,215 @@
+"""The gRPC port: TensorFlow Serving's own services, answered from the catalogue.
+
+Needs grpcio and tensorflow-serving-api; everything else of the server does without.
+"""
+
+import threading
+from collections.abc import Mapping
+from concurrent import futures
+from typing import Any, NoReturn
+
+import grpc
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.framework import types_pb2
+from tensorflow_serving.apis import (
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    model_service_pb2_grpc,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+)
+
+from .model import DEFAULT_SIGNATURE, Catalogue, ServedModel
+from .refusal import INVALID_ARGUMENT, NOT_FOUND, UNIMPLEMENTED, Refusal
+
+_AVAILABLE = get_model_status_pb2.ModelVersionStatus.AVAILABLE
+_METADATA_FIELD = "signature_def"
+_WORKERS = 64
+_MOST_CALLS = 512
+
+
+class GrpcPort:
+    """Listens for gRPC.
+
+    Args:
+        host: Address to listen on.
+        port: Port to listen on; 0 for any free one.
+        catalogue: The models.
+        max_message_bytes: Longer requests are refused.
+
+    Raises:
+        RuntimeError: If it cannot listen there.
+    """
+
+    def __init__(self, host: str, port: int, catalogue: Catalogue, max_message_bytes: int):
+        self._started = False
+        self._server = grpc.server(
+            futures.ThreadPoolExecutor(_WORKERS, thread_name_prefix="isplit-grpc"),
+            maximum_concurrent_rpcs=_MOST_CALLS,
+            options=[
+                ("grpc.so_reuseport", 0),  # a port in use is an error
+                ("grpc.max_receive_message_length", max_message_bytes),
+            ],
+        )
+        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(_Prediction(catalogue), self._server)
+        model_service_pb2_grpc.add_ModelServiceServicer_to_server(_Models(catalogue), self._server)
+        shown = f"[{host}]" if ":" in host else host
+        self.port = self._server.add_insecure_port(f"{shown}:{port}")
+        if not self.port:
+            raise RuntimeError("the address cannot be listened on")
+
+    def start(self) -> None:
+        """Begins to answer, if it does not yet."""
+        if not self._started:
+            self._started = True
+            self._server.start()
+
+    def stop(self, grace_s: float) -> threading.Event:
+        """Takes no more calls and lets those under way end within `grace_s`; the event is set when all have."""
+        return self._server.stop(grace_s)
+
+
+class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
+    def __init__(self, catalogue: Catalogue):
+        self._catalogue = catalogue
+
+    def Predict(self, request: Any, context: Any) -> Any:  # noqa: N802
+        """Runs a signature."""
+        try:
+            return _predict(self._catalogue, request)
+        except Refusal as refusal:
+            _abort(context, refusal)
+
+    def GetModelMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802
+        """The signatures of a version."""
+        try:
+            return _metadata(self._catalogue, request)
+        except Refusal as refusal:
+            _abort(context, refusal)
+
+    def Classify(self, request: Any, context: Any) -> Any:  # noqa: N802
+        """A tail has no such signature."""
+        self._refuse(request.model_spec, context, "classify")
+
+    def Regress(self, request: Any, context: Any) -> Any:  # noqa: N802
+        """A tail has no such signature."""
+        self._refuse(request.model_spec, context, "regress")
+
+    def MultiInference(self, request: Any, context: Any) -> Any:  # noqa: N802
+        """A tail has no such signatures."""
+        _abort(context, Refusal(UNIMPLEMENTED, "MultiInference is for models with classify or regress signatures"))
+
+    def _refuse(self, spec: Any, context: Any, verb: str) -> NoReturn:
+        try:
+            _find(self._catalogue, spec)
+        except Refusal as refusal:
+            _abort(context, refusal)
+        message = (
+            f"Expected {verb} signature method_name to be tensorflow/serving/{verb}. Was: tensorflow/serving/predict"
+        )
+        _abort(context, Refusal(INVALID_ARGUMENT, message))
+
+
+class _Models(model_service_pb2_grpc.ModelServiceServicer):
+    def __init__(self, catalogue: Catalogue):
+        self._catalogue = catalogue
+
+    def GetModelStatus(self, request: Any, context: Any) -> Any:  # noqa: N802
+        """The state of the versions."""
+        try:
+            return _status(self._catalogue, request.model_spec)
+        except Refusal as refusal:
+            _abort(context, refusal)
+
+
+def _abort(context: Any, refusal: Refusal) -> NoReturn:
+    context.abort(getattr(grpc.StatusCode, refusal.code), refusal.message)
+    raise refusal  # `abort` raised already
+
+
+def _find(catalogue: Catalogue, spec: Any) -> ServedModel:
+    if not spec.name:
+        raise Refusal(INVALID_ARGUMENT, "Model spec has no name specified.")
+    version = spec.version.value if spec.HasField("version") else None
+    return catalogue.find(spec.name, version, spec.version_label or None)
+
+
+def _predict(catalogue: Catalogue, request: Any) -> Any:
+    spec = request.model_spec
+    model = _find(catalogue, spec)
+    signature = spec.signature_name or DEFAULT_SIGNATURE
+    specs = model.inputs(signature)
+    inputs = {name: _array(name, one, specs.get(name), model.max_instances) for name, one in request.inputs.items()}
+    outputs = model.predict(signature, inputs)
+    wanted = list(request.output_filter) or list(outputs)
+    for name in wanted:
+        if name not in outputs:
+            raise Refusal(
+                INVALID_ARGUMENT,
+                f"output tensor alias not found in signature: {name} Outputs expected to be in the set "
+                f"{{{','.join(sorted(outputs))}}}.",
+            )
+    answer = predict_pb2.PredictResponse()
+    answer.model_spec.name, answer.model_spec.signature_name = model.name, signature
+    answer.model_spec.version.value = model.version
+    for name in wanted:
+        answer.outputs[name].CopyFrom(tf.make_tensor_proto(outputs[name]))
+    return answer
+
+
+def _array(name: str, tensor: Any, spec: tf.TensorSpec | None, limit: int | None) -> np.ndarray:
+    """A tensor of a request, once its type and its shape are known to be the signature's.
+
+    A shape may claim any size whatever the bytes behind it: it is looked at before memory is taken.
+    """
+    if spec is None:
+        return np.zeros(0)  # the signature has no such input: refused by its name
+    if tensor.dtype != spec.dtype.as_datatype_enum:
+        found = types_pb2.DataType.Name(tensor.dtype) if tensor.dtype in types_pb2.DataType.values() else tensor.dtype
+        raise Refusal(INVALID_ARGUMENT, f"Expects {name} to be {spec.dtype.name} but {found} is provided")
+    return _values(name, tensor, spec, limit)
+
+
+def _values(name: str, tensor: Any, spec: tf.TensorSpec, limit: int | None) -> np.ndarray:
+    shape = tuple(axis.size for axis in tensor.tensor_shape.dim)
+    known = not tensor.tensor_shape.unknown_rank and all(axis >= 0 for axis in shape)
+    if not known or not spec.shape.is_compatible_with(shape):
+        raise Refusal(INVALID_ARGUMENT, f"Tensor {name} has shape {list(shape)}, which does not fit {spec.shape}")
+    if limit is not None and shape and shape[0] > limit:
+        raise Refusal(INVALID_ARGUMENT, f"Task size {shape[0]} is larger than maximum input batch size {limit}")
+    try:
+        return tf.make_ndarray(tensor)
+    except (TypeError, ValueError) as error:
+        raise Refusal(INVALID_ARGUMENT, f"Tensor {name} cannot be read: {error}") from error
+
+
+def _metadata(catalogue: Catalogue, request: Any) -> Any:
+    if not request.metadata_field:
+        raise Refusal(INVALID_ARGUMENT, "GetModelMetadataRequest must specify at least one metadata_field")
+    for name in request.metadata_field:
+        if name != _METADATA_FIELD:
+            raise Refusal(INVALID_ARGUMENT, f"Metadata field {name} is not supported")
+    model = _find(catalogue, request.model_spec)
+    answer = get_model_metadata_pb2.GetModelMetadataResponse()
+    answer.model_spec.name, answer.model_spec.version.value = model.name, model.version
+    signatures = get_model_metadata_pb2.SignatureDefMap()
+    for name, definition in model.definitions.items():
+        signatures.signature_def[name].CopyFrom(definition)
+    answer.metadata[_METADATA_FIELD].Pack(signatures)
+    return answer
+
+
+def _status(catalogue: Catalogue, spec: Any) -> Any:
+    versions: Mapping[int, None] = dict.fromkeys(sorted(catalogue.versions(spec.name), reverse=True))
+    version = spec.version.value if spec.HasField("version") else None
+    if spec.version_label:
+        version = catalogue.version_of_label(spec.name, spec.version_label)
+    if version is not None:
+        if version not in versions:
+            raise Refusal(NOT_FOUND, f"Could not find version {version} of model {spec.name}")
+        versions = {version: None}
+    answer = get_model_status_pb2.GetModelStatusResponse()
+    for one in versions:
+        answer.model_version_status.add(version=one, state=_AVAILABLE).status.error_code = 0
+    return answer

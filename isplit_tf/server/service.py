@@ -1,0 +1,197 @@
+"""The local server: ports that answer for the models of a bundle or of a folder, from opening to closing."""
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from isplit_edge.client import MAX_BATCH
+from isplit_edge.manifest import MANIFEST_FILE
+
+from ..errors import ArgumentError, MissingDependencyError, ServerError
+from ..models_config import MODELS_CONFIG
+from .batching import Batching
+from .folder import ModelsFolder
+from .http import HttpPort
+from .model import Catalogue
+
+NOTICE = (
+    "This is a local server for trying the bundle out. In production the folder serving/ goes to TensorFlow Serving: "
+    "docker compose up, with the bundle's compose.yaml."
+)
+MAX_BODY_BYTES = 64 << 20
+_BATCHING = Batching(max_size=MAX_BATCH)
+_POLL_S = 1.0
+
+
+class Server:
+    """Serves the tail of a bundle, or a folder of published ones, over TensorFlow Serving's REST and gRPC APIs.
+
+    It listens from the moment it is made, and answers once it is started: by `with`, by `start`, or by `serve_forever`.
+
+    Args:
+        bundle: The bundle's directory, or a `Bundle`; or a folder that `isplit publish` wrote, whose `models.config`
+            is then read again every second.
+        host: Address to listen on; only this machine can reach the default.
+        port: Port to listen on; 0 for any free one.
+        grpc_port: Port for gRPC, 0 for any free one; None for no gRPC. Needs `isplit-tf[grpc]`.
+        labels: Versions by label, such as `{"stable": 1}`; those of a folder are in its `models.config`.
+        batching: How requests that come at the same time are joined, and how many instances one may have; by default
+            as a bundle's `batching.config` tells TensorFlow Serving.
+        max_body_bytes: Longer requests are refused.
+        request_timeout_s: Seconds in which a request's body has to arrive, and after which an idle connection is
+            closed.
+        grace_s: Seconds that `close` gives to requests that are under way.
+
+    Raises:
+        BundleError: If the bundle is incomplete, was changed, or has a newer format; if the folder's models.config
+            cannot be followed.
+        MissingDependencyError: If gRPC is asked for and not installed.
+        ServerError: If it cannot listen there.
+
+    Example:
+        >>> with Server("bundle/", port=0) as server:
+        ...     Client("bundle/", url=server.url).predict(images)
+    """
+
+    def __init__(
+        self,
+        bundle: Any,
+        host: str = "127.0.0.1",
+        port: int = 8501,
+        *,
+        grpc_port: int | None = None,
+        labels: Mapping[str, int] | None = None,
+        batching: Batching = _BATCHING,
+        max_body_bytes: int = MAX_BODY_BYTES,
+        request_timeout_s: float = 60.0,
+        grace_s: float = 10.0,
+    ):
+        ports = (port, grpc_port or 0)
+        if max_body_bytes < 1 or request_timeout_s <= 0 or grace_s < 0 or not all(0 <= one <= 65535 for one in ports):
+            raise ArgumentError(
+                "Expected port from 0 to 65535, max_body_bytes of at least 1, request_timeout_s above 0 and grace_s of "
+                f"at least 0. Received: {port}, {max_body_bytes}, {request_timeout_s}, {grace_s}."
+            )
+        directory = os.fspath(getattr(bundle, "directory", bundle))
+        self._grace_s = grace_s
+        self._folder: ModelsFolder | None = None
+        if _is_models_folder(directory):
+            if labels is not None:
+                raise ArgumentError(f"Labels of a folder of models are set in its {MODELS_CONFIG}, by isplit publish.")
+            self._folder = ModelsFolder(directory, batching=batching)
+            self._catalogue = self._folder.catalogue
+        else:
+            self._catalogue = Catalogue.of_bundle(directory, labels, batching=batching)
+        self._rpc: Any = None  # a GrpcPort, whose module needs grpcio
+        try:
+            self._http = HttpPort(host, port, self._catalogue, max_body_bytes, request_timeout_s)
+        except OSError as error:
+            self._catalogue.close()
+            raise ServerError(f"Cannot listen on {host}:{port}: {error}") from error
+        if grpc_port is not None:
+            self._open_grpc(host, grpc_port, max_body_bytes)
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        return self._http.server_address[1]
+
+    @property
+    def url(self) -> str:
+        """Where a client on this machine finds it."""
+        return f"http://{self._host}:{self.port}"
+
+    @property
+    def grpc_port(self) -> int | None:
+        """The port for gRPC that it listens on, or None."""
+        return None if self._rpc is None else self._rpc.port
+
+    @property
+    def grpc_url(self) -> str | None:
+        """Where a gRPC client on this machine finds it, or None."""
+        return None if self._rpc is None else f"grpc://{self._host}:{self._rpc.port}"
+
+    @property
+    def _host(self) -> str:
+        host = str(self._http.server_address[0])
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+        return f"[{host}]" if ":" in host else host
+
+    def start(self) -> "Server":
+        """Begins to answer, in threads of its own."""
+        self._http.start()
+        if self._rpc is not None:
+            self._rpc.start()
+        if self._folder is not None:
+            self._folder.watch(_POLL_S)
+        return self
+
+    def close(self) -> None:
+        """Takes no more requests, lets those under way end within `grace_s`, and closes all connections."""
+        if self._folder is not None:
+            self._folder.close()
+        stopped = None if self._rpc is None else self._rpc.stop(self._grace_s)
+        self._http.finish(self._grace_s)
+        if stopped is not None:
+            stopped.wait()
+        self._catalogue.close()
+
+    def _open_grpc(self, host: str, port: int, max_body_bytes: int) -> None:
+        try:
+            from .rpc import GrpcPort
+
+            self._rpc = GrpcPort(host, port, self._catalogue, max_body_bytes)
+        except ImportError as error:
+            self.close()
+            raise MissingDependencyError(
+                f"The gRPC port needs grpcio and tensorflow-serving-api: pip install 'isplit-tf[grpc]' ({error})"
+            ) from error
+        except (RuntimeError, OSError) as error:
+            self.close()
+            raise ServerError(f"Cannot listen for gRPC on {host}:{port}: {error}") from error
+
+    def serve_forever(self) -> None:
+        """Answers until Ctrl-C or SIGTERM, then closes; says on standard error where it listens and what it is not."""
+        stop = threading.Event()
+        with _on_sigterm(stop):
+            self.start()
+            where = self.url if self.grpc_url is None else f"{self.url} and {self.grpc_url}"
+            sys.stderr.write(f"Serving on {where}. {NOTICE}\n")
+            try:
+                while not stop.wait(0.5):
+                    pass
+            except KeyboardInterrupt:
+                pass
+            finally:
+                self.close()
+
+    def __enter__(self) -> "Server":
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _is_models_folder(directory: str) -> bool:
+    path = Path(directory)
+    return (path / MODELS_CONFIG).is_file() and not (path / MANIFEST_FILE).exists()
+
+
+@contextlib.contextmanager
+def _on_sigterm(stop: threading.Event) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may handle signals
+        return
+    before = signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
