@@ -209,7 +209,7 @@ def _evaluate(commands: Any) -> None:
     )
     parser.add_argument("predictor", help="a .keras file, a split's folder, or a bundle")
     _add_data(parser, what="labelled test images")
-    parser.add_argument("--url", help="a server's REST address: the bundle's head here, its tail there")
+    parser.add_argument("--url", help="a server's address, http:// or grpc://: the bundle's head here, its tail there")
     parser.add_argument("--from-logits", action="store_true", default=None, help="linear outputs are logits")
     _add_input(parser)
     _add_output(parser, "report.json", "the report")
@@ -232,6 +232,9 @@ def _export(commands: Any) -> None:
     parser.add_argument("--ram-bytes", type=int, metavar="N", help="refuse a head that needs more for its arena")
     parser.add_argument("--curve", metavar="FILE", help="what isplit importance wrote, to name the best cut that fits")
     parser.add_argument("--ethos-u", metavar="NPU", help="estimate for an Ethos-U, such as ethos-u55-128")
+    parser.add_argument(
+        "--local-fallback", action="store_true", help="the whole model too, for a device that finds no server"
+    )
     parser.add_argument("--model-name", default="tail", help="on the server (default: tail)")
     parser.add_argument("--model-version", type=int, default=1, metavar="N", help="on the server (default: 1)")
     _add_input(parser)
@@ -256,9 +259,10 @@ def _serve(commands: Any) -> None:
     parser = _add(
         commands, "serve", "serve a bundle's tail here, for trying things out", "isplit serve bundle/ --port 8501"
     )
-    parser.add_argument("bundle", help="what isplit export wrote")
+    parser.add_argument("bundle", help="what isplit export wrote, or the folder of isplit publish")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
-    parser.add_argument("--port", type=int, default=8501, help="0 for a free one (default: 8501)")
+    parser.add_argument("--port", type=int, default=8501, help="of REST; 0 for a free one (default: 8501)")
+    parser.add_argument("--grpc-port", type=int, metavar="PORT", help="gRPC too, as on 8500; needs isplit-tf[grpc]")
 
 
 def _predict(commands: Any) -> None:
@@ -270,7 +274,7 @@ def _predict(commands: Any) -> None:
     )
     parser.add_argument("bundle", help="what isplit export wrote")
     parser.add_argument("images", nargs="+", help=".png, .jpg, .bmp, .gif or .npy files of 8-bit images")
-    parser.add_argument("--url", help="a server's REST address; without it both halves run here")
+    parser.add_argument("--url", help="a server's address, http:// or grpc://; without it both halves run here")
     parser.add_argument("--timeout", type=float, default=10.0, metavar="S", help="seconds for an answer (default: 10)")
 
 

@@ -201,6 +201,7 @@ def run_export(args: argparse.Namespace) -> Result:
         ram_bytes=args.ram_bytes,
         curve=Curve.load(args.curve) if args.curve else None,
         ethos_u=args.ethos_u,
+        local_fallback=args.local_fallback,
         model_name=args.model_name,
         version=args.model_version,
         overwrite=args.overwrite,
@@ -228,7 +229,7 @@ def run_serve(args: argparse.Namespace) -> None:
     """`isplit serve`"""
     from .server import Server
 
-    with Server(args.bundle, host=args.host, port=args.port) as server:
+    with Server(args.bundle, host=args.host, port=args.port, grpc_port=args.grpc_port) as server:
         server.serve_forever()
 
 
