@@ -95,7 +95,7 @@ def micro_request(
     if target != MICROCONTROLLER:
         names = [name for name, value in given.items() if value is not None]
         if names:
-            raise ArgumentError(f"{', '.join(names)} need target='{MICROCONTROLLER}'. Received: target={target!r}.")
+            raise ArgumentError(f"{', '.join(names)} are for target='{MICROCONTROLLER}' only. Received: target={target!r}.")
         return None
     check_micro_precision(precision)
     budget = Budget(flash_bytes, ram_bytes)

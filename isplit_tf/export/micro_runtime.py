@@ -126,7 +126,7 @@ def _ask(*arguments: Any) -> dict[str, Any]:
 
 def _refused(said: str) -> ExportError:
     lines = list(dict.fromkeys(line.strip() for line in said.splitlines() if line.strip()))
-    operators = re.findall(r"Didn't find op for (?:builtin|custom) opcode '?([\w ]+?)'?(?:\n|$| version)", said)
+    operators = re.findall(r"Didn't find op for \w+ opcode '([^']+)'", said)
     if operators:
         return ExportError(
             f"TensorFlow Lite Micro has no operator {', '.join(sorted(set(operators)))}, which the head uses. "
