@@ -15,9 +15,6 @@ REFUSED = {
 }
 STAYS = {"sequence": "3 WHILE", "states": "1 WHILE", "masks": "2 WHILE", "nested_masks": "1 CAST"}
 EXPORTED = sorted(set(ZOO) - {"no_cut"} - set(REFUSED))
-GELU = pytest.param(
-    "attention", marks=pytest.mark.xfail(reason="the converter's pattern for an exact GELU is broken up before it runs")
-)
 
 
 def heads(name: str) -> list:
@@ -32,7 +29,7 @@ def images(name: str) -> np.ndarray:
     return random_input(ZOO[name](), 24).astype("float32")
 
 
-@pytest.mark.parametrize("name", [GELU if name == "attention" else name for name in EXPORTED])
+@pytest.mark.parametrize("name", EXPORTED)
 def test_float32(name):
     """Every head runs on a device, with built-in operators alone, and gives what Keras gives."""
     for head in heads(name):
@@ -42,7 +39,7 @@ def test_float32(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [GELU if name == "attention" else name for name in EXPORTED if name not in STAYS])
+@pytest.mark.parametrize("name", [name for name in EXPORTED if name not in STAYS])
 def test_int8(name):
     """Every head is int8 from input to output, and close to Keras."""
     for head in heads(name):
