@@ -278,7 +278,9 @@ def write_table() -> None:
         "whose count is completed by hand where it does not look: Einsum (E), and grouped convolutions that Keras "
         "compiles (G). It does not see into loops: nothing is compared for recurrent layers.",
         "- **int8 head**: head and nothing else, at the best cut of the curve, all integer from input to output, with "
-        "the relative error against Keras; or the operators that would stay in float. **float32 head**: the same cut.",
+        "the relative error against Keras; or the operators that would stay in float. **float32 head**: the same cut. "
+        "Weights and images are noise here: through tens of layers, small differences grow as they do not in a trained "
+        "net on real images.",
         "- **s**: seconds for the row, one thread.",
         "",
         "## keras.applications",

@@ -7,8 +7,9 @@ import tensorflow as tf
 from random_graphs import grow
 from zoo import ZOO, random_input, randomize
 
-from isplit_tf import Autoencoder, Cut, SplitModel, find_cuts, measure_importance, split
+from isplit_tf import Autoencoder, Cut, SplitModel, find_cuts, measure_importance, split, train
 from isplit_tf.errors import ArgumentError, CutError
+from isplit_tf.export.tflite import convert
 from isplit_tf.graph.cuts import list_cuts, place_of, places
 from isplit_tf.graph.program import read_program
 from isplit_tf.graph.recompose import difference, recompose
@@ -185,3 +186,17 @@ def test_list_of_cuts_of_a_program():
     for name in ("masks", "nested_masks"):
         program = read_program(ZOO[name]())
         assert list_cuts(program, max_tensors=3) == list_cuts(program)
+
+
+def test_trains_and_exports():
+    """What follows a split does not see the difference: it trains, and head with encoder are int8 throughout."""
+    model = randomize(ZOO["skips"]())
+    x = random_input(model, 32)
+    halves = split(model, "down1+down2", Autoencoder(compression=0.75, seed=0))
+    history = train(
+        halves, (x, np.arange(32) % 3), bottleneck_epochs=2, fine_tune_epochs=1, loss="squared_error", seed=0
+    )
+    assert history.epochs[1].metrics["loss"] < history.epochs[0].metrics["loss"]
+    found = convert(halves.head, halves.encoder, precision="int8", representative=x, progress=False)
+    assert (found.dtype, found.latent_shape) == ("int8", halves.latent_shape)
+    assert found.relative_error < 0.1
