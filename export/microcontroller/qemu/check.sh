@@ -29,8 +29,8 @@ build() { # core, FPU, flags
 
 run() { # core, board
   echo "cortex-$1 $(arm-none-eabi-size "$out/check-$1.elf" | awk 'NR == 2 { print "text " $1 " data " $2 " bss " $3 }')"
-  qemu-system-arm -M "$2" -display none -monitor none -serial "$serial" \
-    -semihosting-config enable=on,target=native -kernel "$out/check-$1.elf" < /dev/null
+  qemu-system-arm -M "$2" -display none -monitor none -serial "$serial" -chardev stdio,id=console \
+    -semihosting-config enable=on,target=native,chardev=console -kernel "$out/check-$1.elf" < /dev/null
 }
 
 serial=null
