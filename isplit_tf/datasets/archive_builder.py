@@ -12,6 +12,7 @@ from .archives import Archive
 from .grouping import LEFT_OUT, TEST, TRAIN, VALIDATION, divide, equal_pairs, join
 from .inventory import take_inventory
 from .originals import Original
+from .registration import register
 from .scanning import Layout, Picture, Scan, scan_archive
 
 ORDER = (TRAIN, VALIDATION, TEST, LEFT_OUT)
@@ -127,3 +128,6 @@ class ArchiveBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  
         original.check(archive)
         original.record(archive, Path(self.data_dir_root) / self.name)
         return archive
+
+
+register()  # the builders need this module: where it came first, they had to wait

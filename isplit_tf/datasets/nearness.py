@@ -4,7 +4,6 @@ import math
 from collections.abc import Iterator
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 _WAVES = 6  # cosines an axis, the lowest
 _AXES = 12  # of the search tree
@@ -34,6 +33,8 @@ def near_pairs(pixels: np.ndarray, limit: float) -> Iterator[tuple[int, int]]:
         >>> list(near_pairs(images, limit=8))
         [(0, 1)]
     """
+    from scipy.spatial import cKDTree  # here, so that registering the builders does not load it
+
     bound = math.floor(limit * limit * pixels.shape[1] * pixels.shape[2])  # of the sum of squares, a whole number
     points = _coordinates(pixels)
     tree = cKDTree(points)

@@ -20,7 +20,7 @@ _TFDS = "tensorflow_datasets"
 
 def builder_class(name: str) -> Any:
     """Import the builder of that name and give its class; this loads TensorFlow Datasets."""
-    return importlib.import_module(f".{name}.{name}_dataset_builder", __package__).Builder
+    return _import_builder(name).Builder
 
 
 def register() -> None:
@@ -33,8 +33,15 @@ def register() -> None:
 
 
 def _import_builders() -> None:
+    base = sys.modules.get(f"{__package__}.archive_builder")
+    if base is not None and not hasattr(base, "ArchiveBuilder"):
+        return  # it is being imported, and calls `register` once it is there
     for name in BUILDERS:
-        builder_class(name)
+        _import_builder(name)
+
+
+def _import_builder(name: str) -> ModuleType:
+    return importlib.import_module(f".{name}.{name}_dataset_builder", __package__)
 
 
 class _Finder:

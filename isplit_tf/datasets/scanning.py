@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-import tensorflow as tf
 
 from ..progress import bar
 from .archives import Archive, Member, UnreadableError
@@ -143,6 +142,8 @@ def decode(content: bytes, layout: Layout) -> np.ndarray:
     Raises:
         UnreadableError: It is no whole image, or not of the data set's shape.
     """
+    import tensorflow as tf  # here, so that registering the builders does not load it
+
     try:
         pixels = tf.io.decode_image(content, channels=layout.channels, expand_animations=False).numpy()
     except tf.errors.InvalidArgumentError as error:

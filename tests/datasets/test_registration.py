@@ -2,8 +2,13 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+import isplit_tf.datasets
+
+DUMMY = Path(isplit_tf.datasets.__file__).parent
 
 
 def run(code):
@@ -21,28 +26,48 @@ print({"tensorflow", "keras", "tensorflow_datasets"} & set(sys.modules))
     assert run(code) == ["set()"]
 
 
-@pytest.mark.parametrize(
-    "imports",
-    [
-        "import isplit_tf; isplit_tf.datasets; import tensorflow_datasets.core; import tensorflow_datasets as tfds",
-        "import tensorflow_datasets as tfds; import isplit_tf.datasets",
-    ],
+FIRST = (
+    "import isplit_tf; isplit_tf.datasets; import tensorflow_datasets.core",
+    "import tensorflow_datasets as tfds; import isplit_tf.datasets",
+    "import isplit_tf.datasets.archive_builder",
+    "from isplit_tf.datasets.tiny_imagenet200.tiny_imagenet200_dataset_builder import Builder",
+    "from isplit_tf.datasets.registration import builder_class; builder_class('notmnist')",
 )
-def test_builders_are_registered(imports):
-    """Whichever is imported first, the builders are found by name."""
+
+
+@pytest.mark.parametrize("first", FIRST)
+def test_builders_are_registered(first):
+    """Whatever is imported first, the builders are found by name, and TensorFlow is not loaded for it."""
     code = f"""
 import sys
-{imports}
+{first}
+import tensorflow_datasets as tfds
 for name in ("tiny_imagenet200", "notmnist", "chest_xray_pneumonia"):
-    print(tfds.builder_cls(name).__module__.split(".")[-1])
-print([finder for finder in sys.meta_path if "isplit" in type(finder).__module__])
+    print(tfds.core.registered._DATASET_REGISTRY[name].__module__.split(".")[-1])
+print([finder for finder in sys.meta_path if "isplit" in type(finder).__module__], "tensorflow" in sys.modules)
 """
     assert run(code) == [
         "tiny_imagenet200_dataset_builder",
         "notmnist_dataset_builder",
         "chest_xray_pneumonia_dataset_builder",
         "[]",
+        "False",
     ]
+
+
+def test_from_archive_in_a_fresh_process(tmp_path):
+    """An archive can be the first thing that a program touches; afterwards `tfds.load` knows it by name."""
+    path = DUMMY / "chest_xray_pneumonia" / "dummy_data" / "ChestXRay2017.zip"
+    code = f"""
+import warnings
+warnings.simplefilter("ignore", UserWarning)
+from isplit_tf import datasets
+builder = datasets.from_archive({str(path)!r}, {str(tmp_path)!r})
+import tensorflow_datasets as tfds
+name = "chest_xray_pneumonia/" + builder.builder_config.name
+print(len(tfds.load(name, split="test", data_dir={str(tmp_path)!r})))
+"""
+    assert run(code) == ["4"]
 
 
 def test_failed_import_is_tried_again(tmp_path):
