@@ -11,20 +11,36 @@ from typing import Any, NoReturn
 import grpc
 import numpy as np
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 from tensorflow.core.framework import types_pb2
 from tensorflow_serving.apis import (
+    classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
+    inference_pb2,
+    model_management_pb2,
     model_service_pb2_grpc,
     predict_pb2,
     prediction_service_pb2_grpc,
+    regression_pb2,
 )
 
 from .model import DEFAULT_SIGNATURE, Catalogue, ServedModel
-from .refusal import INVALID_ARGUMENT, NOT_FOUND, UNIMPLEMENTED, Refusal
+from .refusal import INTERNAL, INVALID_ARGUMENT, NOT_FOUND, UNIMPLEMENTED, Refusal
 
 _AVAILABLE = get_model_status_pb2.ModelVersionStatus.AVAILABLE
 _METADATA_FIELD = "signature_def"
+_CALLS = {
+    "Predict": predict_pb2.PredictRequest,
+    "GetModelMetadata": get_model_metadata_pb2.GetModelMetadataRequest,
+    "Classify": classification_pb2.ClassificationRequest,
+    "Regress": regression_pb2.RegressionRequest,
+    "MultiInference": inference_pb2.MultiInferenceRequest,
+}
+_MODEL_CALLS = {
+    "GetModelStatus": get_model_status_pb2.GetModelStatusRequest,
+    "HandleReloadConfigRequest": model_management_pb2.ReloadConfigRequest,
+}
 _WORKERS = 64
 _MOST_CALLS = 512
 
@@ -52,8 +68,12 @@ class GrpcPort:
                 ("grpc.max_receive_message_length", max_message_bytes),
             ],
         )
-        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(_Prediction(catalogue), self._server)
-        model_service_pb2_grpc.add_ModelServiceServicer_to_server(_Models(catalogue), self._server)
+        self._server.add_generic_rpc_handlers(
+            (
+                _service("PredictionService", _Prediction(catalogue), _CALLS),
+                _service("ModelService", _Models(catalogue), _MODEL_CALLS),
+            )
+        )
         shown = f"[{host}]" if ":" in host else host
         self.port = self._server.add_insecure_port(f"{shown}:{port}")
         if not self.port:
@@ -68,6 +88,23 @@ class GrpcPort:
     def stop(self, grace_s: float) -> threading.Event:
         """Takes no more calls and lets those under way end within `grace_s`; the event is set when all have."""
         return self._server.stop(grace_s)
+
+
+def _service(name: str, servicer: Any, calls: Mapping[str, Any]) -> Any:
+    """The calls of a service, with messages parsed here: grpcio would log each that is none, with its trace."""
+
+    def handler(method: str, kind: Any) -> Any:
+        def answer(content: bytes, context: Any) -> bytes:
+            try:
+                request = kind.FromString(content)
+            except DecodeError:
+                _abort(context, Refusal(INTERNAL, f"The request is no message of type {kind.DESCRIPTOR.name}"))
+            return getattr(servicer, method)(request, context).SerializeToString()
+
+        return grpc.unary_unary_rpc_method_handler(answer)
+
+    handlers = {method: handler(method, kind) for method, kind in calls.items()}
+    return grpc.method_handlers_generic_handler(f"tensorflow.serving.{name}", handlers)
 
 
 class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
@@ -121,6 +158,10 @@ class _Models(model_service_pb2_grpc.ModelServiceServicer):
             return _status(self._catalogue, request.model_spec)
         except Refusal as refusal:
             _abort(context, refusal)
+
+    def HandleReloadConfigRequest(self, request: Any, context: Any) -> Any:  # noqa: N802
+        """The list of models is a file here."""
+        _abort(context, Refusal(UNIMPLEMENTED, "The models are changed by their models.config, not over the network"))
 
 
 def _abort(context: Any, refusal: Refusal) -> NoReturn:

@@ -200,7 +200,7 @@ def test_other_calls_are_refused(stub, models):
         (stub.Classify, classification_pb2.ClassificationRequest(model_spec=spec), "Expected classify signature"),
         (stub.Regress, regression_pb2.RegressionRequest(model_spec=spec), "Expected regress signature"),
         (stub.MultiInference, inference_pb2.MultiInferenceRequest(), "MultiInference"),
-        (models.HandleReloadConfigRequest, model_management_pb2.ReloadConfigRequest(), "not implemented"),
+        (models.HandleReloadConfigRequest, model_management_pb2.ReloadConfigRequest(), "by their models.config"),
     ]
     for call, made, text in calls:
         with pytest.raises(grpc.RpcError, match=text):

@@ -1,0 +1,115 @@
+"""Faults, load and abuse with the full counts, as one table in docs/faults.md.
+
+    python benchmarks/faults.py                  everything, about half an hour on 2 cores
+    python benchmarks/faults.py --scale 0.01     the same, a hundredth of it; writes no table
+    python benchmarks/faults.py payloads rest    these parts alone; writes no table
+
+The counts are those of the table; a part that finds anything wrong makes the exit status 1.
+"""
+
+import argparse
+import os
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+HERE = Path(__file__).resolve().parent
+TABLE = HERE.parent / "docs" / "faults.md"
+sys.path.insert(0, str(HERE))
+
+from trouble import abuse, crash, link, load  # noqa: E402
+from trouble.place import Row, ServerProcess, make_place  # noqa: E402
+
+HEAD = """# Faults, load and abuse
+
+Made by `python benchmarks/faults.py`: a real bundle (int8), the real client, and `isplit serve` on the loopback over
+REST and gRPC (the failing link is between REST client and server). The same parts run short in the tests
+(`tests/faults`). "Right" means equal to what both halves answer in one process, to 1e-5. TensorFlow Serving itself was
+not run.
+
+"""
+
+
+def parts(scale: float, directory: Path) -> dict[str, Callable[[], Row]]:
+    """The parts by name, in the order of the table."""
+
+    def n(count: int) -> int:
+        return max(1, int(count * scale))
+
+    place = make_place(directory / "bundle")
+    other = make_place(directory / "second", seed=1, version=2)
+
+    def served(part: Callable[[ServerProcess], Row]) -> Callable[[], Row]:
+        def run() -> Row:
+            with ServerProcess(place.bundle) as server:
+                row = part(server)
+                if server.process.poll() is not None or "Traceback" in server.said:
+                    row.fail(f"the server ended, or said: {server.said[-500:]}")
+                return row
+
+        return run
+
+    return {
+        "payloads": served(lambda s: abuse.malformed_payloads(place, (s.url, s.grpc_url), n(100_000))),
+        "rest": served(lambda s: abuse.malformed_rest(place, s.url, n(70_000))),
+        "grpc": served(lambda s: abuse.malformed_grpc(place, s.grpc_url, n(30_000))),
+        "link": served(lambda s: link.over_a_bad_link(place, s.url, n(10_000))),
+        "restarts": lambda: load.killed_servers(place, n(10)),
+        "versions": lambda: load.changing_versions((place, other), directory / "models", n(40)),
+        "clients": served(lambda s: load.many_clients(place, (s.url, s.grpc_url), 64, n(200))),
+        "memory": served(lambda s: load.flat_memory(place, s, n(100_000))),
+        "tampered": lambda: abuse.tampered(place, directory, n(2_000)),
+        "exports": lambda: crash.killed_exports(place.bundle, directory / "exports", n(200)),
+    }
+
+
+def table(rows: list[Row]) -> Iterator[str]:
+    """The rows as Markdown."""
+    yield "| what | times | what came of it | wrong | seconds |"
+    yield "|---|---:|---|---:|---:|"
+    for row in rows:
+        counts = ((name, number) for name, number in sorted(row.outcome.items()) if name != "WRONG")
+        came = ", ".join(f"{name}: {number:,}" for name, number in counts)
+        yield f"| {row.what} | {row.count:,} | {came} | {row.outcome['WRONG']} | {row.seconds:.0f} |"
+
+
+def main() -> int:
+    """Runs the parts and writes the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("parts", nargs="*", help="all by default")
+    parser.add_argument("--scale", type=float, default=1.0, help="share of the full counts (default: 1)")
+    args = parser.parse_args()
+    rows = []
+    with tempfile.TemporaryDirectory() as directory:
+        known = parts(args.scale, Path(directory))
+        unknown = [name for name in args.parts if name not in known]
+        if unknown:
+            parser.error(f"no such part: {', '.join(unknown)}. Possible: {', '.join(known)}")
+        for name in args.parts or known:
+            print(f"{time.strftime('%H:%M:%S')} {name}", file=sys.stderr, flush=True)
+            row = known[name]()
+            rows.append(row)
+            for text in row.wrong:
+                print(f"  WRONG: {text}", file=sys.stderr, flush=True)
+    text = "\n".join(table(rows))
+    print(text)
+    if not args.parts and args.scale == 1.0:
+        TABLE.write_text(HEAD + text + "\n\n" + f"{_machine()}\n")
+    return 1 if any(row.wrong for row in rows) else 0
+
+
+def _machine() -> str:
+    import tensorflow as tf
+
+    return (
+        f"Python {platform.python_version()}, TensorFlow {tf.__version__}, {platform.system()} {platform.machine()}, "
+        f"{os.cpu_count()} cores that other work shared."
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

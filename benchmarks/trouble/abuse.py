@@ -1,0 +1,350 @@
+"""Payloads and requests that are none."""
+
+import base64
+import contextlib
+import http.client
+import json
+import math
+import random
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from isplit_edge import wire
+from isplit_edge.manifest import Manifest
+from isplit_edge.rest import RestTransport
+from isplit_edge.rpc import GrpcTransport
+from isplit_edge.transport import HttpConnection
+
+from .place import Place, Row
+
+_BATCH = 32
+_SLOWEST_S = 20.0
+_FINE_CODES = {200, 400, 404, 408, 411, 413, 414, 415, 431, 501, 505}
+_PREDICT = "PredictionService/Predict"
+_FINE_GRPC = {"OK", "INVALID_ARGUMENT", "NOT_FOUND", "RESOURCE_EXHAUSTED", "UNIMPLEMENTED", "INTERNAL"}
+
+
+def spoiled(payload: bytes, rng: random.Random) -> bytes:
+    """A payload in one of the ways in which it can be wrong."""
+    way = rng.randrange(7)
+    if way == 0:
+        return payload[: rng.randrange(len(payload))]
+    if way == 1:
+        return payload + rng.randbytes(rng.randint(1, 200))
+    if way == 2:
+        at, bit = rng.randrange(len(payload)), 1 << rng.randrange(8)
+        return payload[:at] + bytes([payload[at] ^ bit]) + payload[at + 1 :]
+    if way == 3:
+        return rng.randbytes(wire.TAG_BYTES) + payload[wire.TAG_BYTES :]
+    if way == 4:
+        return rng.randbytes(len(payload))
+    if way == 5:
+        return rng.randbytes(rng.choice([0, 1, 7, 8, 11, 12, 13, 5000]))
+    return payload[wire.HEADER_BYTES :] + payload[: wire.HEADER_BYTES]
+
+
+def malformed_payloads(place: Place, urls: tuple[str, str], count: int, seed: int = 0) -> Row:
+    """Spoiled payloads between good ones, over REST and gRPC: each row has the status of the wire's reference, and good
+    rows are answered right."""
+    row = Row("malformed payloads among good ones", count)
+    rng, begin = random.Random(seed), time.monotonic()
+    manifest = Manifest.load(place.bundle)
+    transports = [RestTransport(HttpConnection(urls[0]), manifest), GrpcTransport(urls[1], manifest)]
+    done = turn = 0
+    while done < count:
+        good = [rng.randrange(len(place.payloads)) if rng.random() < 0.25 else None for _ in range(_BATCH)]
+        source = [rng.choice(place.payloads) for _ in good]
+        batch = [
+            spoiled(one, rng) if index is None else place.payloads[index]
+            for index, one in zip(good, source, strict=True)
+        ]
+        expected = [wire.unpack(one, manifest.tag, manifest.dtype, manifest.shapes["latent"])[0] for one in batch]
+        probabilities, status = transports[turn % 2].predict(batch)
+        if status.tolist() != expected:
+            row.fail(f"statuses {status.tolist()}, expected {expected}")
+        kept = [k for k, index in enumerate(good) if index is not None]
+        if not place.right([good[k] for k in kept], probabilities[kept]):
+            row.fail("a good payload among bad ones was not answered right")
+        if not np.isnan(probabilities[np.array(expected) != 0]).all():
+            row.fail("a bad payload has numbers")
+        row.outcome.update({f"status {code}": expected.count(code) for code in set(expected)})
+        done, turn = done + good.count(None), turn + 1
+    for transport in transports:
+        transport.close()
+    row.seconds = time.monotonic() - begin
+    return row
+
+
+def malformed_rest(place: Place, url: str, count: int, seed: int = 0) -> Row:
+    """Requests that are wrong in form or content: each gets an answer of the right kind, and good ones go on."""
+    row = Row("malformed REST requests", count)
+    rng, begin = random.Random(seed), time.monotonic()
+    good = _rest_body(place.payloads[:3])
+    host, port = url.removeprefix("http://").split(":")
+    asker = _Rest(host, int(port), place, row)
+    for k in range(count):
+        started = time.monotonic()
+        if rng.random() < 0.03:
+            asker.raw(_raw_request(good, rng))
+        else:
+            asker.ask(*_request(good, place, rng))
+        if time.monotonic() - started > _SLOWEST_S:
+            row.fail(f"{time.monotonic() - started:.1f} s for one request")
+        if k % 500 == 0:
+            asker.good(good)
+    asker.good(good)
+    asker.close()
+    row.seconds = time.monotonic() - begin
+    return row
+
+
+class _Rest:
+    """Asks over one kept connection and notes what comes."""
+
+    def __init__(self, host: str, port: int, place: Place, row: Row):
+        self._address, self._place, self._row = (host, port), place, row
+        self._connection = http.client.HTTPConnection(host, port, timeout=_SLOWEST_S)
+        self._path = "/v1/models/tail:predict"
+
+    def ask(self, method: str, path: str, body: bytes) -> None:
+        try:
+            self._connection.request(method, path, body)
+            response = self._connection.getresponse()
+            answer = response.read()
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            self._connection.close()
+            self._row.fail(f"{method} {path[:60]!r} {body[:200]!r}: {type(error).__name__} {error}")
+            return
+        self._row.outcome[f"HTTP {response.status}"] += 1
+        if response.status not in _FINE_CODES:
+            self._row.fail(f"{method} {path[:60]!r} {body[:200]!r}: HTTP {response.status} {answer[:200]!r}")
+        elif response.status != 200 and method != "HEAD" and "error" not in json.loads(answer):
+            self._row.fail(f"no error in {answer[:200]!r}")
+
+    def raw(self, content: bytes) -> None:
+        with socket.create_connection(self._address, timeout=_SLOWEST_S) as connection:
+            with contextlib.suppress(ConnectionError):
+                connection.sendall(content)
+                connection.shutdown(socket.SHUT_WR)
+            answer = b""
+            with contextlib.suppress(ConnectionError):
+                while part := connection.recv(65536):
+                    answer += part
+        if not answer:
+            self._row.outcome["closed"] += 1
+            return
+        code = int(answer.split(b" ", 2)[1]) if answer.startswith(b"HTTP/") else 0
+        self._row.outcome[f"HTTP {code}"] += 1
+        if code not in _FINE_CODES:
+            self._row.fail(f"{content[:200]!r}: {answer[:200]!r}")
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def good(self, body: bytes) -> None:
+        self._connection.request("POST", self._path, body)
+        response = self._connection.getresponse()
+        rows = json.loads(response.read()).get("predictions", [])
+        found = np.array([one["probabilities"] for one in rows], np.float32)
+        if response.status != 200 or not self._place.right([0, 1, 2], found):
+            self._row.fail("a good request was not answered right")
+
+
+def _rest_body(payloads: list[bytes]) -> bytes:
+    rows = [{"payload": {"b64": base64.b64encode(one).decode()}} for one in payloads]
+    return json.dumps({"instances": rows}).encode()
+
+
+def _request(good: bytes, place: Place, rng: random.Random) -> tuple[str, str, bytes]:
+    path = "/v1/models/tail:predict"
+    ways: list[Callable[[], tuple[str, str, bytes]]] = [
+        lambda: ("POST", path, good[: rng.randrange(len(good))]),
+        lambda: ("POST", path, _changed(good, rng)),
+        lambda: ("POST", path, json.dumps(_value(rng, 4)).encode()),
+        lambda: ("POST", path, json.dumps({rng.choice(["instances", "inputs"]): _value(rng, 5)}).encode()),
+        lambda: ("POST", path, json.dumps({"signature_name": "from_latent", "inputs": _value(rng, 5)}).encode()),
+        lambda: ("POST", path, json.dumps({"signature_name": _value(rng, 1), "instances": ["x"]}).encode()),
+        lambda: ("POST", path, b'{"inputs": ' + rng.choice([b"1e999", b"9" * 9000, b"-" + b"9" * 400, b"1e"]) + b"}"),
+        lambda: ("POST", path, b'{"instances": ' + b"[" * rng.randint(1, 60_000)),
+        lambda: ("POST", path, b"[" * 2000 + b"]" * 2000),
+        lambda: ("POST", path, rng.randbytes(rng.randint(0, 300))),
+        lambda: ("POST", path, _rest_body(place.payloads[:1] * rng.randint(33, 60))),
+        lambda: ("POST", f"/v1/models/{_word(rng)}:{rng.choice(['predict', 'classify', 'regress', 'x'])}", good),
+        lambda: ("POST", f"/v1/models/tail/versions/{rng.choice(['0', '7', '9' * 30, '-1', 'x'])}:predict", good),
+        lambda: (rng.choice(["GET", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"]), f"/{_word(rng)}/{_word(rng)}", b""),
+        lambda: ("GET", f"/v1/models/{_word(rng)}/{rng.choice(['metadata', 'versions/1', 'labels/x', ''])}", b""),
+    ]
+    return rng.choice(ways)()
+
+
+def _raw_request(good: bytes, rng: random.Random) -> bytes:
+    head = b"POST /v1/models/tail:predict HTTP/1.1\r\nHost: x\r\n"
+    return rng.choice(
+        [
+            head + b"Content-Length: 999999999999\r\n\r\n" + good,  # endless
+            head + b"Content-Length: %d\r\n\r\n" % (len(good) + 50) + good,  # cut off
+            head + b"Content-Length: -1\r\n\r\n" + good,
+            head + b"Transfer-Encoding: chunked\r\n\r\n" + b"ffffffffff\r\n" + good,  # an endless chunk
+            head + b"Transfer-Encoding: chunked\r\n\r\n" + b"zz\r\n" + good,
+            head + b"Transfer-Encoding: chunked\r\n\r\n" + b"10000\r\n" + bytes(0x10000) + b"\r\n",
+            head + b"Transfer-Encoding: gzip\r\n\r\n" + good,
+            head[: rng.randrange(len(head))],
+            b"GET /" + b"x" * 70_000 + b" HTTP/1.1\r\n\r\n",
+            head + b"A: b\r\n" * 300 + b"\r\n",
+            rng.randbytes(rng.randint(1, 400)) + b"\r\n\r\n",
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + rng.randbytes(100),
+        ]
+    )
+
+
+def _changed(content: bytes, rng: random.Random) -> bytes:
+    changed = bytearray(content)
+    for _ in range(rng.randint(1, 5)):
+        changed[rng.randrange(len(changed))] = rng.randrange(256)
+    return bytes(changed)
+
+
+def _value(rng: random.Random, depth: int) -> object:
+    """Any JSON value."""
+    plain = [None, True, False, 0, -1, 2**70, 1.5, -math.pi, "", "x", "\u00e9", {"b64": "####"}, {"b64": ""}, [], {}]
+    if depth == 0 or rng.random() < 0.4:
+        return rng.choice(plain)
+    if rng.random() < 0.6:
+        return [_value(rng, depth - 1) for _ in range(rng.randint(0, 4))]
+    return {rng.choice(["payload", "latent", "b64", "x"]): _value(rng, depth - 1) for _ in range(rng.randint(0, 3))}
+
+
+def _word(rng: random.Random) -> str:
+    return rng.choice(["tail", "other", "%00", "..", "tail%2f", "v1", "a" * 500, "%ff", "tail:tail"])
+
+
+def malformed_grpc(place: Place, url: str, count: int, seed: int = 0) -> Row:
+    """Messages cut, changed, or made of noise: each call ends with a code of the right kind, and good ones go on."""
+    import grpc
+
+    from isplit_edge import messages
+
+    row = Row("malformed gRPC calls", count)
+    rng, begin = random.Random(seed), time.monotonic()
+    manifest = Manifest.load(place.bundle)
+    spec = messages.model_spec("tail", manifest.version, "serving_default")
+    good = messages.predict_request(spec, "payload", place.payloads[:3])
+    with grpc.insecure_channel(url.removeprefix("grpc://")) as channel:
+        calls = {
+            name: channel.unary_unary(f"/tensorflow.serving.{name}")
+            for name in (
+                "PredictionService/Predict",
+                "PredictionService/GetModelMetadata",
+                "ModelService/GetModelStatus",
+            )
+        }
+        for k in range(count):
+            name = rng.choice([*calls, _PREDICT])
+            content = rng.choice(
+                [good[: rng.randrange(len(good))], _changed(good, rng), rng.randbytes(rng.randint(0, 200))]
+            )
+            try:
+                calls[name](content, timeout=_SLOWEST_S)
+                code = "OK"
+            except grpc.RpcError as error:
+                code = error.code().name
+                if code == "INTERNAL" and "no message" not in (error.details() or ""):
+                    row.fail(f"{name} {content[:100]!r}: {error.details()}")
+            row.outcome[code] += 1
+            if code not in _FINE_GRPC:
+                row.fail(f"{name} {content[:100]!r}: {code}")
+            if k % 500 == 0:
+                outputs = messages.read_outputs(calls[_PREDICT](good, timeout=_SLOWEST_S))
+                if not place.right([0, 1, 2], outputs["probabilities"]):
+                    row.fail("a good call was not answered right")
+    row.seconds = time.monotonic() - begin
+    return row
+
+
+def tampered(place: Place, directory: Path, count: int, seed: int = 0) -> Row:
+    """Manifests and files that were changed: every way to open the bundle refuses them."""
+    import shutil
+
+    from isplit_edge import BundleError, Client
+    from isplit_tf import Bundle
+
+    row = Row("bundles that were tampered with", count)
+    rng, begin = random.Random(seed), time.monotonic()
+    whole = Manifest.load(place.bundle).to_dict()
+    names = sorted(whole["files"])
+    for k in range(count):
+        copy = shutil.copytree(place.bundle, directory / f"copy{k}")
+        kind, edge = _tamper(copy, json.loads(json.dumps(whole)), names, rng)
+        opened = [Bundle.load, lambda path: Client(path, "http://127.0.0.1:9")] if edge else [Bundle.load]
+        for way in opened:
+            try:
+                way(copy)
+                row.fail(f"{kind}: opened")
+            except BundleError:
+                row.outcome[kind] += 1
+        shutil.rmtree(copy)
+    row.seconds = time.monotonic() - begin
+    return row
+
+
+def _tamper(copy: Path, record: dict, names: list[str], rng: random.Random) -> tuple[str, bool]:
+    """Changes a copy; returns what was done, and whether a device can see it."""
+    name = rng.choice(names)
+    way = rng.randrange(8)
+    edge = name.startswith("edge/")
+    if way == 0:
+        content = bytearray((copy / name).read_bytes())
+        content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+        (copy / name).write_bytes(bytes(content))
+        return "a bit of a file", edge
+    if way == 1:
+        content = (copy / name).read_bytes()
+        (copy / name).write_bytes(content[: rng.randrange(len(content))])
+        return "a file cut off", edge
+    if way == 2:
+        (copy / name).unlink()
+        return "a file missing", edge
+    if way == 3:
+        digest = record["files"][name]["sha256"]
+        record["files"][name]["sha256"] = digest[::-1] if digest != digest[::-1] else "0" * 64
+        kind = "hash"
+    elif way == 4:
+        record["files"][name]["size_bytes"] += rng.choice([-1, 1, 2**40])
+        kind = "size"
+    elif way == 5:
+        path = rng.choice(["../../etc/passwd", "/etc/passwd", "edge/../../x", "C:\\x", "edge//x", "", "edge/\0"])
+        record["files"][path], kind, edge = record["files"][name], "path out of the bundle", True
+    elif way == 6:
+        key = rng.choice(["format_version", "wire_version"])
+        record[key], kind, edge = rng.choice([0, 2, 99, "1", None, -1, 1.5]), "unknown format", True
+    else:
+        kind, edge = _contradict(record, rng), True
+    (copy / "manifest.json").write_text(json.dumps(record))
+    return kind, edge
+
+
+def _contradict(record: dict, rng: random.Random) -> str:
+    key, value = rng.choice(
+        [
+            ("bundle_id", "x" * 64),
+            ("payload_bytes", record["payload_bytes"] + 1),
+            ("payload_bytes", -1),
+            ("n_classes", 1),
+            ("dtype", "float64"),
+            ("scale", None),
+            ("scale", -1.0),
+            ("zero_point", 1000),
+            ("model_name", "../x"),
+            ("version", 0),
+            ("shapes", {}),
+            ("byte_order", "big"),
+            ("surprise", 1),
+        ]
+    )
+    record[key] = value
+    return "a value that cannot be"

@@ -1,0 +1,173 @@
+"""What is put under strain: small real bundles, their images and right answers, and a server in its own process."""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[2]
+TOLERANCE = 1e-5
+SHAPE, N_CLASSES = (12, 10, 3), 5
+
+
+@dataclass
+class Row:
+    """One line of the table.
+
+    Attributes:
+        what: Was done.
+        count: How often.
+        outcome: How often each thing came of it.
+        wrong: What must not be; the first few.
+        seconds: That it took.
+    """
+
+    what: str
+    count: int
+    outcome: Counter = field(default_factory=Counter)
+    wrong: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def fail(self, text: object) -> None:
+        """Notes something that must not be."""
+        self.outcome["WRONG"] += 1
+        if len(self.wrong) < 10:
+            self.wrong.append(str(text)[:500])
+
+
+@dataclass(frozen=True)
+class Place:
+    """A bundle, images, and what its two halves answer in one process.
+
+    Attributes:
+        bundle: The bundle's directory.
+        images: (N, *SHAPE) uint8.
+        payloads: N payloads of its head.
+        expected: (N, N_CLASSES) float32.
+    """
+
+    bundle: Path
+    images: np.ndarray
+    payloads: list[bytes]
+    expected: np.ndarray
+
+    def right(self, rows: list[int], probabilities: np.ndarray) -> bool:
+        """Whether these are the answers to these images."""
+        return bool(np.allclose(probabilities, self.expected[rows], atol=TOLERANCE, equal_nan=False))
+
+
+def make_split(seed: int):
+    """A small net with random weights, and a bottleneck."""
+    import keras
+
+    import isplit_tf as isplit
+
+    keras.utils.set_random_seed(seed)
+    inputs = keras.Input(SHAPE)
+    x = keras.layers.Rescaling(1 / 64)(inputs)
+    x = keras.layers.Conv2D(8, 3, padding="same", activation="relu")(x)
+    x = keras.layers.MaxPooling2D(name="pool")(x)
+    x = keras.layers.Conv2D(8, 3, padding="same", activation="relu")(x)
+    x = keras.layers.Flatten()(x)
+    last = keras.layers.Dense(N_CLASSES, activation="softmax")
+    model = keras.Model(inputs, last(x))
+    last.set_weights([30 * last.get_weights()[0], last.get_weights()[1]])  # so that answers tell images apart
+    return isplit.split(model, "pool", isplit.Autoencoder(0.5, seed=seed))
+
+
+def make_place(directory: Path, *, seed: int = 0, version: int = 1, n_images: int = 64) -> Place:
+    """Exports a bundle and asks it for the right answers."""
+    import isplit_tf as isplit
+
+    rng = np.random.default_rng(100 + seed)
+    images = rng.integers(0, 256, (n_images, *SHAPE), np.uint8)
+    bundle = isplit.export_bundle(
+        make_split(seed),
+        directory,
+        representative_data=images.repeat(-(-100 // n_images), axis=0).astype(np.float32),
+        version=version,
+        progress=False,
+    )
+    payloads = bundle.payloads(images)
+    expected, status = bundle.answer(payloads)
+    apart = np.abs(expected[:, None] - expected[None]).max(axis=2) + np.eye(n_images)
+    if status.any() or apart.min() < 100 * TOLERANCE:
+        raise RuntimeError(f"no place to test with: status {status}, answers only {apart.min():.1e} apart")
+    return Place(Path(directory), images, payloads, expected)
+
+
+class ServerProcess:
+    """`isplit serve` in a process of its own, so that it can be killed and its memory read.
+
+    Args:
+        path: A bundle or a folder of published ones.
+        port: Of REST; 0 for a free one.
+        grpc_port: The same for gRPC.
+    """
+
+    def __init__(self, path: Path, port: int = 0, grpc_port: int = 0):
+        command = [sys.executable, "-m", "isplit_tf", "serve", str(path)]
+        self.process = subprocess.Popen(
+            [*command, "--port", str(port), "--grpc-port", str(grpc_port)],
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tempfile.gettempdir(),
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(ROOT)},
+        )
+        assert self.process.stderr is not None
+        lines = []
+        for line in self.process.stderr:
+            lines.append(line)
+            found = re.search(r"(http://\S+:\d+) and (grpc://\S+:\d+)", line)
+            if found:
+                self.url, self.grpc_url = found[1], found[2]
+                break
+        else:
+            raise RuntimeError("the server did not start: " + "".join(lines)[-2000:])
+        self._said = lines
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    @property
+    def ports(self) -> tuple[int, int]:
+        """REST and gRPC."""
+        return int(self.url.rsplit(":")[-1]), int(self.grpc_url.rsplit(":")[-1])
+
+    @property
+    def said(self) -> str:
+        """All that it wrote on standard error."""
+        return "".join(self._said)
+
+    def resident_bytes(self) -> int:
+        """Its memory."""
+        return resident_bytes(self.process.pid)
+
+    def kill(self) -> None:
+        """Ends it at once, by its number."""
+        self.process.kill()
+        self.process.wait()
+        self._reader.join()
+
+    def _read(self) -> None:
+        for line in self.process.stderr or ():
+            self._said.append(line)
+
+    def __enter__(self) -> "ServerProcess":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.kill()
+        if self.process.stderr is not None:
+            self.process.stderr.close()
+
+
+def resident_bytes(pid: int) -> int:
+    """The resident memory of a process."""
+    return int(re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())[1]) * 1024
