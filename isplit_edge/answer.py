@@ -42,8 +42,12 @@ class Answer:
     timings_s: Mapping[str, float]
     reasons: Mapping[int, str]
     class_names: tuple[str, ...] | None = None
-    local: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, bool))
+    local: np.ndarray = dataclasses.field(default=None)  # type: ignore[assignment]
     local_reason: str | None = None
+
+    def __post_init__(self):
+        if self.local is None:
+            object.__setattr__(self, "local", np.zeros(len(self.status), bool))
 
     @property
     def answered(self) -> np.ndarray:

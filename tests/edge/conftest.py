@@ -1,6 +1,7 @@
 """Heads made by the real converter, bundles around them, and a server on the loopback."""
 
 import shutil
+import subprocess
 import warnings
 from pathlib import Path
 
@@ -86,3 +87,15 @@ def server(bundles):
     """The tail of the float32 bundle, served on the loopback."""
     with Loopback(Manifest.load(bundles["float32"])) as server:
         yield server
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    """A certificate for 127.0.0.1, signed by itself, with its key, in one file."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl command to make a certificate with")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=test -addext subjectAltName=IP:127.0.0.1"
+    subprocess.run([*command.split(), "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    certificate.write_bytes(certificate.read_bytes() + key.read_bytes())
+    return certificate

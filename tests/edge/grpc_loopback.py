@@ -29,7 +29,7 @@ class GrpcLoopback(prediction_service_pb2_grpc.PredictionServiceServicer, model_
         metadata: Of the last call.
     """
 
-    def __init__(self, manifest: Manifest, *, state: int = 30, as_bytes: bool = False, port: int = 0):
+    def __init__(self, manifest: Manifest, *, state: int = 30, as_bytes: bool = False, port: int = 0, certificate=None):
         self.manifest, self.state, self.as_bytes = manifest, state, as_bytes
         self.faults: deque[Callable | None] = deque()
         self.seen: list[tuple[str, int, int]] = []
@@ -37,7 +37,12 @@ class GrpcLoopback(prediction_service_pb2_grpc.PredictionServiceServicer, model_
         self._server = grpc.server(futures.ThreadPoolExecutor(4), options=[("grpc.so_reuseport", 0)])
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(self, self._server)
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(self, self._server)
-        self.port = self._server.add_insecure_port(f"127.0.0.1:{port}")
+        if certificate is None:
+            self.port = self._server.add_insecure_port(f"127.0.0.1:{port}")
+        else:
+            both = certificate.read_bytes()
+            credentials = grpc.ssl_server_credentials([(both, both)])
+            self.port = self._server.add_secure_port(f"127.0.0.1:{port}", credentials)
 
     @property
     def url(self) -> str:

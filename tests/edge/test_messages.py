@@ -5,7 +5,7 @@ import contextlib
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tensorflow_serving.apis import get_model_status_pb2 as status_pb2
 from tensorflow_serving.apis import predict_pb2 as apis
@@ -14,6 +14,7 @@ from isplit_edge import messages
 from isplit_edge.errors import ServerError
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=300), max_size=5), st.integers(0, 2**63 - 1), st.text(max_size=20))
 def test_requests_are_the_official_message(strings, version, name):
     """Model, version, signature and payloads of any bytes come out of the official parser as they went in."""
@@ -82,6 +83,7 @@ def test_states_by_version():
     assert messages.read_states(strange) == {"9": "77"}
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_no_bytes_raise_anything_but_a_server_error(content):
     """Whatever a server sends is read or refused."""
@@ -90,6 +92,7 @@ def test_no_bytes_raise_anything_but_a_server_error(content):
             read(content)
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_a_changed_answer_raises_nothing_else(data):
     """An answer with bytes cut off, added or changed is read as something or refused."""

@@ -1,6 +1,9 @@
 """The client over gRPC, against a server of TensorFlow Serving's own stubs."""
 
 import builtins
+import os
+import subprocess
+import sys
 import time
 
 import grpc
@@ -162,6 +165,34 @@ def test_an_endless_answer_is_refused(rpc_server, bundles, images):
     rpc_server.faults.append(lambda request, context: huge)
     with Client(bundles["float32"], rpc_server.url, max_batch=4) as client, pytest.raises(ServerError, match="larger"):
         client.predict(images)
+
+
+OVER_TLS = """
+import sys
+import numpy as np
+from isplit_edge import Client
+with Client(sys.argv[1], sys.argv[2], token="abc", retries=0, connect_timeout_s=5) as client:
+    np.save(sys.argv[4], client.predict(np.load(sys.argv[3])))
+loaded = sorted(name for name in sys.modules if name.split(".")[0] in ("tensorflow", "keras", "google", "isplit_tf"))
+assert not loaded, loaded
+"""
+
+
+def test_tls_and_a_device_without_tensorflow(bundles, images, certificate, tmp_path):
+    """Over grpcs, in a process of its own that loads neither TensorFlow nor protobuf: the same probabilities where the
+    certificate is trusted, an error where it is not."""
+    np.save(tmp_path / "x.npy", images)
+    with GrpcLoopback(Manifest.load(bundles["float32"]), certificate=certificate) as server:
+        url = server.url.replace("grpc:", "grpcs:")
+        command = [sys.executable, "-c", OVER_TLS, bundles["float32"], url, tmp_path / "x.npy", tmp_path / "y.npy"]
+        trusting = {**os.environ, "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(certificate)}
+        done = subprocess.run(command, env=trusting, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        assert server.metadata["authorization"] == "Bearer abc"
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert "ServerUnreachableError: Predict grpcs://" in done.stderr
+    with GrpcLoopback(Manifest.load(bundles["float32"])) as server, Client(bundles["float32"], server.url) as client:
+        np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), client.predict(images))
 
 
 def test_a_token_is_sent(rpc_server, bundles, images):

@@ -2,10 +2,8 @@
 
 import contextlib
 import http.client
-import shutil
 import socket
 import ssl
-import subprocess
 import threading
 
 import pytest
@@ -277,18 +275,6 @@ def test_options_that_cannot_be_are_refused(options, message):
     """Each names itself and what it may be."""
     with pytest.raises(ArgumentError, match=message):
         HttpConnection("http://server:8501", **options)
-
-
-@pytest.fixture
-def certificate(tmp_path):
-    """A certificate for 127.0.0.1, signed by itself, with its key, in one file."""
-    if shutil.which("openssl") is None:
-        pytest.skip("no openssl command to make a certificate with")
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=test -addext subjectAltName=IP:127.0.0.1"
-    subprocess.run([*command.split(), "-keyout", key, "-out", certificate], check=True, capture_output=True)
-    certificate.write_bytes(certificate.read_bytes() + key.read_bytes())
-    return certificate
 
 
 def test_https_needs_a_certificate_that_is_trusted(server, certificate, bundles, images):

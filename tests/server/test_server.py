@@ -183,6 +183,18 @@ def test_close_does_not_wait_for_ever(bundle):
     server.close()
 
 
+def test_connections_without_end_are_refused(server, monkeypatch):
+    """Beyond so many open connections a further one is told so and closed; once one ends there is room again."""
+    monkeypatch.setattr("isplit_tf.server.http.MAX_CONNECTIONS", 2)
+    first, second = (socket.create_connection(("127.0.0.1", server.port), timeout=20) for _ in range(2))
+    time.sleep(0.2)
+    assert raw(server, b"").startswith(b"HTTP/1.1 503")
+    first.close()
+    time.sleep(0.3)
+    assert raw(server, b"GET /v1/models/tail HTTP/1.1\r\nConnection: close\r\n\r\n").startswith(b"HTTP/1.1 200")
+    second.close()
+
+
 def test_it_listens_on_this_machine_only(server):
     """Unless told otherwise, nobody else can reach it."""
     assert server.url == f"http://127.0.0.1:{server.port}"
