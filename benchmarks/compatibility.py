@@ -9,6 +9,7 @@ One process a model; a row is a line of JSON in benchmarks/results/compatibility
 """
 
 import argparse
+import gc
 import json
 import os
 import re
@@ -63,6 +64,7 @@ class Row:
 
     def stage(self, name: str, run: Callable[[], dict[str, Any]]) -> None:
         """Run one stage; a failure becomes part of the row."""
+        gc.collect()  # models hold cycles, and the largest need the memory
         print(f"{name} ...", file=sys.stderr, flush=True)
         try:
             self.values |= run()
@@ -229,7 +231,9 @@ def run_all(wanted: list[str], timeout_s: int) -> None:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, text=True)
         try:
             output, errors = process.communicate(timeout=timeout_s)
-            reason = "" if process.returncode == 0 else (errors.strip() or "killed").splitlines()[-1]
+            reason = "" if process.returncode == 0 else (errors.strip().splitlines() or [""])[-1]
+            if process.returncode < 0:
+                reason = f"ended by signal {-process.returncode} in stage {reason}"
         except subprocess.TimeoutExpired:
             process.kill()
             output, errors = process.communicate()
