@@ -15,7 +15,7 @@ from ..errors import ArgumentError, ExportError
 from ..quiet import quiet
 from .contents import Contents, Operator
 from .micro_npu import EthosUEstimate, estimate_ethos_u
-from .micro_runtime import MeasuredArena, measure_arena, run_micro, run_reference
+from .micro_runtime import measure_arena, run_micro, run_reference
 from .micro_source import ALIGNMENT, HEADER_FILE, SOURCE_FILE, header, pixel_table, source
 from .tflite import ConvertedHead
 
@@ -110,11 +110,35 @@ class MicroHead:
         return {HEADER_FILE: header(manifest, facts), SOURCE_FILE: source(self.content, table)}
 
 
-def check_micro_head(head: ConvertedHead, *, ethos_u: str | None = None) -> MicroHead:
-    """Runs a converted head under TensorFlow Lite Micro and finds out what it needs.
+def measure_needs(head: ConvertedHead) -> Needs:
+    """Finds out what a converted head needs, by planning it under TensorFlow Lite Micro; it is not run.
 
     Args:
         head: A head of precision "int8", "int16x8" or "float32".
+
+    Raises:
+        ArgumentError: If the precision is one that TensorFlow Lite Micro does not run.
+        ExportError: If it does not take the head; the message names the operator or the reason.
+        MissingDependencyError: If tflite-micro is not installed.
+    """
+    check_micro_precision(head.precision)
+    arena = measure_arena(head.content)
+    recommended = recommended_arena(arena.smallest_bytes, head.contents)
+    latent_bytes = int(np.prod(head.latent_shape)) * np.dtype(head.dtype).itemsize
+    return Needs(
+        flash_bytes=flash_bytes(len(head.content), head.input_shape, head.precision),
+        arena_smallest_bytes=arena.smallest_bytes,
+        arena_bytes=recommended,
+        ram_bytes=recommended + FRAME_BYTES + HEADER_BYTES + latent_bytes,
+    )
+
+
+def check_micro_head(head: ConvertedHead, *, needs: Needs | None = None, ethos_u: str | None = None) -> MicroHead:
+    """Runs a converted head under TensorFlow Lite Micro, in the smallest arena, beside LiteRT's reference kernels.
+
+    Args:
+        head: A head of precision "int8", "int16x8" or "float32".
+        needs: What `measure_needs` found, where it was asked before.
         ethos_u: An Ethos-U to estimate for, such as "ethos-u55-128", or None.
 
     Returns:
@@ -125,17 +149,15 @@ def check_micro_head(head: ConvertedHead, *, ethos_u: str | None = None) -> Micr
         ExportError: If it cannot run the head, or answers differently from LiteRT's reference kernels.
         MissingDependencyError: If tflite-micro is not installed.
     """
-    check_micro_precision(head.precision)
-    arena = measure_arena(head.content)
+    needs = measure_needs(head) if needs is None else needs
     into, out = _slots(head.content)
-    difference = _compare(head, arena, into)
     return MicroHead(
         content=head.content,
         operators=head.contents.counts,
-        needs=_needs(head, arena, into),
+        needs=needs,
         input=into,
         output=out,
-        reference_difference=difference,
+        reference_difference=_compare(head, needs.arena_smallest_bytes, into),
         compared_inputs=_CHECKED_INPUTS,
         ethos_u=None if ethos_u is None else estimate_ethos_u(head.content, ethos_u),
     )
@@ -191,17 +213,6 @@ def _scratch_bytes(operator: Operator) -> int:
     return 0
 
 
-def _needs(head: ConvertedHead, arena: MeasuredArena, into: Mapping[str, Any]) -> Needs:
-    recommended = recommended_arena(arena.smallest_bytes, head.contents)
-    latent_bytes = int(np.prod(head.latent_shape)) * np.dtype(head.dtype).itemsize
-    return Needs(
-        flash_bytes=flash_bytes(len(head.content), tuple(into["shape"]), head.precision),
-        arena_smallest_bytes=arena.smallest_bytes,
-        arena_bytes=recommended,
-        ram_bytes=recommended + FRAME_BYTES + HEADER_BYTES + latent_bytes,
-    )
-
-
 def _slots(content: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
     with quiet():
         interpreter = Interpreter(model_content=content)
@@ -220,8 +231,8 @@ def _slot(details: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _compare(head: ConvertedHead, arena: MeasuredArena, into: Mapping[str, Any]) -> float:
-    """The largest difference from the reference kernels, in the smallest arena, on inputs over the whole range."""
+def _compare(head: ConvertedHead, arena_bytes: int, into: Mapping[str, Any]) -> float:
+    """The largest difference from the reference kernels on inputs over the whole range."""
     rng = np.random.default_rng(0)
     shape = (_CHECKED_INPUTS, 1, *into["shape"])
     dtype = np.dtype(into["dtype"])
@@ -230,7 +241,7 @@ def _compare(head: ConvertedHead, arena: MeasuredArena, into: Mapping[str, Any])
     else:
         limits = np.iinfo(dtype)
         inputs = rng.integers(limits.min, limits.max, shape, dtype, endpoint=True)
-    found = run_micro(head.content, inputs, arena.smallest_bytes).astype(np.float64)
+    found = run_micro(head.content, inputs, arena_bytes).astype(np.float64)
     expected = run_reference(head.content, inputs).astype(np.float64)
     difference = np.abs(found - expected)
     spread = float(np.ptp(expected)) or 1.0

@@ -1,64 +1,17 @@
-"""Does a head fit into a microcontroller, and if not, which cut's head would."""
+"""Does a head fit into a microcontroller? What does not is refused, with all figures and the best cut that does."""
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
-import keras
 import numpy as np
 
-from ..arguments import checked_integer
-from ..candidates import propose
-from ..errors import ArgumentError, ExportError, ModelError
-from ..graph.axis import main_cuts
-from ..graph.cuts import Cut, list_cuts, tensor_of
-from ..graph.program import Program, Ref, fill, read_program
-from ..graph.surgery import build, copy_model, layer_name, segment
+from ..errors import ArgumentError, ExportError
 from ..importance.curve import Curve
-from ..progress import bar
 from ..splitting import SplitModel
-from .micro import MICROCONTROLLER, MicroHead, Needs, check_micro_head, check_micro_precision
-from .micro import flash_bytes as flash_of
+from .micro import MICROCONTROLLER, MicroHead, Needs, check_micro_head, check_micro_precision, measure_needs
 from .micro_npu import require_ethos_u
 from .micro_runtime import require_tflite_micro
-from .representative import LEAST_IMAGES
-from .tflite import ConvertedHead, convert
-
-MOST_TRIED = 8
-_WEIGHT_BYTES = {"int8": 1, "int16x8": 1, "float32": 4}
-_ACTIVATION_BYTES = {"int8": 1, "int16x8": 2, "float32": 4}
-
-
-@dataclass(frozen=True)
-class Budget:
-    """What a microcontroller has for a head, in bytes; None for no limit.
-
-    Attributes:
-        flash_bytes: For the array (and the pixel table); TensorFlow Lite Micro's own code is not counted.
-        ram_bytes: For the arena and the payload's frame; stack and the firmware's own variables are not counted.
-    """
-
-    flash_bytes: int | None = None
-    ram_bytes: int | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("flash_bytes", "ram_bytes"):
-            if getattr(self, name) is not None:
-                object.__setattr__(self, name, checked_integer(name, getattr(self, name), 1))
-
-    def holds_flash(self, needed_bytes: int) -> bool:
-        """Whether so much flash is there."""
-        return self.flash_bytes is None or needed_bytes <= self.flash_bytes
-
-    def holds(self, needs: Needs) -> bool:
-        """Whether flash and RAM are enough."""
-        return self.holds_flash(needs.flash_bytes) and (self.ram_bytes is None or needs.ram_bytes <= self.ram_bytes)
-
-    def __str__(self) -> str:
-        return ", ".join(
-            f"{name}={size:,} bytes" for name, size in (("flash", self.flash_bytes), ("RAM", self.ram_bytes)) if size
-        )
+from .micro_search import Budget, Search, search
+from .tflite import ConvertedHead
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +48,9 @@ def micro_request(
     if target != MICROCONTROLLER:
         names = [name for name, value in given.items() if value is not None]
         if names:
-            raise ArgumentError(f"{', '.join(names)} are for target='{MICROCONTROLLER}' only. Received: target={target!r}.")
+            raise ArgumentError(
+                f"{', '.join(names)} are for target='{MICROCONTROLLER}' only. Received: target={target!r}."
+            )
         return None
     check_micro_precision(precision)
     budget = Budget(flash_bytes, ram_bytes)
@@ -110,10 +65,10 @@ def micro_request(
 def fitted_micro_head(
     request: MicroRequest, head: ConvertedHead, split: SplitModel, *, images: np.ndarray | None, progress: bool = True
 ) -> MicroHead:
-    """The head as TensorFlow Lite Micro runs it, if it does and it fits; see `check_micro_head` and `require_fit`."""
-    micro = check_micro_head(head, ethos_u=request.ethos_u)
+    """The head as TensorFlow Lite Micro runs it, if it does and it fits; see `require_fit` and `check_micro_head`."""
+    needs = measure_needs(head)
     require_fit(
-        micro,
+        needs,
         request.budget,
         split,
         precision=head.precision,
@@ -121,30 +76,11 @@ def fitted_micro_head(
         curve=request.curve,
         progress=progress,
     )
-    return micro
-
-
-@dataclass(frozen=True)
-class Search:
-    """What was found among the other cuts.
-
-    Attributes:
-        cut: The best that fits, or None.
-        needs: What its head needs, measured with a bottleneck that is not trained, which needs the same.
-        tried: How many heads were converted and measured.
-        estimated: How many cuts were left out, as their weights alone outgrow the flash, or two maps in a row the RAM.
-        untried: How many that rank behind were not looked at any more.
-    """
-
-    cut: Cut | None
-    needs: Needs | None
-    tried: int
-    estimated: int
-    untried: int
+    return check_micro_head(head, needs=needs, ethos_u=request.ethos_u)
 
 
 def require_fit(
-    micro: MicroHead,
+    needs: Needs,
     budget: Budget,
     split: SplitModel,
     *,
@@ -162,7 +98,7 @@ def require_fit(
     most.
 
     Args:
-        micro: The measured head.
+        needs: What the head needs.
         budget: What there is.
         split: What the head came from.
         precision: Of the head.
@@ -173,11 +109,11 @@ def require_fit(
     Raises:
         ExportError: If it does not fit; the message holds all figures.
     """
-    if budget.holds(micro.needs):
+    if budget.holds(needs):
         return
     found = search(split, budget, precision=precision, representative=representative, curve=curve, progress=progress)
     raise ExportError(
-        f"The head cut at '{split.cut.name}' does not fit into {budget}. It needs {_figures(micro.needs)} (measured). "
+        f"The head cut at '{split.cut.name}' does not fit into {budget}. It needs {_figures(needs)} (measured). "
         + _advice(found, by_curve=curve is not None)
     )
 
@@ -204,96 +140,3 @@ def _advice(found: Search, *, by_curve: bool) -> str:
         f"The best cut that fits ({why}) is '{found.cut.name}' (index {found.cut.index}), whose head was measured with "
         f"an untrained bottleneck: {_figures(found.needs)}. Cuts {searched}."
     )
-
-
-def search(
-    split: SplitModel,
-    budget: Budget,
-    *,
-    precision: str,
-    representative: np.ndarray | None,
-    curve: Curve | None = None,
-    progress: bool = True,
-) -> Search:
-    """Finds the best other cut whose head fits; see `require_fit`."""
-    program = read_program(without_bottleneck(split))
-    cuts = list_cuts(program)
-    main = main_cuts(program, cuts)
-    ranked = [cut for cut in _ranked(cuts, main, split, curve) if layer_name(cut.name) != layer_name(split.cut.name)]
-    estimate = _Estimate(main, split, precision)
-    likely = [cut for cut in ranked if estimate.allows(cut, budget)]
-    tried = 0
-    images = None if representative is None else representative[:LEAST_IMAGES]
-    for cut in bar(likely[:MOST_TRIED], desc="looking for a cut that fits", enabled=progress, unit="cut"):
-        tried += 1
-        needs = _measured(program, cut, split, precision=precision, images=images)
-        if needs is not None and budget.holds(needs):
-            return Search(cut, needs, tried, len(ranked) - len(likely), len(likely) - tried)
-    return Search(None, None, tried, len(ranked) - len(likely), len(likely) - tried)
-
-
-def _ranked(cuts: Sequence[Cut], main: Sequence[Cut], split: SplitModel, curve: Curve | None) -> list[Cut]:
-    """Cuts of the network, the best first; a curve's are found by name, as the copy names them by path."""
-    if curve is None:
-        return list(reversed(main))
-    proposed = [candidate.cut for candidate in propose(curve, bottleneck=split.bottleneck)]
-    by_importance = sorted(range(len(curve.cuts)), key=lambda position: -curve.values[position])
-    order = dict.fromkeys(layer_name(cut.name) for cut in [*proposed, *(curve.cuts[k] for k in by_importance)])
-    known = {layer_name(cut.name): cut for cut in cuts}
-    return [known[name] for name in order if name in known]
-
-
-class _Estimate:
-    """What a head needs at least, by arithmetic: quick, and only good for leaving out what cannot fit."""
-
-    def __init__(self, main: Sequence[Cut], split: SplitModel, precision: str):
-        self._main, self._bottleneck, self._precision = main, split.bottleneck, precision
-        self._input_shape = tuple(int(axis) for axis in split.head.inputs[0].shape[1:])
-
-    def allows(self, cut: Cut, budget: Budget) -> bool:
-        """Whether the head at a cut may fit."""
-        arena_fits = budget.ram_bytes is None or self._arena_bytes(cut) <= budget.ram_bytes
-        return arena_fits and budget.holds_flash(self._flash_bytes(cut))
-
-    def _flash_bytes(self, cut: Cut) -> int:
-        """The weights of head and encoder; the file holds more than them."""
-        weights = cut.head_params
-        if hasattr(self._bottleneck, "plan"):
-            weights += self._bottleneck.plan(cut.shape).encoder_params
-        return flash_of(weights * _WEIGHT_BYTES[self._precision], self._input_shape, self._precision)
-
-    def _arena_bytes(self, cut: Cut) -> int:
-        """The two largest maps in a row: what a layer reads and what it writes."""
-        sizes = [math.prod(self._input_shape), *(one.size for one in self._main if one.index <= cut.index)]
-        return max(map(sum, pairwise(sizes)), default=0) * _ACTIVATION_BYTES[self._precision]
-
-
-def _measured(
-    program: Program, cut: Cut, split: SplitModel, *, precision: str, images: np.ndarray | None
-) -> Needs | None:
-    """What the head at a cut needs; None where it cannot be made, which another cut's message would not help with."""
-    head = segment(program, program.inputs, Ref(tensor_of(program, cut)), name="head")
-    try:
-        encoder = None if split.bottleneck is None else split.bottleneck.build(cut.shape)[0]
-        converted = convert(head, encoder, precision=precision, representative=images, progress=False)
-        return check_micro_head(converted).needs
-    except (ExportError, ModelError):
-        return None
-
-
-def without_bottleneck(split: SplitModel) -> keras.Model:
-    """The network of a split as it was before the bottleneck came in; a copy, the split stays as it is."""
-    program = read_program(split.model)
-    _, copies = copy_model(program, name=program.name)
-    copied = lambda step: copies[id(step.operation)]  # noqa: E731
-    places = {program.tensors[tensor].name: tensor for tensor in program.makers}
-    first, last = (places[split._boundaries[k]] for k in (0, -1))
-    before, after = program.makers[first] + 1, program.makers[last] + 1
-
-    def body(values: dict) -> object:
-        program.run(values, program.steps[:before], copied)
-        values[last] = values[first]
-        program.run(values, program.steps[after:], copied)
-        return fill(program.output_structure, values)
-
-    return build(program, program.inputs, body, name=program.name)

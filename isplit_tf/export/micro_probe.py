@@ -13,9 +13,10 @@ import os
 import re
 import sys
 import tempfile
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
-from tflite_micro.python.tflite_micro import runtime
 
 STEP = 16  # TensorFlow Lite Micro aligns all that it allocates to so many bytes
 FIRST = 1 << 18
@@ -25,13 +26,14 @@ OUT_OF_MEMORY = ("Failed to resize buffer", "Failed to allocate")
 
 def main(argv: list[str]) -> None:
     """Does what the command line asks for."""
+    interpreter_class()  # loaded once, before the forks
     with open(argv[1], "rb") as file:
         head = file.read()
     result = measure(head) if argv[0] == "measure" else run(head, int(argv[2]), argv[3], argv[4])
     sys.stdout.write(json.dumps(result) + "\n")
 
 
-def measure(head: bytes) -> dict:
+def measure(head: bytes) -> dict[str, Any]:
     """Finds the smallest arena by bisection; each one that fits is followed only by ones that fit."""
     high = FIRST
     ok, said = attempt(allocate, head, high)
@@ -51,7 +53,7 @@ def measure(head: bytes) -> dict:
     return {"smallest": high, "used": used}
 
 
-def run(head: bytes, arena: int, inputs: str, outputs: str) -> dict:
+def run(head: bytes, arena: int, inputs: str, outputs: str) -> dict[str, Any]:
     """Runs the head on each row of an array and writes what it gave."""
     ok, said = attempt(infer, head, arena, inputs, outputs)
     return {} if ok else {"error": said}
@@ -59,12 +61,12 @@ def run(head: bytes, arena: int, inputs: str, outputs: str) -> dict:
 
 def allocate(head: bytes, arena: int) -> None:
     """Plans the memory of a head in an arena of so many bytes."""
-    runtime.Interpreter.from_bytes(head, arena_size=arena).print_allocations()
+    interpreter_class().from_bytes(head, arena_size=arena).print_allocations()
 
 
 def infer(head: bytes, arena: int, inputs: str, outputs: str) -> None:
     """One invocation a row, each row of the shape of the head's input."""
-    interpreter = runtime.Interpreter.from_bytes(head, arena_size=arena)
+    interpreter = interpreter_class().from_bytes(head, arena_size=arena)
     rows = []
     for row in np.load(inputs, allow_pickle=False):
         interpreter.set_input(row, 0)
@@ -73,7 +75,14 @@ def infer(head: bytes, arena: int, inputs: str, outputs: str) -> None:
     np.save(outputs, np.stack(rows))
 
 
-def attempt(action, *arguments) -> tuple[bool, str]:
+def interpreter_class() -> Any:
+    """TensorFlow Lite Micro's interpreter."""
+    from tflite_micro.python.tflite_micro import runtime
+
+    return runtime.Interpreter
+
+
+def attempt(action: Callable[..., None], *arguments: Any) -> tuple[bool, str]:
     """Whether an action ends well in a process of its own, and what it printed on file descriptors 1 and 2."""
     with tempfile.TemporaryFile() as sink:
         pid = os.fork()

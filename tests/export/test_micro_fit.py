@@ -11,7 +11,7 @@ import isplit_tf as isplit
 from isplit_tf.errors import ArgumentError, ExportError
 from isplit_tf.export.bundle import export_bundle
 from isplit_tf.export.micro import Needs
-from isplit_tf.export.micro_fit import Budget, search, without_bottleneck
+from isplit_tf.export.micro_search import Budget, search, without_bottleneck
 
 pytest.importorskip("tflite_micro", reason="TensorFlow Lite Micro is not installed: pip install 'isplit-tf[micro]'")
 
