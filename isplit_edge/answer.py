@@ -42,7 +42,7 @@ class Answer:
     timings_s: Mapping[str, float]
     reasons: Mapping[int, str]
     class_names: tuple[str, ...] | None = None
-    local: np.ndarray = dataclasses.field(default=None)  # type: ignore[assignment]
+    local: np.ndarray = None  # type: ignore[assignment]
     local_reason: str | None = None
 
     def __post_init__(self):

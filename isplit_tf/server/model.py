@@ -14,6 +14,7 @@ from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 from isplit_edge.manifest import Manifest
 
 from ..errors import BundleError
+from ..models_config import MODELS_CONFIG, ModelsConfig
 from .batching import Batcher, Batching
 from .refusal import INTERNAL, INVALID_ARGUMENT, NOT_FOUND, RESOURCE_EXHAUSTED, UNAVAILABLE, Refusal
 
@@ -135,15 +136,19 @@ class Catalogue:
         *,
         batching: Batching | None = None,
     ) -> "Catalogue":
-        """The tail of a bundle, as the one version of the one model.
+        """The tail of a bundle, as the one version of the one model, with the labels of its models.config by default.
 
         Raises:
             BundleError: If the bundle is incomplete, was changed, or has a newer format.
         """
         manifest = Manifest.load(directory, check=("serving",))
         name, version = manifest.model_name, manifest.version
-        folder = Path(directory) / "serving" / name / str(version)
-        return cls([ServedModel(folder, name, version, batching=batching)], {name: dict(labels or {})})
+        serving = Path(directory) / "serving"
+        if labels is None and (serving / MODELS_CONFIG).is_file():
+            entry = ModelsConfig.parse((serving / MODELS_CONFIG).read_text()).find(name)
+            labels = None if entry is None else entry.labels
+        model = ServedModel(serving / name / str(version), name, version, batching=batching)
+        return cls([model], {name: dict(labels or {})})
 
     @property
     def models(self) -> dict[tuple[str, int], ServedModel]:

@@ -40,7 +40,8 @@ class Server:
         host: Address to listen on; only this machine can reach the default.
         port: Port to listen on; 0 for any free one.
         grpc_port: Port for gRPC, 0 for any free one; None for no gRPC. Needs `isplit-tf[grpc]`.
-        labels: Versions by label, such as `{"stable": 1}`; those of a folder are in its `models.config`.
+        labels: Versions by label, such as `{"stable": 1}`; by default, and always for a folder, those of its
+            `models.config`.
         batching: How requests that come at the same time are joined, and how many instances one may have; by default
             as a bundle's `batching.config` tells TensorFlow Serving.
         max_body_bytes: Longer requests are refused.

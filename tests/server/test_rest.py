@@ -7,6 +7,8 @@ import re
 import numpy as np
 import pytest
 
+from isplit_tf.server.model import Catalogue
+from isplit_tf.server.refusal import Refusal
 from isplit_tf.server.rest import handle
 
 PREDICT = "/v1/models/tail:predict"
@@ -87,6 +89,13 @@ def test_versions_and_labels(ask, payloads, which):
     status, answer = ask("GET", f"/v1/models/tail{which}/metadata")
     assert status == 200
     assert answer["model_spec"] == {"name": "tail", "signature_name": "", "version": "3"}
+
+
+def test_labels_of_the_bundle(bundle):
+    """Without labels of one's own those of the bundle's models.config hold, as under TensorFlow Serving."""
+    assert Catalogue.of_bundle(bundle.directory).find("tail", label="stable").version == 3
+    with pytest.raises(Refusal, match="label: stable"):
+        Catalogue.of_bundle(bundle.directory, {}).find("tail", label="stable")
 
 
 def test_metadata(ask, bundle):
