@@ -21,7 +21,7 @@ HERE = Path(__file__).resolve().parent
 TABLE = HERE.parent / "docs" / "faults.md"
 sys.path.insert(0, str(HERE))
 
-from trouble import abuse, crash, link, load  # noqa: E402
+from trouble import abuse, crash, link, load, tamper  # noqa: E402
 from trouble.place import Row, ServerProcess, make_place  # noqa: E402
 
 HEAD = """# Faults, load and abuse
@@ -62,7 +62,7 @@ def parts(scale: float, directory: Path) -> dict[str, Callable[[], Row]]:
         "versions": lambda: load.changing_versions((place, other), directory / "models", n(40)),
         "clients": served(lambda s: load.many_clients(place, (s.url, s.grpc_url), 64, n(200))),
         "memory": served(lambda s: load.flat_memory(place, s, n(100_000))),
-        "tampered": lambda: abuse.tampered(place, directory, n(2_000)),
+        "tampered": lambda: tamper.tampered(place, directory, n(2_000)),
         "exports": lambda: crash.killed_exports(place.bundle, directory / "exports", n(200)),
     }
 

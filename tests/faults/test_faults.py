@@ -1,7 +1,7 @@
 """Faults, load and abuse, short; `benchmarks/faults.py` runs the same parts long."""
 
 import pytest
-from trouble import abuse, crash, link, load
+from trouble import abuse, crash, link, load, tamper
 from trouble.place import make_place
 
 
@@ -46,7 +46,7 @@ def test_a_version_changes_under_load(place, tmp_path, check):
 
 def test_bundles_that_were_tampered_with(place, tmp_path, check):
     """Hashes, paths, sizes, formats, bits: refused by all who open them."""
-    row = check(abuse.tampered(place, tmp_path, 120))
+    row = check(tamper.tampered(place, tmp_path, 120))
     assert len(row.outcome) == 8
 
 
