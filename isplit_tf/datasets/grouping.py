@@ -1,7 +1,7 @@
 """Groups of images that belong together, and splits that no group crosses."""
 
 import hashlib
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 TRAIN, VALIDATION, TEST, LEFT_OUT = "train", "validation", "test", "left_out"
@@ -89,8 +89,3 @@ def divide(
             for item in items:
                 splits[item] = split
     return splits
-
-
-def sizes(groups: Sequence[int]) -> Counter:
-    """Number of images of each group."""
-    return Counter(groups)

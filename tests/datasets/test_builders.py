@@ -176,9 +176,14 @@ def test_notmnist_near_duplicates(prepared):
     assert groups["B/0.png"] == groups["B/1.png"]
     assert groups["C/0.png"] == groups["C/1.png"] != groups["C/2.png"]
     found = builder.info.metadata
-    assert found["near_duplicates"]["files"] == [["B/0.png", "B/1.png"]]
+    assert found["near_duplicates"] == {"levels": 12.0, "pairs": 1, "with_several_labels": 0}
     assert found["duplicates"]["files"] == [["C/0.png", "C/1.png"]]
-    assert found["groups"] == {"count": 2, "images": 4, "largest": 2}
+    assert found["groups"] == {
+        "count": 2,
+        "images": 4,
+        "largest": 2,
+        "files": [["B/0.png", "B/1.png"], ["C/0.png", "C/1.png"]],
+    }
     assert found["unreadable"]["count"] == 2
     assert found["unreadable"]["files"]["F/empty.png"] == "empty"
     assert found["missing"] == {"all": {"images": 18_624, "of": 18_724}}

@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from isplit_tf.datasets.grouping import divide, equal_pairs, join, sizes
+from isplit_tf.datasets.grouping import divide, equal_pairs, join
 from isplit_tf.datasets.nearness import near_pairs
 
 
@@ -13,7 +13,6 @@ def test_join():
     """What is connected through others is one group, named after its smallest item."""
     assert join(7, [(6, 2), (5, 6), (0, 3), (3, 0)]) == [0, 1, 2, 0, 4, 2, 2]
     assert join(0, []) == []
-    assert sizes([0, 1, 0]) == {0: 2, 1: 1}
 
 
 def test_equal_pairs():

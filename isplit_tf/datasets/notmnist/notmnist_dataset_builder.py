@@ -1,14 +1,16 @@
 """notMNIST for TensorFlow Datasets."""
 
 import re
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
 
 from ..archive_builder import ArchiveBuilder
-from ..grouping import TEST, VALIDATION, equal_pairs, join, sizes
+from ..grouping import TEST, VALIDATION, equal_pairs, join
 from ..nearness import near_pairs
 from ..originals import WHOLE, Original
 from ..scanning import Layout, Picture, Place
@@ -61,21 +63,31 @@ class Builder(ArchiveBuilder):
 
     def group(self, pictures: Sequence[Picture]) -> tuple[list[int], dict[str, Any]]:
         digests = [picture.digest for picture in pictures]
-        pairs = list(equal_pairs(digests))
         first = {digest: item for item, digest in reversed(list(enumerate(digests)))}
         distinct = sorted(first.values())
         pixels = np.stack([np.asarray(pictures[item].pixels)[..., 0] for item in distinct])
-        near = [(distinct[i], distinct[j]) for i, j in near_pairs(pixels, NEAR_LEVELS)]
-        groups = join(len(pictures), [*pairs, *near])
-        several = [count for count in sizes(groups).values() if count > 1]
+        counts: Counter[str] = Counter(pairs=0, with_several_labels=0)
+
+        def near() -> Iterator[tuple[int, int]]:
+            for i, j in near_pairs(pixels, NEAR_LEVELS):
+                a, b = distinct[i], distinct[j]
+                counts["pairs"] += 1
+                counts["with_several_labels"] += pictures[a].label != pictures[b].label
+                yield a, b
+
+        groups = join(len(pictures), chain(equal_pairs(digests), near()))
+        files: dict[int, list[str]] = defaultdict(list)
+        for picture, group in zip(pictures, groups, strict=True):
+            files[group].append(picture.name)
+        several = [sorted(names) for names in files.values() if len(names) > 1]
         notes = {
-            "near_duplicates": {
-                "levels": NEAR_LEVELS,
-                "pairs": len(near),
-                "with_several_labels": sum(pictures[i].label != pictures[j].label for i, j in near),
-                "files": sorted(sorted((pictures[i].name, pictures[j].name)) for i, j in near),
+            "near_duplicates": {"levels": NEAR_LEVELS, **counts},
+            "groups": {
+                "count": len(several),
+                "images": sum(map(len, several)),
+                "largest": max(map(len, several), default=1),
+                "files": sorted(several),
             },
-            "groups": {"count": len(several), "images": sum(several), "largest": max(several, default=1)},
         }
         return groups, notes
 
