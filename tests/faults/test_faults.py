@@ -1,8 +1,17 @@
 """Faults, load and abuse, short; `benchmarks/faults.py` runs the same parts long."""
 
+import faults
 import pytest
 from trouble import abuse, crash, link, load, tamper
-from trouble.place import make_place
+from trouble.place import Row, make_place
+
+
+def test_the_table_says_what_came_and_what_was_wrong():
+    """A row has its counts in order of their names, and what was wrong in a column of its own."""
+    row = Row("requests", 1200, seconds=3.4)
+    row.outcome.update({"status 2": 1000, "status 0": 199})
+    row.fail("one")
+    assert list(faults.table([row]))[2:] == ["| requests | 1,200 | status 0: 199, status 2: 1,000 | 1 | 3 |"]
 
 
 def test_malformed_payloads(place, served, check):
