@@ -170,7 +170,8 @@ class GrpcTransport:
         """What the server has of this model instead; only ever part of another error's message."""
         try:
             spec = messages.field(1, messages.model_spec(self._model))
-            return _listed(messages.read_states(self._stub(_STATUS)(spec, timeout=self._timeout_s)))
+            answer = self._stub(_STATUS)(spec, timeout=self._timeout_s, metadata=self._metadata)
+            return _listed(messages.read_states(answer))
         except self._grpc.RpcError as error:
             return "nothing of this name" if error.code() == self._grpc.StatusCode.NOT_FOUND else "unknown"
         except ServerError:

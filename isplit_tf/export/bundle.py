@@ -18,7 +18,7 @@ from ..errors import ArgumentError, BundleError
 from ..importance.curve import Curve
 from ..quiet import quiet
 from ..splitting import SplitModel
-from .local import convert_whole
+from .local import convert_whole, measure_whole
 from .measuring import measure_accuracy
 from .micro_fit import fitted_micro_head, micro_request
 from .plan import Plan, make_plan
@@ -236,6 +236,10 @@ def export_bundle(
     head, images = _converted(plan, representative_data, progress)
     micro = None if request is None else fitted_micro_head(request, head, split, images=images, progress=progress)
     whole = convert_whole(split, plan.kind, precision, progress=progress) if local_fallback else None
+    local = None
+    if whole is not None and evaluation_data is not None:
+        about = Manifest.from_dict(plan.record)
+        local = measure_whole(whole, about, evaluation_data, max_images=max_evaluation_images, progress=progress)
 
     def measure(written: Path) -> Mapping[str, Any]:
         return measure_accuracy(
@@ -250,7 +254,7 @@ def export_bundle(
         )
 
     measured = None if evaluation_data is None else measure
-    write_bundle(directory, plan, head, micro=micro, whole=whole, measure=measured)
+    write_bundle(directory, plan, head, micro=micro, whole=whole, local=local, measure=measured)
     return Bundle.load(directory)
 
 

@@ -1,17 +1,24 @@
 """The whole split model as one `.tflite` for the device, which answers from it where the server cannot be reached."""
 
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
-from isplit_edge.local import LOCAL_FILE
+from isplit_edge.images import frames
+from isplit_edge.local import LOCAL_FILE, LocalModel
+from isplit_edge.manifest import Manifest
 
 from ..errors import ExportError, ModelError
+from ..evaluation import evaluate
+from ..quiet import quiet
 from ..splitting import SplitModel
 from .tflite import QUANTIZED, ConvertedHead, convert
 
-__all__ = ["LOCAL_FILE", "convert_whole", "local_precision", "local_report"]
+__all__ = ["LOCAL_FILE", "convert_whole", "local_precision", "local_report", "measure_whole"]
 
 
 def local_precision(precision: str) -> str:
@@ -68,9 +75,46 @@ def probability_model(units: int, kind: str) -> keras.Model:
     return keras.Model(outputs, found, name="probabilities")
 
 
-def local_report(whole: ConvertedHead) -> Mapping[str, Any]:
-    """What is in the file, read from it, and how far it is from Keras."""
+def measure_whole(
+    whole: ConvertedHead, manifest: Manifest, data: Any, *, max_images: int | None, progress: bool
+) -> dict[str, Any]:
+    """The accuracy of the file that ships, run as a device runs it.
+
+    Args:
+        whole: The file.
+        manifest: Of the bundle that it goes into; only its shapes, classes and preprocessing are read.
+        data: Images with labels, as `evaluate` takes them.
+        max_images: Stop after as many.
+        progress: Whether bars may show.
+
+    Returns:
+        accuracy and images.
+    """
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "local.tflite"
+        path.write_bytes(whole.content)
+        with quiet():  # LiteRT announces its delegate
+            model = _Predictor(LocalModel(path, manifest), manifest)
+        found = evaluate(model, data, max_images=max_images, progress=progress)
+    return {"accuracy": found.accuracy, "images": found.n_images}
+
+
+class _Predictor:
+    """A whole model that takes images as a client does."""
+
+    def __init__(self, model: LocalModel, manifest: Manifest):
+        self._model, self._manifest = model, manifest
+
+    def predict(self, images: Any, preprocessed: bool = False) -> np.ndarray:
+        """Probabilities, float32 `(N, n_classes)`."""
+        shape, record = self._manifest.shapes["input"], self._manifest.preprocessing
+        return self._model.predict(frames(images, shape, record, preprocessed=preprocessed), preprocessed)
+
+
+def local_report(whole: ConvertedHead, measured: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What is in the file, read from it, how far it is from Keras, and its accuracy where it was measured."""
     return {
+        **(measured or {"accuracy": None, "images": None}),
         "precision": whole.precision,
         "size_bytes": len(whole.content),
         "operators": dict(whole.contents.counts),

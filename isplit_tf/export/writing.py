@@ -96,6 +96,7 @@ def write_bundle(
     *,
     micro: MicroHead | None = None,
     whole: ConvertedHead | None = None,
+    local: Mapping[str, Any] | None = None,
     measure: Callable[[Path], Mapping[str, Any]] | None = None,
 ) -> Manifest:
     """Writes a bundle; killed at any moment, it leaves what was there before or the whole new one.
@@ -106,6 +107,7 @@ def write_bundle(
         head: Its converted head.
         micro: The same head as TensorFlow Lite Micro runs it, or None.
         whole: The whole model for the device, or None.
+        local: Its measured accuracy, or None.
         measure: Given the written bundle, returns the manifest's record of accuracy.
 
     Returns:
@@ -121,7 +123,7 @@ def write_bundle(
             record["microcontroller"] = micro.record()
         if whole is not None:
             (scratch / LOCAL_FILE).write_bytes(whole.content)
-            (scratch / LOCAL_REPORT_FILE).write_text(json.dumps(local_report(whole), indent=2) + "\n")
+            (scratch / LOCAL_REPORT_FILE).write_text(json.dumps(local_report(whole, local), indent=2) + "\n")
         _write_serving(scratch, plan, head, record)
         (scratch / COMPOSE_FILE).write_text(compose_yaml())
         names = sorted(one.relative_to(scratch).as_posix() for one in scratch.rglob("*") if one.is_file())

@@ -14,12 +14,13 @@ from isplit_tf.importance.scores import to_probabilities
 
 
 @pytest.fixture(scope="module")
-def with_local(halves, train_images, tmp_path_factory):
+def with_local(halves, train_images, test_data, tmp_path_factory):
     """An int8 bundle that holds the whole model."""
     return isplit.export_bundle(
         halves,
         tmp_path_factory.mktemp("local") / "bundle",
         representative_data=train_images,
+        evaluation_data=test_data,
         class_names=tiny.CLASSES,
         preprocessing=tiny.PREPROCESSING,
         version=3,
@@ -36,6 +37,9 @@ def test_a_device_without_a_server_answers_as_the_split_does(with_local, halves,
     expected = to_probabilities(halves.model.predict(test_data[0] / np.float32(255), verbose=0), "logits")
     np.testing.assert_allclose(answer.probabilities, expected, atol=0.02)
     assert (answer.classes == expected.argmax(axis=1)).mean() > 0.95
+    report = json.loads((with_local.directory / "edge/local.json").read_bytes())
+    assert report["accuracy"] == (answer.classes == test_data[1]).mean()
+    assert report["images"] == len(test_data[1])
 
 
 def test_it_is_a_file_of_the_bundle(with_local, shared_bundle):
