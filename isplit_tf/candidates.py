@@ -191,7 +191,8 @@ def _candidate(curve: Curve, position: int, reason: str, bottleneck: Any, image_
     payload = params = macs = None
     warning: str | None
     try:
-        latent_size, params, macs = _cost(bottleneck, cut.shape)
+        # One autoencoder for each tensor that crosses.
+        latent_size, params, macs = map(sum, zip(*(_cost(bottleneck, shape) for shape in cut.shapes), strict=True))
     except ArgumentError as error:
         warning = str(error)
     else:

@@ -17,7 +17,7 @@ from isplit_edge import __version__
 
 from .errors import ISplitError, ModelError
 
-_DATA = "a folder of class folders, an .npz with x and y, tfds:NAME[:SPLIT], or glyphs[:SPLIT]"
+_DATA = "a folder of class folders, an .npz with x and y, an archive, tfds:NAME[:SPLIT], or glyphs[:SPLIT]"
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -130,6 +130,7 @@ def _cuts(commands: Any) -> None:
     parser = _add(commands, "cuts", "list every place where a model can be split", "isplit cuts classifier.keras")
     parser.add_argument("model", help="a .keras file")
     parser.add_argument("--main", action="store_true", help="only those on the importance curve")
+    parser.add_argument("--max-tensors", type=int, default=1, metavar="N", help="tensors that may cross (default: 1)")
     _add_output(parser, "cuts.json", "the list")
 
 

@@ -46,8 +46,7 @@ def run_cuts(args: argparse.Namespace) -> Result:
 
     output = _free(args)
     program = read_program(_load_model(args.model))
-    cuts = list_cuts(program)
-    cuts = main_cuts(program, cuts) if args.main else cuts
+    cuts = main_cuts(program, list_cuts(program)) if args.main else list_cuts(program, max_tensors=args.max_tensors)
     records = [cut.to_json() for cut in cuts]
     write_record(output, "cuts", 1, {"model": program.name, "cuts": records})
     say(f"wrote {output}")
@@ -297,16 +296,13 @@ def _cut(text: str) -> str | int:
 
 
 def _load_model(path: str) -> Any:
-    import keras
+    from .graph.files import load_model
 
     if not Path(path).is_file():
         raise ModelError(
             f"There is no file '{path}'. A model saved by Keras is needed: model.save('classifier.keras')."
         )
-    try:
-        return keras.models.load_model(path, safe_mode=True)
-    except (ValueError, TypeError, OSError) as error:
-        raise ModelError(f"'{path}' cannot be loaded as a Keras model in safe mode: {error}") from error
+    return load_model(path)
 
 
 @contextlib.contextmanager

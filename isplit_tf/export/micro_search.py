@@ -131,7 +131,7 @@ class _Estimate:
         """The weights of head and encoder; the file holds more than them."""
         weights = cut.head_params
         if hasattr(self._bottleneck, "plan"):
-            weights += self._bottleneck.plan(cut.shape).encoder_params
+            weights += sum(self._bottleneck.plan(shape).encoder_params for shape in cut.shapes)
         return flash_of(weights * _WEIGHT_BYTES[self._precision], self._input_shape, self._precision)
 
     def _arena_bytes(self, cut: Cut) -> int:

@@ -102,6 +102,11 @@ def convert(
     contents = read_contents(content)
     _check_operators(contents, precision, traced)
     run = run_file(content, images)
+    if precision in QUANTIZED and run.dtype == "float32":
+        raise ExportError(
+            f"precision={precision!r} asks for a head of integers, and this one computes nothing that could be "
+            "quantized. Possible: a later cut, or precision 'float32'."
+        )
     return ConvertedHead(
         content=content,
         precision=precision,

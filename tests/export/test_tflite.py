@@ -98,6 +98,12 @@ def test_int8_is_refused_with_the_operators_that_stay_float():
     assert convert(head, precision="float16").relative_error < 2e-3
 
 
+def test_a_head_that_computes_nothing_is_not_passed_off_as_int8():
+    """After an augmentation layer, which does nothing in inference, there is nothing to quantize."""
+    with pytest.raises(ExportError, match="computes nothing that could be quantized"):
+        convert(head_of(keras.layers.RandomFlip()), precision="int8", representative=noise())
+
+
 def test_loops_are_refused_before_they_end_the_process():
     """The converter crashes on quantizing a recurrent layer's loop: it is refused first, and float works."""
     head = head_of(keras.layers.LSTM(4, return_sequences=True), (7, 3))
