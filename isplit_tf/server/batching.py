@@ -19,12 +19,13 @@ class Batching:
 
     Attributes:
         max_size: Most instances in one run. A request of more is refused.
-        wait_s: Seconds that the first request of a run waits for others.
+        wait_s: Seconds that the first request of a run waits for others. With 0 nobody waits while the model is idle,
+            and what comes in during a run is joined for the next.
         max_waiting: Most requests that wait; one more is refused.
     """
 
     max_size: int = 32
-    wait_s: float = 0.002
+    wait_s: float = 0.0
     max_waiting: int = 1000
 
 
