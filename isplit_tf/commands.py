@@ -7,12 +7,12 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .errors import ArgumentError, BundleError, DataError, ExistsError, ModelError
+from .opening import free_output, open_images, open_model, open_predictor, read_cut, read_image, read_preprocessing
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ def run_cuts(args: argparse.Namespace) -> Result:
     from .records import write_record
     from .tables import text_table
 
-    output = _free(args)
-    program = read_program(_load_model(args.model))
+    output = free_output(args)
+    program = read_program(open_model(args.model))
     cuts = main_cuts(program, list_cuts(program)) if args.main else list_cuts(program, max_tensors=args.max_tensors)
     records = [cut.to_json() for cut in cuts]
     write_record(output, "cuts", 1, {"model": program.name, "cuts": records})
@@ -73,16 +73,16 @@ def run_importance(args: argparse.Namespace) -> Result:
     from .importance.measure import measure_importance
     from .plots import save_figure
 
-    output = _free(args)
-    model = _load_model(args.model)
-    data, names = _open(args.data, args, model.inputs[0].shape[1:], split="validation")
+    output = free_output(args)
+    model = open_model(args.model)
+    data, names = open_images(args.data, args, model.inputs[0].shape[1:], split="validation")
     curve = measure_importance(
         model,
         data,
         method=args.method,
         reduction=args.reduction,
         target=args.target,
-        cuts=args.cuts if args.cuts in ("main", "all") else [_cut(name) for name in args.cuts.split(",")],
+        cuts=args.cuts if args.cuts in ("main", "all") else [read_cut(name) for name in args.cuts.split(",")],
         class_names=names,
         max_images=args.max_images,
         from_logits=args.from_logits,
@@ -101,7 +101,7 @@ def run_propose(args: argparse.Namespace) -> Result:
     from .candidates import propose
     from .importance.curve import Curve
 
-    output = _free(args)
+    output = free_output(args)
     bottleneck = Autoencoder(compression=args.compression)
     found = propose(Curve.load(args.curve), bottleneck=bottleneck, image_bytes=args.image_bytes)
     found.save(output)
@@ -115,12 +115,12 @@ def run_split(args: argparse.Namespace) -> Result:
     from .candidates import Candidates
     from .splitting import split
 
-    output = _free(args)
+    output = free_output(args)
     bottleneck = None
     if not args.no_bottleneck:
         bottleneck = Autoencoder(compression=args.compression, filters=args.filters, seed=args.seed)
-    where = _cut(args.cut) if args.cut is not None else Candidates.load(args.candidates)[0].cut
-    halves = split(_load_model(args.model), where, bottleneck)
+    where = read_cut(args.cut) if args.cut is not None else Candidates.load(args.candidates)[0].cut
+    halves = split(open_model(args.model), where, bottleneck)
     halves.save(output, overwrite=args.overwrite)
     say(f"wrote {output}")
     return Result(repr(halves), {"cut": halves.cut.to_json(), "latent_shape": list(halves.latent_shape)})
@@ -133,11 +133,11 @@ def run_train(args: argparse.Namespace) -> Result:
     from .splitting import SplitModel
     from .training import train
 
-    output = _free(args)
+    output = free_output(args)
     halves = SplitModel.load(args.split)
     shape = halves.model.inputs[0].shape[1:]
-    data, _ = _open(args.data, args, shape, split="train", shuffle=True)
-    watched = _open(args.validation_data, args, shape, split="validation")[0] if args.validation_data else None
+    data, _ = open_images(args.data, args, shape, split="train", shuffle=True)
+    watched = open_images(args.validation_data, args, shape, split="validation")[0] if args.validation_data else None
     chosen = {
         "bottleneck_epochs": args.bottleneck_epochs,
         "fine_tune_epochs": args.fine_tune_epochs,
@@ -162,9 +162,9 @@ def run_evaluate(args: argparse.Namespace) -> Result:
     """`isplit evaluate`"""
     from .evaluation import evaluate
 
-    output = _free(args)
-    with _predictor(args) as (predictor, shape, is_bundle):
-        data, names = _open(args.data, args, shape, split="test", dtype="uint8" if is_bundle else "float32")
+    output = free_output(args)
+    with open_predictor(args) as (predictor, shape, is_bundle):
+        data, names = open_images(args.data, args, shape, split="test", dtype="uint8" if is_bundle else "float32")
         report = evaluate(predictor, data, class_names=names, from_logits=args.from_logits)
     report.save(output)
     say(f"wrote {output}")
@@ -177,12 +177,12 @@ def run_export(args: argparse.Namespace) -> Result:
     from .importance.curve import Curve
     from .splitting import SplitModel
 
-    output = _free(args)
+    output = free_output(args)
     halves = SplitModel.load(args.split)
     shape = halves.model.inputs[0].shape[1:]
 
     def opened(spec: str | None, split: str) -> tuple[Any, Any]:
-        return _open(spec, args, shape, split=split) if spec else (None, None)
+        return open_images(spec, args, shape, split=split) if spec else (None, None)
 
     representative, _ = opened(args.representative_data, "train")
     evaluation, names = opened(args.evaluation_data, "test")
@@ -191,9 +191,9 @@ def run_export(args: argparse.Namespace) -> Result:
         output,
         representative_data=representative,
         evaluation_data=evaluation,
-        original=_load_model(args.original) if args.original else None,
+        original=open_model(args.original) if args.original else None,
         class_names=names,
-        preprocessing=_preprocessing(args.preprocessing),
+        preprocessing=read_preprocessing(args.preprocessing),
         precision=args.precision,
         target=args.target,
         flash_bytes=args.flash_bytes,
@@ -246,7 +246,7 @@ def run_predict(args: argparse.Namespace) -> Result:
             predictor = stack.enter_context(Client(args.bundle, args.url, timeout_s=args.timeout))
         names = predictor.manifest.class_names
         for path in args.images:
-            for row in predictor.predict(_read_image(Path(path), shape)):
+            for row in predictor.predict(read_image(Path(path), shape)):
                 best = int(row.argmax())
                 label = names[best] if names else str(best)
                 rows.append({"image": path, "class": label, "probability": float(row[best])})
@@ -279,117 +279,3 @@ def run_doctor(args: argparse.Namespace) -> Result:
     }
     width = max(map(len, facts))
     return Result("\n".join(f"{name:<{width}}  {value}" for name, value in facts.items()), facts)
-
-
-def _free(args: argparse.Namespace) -> Path:
-    """The output's path; an error where it exists, before any work."""
-    output = Path(args.output)
-    if output.exists() and not args.overwrite:
-        raise ExistsError(f"'{output}' exists. Give --overwrite, or another place with -o.")
-    if not output.parent.is_dir():
-        raise ArgumentError(f"'{output.parent}' is no folder: '{output}' cannot be written there.")
-    return output
-
-
-def _cut(text: str) -> str | int:
-    return int(text) if text.strip().isdigit() else text.strip()
-
-
-def _load_model(path: str) -> Any:
-    from .graph.files import load_model
-
-    if not Path(path).is_file():
-        raise ModelError(
-            f"There is no file '{path}'. A model saved by Keras is needed: model.save('classifier.keras')."
-        )
-    return load_model(path)
-
-
-@contextlib.contextmanager
-def _predictor(args: argparse.Namespace) -> Iterator[tuple[Any, tuple, bool]]:
-    """What is to be evaluated, the shape of its images, and whether it takes raw ones."""
-    path = Path(args.predictor)
-    if (path / "manifest.json").is_file():
-        from isplit_edge import Client
-
-        from .export.bundle import Bundle
-
-        bundle = Bundle.load(path)
-        shape = tuple(bundle.manifest.shapes["input"])
-        if args.url:
-            with Client(path, args.url) as client:
-                yield client, shape, True
-        else:
-            yield bundle, shape, True
-        return
-    if args.url:
-        raise BundleError(f"'{path}' is no bundle, so that --url has no head to run here. Make one with isplit export.")
-    if path.is_dir():
-        from .splitting import SplitModel
-
-        halves = SplitModel.load(path)
-        yield halves, tuple(halves.model.inputs[0].shape[1:]), False
-    else:
-        model = _load_model(args.predictor)
-        yield model, tuple(model.inputs[0].shape[1:]), False
-
-
-def _preprocessing(text: str | None) -> str | dict[str, Any] | None:
-    """A form by name, or the record in a JSON file."""
-    if text is None or not text.endswith(".json"):
-        return text
-    try:
-        return json.loads(Path(text).read_text())
-    except (OSError, ValueError) as error:
-        raise ArgumentError(f"--preprocessing '{text}' cannot be read as JSON: {error}") from error
-
-
-def _open(
-    spec: str, args: argparse.Namespace, shape: Any, *, split: str, shuffle: bool = False, dtype: str = "float32"
-) -> tuple[Any, Any]:
-    """Labelled images in the model's size and, unless they stay raw, in its value range."""
-    from isplit_edge.preprocessing import resolve_preprocessing
-
-    from .datasets.source import open_data
-
-    height, width, channels = shape if len(shape) == 3 else (None, None, None)
-    data, names = open_data(
-        spec,
-        image_size=(height, width) if height and width else None,
-        channels=channels,
-        batch_size=args.batch_size,
-        split=split,
-        shuffle=shuffle,
-        seed=getattr(args, "seed", None),
-        dtype=dtype,
-    )
-    record = resolve_preprocessing(_preprocessing(args.preprocessing), tuple(shape))
-    if record is None or dtype == "uint8":
-        return data, names
-
-    def prepare(x: Any, y: Any) -> tuple[Any, Any]:
-        x = x[..., ::-1] if record["channel_order"] == "BGR" else x
-        return (x * record["scale"] - record["mean"]) / record["std"], y
-
-    return data.map(prepare), names
-
-
-def _read_image(path: Path, shape: tuple[int, ...]) -> Any:
-    """One image file, or an array of images, as uint8 (N, H, W, C) in the model's size."""
-    import numpy as np
-    import tensorflow as tf
-
-    if not path.is_file():
-        raise DataError(f"There is no image '{path}'.")
-    if path.suffix == ".npy":
-        try:
-            return np.load(path, allow_pickle=False)
-        except ValueError as error:
-            raise DataError(f"'{path}' cannot be read as an array: {error}") from error
-    try:
-        image = tf.io.decode_image(path.read_bytes(), channels=shape[-1], expand_animations=False)
-    except tf.errors.InvalidArgumentError as error:
-        raise DataError(f"'{path}' cannot be read as an image (.png, .jpg, .bmp, .gif).") from error
-    if tuple(image.shape[:2]) != shape[:2]:
-        image = tf.cast(tf.round(tf.image.resize(image, shape[:2])), tf.uint8)
-    return image.numpy()[None]

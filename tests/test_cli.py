@@ -120,7 +120,7 @@ def test_a_bad_request_is_named_and_writes_nothing(place, tmp_path, monkeypatch,
 
 def test_help_has_an_example_for_each_command(capsys):
     """--help of every command shows how it is called."""
-    commands = "demo cuts importance propose split train evaluate export serve predict doctor".split()
+    commands = "demo cuts importance propose split train evaluate export publish serve predict doctor".split()
     for command in commands:
         with pytest.raises(SystemExit) as stop:
             parse([command, "--help"])

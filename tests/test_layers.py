@@ -16,7 +16,7 @@ ROWS = [
     {"importance", "bottleneck", "metrics"},
     {"candidates", "splitting", "training", "evaluation", "predictions"},
     {"export", "server", "plots", "report"},
-    {"cli", "commands", "demo", "__main__", "experiments"},
+    {"cli", "commands", "opening", "demo", "__main__", "experiments"},
 ]
 TOP = Path(isplit_tf.__file__).parent
 FILES = sorted(TOP.rglob("*.py"))
