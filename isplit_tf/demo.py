@@ -96,11 +96,11 @@ class DemoReport:
         rows: list[list[Any]] = []
         for key, (label, sent, size) in names.items():
             value, low, high = accuracy[same.get(key, key)]
-            rows.append([label, f"{value:.2%}", f"{low:.2%} to {high:.2%}", sent, f"{size:,.0f}"])
-        rows.append(["head on the device (head.tflite)", "", "", "", f"{self.head_bytes:,}"])
+            rows.append([label, f"{value:.2%}", f"{low:.2%} to {high:.2%}", sent, f"{size:,.0f} B"])
+        rows.append(["size of the head (head.tflite)", "", "", "", f"{self.head_bytes:,} B"])
         for part, what in (("head", "head and encoder"), ("wire", "wire, loopback"), ("tail", "decoder and tail")):
-            rows.append([f"{what}, one frame", "", "", "", f"{ms[part]:.2f} ms"])
-        return ["", "accuracy", "95 % interval", "sent", "bytes a frame"], rows
+            rows.append([what, "", "", "", f"{ms[part]:.2f} ms"])
+        return ["", "accuracy", "95 % interval", "sent", "a frame"], rows
 
     def table(self) -> str:
         """The table as text."""
