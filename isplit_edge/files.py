@@ -4,8 +4,9 @@ import contextlib
 import hashlib
 import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
+from typing import Any, BinaryIO
 
 from .errors import ArgumentError, BundleError
 
@@ -85,13 +86,17 @@ def check_file(root: Path, name: str, *, sha256: str, size_bytes: int) -> None:
         raise BundleError(f"{root}: {name} cannot be read: {error}") from error
 
 
-def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
-    """Writes a file so that a reader, or a run after a crash, finds the old content or the new one, whole."""
+@contextlib.contextmanager
+def open_atomic(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """A file to write, which takes the place of `path` when the block ends well.
+
+    A reader, or a run after a crash, finds the old content or the new one, whole.
+    """
     target = Path(path)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
     try:
         with open(temporary, "xb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)
@@ -99,3 +104,9 @@ def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
+
+
+def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
+    """Writes a file as `open_atomic` does."""
+    with open_atomic(path) as file:
+        file.write(data)

@@ -4,7 +4,6 @@ import dataclasses
 import html
 import json
 import os
-import tempfile
 import warnings
 import zipfile
 from collections.abc import Iterable, Sequence
@@ -13,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from isplit_edge.files import open_atomic
 
 from ..errors import ArgumentError, BundleError
 from ..graph.cuts import Cut
@@ -256,20 +257,14 @@ class Curve:
             **{name: getattr(self, name) for name in _PLAIN},
         }
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, scratch = tempfile.mkstemp(prefix=f".{target.name}-", dir=target.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                np.savez_compressed(
-                    file,
-                    record=np.frombuffer(json.dumps(record, allow_nan=False).encode(), np.uint8),
-                    counts=self.statistics.counts,
-                    means=self.statistics.means,
-                    squares=self.statistics.squares,
-                )
-            os.replace(scratch, target)
-        except BaseException:
-            os.unlink(scratch)
-            raise
+        with open_atomic(target) as file:
+            np.savez_compressed(
+                file,
+                record=np.frombuffer(json.dumps(record, allow_nan=False).encode(), np.uint8),
+                counts=self.statistics.counts,
+                means=self.statistics.means,
+                squares=self.statistics.squares,
+            )
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Curve":

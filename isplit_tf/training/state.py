@@ -1,6 +1,5 @@
 """How far a training has come: kept in memory to fall back on, and on disk to go on from."""
 
-import contextlib
 import hashlib
 import json
 import os
@@ -12,6 +11,8 @@ from typing import Any
 
 import keras
 import numpy as np
+
+from isplit_edge.files import open_atomic
 
 from ..errors import ArgumentError, BundleError, NumericsError
 from ..splitting import SplitModel
@@ -204,19 +205,10 @@ def _weights_digest(split: SplitModel, values: list[np.ndarray]) -> str:
 
 def _write(path: Path, record: dict[str, Any], arrays: list[np.ndarray]) -> None:
     """Replaces a checkpoint in one step: a process killed here leaves the old one or the new one."""
-    scratch = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
-        with open(scratch, "xb") as file:
-            text = json.dumps(record, allow_nan=False).encode()
-            named: dict[str, Any] = {f"a{index:05d}": array for index, array in enumerate(arrays)}
-            np.savez(file, **named | {_RECORD: np.frombuffer(text, np.uint8)})
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(scratch, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(scratch)
-        raise
+    text = json.dumps(record, allow_nan=False).encode()
+    named: dict[str, Any] = {f"a{index:05d}": array for index, array in enumerate(arrays)}
+    with open_atomic(path) as file:
+        np.savez(file, **named | {_RECORD: np.frombuffer(text, np.uint8)})
 
 
 def _read(path: Path) -> tuple[dict[str, Any], list[np.ndarray]] | None:
