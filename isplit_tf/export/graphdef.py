@@ -104,7 +104,8 @@ def _rename_nodes(
         node.ClearField("experimental_debug_info")
         for key in _NAMED_ATTRIBUTES:
             node.attr.pop(key, None)
-        for value in node.attr.values():
+        for key in sorted(node.attr):  # a map has no order of its own, and the functions are numbered by first use
+            value = node.attr[key]
             for function in [value.func] if value.HasField("func") else value.list.func:
                 function.name = name_of(function.name)
     return names

@@ -2,6 +2,7 @@
 
 import keras
 import tensorflow as tf
+from tensorflow.core.framework import graph_pb2
 
 from isplit_tf.export.graphdef import neutral
 from isplit_tf.export.tflite import convert
@@ -28,6 +29,26 @@ def test_two_builds_give_the_same_graph():
     for build in (branches, recurrent):
         first, second = (trace_head(build()).graph.graph for _ in range(2))
         assert first.SerializeToString(deterministic=True) == second.SerializeToString(deterministic=True)
+
+
+def loops(order: int) -> graph_pb2.GraphDef:
+    """Nodes that name two functions each, the attributes put in in a given direction, among ever more others."""
+    graph = graph_pb2.GraphDef()
+    for k in range(64):
+        node = graph.node.add(name=f"loop{k}", op="While")
+        for key in [*(f"padding{j}" for j in range(k)), "body", "cond"][::order]:
+            if key in ("body", "cond"):
+                name = node.attr[key].func.name = f"{key}{k}"
+                graph.library.function.add(signature={"name": name}).node_def.add(name="only", op=name)
+            else:
+                node.attr[key].i = 1
+    return graph
+
+
+def test_the_order_of_attributes_does_not_count():
+    """Attributes are a map, whose order hangs on memory addresses: functions are numbered by the attributes' names."""
+    first, second = (neutral(loops(order)).graph.SerializeToString(deterministic=True) for order in (1, -1))
+    assert first == second
 
 
 def test_the_graph_computes_what_the_model_does():
