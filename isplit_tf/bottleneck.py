@@ -4,15 +4,17 @@ The encoder runs on the device and is kept small; the decoder runs on the server
 """
 
 import math
-import numbers
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import keras
 
 from .arguments import checked_integer
 from .errors import ArgumentError
+from .latent import LatentPlan, checked_amount, checked_shape, requested_size
+
+__all__ = ["Autoencoder", "LatentPlan"]
 
 # Three taps on an axis see past one step of a stride of 2 on either side; more cost more than they bring
 # here.
@@ -21,47 +23,13 @@ _TAPS = 3
 _FEWEST_FILTERS = 8
 # Channels of the convolution that the encoder may weigh at most: one of C to min(C, 256) channels.
 _BUDGET_CHANNELS = 256
+# Arguments that every release writes; others are left out where they say nothing.
+_ALWAYS = ("filters", "seed")
 _LAYERS_BY_RANK = {
     1: (keras.layers.Dense, keras.layers.Dense, None),
     2: (keras.layers.Conv1D, keras.layers.Conv1DTranspose, keras.layers.Cropping1D),
     3: (keras.layers.Conv2D, keras.layers.Conv2DTranspose, keras.layers.Cropping2D),
 }
-
-
-@dataclass(frozen=True)
-class LatentPlan:
-    """What an `Autoencoder` does to features of one shape: pure arithmetic, no Keras.
-
-    Attributes:
-        shape: Features at the cut, without the batch.
-        latent_shape: What the encoder makes of them.
-        latent_size: Elements of the latent.
-        requested_size: `max(1, round((1 - compression) * size))`, which the grid may not allow exactly.
-        compression: What was reached: `1 - latent_size / size`.
-        filters: Hidden width of encoder and decoder.
-        encoder_params: Weights of the encoder (elements).
-        encoder_macs: Multiply-accumulates of the encoder for one image.
-        decoder_params: Weights of the decoder (elements).
-    """
-
-    shape: tuple[int, ...]
-    latent_shape: tuple[int, ...]
-    latent_size: int
-    requested_size: int
-    compression: float
-    filters: int
-    encoder_params: int
-    encoder_macs: int
-    decoder_params: int
-
-    def __repr__(self) -> str:
-        size = math.prod(self.shape)
-        return (
-            f"LatentPlan({self.shape} -> {self.latent_shape}: {self.latent_size:,} of {size:,} elements, "
-            f"{self.requested_size:,} asked; compression {self.compression:.4f}; {self.filters} filters; "
-            f"encoder {self.encoder_params:,} weights, {self.encoder_macs:,} MACs; "
-            f"decoder {self.decoder_params:,} weights)"
-        )
 
 
 @dataclass(frozen=True)
@@ -81,7 +49,8 @@ class Autoencoder:
     int8 saves a further factor of 4 of float32.
 
     Args:
-        compression: Share of the features' elements that is left out, in [0, 1).
+        compression: Share of the features' elements that is left out, in [0, 1); 0.9 where neither it nor
+            `latent_size` is given.
         filters: Hidden width. By default the widest (8 at least) with which the encoder has no more weights
             than one convolution from C to min(C, 256) channels with the same taps, and so, as it works at
             half the resolution, about a quarter of its multiply-accumulates. A head that ends in C channels
@@ -89,10 +58,12 @@ class Autoencoder:
             VGG16's block4_pool (head 7.6 M), 4.7 M at (7, 7, 2048) of ResNet50 (head 23.6 M; a width of C/2
             would make 42 M). It can outweigh the very first layers of a network and heads of 1x1
             convolutions; `filters` is there for those.
+        latent_size: Elements of the latent, in place of `compression`: the same payload at every cut. The
+            grid gives the nearest that it allows, and never more than the features have.
         seed: Makes the initial weights repeatable; None for new ones each time.
 
     Raises:
-        ArgumentError: An argument is outside of its range.
+        ArgumentError: An argument is outside of its range, or both compression and latent_size are given.
 
     Example:
         >>> encoder, decoder = Autoencoder(0.9, seed=0).build((14, 14, 512))
@@ -103,12 +74,15 @@ class Autoencoder:
         Cunico, Capogrosso et al., "I-Split", ICPR 2022, Section III.
     """
 
-    compression: float = 0.9
+    compression: float | None = None
     filters: int | None = None
+    latent_size: int | None = field(default=None, kw_only=True)
     seed: int | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "compression", _checked_compression(self.compression))
+        compression, latent_size = checked_amount(self.compression, self.latent_size)
+        object.__setattr__(self, "compression", compression)
+        object.__setattr__(self, "latent_size", latent_size)
         if self.filters is not None:
             object.__setattr__(self, "filters", checked_integer("filters", self.filters, 1))
         if self.seed is not None:
@@ -130,11 +104,11 @@ class Autoencoder:
             >>> Autoencoder(0.9).plan((8, 8, 64)).latent_shape
             (2, 2, 102)
         """
-        shape = _checked_shape(shape)
+        shape = checked_shape(shape)
         *space, channels = shape
         middle, grid = _halved(space), _halved(_halved(space))
         size, positions = math.prod(shape), math.prod(grid)
-        requested = max(1, round((1 - self.compression) * size))
+        requested = requested_size(size, self.compression, self.latent_size)
         latent = max(1, round(requested / positions))
         outer, inner = _taps(space), _taps(middle)
         filters = self.filters or _default_filters(outer, inner, channels, latent)
@@ -188,7 +162,7 @@ class Autoencoder:
 
     def get_config(self) -> dict[str, Any]:
         """The arguments as plain JSON values; `from_config` makes an equal record of them."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if value is not None or name in _ALWAYS}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Autoencoder":
@@ -197,11 +171,10 @@ class Autoencoder:
         Raises:
             ArgumentError: There are names that no `Autoencoder` has, or values outside of their range.
         """
-        unknown = sorted(set(config) - {"compression", "filters", "seed"})
+        known = [argument.name for argument in fields(cls)]
+        unknown = sorted(set(config) - set(known))
         if unknown:
-            raise ArgumentError(
-                f"Autoencoder has no arguments {unknown}; possible are 'compression', 'filters' and 'seed'"
-            )
+            raise ArgumentError(f"{cls.__name__} has no arguments {unknown}; possible are {str(known)[1:-1]}")
         return cls(**config)
 
 
@@ -266,28 +239,3 @@ def _default_filters(outer: int, inner: int, channels: int, latent: int) -> int:
     layers."""
     budget = outer * channels * min(channels, _BUDGET_CHANNELS)
     return max(_FEWEST_FILTERS, budget // (outer * channels + inner * latent))
-
-
-def _checked_compression(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 <= float(value) < 1:
-        raise ArgumentError(
-            f"compression is the share of elements left out: expected a number in [0, 1). Received: {value!r}"
-        )
-    return float(value)
-
-
-def _checked_shape(shape: Sequence[Any]) -> tuple[int, ...]:
-    shape = tuple(shape)
-    if None in shape:
-        raise ArgumentError(
-            f"The features have the shape {shape}, where None varies: a bottleneck needs fixed dimensions. "
-            "Build the model with a fixed input shape, or cut where the shape is fixed."
-        )
-    if not all(isinstance(n, numbers.Integral) and not isinstance(n, bool) and int(n) >= 1 for n in shape):
-        raise ArgumentError(f"Expected a shape of integers of at least 1, without the batch. Received: {shape!r}")
-    if len(shape) not in _LAYERS_BY_RANK:
-        raise ArgumentError(
-            f"Expected features of the shape (D,), (T, D) or (H, W, C), batch left out. Received: {shape}. "
-            "There is no autoencoder for volumes: LiteRT convolves in three dimensions only in float."
-        )
-    return tuple(int(n) for n in shape)

@@ -197,11 +197,33 @@ def test_plan_prints_what_matters():
     )
 
 
-@pytest.mark.parametrize("compression", [1, 1.5, -0.1, True, "0.9", None, float("nan"), float("inf"), 0.5j])
+@pytest.mark.parametrize("compression", [1, 1.5, -0.1, True, "0.9", float("nan"), float("inf"), 0.5j])
 def test_compression_outside_of_its_range_is_refused(compression):
     """Compression is a number in [0, 1); booleans, text and NaN are none."""
     with pytest.raises(ArgumentError, match=r"expected a number in \[0, 1\)\. Received"):
         Autoencoder(compression)
+
+
+@pytest.mark.parametrize("shape", [(32, 32, 64), (8, 8, 512), (2, 2, 512), (9, 5), (513,)], ids=str)
+def test_a_latent_size_is_kept_at_every_shape(shape):
+    """The same number of elements wherever it is cut: the nearest multiple of the grid's positions."""
+    plan = Autoencoder(latent_size=64).plan(shape)
+    positions = math.prod(plan.latent_shape[:-1])
+    assert plan.requested_size == min(64, math.prod(shape))
+    assert abs(plan.latent_size - plan.requested_size) <= positions / 2
+    assert plan.latent_size == {32: 64, 8: 64, 2: 64, 9: 45, 513: 64}[shape[0]]
+
+
+def test_a_latent_size_never_exceeds_the_features_and_excludes_a_compression():
+    """A latent that were larger than the features would be no bottleneck; two amounts cannot both hold."""
+    assert Autoencoder(latent_size=100).plan((1, 1, 3)).latent_size == 3
+    bottleneck = Autoencoder(latent_size=20)
+    assert bottleneck.get_config() == {"latent_size": 20, "filters": None, "seed": None}
+    assert Autoencoder.from_config(bottleneck.get_config()) == bottleneck
+    with pytest.raises(ArgumentError, match=r"not both. Received: compression=0.9, latent_size=20"):
+        Autoencoder(0.9, latent_size=20)
+    with pytest.raises(ArgumentError, match="latent_size: expected an integer of at least 1"):
+        Autoencoder(latent_size=0)
 
 
 @pytest.mark.parametrize("filters", [0, -1, 2.0, True, "8", float("nan")])

@@ -13,7 +13,7 @@ import isplit_tf
 ROWS = [
     {"errors", "progress", "records", "tables", "arguments", "atomic", "quiet", "models_config"},
     {"graph", "datasets", "batches"},
-    {"importance", "bottleneck", "metrics"},
+    {"importance", "bottleneck", "latent", "metrics"},
     {"candidates", "splitting", "training", "evaluation", "predictions"},
     {"export", "server", "plots", "report"},
     {"cli", "commands", "opening", "demo", "__main__", "experiments"},
