@@ -17,6 +17,7 @@ from isplit_edge.files import open_atomic
 
 from ..errors import ArgumentError, BundleError
 from ..graph.cuts import Cut
+from .methods import title
 from .statistics import ClassStatistics
 
 FORMAT_VERSION = 1
@@ -30,7 +31,7 @@ class Curve:
         cuts: The cuts, in topological order.
         statistics: Mean and spread of each class at each cut.
         class_names: Names of the classes, or None.
-        method: How importance was measured: "grad_cam" or "gradients".
+        method: How importance was measured, as `measure_importance` was asked.
         reduction: "mean" (divided by the cut's size) or "sum".
         target: "label" or "predicted".
         model_name: Name of the model.
@@ -226,10 +227,10 @@ class Curve:
         return "\n".join(lines)
 
     def _title(self) -> str:
-        kind = {"grad_cam": "Grad-CAM", "gradients": "Gradients"}.get(self.method, self.method)
         seen = int((self.counts > 0).sum())
         return (
-            f"Importance of {len(self.cuts)} cuts of '{self.model_name}': {kind}, {self.reduction} over the tensor, "
+            f"Importance of {len(self.cuts)} cuts of '{self.model_name}': {title(self.method)}, "
+            f"{self.reduction} over the tensor, "
             f"score of the {self.target}{' class' if self.target == 'predicted' else ''}, "
             f"{self.n_images} images of {seen} classes, mean over {self.weighting}"
         )

@@ -1,32 +1,110 @@
-"""The arithmetic of importance: tensors in, tensors out."""
+"""The arithmetic of importance: tensors in, tensors out.
+
+A map kernel takes `features` and `gradients`, both `(N, P, C)` in float32: the tensor F at a cut, and g = dy/dF of each
+image's score y, P positions in space and time (1 for vectors), C channels. It gives the map before the ReLU: `(N, P)`,
+or `(N, P * C)` where each element counts on its own.
+"""
 
 import tensorflow as tf
 
 
-def importance_maps(features: tf.Tensor, gradients: tf.Tensor, *, with_features: bool = True) -> tf.Tensor:
-    """The class activation map of each image at one cut.
+def by_position(tensor: tf.Tensor) -> tf.Tensor:
+    """`(N, ..., C)` in any precision as float32 `(N, P, C)`."""
+    shape = tf.shape(tensor)
+    channels = tensor.shape[-1] or shape[-1]
+    return tf.reshape(tf.cast(tensor, tf.float32), [shape[0], tf.reduce_prod(shape[1:-1]), channels])
 
-    Args:
-        features: `(N, ..., C)`, the tensor at the cut.
-        gradients: The same shape, dy/dF of each image's score y.
-        with_features: False leaves F out (the paper's "Gradients").
 
-    Returns:
-        float32 `(N, P)`, P the positions in space and time (1 for vectors), before the ReLU:
-        `sum_c alpha_c F_pc`, with `alpha_c` the mean of `gradients` over the positions.
+def grad_cam(features: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
+    """`sum_c alpha_c F_pc`, alpha_c the mean of g_pc over the positions.
 
     Reference:
         Cunico, Capogrosso et al., I-Split, ICPR 2022, Eq. 1 and 2; Selvaraju et al., Grad-CAM, ICCV 2017.
     """
-    shape = tf.shape(features)
-    channels = features.shape[-1] or shape[-1]
-    positions = tf.reduce_prod(shape[1:-1])
-    grouped = tf.reshape(tf.cast(gradients, tf.float32), [shape[0], positions, channels])
-    weights = tf.reduce_mean(grouped, axis=1)
-    if not with_features:
-        return tf.repeat(tf.reduce_sum(weights, axis=1, keepdims=True), positions, axis=1)
-    flat = tf.reshape(tf.cast(features, tf.float32), [shape[0], positions, channels])
-    return tf.linalg.matvec(flat, weights)
+    return tf.linalg.matvec(features, tf.reduce_mean(gradients, axis=1))
+
+
+def gradients_alone(features: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
+    """`sum_c alpha_c` at every position: Grad-CAM without F.
+
+    Reference:
+        Cunico, Capogrosso et al., I-Split, ICPR 2022, Fig. 4.
+    """
+    alpha = tf.reduce_mean(gradients, axis=1)
+    return tf.repeat(tf.reduce_sum(alpha, axis=1, keepdims=True), tf.shape(features)[1], axis=1)
+
+
+def grad_cam_plus_plus(features: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
+    """`sum_c w_c F_pc`, `w_c = sum_p a_pc ReLU(g_pc)`, `a_pc = 1 / (2 + g_pc sum_q F_qc)`.
+
+    This is the form for a score exp(y), whose second and third derivatives are exp(y) g^2 and exp(y) g^3 where the
+    network is piecewise linear; numerator and denominator of the paper's a_pc are divided by exp(y) g^2. The factor
+    exp(y) that remains in w_c is left out: it is the same at all cuts of an image, and would let the images with
+    the largest logits alone decide a mean over images.
+
+    The paper derives a_pc for features that are not negative. Elsewhere its denominator passes through zero, so the
+    sum over q is that of ReLU(F): the same after a ReLU, and at least 0 before one.
+
+    Reference:
+        Chattopadhay et al., Grad-CAM++, WACV 2018, arXiv:1710.11063.
+    """
+    rising = tf.nn.relu(gradients)
+    total = tf.reduce_sum(tf.nn.relu(features), axis=1, keepdims=True)
+    return tf.linalg.matvec(features, tf.reduce_sum(rising / (2.0 + rising * total), axis=1))
+
+
+def hires_cam(features: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
+    """`sum_c g_pc F_pc`: no mean over positions.
+
+    Reference:
+        Draelos and Carin, Use HiResCAM instead of Grad-CAM, arXiv:2011.08891, 2020.
+    """
+    return tf.reduce_sum(features * gradients, axis=2)
+
+
+def layer_cam(features: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
+    """`sum_c ReLU(g_pc) F_pc`.
+
+    Reference:
+        Jiang et al., LayerCAM, IEEE Transactions on Image Processing 30, 2021.
+    """
+    return tf.reduce_sum(features * tf.nn.relu(gradients), axis=2)
+
+
+def gradient_x_activation(features: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
+    """`g_pc F_pc`, each element on its own.
+
+    Reference:
+        Shrikumar et al., Not Just a Black Box, arXiv:1605.01713, 2016, at a layer in place of the input.
+    """
+    return elements(features * gradients)
+
+
+def path_part(features: tuple[tf.Tensor, tf.Tensor], gradients: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+    """What one step of a path adds to a line integral of g dF: the mean of g at its ends times what F changed by.
+
+    Args:
+        features: F at the start and the end of the step.
+        gradients: g there.
+
+    Returns:
+        float32, the shape of F. Added up over the steps of a path, and over the elements of a tensor through which
+        everything passes, it is y at the path's end minus y at its start, but for the step's length.
+
+    Reference:
+        Sundararajan et al., Axiomatic Attribution for Deep Networks, ICML 2017 (path methods); Shrikumar, Su and
+        Kundaje, Computationally Efficient Measures of Internal Neuron Importance, arXiv:1807.09946, 2018, for the
+        sum over steps; here by the trapezoidal rule.
+    """
+    start, end = (tf.cast(one, tf.float32) for one in features)
+    before, after = (tf.cast(one, tf.float32) for one in gradients)
+    return 0.5 * (before + after) * (end - start)
+
+
+def elements(by_position: tf.Tensor) -> tf.Tensor:
+    """`(N, P, C)` as a map of single elements, `(N, P * C)`."""
+    shape = tf.shape(by_position)
+    return tf.reshape(by_position, [shape[0], shape[1] * shape[2]])
 
 
 def cumulate(maps: tf.Tensor) -> tf.Tensor:

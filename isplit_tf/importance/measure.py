@@ -13,12 +13,13 @@ from ..graph.cuts import Cut, list_cuts, place_of, require_sized, resolve_cut, t
 from ..graph.program import Program, read_program
 from ..progress import bar
 from .curve import Curve
+from .methods import METHODS
 from .probe import Probe
 from .scores import compiled_loss, find_logits
 from .statistics import ClassStatistics
 
 _CHOICES = {
-    "method": ("grad_cam", "gradients"),
+    "method": tuple(METHODS),
     "reduction": ("mean", "sum"),
     "target": ("label", "predicted"),
 }
@@ -28,7 +29,7 @@ def measure_importance(
     model: keras.Model,
     data: Any,
     *,
-    method: Literal["grad_cam", "gradients"] = "grad_cam",
+    method: str = "grad_cam",
     reduction: Literal["mean", "sum"] = "mean",
     target: Literal["label", "predicted"] = "label",
     cuts: Literal["main", "all"] | Sequence[Cut | int | str] = "main",
@@ -49,7 +50,8 @@ def measure_importance(
         model: A built classifier; it stays as it is.
         data: Validation images: a batched `tf.data.Dataset` of `(x, y)`, a pair of arrays, or a
             `keras.utils.PyDataset`. Labels are integers `(N,)` or `(N, 1)`, or one-hot. Weights are not used.
-        method: "grad_cam", or "gradients", which leaves F out (the paper's Fig. 4).
+        method: "grad_cam"; "gradients", which leaves F out (the paper's Fig. 4); "grad_cam++", "hires_cam",
+            "layer_cam", "gradient_x_activation"; or "layer_integrated_gradients", which takes 33 passes.
         reduction: "mean" (comparable between layers of different size) or "sum" (the paper's text).
         target: Score of the "label" (the paper) or of the "predicted" class (the authors' released code).
         cuts: "main", a point for each layer that makes new features; "all"; or a list of cuts, for instance

@@ -12,7 +12,10 @@ from ..errors import DataError, ModelError, NumericsError
 from ..graph.cuts import place_maker, place_name
 from ..graph.program import Program, Step
 from . import kernels
+from .methods import METHODS
 from .scores import Logits
+
+PATH_STEPS = 32
 
 
 class Probe:
@@ -24,23 +27,41 @@ class Probe:
         program: The model.
         places: The cuts in topological order: for each, the program's tensors that cross there.
         logits: Where the scores are.
-        method: "grad_cam" or "gradients".
+        method: A name in `METHODS`.
         target: "label" or "predicted".
+        steps: Steps of the path, for a method that adds up gradients on one; each is one more pass.
+
+    Raises:
+        ModelError: The method needs a path, and an input of the model holds integers.
     """
 
-    def __init__(self, program: Program, places: Sequence[Sequence[int]], logits: Logits, *, method: str, target: str):
+    def __init__(
+        self,
+        program: Program,
+        places: Sequence[Sequence[int]],
+        logits: Logits,
+        *,
+        method: str,
+        target: str,
+        steps: int = PATH_STEPS,
+    ):
         self._program = program
         self._places = [tuple(place) for place in places]
+        self._tensors = [tensor for place in self._places for tensor in place]
         self._after: dict[int, list[int]] = {}
         for k, place in enumerate(self._places):
             self._after.setdefault(place_maker(program, place), []).append(k)
+        self._orders = [_to_channels_last(program, tensor) for tensor in self._tensors]
         self._logits = logits
-        self._with_features = method == "grad_cam"
+        self._method = METHODS[method]
         self._predicted = target == "predicted"
+        self._steps = steps
         specs = [
             tf.TensorSpec([None, *program.tensors[tensor].sample_shape], program.tensors[tensor].dtype)
             for tensor in program.inputs
         ]
+        if self._method.on_path:
+            _require_floats(program, method)
         traced = tf.function(self._values, input_signature=[specs, tf.TensorSpec([None], tf.int64)])
         self._call = traced.get_concrete_function()
 
@@ -58,21 +79,64 @@ class Probe:
         return values
 
     def _values(self, inputs: list[tf.Tensor], labels: tf.Tensor) -> tf.Tensor:
+        features, gradients, classes = self._pass(inputs, None if self._predicted else labels)
+        if self._method.on_path:
+            parts = self._along_path(inputs, classes, features, gradients)
+            maps = [self._method.maps(kernels.by_position(part)) for part in parts]
+        else:
+            maps = [
+                self._method.maps(*(kernels.by_position(order(one)) for one in pair))
+                for order, *pair in zip(self._orders, features, gradients, strict=True)
+            ]
+        sums = iter([kernels.cumulate(one) for one in maps])
+        return tf.stack([tf.add_n([next(sums) for _ in place]) for place in self._places], axis=1)
+
+    def _pass(self, inputs: list[tf.Tensor], classes: tf.Tensor | None) -> tuple[list, list, tf.Tensor]:
+        """One forward and one backward pass.
+
+        Returns:
+            The tensors that cross at the cuts, one cut after the other; the gradient of each image's score with
+            respect to each; the classes whose score that is, the predicted ones where none were given.
+        """
         program = self._program
         values = dict(zip(program.inputs, inputs, strict=True))
         unit = self._logits.output.is_binary_unit
-        features: dict[int, list[tf.Tensor]] = {}
+        crossing: dict[int, list[tf.Tensor]] = {}
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             for index, step in enumerate(program.steps):
                 program.run(values, [step], self._operation)
                 for k in self._after.get(index, ()):
-                    features[k] = self._watch(tape, values, self._places[k])
+                    crossing[k] = self._watch(tape, values, self._places[k])
             logits = values[self._logits.tensor]
-            classes = kernels.predicted(logits, binary_unit=unit) if self._predicted else labels
+            if classes is None:
+                classes = kernels.predicted(logits, binary_unit=unit)
             total = tf.reduce_sum(kernels.score(logits, classes, binary_unit=unit))
+        features = [tensor for k in range(len(self._places)) for tensor in crossing[k]]
         gradients = tape.gradient(total, features)
-        columns = [self._column(k, features[k], gradients[k]) for k in range(len(self._places))]
-        return tf.stack(columns, axis=1)
+        for tensor, gradient in zip(self._tensors, gradients, strict=True):
+            if gradient is None:
+                raise ModelError(
+                    f"No gradient reaches '{program.tensors[tensor].name}' from the class scores of model "
+                    f"'{program.name}': a later operation has none (rounding, argmax, an integer cast). "
+                    "Leave out the cuts before it: cuts=[...]."
+                )
+        return features, gradients, classes
+
+    def _along_path(self, inputs: list[tf.Tensor], classes: tf.Tensor, features: list, gradients: list) -> list:
+        """The line integral of the gradient at each tensor, while the inputs go from zeros to the images.
+
+        It is walked backwards from the images, whose pass is done already. One pass gives a step at all cuts.
+        """
+
+        def step(k: tf.Tensor, after: list, g_after: list, sums: list) -> tuple:
+            share = tf.cast(k, tf.float32) / self._steps
+            before, g_before, _ = self._pass([x * tf.cast(share, x.dtype) for x in inputs], classes)
+            ends = zip(sums, before, after, g_before, g_after, strict=True)
+            return k - 1, before, g_before, [s + kernels.path_part((f, e), (g, h)) for s, f, e, g, h in ends]
+
+        start = [tf.zeros_like(one, tf.float32) for one in features]
+        variables = (tf.constant(self._steps - 1), features, gradients, start)
+        return tf.while_loop(lambda k, *_: k >= 0, step, variables, parallel_iterations=1)[-1]
 
     def _watch(self, tape: tf.GradientTape, values: dict[int, Any], place: tuple[int, ...]) -> list[tf.Tensor]:
         """The tensors at a cut; watched here, the tape records nothing of what lies before the first cut."""
@@ -82,21 +146,6 @@ class Probe:
         for tensor in place:
             tape.watch(values[tensor])
         return [values[tensor] for tensor in place]
-
-    def _column(self, k: int, features: list[tf.Tensor], gradients: list[Any]) -> tf.Tensor:
-        """Each image's importance at a cut: the sum over the maps of its tensors."""
-        sums = []
-        for tensor, feature, gradient in zip(self._places[k], features, gradients, strict=True):
-            if gradient is None:
-                raise ModelError(
-                    f"No gradient reaches '{self._program.tensors[tensor].name}' from the class scores of model "
-                    f"'{self._program.name}': a later operation has none (rounding, argmax, an integer cast). "
-                    "Leave out the cuts before it: cuts=[...]."
-                )
-            order = _to_channels_last(self._program, tensor)
-            maps = kernels.importance_maps(order(feature), order(gradient), with_features=self._with_features)
-            sums.append(kernels.cumulate(maps))
-        return tf.add_n(sums)
 
     def _operation(self, step: Step) -> Callable:
         return self._logits.replacement if step is self._logits.step else step.operation
@@ -122,8 +171,18 @@ class Probe:
         last = max(k for k, finite in enumerate(np.isfinite(values[image])) if not finite)
         raise NumericsError(
             f"The gradient at '{place_name(program, self._places[last])}' is NaN or infinite for image {image} of a "
-            "batch, while all activations are finite: an operation after it has no finite derivative there."
+            "batch, while all activations are finite: an operation after it has no finite derivative there"
+            f"{', or between an input of zeros and the image' if self._method.on_path else ''}."
         )
+
+
+def _require_floats(program: Program, method: str) -> None:
+    for tensor in map(program.tensors.__getitem__, program.inputs):
+        if not tf.as_dtype(tensor.dtype).is_floating:
+            raise ModelError(
+                f"method='{method}' goes from an input of zeros to the image. Input '{tensor.name}' of model "
+                f"'{program.name}' holds {tensor.dtype}, which has nothing between. Possible: another method."
+            )
 
 
 def _to_channels_last(program: Program, tensor: int) -> Callable:

@@ -4,21 +4,65 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from isplit_tf.importance.kernels import cumulate, importance_maps, predicted, score
+from isplit_tf.importance import kernels
+from isplit_tf.importance.kernels import by_position, cumulate, predicted, score
+from isplit_tf.importance.methods import METHODS
 
 # One image, two positions, two channels.
 FEATURES = tf.constant([[[[1.0, 2.0]], [[3.0, -4.0]]]])
-GRADIENTS = tf.constant([[[[1.0, 0.0]], [[3.0, 2.0]]]])
+GRADIENTS = tf.constant([[[[1.0, 0.0]], [[3.0, -2.0]]]])
 
 
-def test_grad_cam_map_is_the_weighted_sum_over_channels():
-    """alpha = (mean(1, 3), mean(0, 2)) = (2, 1); map = (2*1 + 1*2, 2*3 + 1*-4) = (4, 2)."""
-    np.testing.assert_array_equal(importance_maps(FEATURES, GRADIENTS), [[4.0, 2.0]])
+def importance_maps(features, gradients, method="grad_cam") -> np.ndarray:
+    """The map of tensors as they stand at a cut."""
+    return METHODS[method].maps(by_position(features), by_position(gradients)).numpy()
 
 
-def test_gradients_leave_the_features_out():
-    """sum of alpha = 2 + 1 = 3 at either position."""
-    np.testing.assert_array_equal(importance_maps(FEATURES, GRADIENTS, with_features=False), [[3.0, 3.0]])
+@pytest.mark.parametrize(
+    ("method", "wanted"),
+    [
+        # alpha = (mean(1, 3), mean(0, -2)) = (2, -1): (2*1 - 1*2, 2*3 - 1*-4)
+        ("grad_cam", [0.0, 10.0]),
+        # alpha_1 + alpha_2 at either position
+        ("gradients", [1.0, 1.0]),
+        # sums of ReLU(F): 4 and 2. w_1 = 1/(2 + 1*4) + 3/(2 + 3*4) = 8/21; w_2 = 0, as no gradient is positive
+        ("grad_cam++", [8 / 21, 24 / 21]),
+        # 1*1 + 0*2 and 3*3 + -2*-4
+        ("hires_cam", [1.0, 17.0]),
+        # the negative gradient left out: 1*1 + 0*2 and 3*3
+        ("layer_cam", [1.0, 9.0]),
+        # each element on its own, position by position
+        ("gradient_x_activation", [1.0, 0.0, 9.0, 8.0]),
+    ],
+)
+def test_maps_by_hand(method, wanted):
+    """Two positions, two channels: each method's map, worked out by hand."""
+    np.testing.assert_allclose(importance_maps(FEATURES, GRADIENTS, method), [wanted], rtol=1e-6)
+
+
+def test_grad_cam_plus_plus_is_the_ratio_of_derivatives():
+    """Features >= 0, Y = exp(y): a = D2 / (2 D2 + D3 sum F), w = sum a ReLU(D1) / exp(y), Dk the k-th derivative."""
+    rng = np.random.default_rng(0)
+    f, g, y = rng.gamma(1.0, size=(6, 3)), rng.normal(size=(6, 3)), 1.7
+    first, second, third = (np.exp(y) * g**k for k in (1, 2, 3))
+    a = second / (2 * second + third * f.sum(axis=0))
+    wanted = f @ (a * np.maximum(first, 0)).sum(axis=0) / np.exp(y)
+    np.testing.assert_allclose(importance_maps(f[None], g[None], "grad_cam++")[0], wanted, rtol=1e-5)
+
+
+@pytest.mark.parametrize("gradient", [0.0, 1.0, -1.0])
+def test_grad_cam_plus_plus_has_no_pole(gradient):
+    """Features that add up to -2 would make the denominator 2 + g sum F zero for a gradient of 1."""
+    maps = importance_maps(np.array([[[-2.0], [0.0]]]), np.array([[[gradient], [0.0]]]), "grad_cam++")
+    np.testing.assert_allclose(maps, [[-max(gradient, 0), 0.0]])
+
+
+def test_path_part_is_the_mean_gradient_times_the_change():
+    """From F = (1, 4) to (3, 3) with gradients (1, 2) and (3, 0): (2 * 2, 1 * -1), in float32."""
+    half = [tf.constant(one, tf.bfloat16) for one in ([1.0, 4.0], [3.0, 3.0], [1.0, 2.0], [3.0, 0.0])]
+    part = kernels.path_part((half[0], half[1]), (half[2], half[3]))
+    assert part.dtype == tf.float32
+    np.testing.assert_array_equal(part, [4.0, -1.0])
 
 
 def test_cumulate_adds_the_positive_part_only():

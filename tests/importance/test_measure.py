@@ -249,7 +249,11 @@ def test_the_model_is_left_alone(net, images):
             "takes \\(N, 12, 12, 3\\). Received: \\(2, 10, 12, 3\\)",
         ),
         ({"data": 3}, DataError, "Expected a batched tf.data.Dataset"),
-        ({"method": "lime"}, ArgumentError, "Unknown method 'lime'. Possible: 'grad_cam', 'gradients'"),
+        (
+            {"method": "lime"},
+            ArgumentError,
+            "Unknown method 'lime'. Possible: 'grad_cam', 'gradients', 'grad_cam\\+\\+'",
+        ),
         ({"reduction": "max"}, ArgumentError, "Possible: 'mean', 'sum'"),
         ({"target": "top"}, ArgumentError, "Possible: 'label', 'predicted'"),
         ({"cuts": "most"}, ArgumentError, "'main', 'all', or a list"),
