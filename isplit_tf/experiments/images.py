@@ -1,0 +1,129 @@
+"""The images of a study, as arrays that its network takes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..datasets.source import open_data
+from ..errors import DataError
+from .recipes import DataRecipe
+
+Part = tuple[np.ndarray, np.ndarray]
+
+_ARCHIVES = {
+    "tiny_imagenet200": ("tiny-imagenet-200.zip",),
+    "notmnist": ("notMNIST_small.tar.gz",),
+    "chest_xray_pneumonia": ("ChestXRay2017.zip",),
+}
+_CATALOG = {"notmnist": "notmnist/small"}
+_SUBSET_SEED = 0  # which images a reduced study takes is the same for every seed of the training
+
+
+@dataclass(frozen=True)
+class Images:
+    """The parts of a data set; x float32 `(N, H, W, 3)` from 0 to 255 before preprocessing, y int64 `(N,)`.
+
+    Attributes:
+        original_train: What the original learns from.
+        train: What a split learns from, the first part of `original_train`.
+        validation: What chooses: learning rate, importance, cuts.
+        test: What measures.
+        class_names: By label.
+    """
+
+    original_train: Part
+    train: Part
+    validation: Part
+    test: Part
+    class_names: tuple[str, ...]
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+
+def open_images(
+    recipe: DataRecipe, prepare: Callable[[np.ndarray], np.ndarray], *, archives: Path | None, data_dir: Path | None
+) -> Images:
+    """Read the images of a study.
+
+    Args:
+        recipe: Which, and how many.
+        prepare: What turns RGB from 0 to 255 into the network's input.
+        archives: A folder that may hold the data set's archive under the name of the original; what is not there
+            is loaded from where its authors put it.
+        data_dir: Where TensorFlow Datasets keeps what it prepared.
+
+    Returns:
+        The parts. Reduced ones are drawn at random, always the same.
+
+    Raises:
+        DataError: The data cannot be had.
+    """
+    parts: dict[str, Part] = {}
+    names: tuple[str, ...] = ()
+    for part in ("train", "validation", "test"):
+        (x, y), names = _read(recipe, part, archives, data_dir)
+        parts[part] = _chosen_classes(x, y, recipe.classes, len(names))
+    if recipe.classes is not None:
+        names = tuple(names[k] for k in _class_numbers(recipe.classes, len(names)))
+    original = _some(parts["train"], recipe.original_train)
+    chosen = {
+        "original_train": original,
+        "train": _first(original, recipe.train),
+        "validation": _some(parts["validation"], recipe.validation),
+        "test": _some(parts["test"], recipe.test),
+    }
+    return Images(**{name: (prepare(x), y) for name, (x, y) in chosen.items()}, class_names=names)
+
+
+def _read(recipe: DataRecipe, part: str, archives: Path | None, data_dir: Path | None) -> tuple[Part, tuple[str, ...]]:
+    size = (recipe.size, recipe.size)
+    where = f"glyphs:{part}" if recipe.name == "glyphs" else str(_source(recipe.name, archives))
+    if where.startswith("tfds:"):
+        where = f"{where}:{part}"
+    data, names = open_data(
+        where, image_size=size, channels=3, split=part, data_dir=None if data_dir is None else str(data_dir)
+    )
+    batches = [(x.astype(np.float32), y) for x, y in data.as_numpy_iterator()]
+    if not batches or names is None:
+        raise DataError(f"{where} holds no labelled images in its part {part!r}.")
+    x, y = (np.concatenate(one) for one in zip(*batches, strict=True))
+    return (x, y.astype(np.int64)), names
+
+
+def _source(name: str, archives: Path | None) -> str | Path:
+    if archives is not None:
+        if not archives.is_dir():
+            raise DataError(f"There is no folder '{archives}' to look for archives in.")
+        for file in _ARCHIVES[name]:
+            if (archives / file).is_file():
+                return archives / file
+    return f"tfds:{_CATALOG.get(name, name)}"
+
+
+def _class_numbers(wanted: int, found: int) -> list[int]:
+    return [k * found // wanted for k in range(wanted)]
+
+
+def _chosen_classes(x: np.ndarray, y: np.ndarray, wanted: int | None, found: int) -> Part:
+    if wanted is None:
+        return x, y
+    numbers = _class_numbers(wanted, found)
+    renumbered = np.full(found, -1)
+    renumbered[numbers] = np.arange(wanted)
+    kept = renumbered[y] >= 0
+    return x[kept], renumbered[y[kept]]
+
+
+def _some(part: Part, wanted: int | None) -> Part:
+    """Images in a random order, always the same, and the first of them only."""
+    order = np.random.default_rng(_SUBSET_SEED).permutation(len(part[1]))
+    return _first((part[0][order], part[1][order]), wanted)
+
+
+def _first(part: Part, wanted: int | None) -> Part:
+    return part[0][:wanted], part[1][:wanted]

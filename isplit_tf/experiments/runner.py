@@ -1,0 +1,144 @@
+"""Running experiments: what is missing is done, job by job, and every finished job stays."""
+
+import gc
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import ArgumentError
+from .jobs import Job, open_jobs
+from .recipes import SCALES, Experiment, Study
+from .store import Row, Store
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where things come from and go to.
+
+    Attributes:
+        results: The folder of results; a folder for each scale is made there.
+        work: A folder for trained originals; what is lost there is trained again.
+        archives: A folder that may hold the data sets' archives; without it they are loaded from the internet.
+        weights: A file of VGG16's ImageNet weights without the top; without it they are loaded from the internet.
+        data_dir: Where TensorFlow Datasets keeps what it prepared; None for its own place.
+    """
+
+    results: Path
+    work: Path
+    archives: Path | None = None
+    weights: Path | None = None
+    data_dir: Path | None = None
+
+
+def find_scale(name: str) -> dict[str, Study]:
+    """The studies of a scale.
+
+    Raises:
+        ArgumentError: There is no such scale.
+    """
+    if name not in SCALES:
+        raise ArgumentError(f"No scale {name!r}. There are: {', '.join(SCALES)}.")
+    return SCALES[name]
+
+
+def store_of(study: Study, scale: str, results: Path) -> Store:
+    """The results of a study so far."""
+    return Store(results / scale / f"{study.name}.jsonl")
+
+
+def run_jobs(
+    experiments: Sequence[Experiment],
+    scale: str,
+    sources: Sources,
+    *,
+    max_seconds: float | None = None,
+    say: Callable[[str], None] | None = None,
+) -> bool:
+    """Do all jobs that these experiments need and that are not done.
+
+    It can be interrupted or killed at any moment and started again: a job whose row is written is not run again.
+
+    Args:
+        experiments: Which.
+        scale: `smoke`, `cpu` or `paper`.
+        sources: Where things come from and go to.
+        max_seconds: Begin no further job after so long; None for no limit.
+        say: Takes lines about what is done and what is left; standard error by default.
+
+    Returns:
+        Whether all is done.
+    """
+    say = say or _to_standard_error
+    start = time.perf_counter()
+    for study in _studies(experiments, find_scale(scale)):
+        store = store_of(study, scale, sources.results)
+        if not _run_study(study, experiments, store, sources, scale, start, max_seconds, say):
+            return False
+    return True
+
+
+def _run_study(
+    study: Study,
+    experiments: Sequence[Experiment],
+    store: Store,
+    sources: Sources,
+    scale: str,
+    start: float,
+    max_seconds: float | None,
+    say: Callable[[str], None],
+) -> bool:
+    relevant = [one for one in experiments if study.name in one.studies]
+    worker = None
+    while jobs := open_jobs(study, relevant, store):
+        if worker is None:
+            worker = _worker(study, store, sources, scale)
+            say(f"{study.title}: {len(jobs)} jobs to do, {len(store)} done")
+        for position, job in enumerate(jobs):
+            if max_seconds is not None and time.perf_counter() - start > max_seconds:
+                say(f"{study.title}: stopped after {max_seconds:.0f} s with {len(jobs) - position} jobs to do")
+                return False
+            row = worker.run(job)
+            store.append(row)
+            gc.collect()  # models hold themselves in cycles, and their memory is large
+            say(_line(job, row, store, jobs[position + 1 :]))
+    return True
+
+
+def _worker(study: Study, store: Store, sources: Sources, scale: str):
+    from .work import Worker
+
+    return Worker(
+        study,
+        store,
+        sources.work / scale,
+        archives=sources.archives,
+        weights=sources.weights,
+        data_dir=sources.data_dir,
+    )
+
+
+def _studies(experiments: Sequence[Experiment], studies: dict[str, Study]) -> list[Study]:
+    names = dict.fromkeys(name for one in experiments for name in one.studies)
+    return [studies[name] for name in names]
+
+
+def _line(job: Job, row: Row, store: Store, left: Sequence[Job]) -> str:
+    accuracy = f"{row['accuracy']:.2%}" if row.get("accuracy") is not None else "measured"
+    seconds = _seconds_left(store, left)
+    rest = f"{len(left)} left" + (f", about {seconds / 60:.0f} min" if seconds else "")
+    return f"  {job.key}: {accuracy} in {row['seconds']:.0f} s; {rest}"
+
+
+def _seconds_left(store: Store, left: Sequence[Job]) -> float:
+    """What jobs of the same kind took on the average, for each that is left; unknown kinds count as nothing."""
+    total = 0.0
+    for job in left:
+        same = [row["seconds"] for row in store.rows(kind=job.kind)]
+        total += sum(same) / len(same) if same else 0.0
+    return total
+
+
+def _to_standard_error(line: str) -> None:
+    sys.stderr.write(line + "\n")

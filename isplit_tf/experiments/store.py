@@ -1,0 +1,76 @@
+"""Results of a study: a file of JSON lines that only grows, one line a finished job."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ..errors import BundleError
+
+Row = dict[str, Any]
+VOLATILE = ("seconds", "cpu_seconds", "date")
+"""Fields that differ between two runs of one job."""
+
+
+class Store:
+    """The rows of one study.
+
+    A row is on the disk before the next job begins. A line that a killed run left unfinished is cut off when the
+    file is opened to go on.
+
+    Attributes:
+        path: The file; it need not exist yet.
+    """
+
+    def __init__(self, path: Path):
+        """Read what is there.
+
+        Raises:
+            BundleError: The file holds something else than rows; the message names the line.
+        """
+        self.path = path
+        self._rows: dict[str, Row] = {}
+        if path.exists():
+            for number, line in enumerate(_whole_lines(path), 1):
+                try:
+                    row = json.loads(line)
+                    self._rows[row["key"]] = row
+                except (ValueError, KeyError, TypeError) as error:
+                    raise BundleError(f"Line {number} of '{path}' is no row of results: {error!r}") from error
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, key: str) -> Row:
+        return self._rows[key]
+
+    def rows(self, **wanted: Any) -> Iterator[Row]:
+        """The rows whose fields have these values, in the order of the file."""
+        for row in self._rows.values():
+            if all(row.get(name) == value for name, value in wanted.items()):
+                yield row
+
+    def append(self, row: Row) -> None:
+        """Add a finished job; it is on the disk when this returns."""
+        line = json.dumps(row, allow_nan=False, sort_keys=True).encode() + b"\n"
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with open(self.path, "r+b" if self.path.exists() else "xb") as file:
+            file.truncate(_whole_size(self.path))
+            file.seek(0, os.SEEK_END)
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
+        self._rows[row["key"]] = row
+
+
+def _whole_lines(path: Path) -> list[bytes]:
+    return path.read_bytes()[: _whole_size(path)].splitlines()
+
+
+def _whole_size(path: Path) -> int:
+    """Bytes up to and with the last end of line."""
+    return path.read_bytes().rfind(b"\n") + 1

@@ -1,0 +1,300 @@
+"""Doing one job of a study: train, measure, and make the row."""
+
+import datetime
+import hashlib
+import os
+import platform
+import time
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from isplit_edge import __version__
+
+from ..bottleneck import Autoencoder
+from ..evaluation import Evaluation, evaluate
+from ..graph.axis import main_cuts
+from ..graph.cuts import Cut, list_cuts
+from ..graph.program import read_program
+from ..importance.measure import measure_importance
+from ..splitting import SplitModel, split
+from ..training import train
+from .images import Images, Part, open_images
+from .jobs import Job, Score, chosen_rate, packed
+from .networks import build_network, preparation
+from .recipes import Series, Study
+from .store import Row, Store
+
+_EVALUATED_AT_ONCE = 64
+_CACHE_BYTES = 2**31  # features of 2,000 images at block1 of VGG16 at 64 pixels
+
+
+class Worker:
+    """Does the jobs of one study; the images and the original of a seed are kept for the next job.
+
+    Attributes:
+        study: The study.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        store: Store,
+        work: Path,
+        *,
+        archives: Path | None = None,
+        weights: Path | None = None,
+        data_dir: Path | None = None,
+    ):
+        """Prepare to work; nothing is read yet.
+
+        Args:
+            study: The study.
+            store: Its results so far: the learning rate follows from them.
+            work: A folder for the originals, which are trained again where it was lost.
+            archives: A folder that may hold the data set's archive.
+            weights: A file of ImageNet weights of VGG16's base.
+            data_dir: Where TensorFlow Datasets keeps what it prepared.
+        """
+        self.study = study
+        self._store, self._work = store, work
+        self._archives, self._weights, self._data_dir = archives, weights, data_dir
+        self._original: tuple[int, keras.Model] | None = None
+
+    def run(self, job: Job) -> Row:
+        """Do a job, and return its row."""
+        doers: dict[str, Callable[[Job], dict[str, Any]]] = {
+            "original": self._do_original,
+            "control": self._do_control,
+            "score": self._do_score,
+            "identity": self._do_identity,
+            "tune": self._do_tune,
+            "split": self._do_split,
+            "group": self._do_group,
+        }
+        self._images  # noqa: B018  # reading them is not part of the job's time
+        if job.kind != "original":
+            self._original_of(job.seed)
+        start, cpu = time.perf_counter(), time.process_time()
+        fields = doers[job.kind](job)
+        return {
+            "key": job.key,
+            "kind": job.kind,
+            "seed": job.seed,
+            "cut": job.cut,
+            "series": job.series,
+            **fields,
+            "original": _fingerprint(self._original_of(job.seed)),
+            "versions": _versions(),
+            "seconds": round(time.perf_counter() - start, 2),
+            "cpu_seconds": round(time.process_time() - cpu, 2),
+            "date": datetime.date.today().isoformat(),
+        }
+
+    @cached_property
+    def _images(self) -> Images:
+        return open_images(
+            self.study.data, preparation(self.study.model), archives=self._archives, data_dir=self._data_dir
+        )
+
+    @cached_property
+    def cuts(self) -> list[Cut]:
+        """The axis of the main cuts."""
+        program = read_program(self._original_of(0))
+        return main_cuts(program, list_cuts(program))
+
+    def _original_of(self, seed: int) -> keras.Model:
+        if self._original is None or self._original[0] != seed:
+            path = self._work / self.study.name / f"original_seed{seed}.keras"
+            model = keras.models.load_model(path) if path.exists() else self._train_original(seed, path)
+            self._original = (seed, model)
+        return self._original[1]
+
+    def _train_original(self, seed: int, path: Path) -> keras.Model:
+        recipe = self.study.model
+        size = self.study.data.size
+        model = build_network(recipe, size, self._images.n_classes, seed=seed, weights=self._weights)
+        model.compile(
+            keras.optimizers.Adam(recipe.learning_rate), "sparse_categorical_crossentropy", metrics=["accuracy"]
+        )
+        self._fit(model, recipe.epochs, seed, self._images.original_train)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scratch = path.with_name(f".{path.name}")
+        model.save(scratch.with_suffix(".new.keras"))
+        scratch.with_suffix(".new.keras").replace(path)
+        return keras.models.load_model(path)
+
+    def _fit(self, model: keras.Model, epochs: int, seed: int, part: Part) -> None:
+        keras.utils.set_random_seed(seed)
+        model.fit(*part, epochs=epochs, batch_size=self.study.retraining.batch_size, verbose=0)
+
+    def _do_original(self, job: Job) -> dict[str, Any]:
+        model = self._original_of(job.seed)
+        images = self._images
+        return self._tested(model) | {
+            "images": {
+                "original_train": len(images.original_train[1]),
+                "train": len(images.train[1]),
+                "validation": len(images.validation[1]),
+                "test": len(images.test[1]),
+            },
+            "epochs": self.study.model.epochs,
+            "labels": packed(images.test[1]),
+            "class_names": list(images.class_names),
+            "cuts": [
+                {name: getattr(cut, name) for name in ("name", "index", "shape", "size", "head_macs", "tail_macs")}
+                for cut in self.cuts
+            ],
+        }
+
+    def _do_control(self, job: Job) -> dict[str, Any]:
+        """The original, trained on for as many epochs as both phases have."""
+        retraining = self.study.retraining
+        halves = split(self._original_of(job.seed), self.cuts[retraining.tuned_at])
+        epochs = retraining.bottleneck_epochs + retraining.fine_tune_epochs
+        self._train(halves, job.seed, self._images.train, fine_tune_epochs=epochs)
+        return self._tested(halves)
+
+    def _do_identity(self, job: Job) -> dict[str, Any]:
+        """The split without a bottleneck: fine-tuned for as many epochs as the others."""
+        halves = split(self._original_of(job.seed), self.cuts[self.study.retraining.tuned_at])
+        self._train(halves, job.seed, self._images.train)
+        return self._tested(halves)
+
+    def _do_tune(self, job: Job) -> dict[str, Any]:
+        assert job.learning_rate is not None
+        halves = self._split(job)
+        self._train(halves, job.seed, self._images.train, learning_rate=job.learning_rate)
+        report = evaluate(halves, self._images.validation, batch_size=_EVALUATED_AT_ONCE, progress=False)
+        return {"learning_rate": job.learning_rate, "accuracy": report.accuracy}
+
+    def _do_split(self, job: Job) -> dict[str, Any]:
+        halves = self._split(job)
+        history = self._train(halves, job.seed, self._images.train)
+        return self._tested(halves) | self._described(halves) | {"losses": history}
+
+    def _do_group(self, job: Job) -> dict[str, Any]:
+        assert job.group is not None
+        name, classes = job.group
+        halves = self._split(job)
+        self._train(halves, job.seed, _of_classes(self._images.train, classes))
+        report = evaluate(
+            halves, _of_classes(self._images.test, classes), batch_size=_EVALUATED_AT_ONCE, progress=False
+        )
+        return {
+            "group": name,
+            "classes": list(classes),
+            "accuracy": report.accuracy,
+            "predictions": packed(report.predictions),
+            "test_images": report.n_images,
+        }
+
+    def _do_score(self, job: Job) -> dict[str, Any]:
+        assert job.score is not None
+        curve = measure_importance(
+            self._original_of(job.seed),
+            self._part(job.score),
+            method=job.score.method,
+            target=job.score.target,
+            class_names=list(self._images.class_names),
+            progress=False,
+        )
+        return {
+            "score": job.score.name,
+            "values": curve.values.tolist(),
+            "per_class": [[None if np.isnan(v) else float(v) for v in row] for row in curve.per_class],
+            "counts": curve.counts.tolist(),
+            "image_count": curve.n_images,
+        }
+
+    def _part(self, score: Score) -> Part:
+        images = self._images
+        if score.part == "test":
+            return images.test
+        x, y = images.validation
+        half = len(y) // 2
+        where = {"validation": slice(None), "first_half": slice(half), "second_half": slice(half, None)}[score.part]
+        return x[where], y[where]
+
+    def _split(self, job: Job) -> SplitModel:
+        assert job.cut is not None
+        series = next(one for one in self.study.series if one.name == job.series)
+        return split(self._original_of(job.seed), self.cuts[job.cut], bottleneck(series, job.seed))
+
+    def _train(self, halves: SplitModel, seed: int, part: Part, **changes: Any) -> dict[str, list[float]]:
+        retraining = self.study.retraining
+        rate = changes.pop("learning_rate", None) or chosen_rate(self.study, self._store)
+        settings = {
+            "bottleneck_epochs": retraining.bottleneck_epochs,
+            "fine_tune_epochs": retraining.fine_tune_epochs,
+        } | changes
+        history = train(
+            halves,
+            part,
+            optimizer=keras.optimizers.Adam(rate),
+            loss="squared_error",
+            batch_size=retraining.batch_size,
+            cache_bytes=_CACHE_BYTES,
+            seed=seed,
+            progress=False,
+            **settings,
+        )
+        losses: dict[str, list[float]] = {}
+        for epoch in history.epochs:
+            losses.setdefault(epoch.phase, []).append(float(epoch.metrics["loss"]))
+        return losses
+
+    def _tested(self, predictor: Any) -> dict[str, Any]:
+        report: Evaluation = evaluate(predictor, self._images.test, batch_size=_EVALUATED_AT_ONCE, progress=False)
+        return {
+            "accuracy": report.accuracy,
+            "balanced_accuracy": report.balanced_accuracy,
+            "auc": report.auc,
+            "predictions": packed(report.predictions),
+        }
+
+    def _described(self, halves: SplitModel) -> dict[str, Any]:
+        assert halves.encoder is not None
+        return {
+            "name": halves.cut.name,
+            "latent_elements": int(np.prod(halves.latent_shape)),
+            "compression": 1 - int(np.prod(halves.latent_shape)) / halves.cut.size,
+            "encoder_params": halves.encoder.count_params(),
+            "learning_rate": chosen_rate(self.study, self._store),
+        }
+
+
+def bottleneck(series: Series, seed: int) -> Autoencoder:
+    """The bottleneck of a series."""
+    if series.elements is not None:
+        return Autoencoder(latent_size=series.elements, seed=seed)
+    assert series.compression is not None
+    return Autoencoder(compression=series.compression, seed=seed)
+
+
+def _of_classes(part: Part, classes: tuple[int, ...]) -> Part:
+    kept = np.isin(part[1], classes)
+    return part[0][kept], part[1][kept]
+
+
+def _fingerprint(model: keras.Model) -> str:
+    """Tells originals apart whose recipes are the same, as on machines that round differently."""
+    digest = hashlib.sha256()
+    for weight in model.get_weights():
+        digest.update(np.ascontiguousarray(weight).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "isplit_tf": __version__,
+        "keras": keras.__version__,
+        "tensorflow": tf.__version__,
+        "python": platform.python_version(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {len(tf.config.list_physical_devices('GPU'))} GPUs",
+    }
