@@ -41,6 +41,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         _publish,
         _serve,
         _predict,
+        _reproduce,
         _doctor,
     ):
         define(commands)
@@ -143,7 +144,7 @@ def _importance(commands: Any) -> None:
     )
     parser.add_argument("model", help="a .keras file")
     _add_data(parser, what="labelled validation images")
-    parser.add_argument("--method", default="grad_cam", help="grad_cam or gradients (default: grad_cam)")
+    parser.add_argument("--method", default="grad_cam", help="gradients, hires_cam and others (default: grad_cam)")
     parser.add_argument("--reduction", default="mean", help="mean or sum (default: mean)")
     parser.add_argument("--target", default="label", help="label or predicted (default: label)")
     parser.add_argument("--cuts", default="main", help="main, all, or names with commas between (default: main)")
@@ -194,7 +195,7 @@ def _train(commands: Any) -> None:
     parser.add_argument("--bottleneck-epochs", type=int, metavar="N", help="passes over the data in phase 1")
     parser.add_argument("--fine-tune-epochs", type=int, metavar="N", help="passes in phase 2")
     parser.add_argument("--learning-rate", type=float, metavar="X", help="of Adam in phase 2")
-    parser.add_argument("--loss", help="a Keras loss by name, or squared_error (Eq. 4)")
+    parser.add_argument("--loss", help="a Keras loss by name, squared_error (Eq. 4), or distill")
     parser.add_argument("--checkpoint-dir", metavar="DIR", help="go on from here after an interruption")
     parser.add_argument("--seed", type=int, help="of the data's order")
     _add_input(parser)
@@ -277,6 +278,29 @@ def _predict(commands: Any) -> None:
     parser.add_argument("images", nargs="+", help=".png, .jpg, .bmp, .gif or .npy files of 8-bit images")
     parser.add_argument("--url", help="a server's address, http:// or grpc://; without it both halves run here")
     parser.add_argument("--timeout", type=float, default=10.0, metavar="S", help="seconds for an answer (default: 10)")
+
+
+def _reproduce(commands: Any) -> None:
+    parser = _add(
+        commands,
+        "reproduce",
+        "run the paper's experiments; a run that ended early goes on",
+        "isplit reproduce fig3 --scale smoke",
+    )
+    parser.add_argument("experiment", help="fig3 to fig8, correlation, cost, or all")
+    parser.add_argument("--scale", default="smoke", help="smoke, cpu or paper (default: smoke)")
+    parser.add_argument("--results", default="results", metavar="DIR", help="rows, JSON, pictures (default: results)")
+    parser.add_argument("--work", metavar="DIR", help="trained originals (default: RESULTS/work)")
+    parser.add_argument(
+        "--archives", metavar="DIR", help="a folder with the data sets' archives, instead of loading them"
+    )
+    parser.add_argument(
+        "--weights", metavar="FILE", help="ImageNet weights of VGG16 without its top, instead of loading"
+    )
+    parser.add_argument("--data-dir", metavar="DIR", help="where TensorFlow Datasets keeps its data")
+    parser.add_argument("--max-minutes", type=float, metavar="N", help="begin no further job after so long")
+    parser.add_argument("--report-only", action="store_true", help="run nothing; write what the rows say")
+    parser.add_argument("--page", metavar="FILE", help="also write it all as a Markdown page")
 
 
 def _doctor(commands: Any) -> None:

@@ -254,6 +254,13 @@ def run_predict(args: argparse.Namespace) -> Result:
     return Result(text, rows)
 
 
+def run_reproduce(args: argparse.Namespace) -> Result:
+    """`isplit reproduce`"""
+    from .experiments.command import reproduce
+
+    return Result(*reproduce(args))
+
+
 def run_doctor(args: argparse.Namespace) -> Result:
     """`isplit doctor`"""
     import tensorflow as tf

@@ -1,0 +1,48 @@
+"""`isplit reproduce`."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from .page import write_page
+from .recipes import find_experiments
+from .report import write_findings
+from .runner import Sources, find_scale, run_jobs
+
+
+def reproduce(args: argparse.Namespace) -> tuple[str, Any]:
+    """Do the jobs that are missing, and write what was found.
+
+    Args:
+        args: What the command line says.
+
+    Returns:
+        What was found, as text and as JSON values.
+    """
+    experiments = find_experiments(args.experiment)
+    find_scale(args.scale)
+    results = Path(args.results)
+    sources = Sources(
+        results,
+        Path(args.work) if args.work else results / "work",
+        *(Path(value) if value else None for value in (args.archives, args.weights, args.data_dir)),
+    )
+    done = True
+    if not args.report_only:
+        seconds = None if args.max_minutes is None else 60 * args.max_minutes
+        done = run_jobs(experiments, args.scale, sources, max_seconds=seconds)
+    found = write_findings(experiments, args.scale, results)
+    if args.page:
+        write_page(found, args.scale, results, Path(args.page))
+        sys.stderr.write(f"wrote {args.page}\n")
+    lines = [_line(name, one, results / args.scale) for name, one in found.items()]
+    if not done:
+        lines.append("Not all jobs are done; the same command goes on.")
+    return "\n".join(lines) or "Nothing is measured yet.", found
+
+
+def _line(name: str, one: dict[str, Any], folder: Path) -> str:
+    left = sum(one["jobs_left"].values())
+    state = "complete" if not left else f"{left} jobs left"
+    return f"{name}: {one['title']}, {state}: {folder / name}.json"

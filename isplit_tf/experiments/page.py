@@ -1,0 +1,317 @@
+"""The page on the reproduction, made from the results alone."""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from . import paper
+from .correlation import PRIMARY
+from .recipes import EXPERIMENTS, SCALES
+from .verdict import verdict
+
+Found = Mapping[str, Any]
+_SERIES = {"90": "90 % compression", "99": "99 % compression", "fixed": "a fixed number of elements"}
+
+
+def reproduction_page(found: Mapping[str, Found], scale: str, pictures: str) -> str:
+    """Markdown of the page.
+
+    Args:
+        found: What `write_findings` gave, by experiment.
+        scale: The scale that it was run at.
+        pictures: Where the pictures lie, as seen from the page.
+
+    Returns:
+        The page; no figure in it comes from anywhere but `found` and the paper.
+    """
+    sections: list[str] = ["# The paper's experiments", "\n".join(verdict(found.get("correlation")))]
+    sections.append(_how(scale))
+    sections.append(_what_was_run(found))
+    makers = {
+        "correlation": _correlation,
+        "fig3": _axes,
+        "fig4": _fig4,
+        "fig5": _fig5,
+        "fig6": _axes,
+        "fig7": _axes,
+        "fig8": _fig8,
+        "cost": _cost,
+    }
+    for name, maker in makers.items():
+        if name in found:
+            body = "\n\n".join(maker(found[name], pictures))
+            sections.append(f"## {EXPERIMENTS[name].title} (`{name}`)\n\n{body}")
+    sections.append("\n\n".join(_limits(scale)))
+    return "\n\n".join(sections) + "\n"
+
+
+def _how(scale: str) -> str:
+    return (
+        f"Made by `isplit reproduce all --scale {scale} --page docs/reproduction.md`; every figure below comes from "
+        "the rows and JSON files beside the pictures. Every cut gets the same epochs, optimizer, learning rate and "
+        "order of images; the rate was chosen once, on validation images at one cut. BatchNormalization of head and "
+        "tail runs in inference mode in both phases. The curve, the rate and the choice of a cut saw validation "
+        "images only, accuracies test images only. Controls: the original, trained on for as many epochs as both "
+        "phases have; and a split without a bottleneck, fine-tuned for as many epochs as the others."
+    )
+
+
+def _what_was_run(found: Mapping[str, Found]) -> str:
+    studies: dict[str, tuple[Found, int]] = {}
+    for one in found.values():
+        for name, run in one["runs"].items():
+            left = max(one["jobs_left"][name], studies.get(name, (run, 0))[1])
+            studies[name] = (run, left)
+    lines = [
+        "| study | training images (original, retraining) | validation, test | epochs (original, phase 1, phase 2) "
+        "| seeds | jobs done | jobs left | hours |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, (run, left) in studies.items():
+        images = run["images"]
+        lines.append(
+            f"| `{name}` | {images['original_train']:,}, {images['train']:,} "
+            f"| {images['validation']:,}, {images['test']:,} "
+            f"| {run['original_epochs']}, {run['bottleneck_epochs']}, {run['fine_tune_epochs']} "
+            f"| {len(run['seeds'])} | {run['rows']} | {left} | {run['seconds'] / 3600:.1f} |"
+        )
+    versions = sorted({text for run, _ in studies.values() for text in run["versions"]})
+    mixed = [
+        f"`{name}` seed {seed}"
+        for name, (run, _) in studies.items()
+        for seed, prints in run["originals"].items()
+        if len(prints) > 1
+    ]
+    text = "\n".join(lines) + "\n\nVersions: " + "; ".join(versions) + "."
+    if mixed:
+        text += (
+            f" The original of {', '.join(mixed)} was trained again by the same recipe on a machine that rounds "
+            "differently; its rows stem from both."
+        )
+    return text
+
+
+def _axes(found: Found, pictures: str) -> Iterator[str]:
+    for name, one in found["studies"].items():
+        yield f"**{one['title']}**"
+        yield _axis_table(found["experiment"], one)
+        if one["boxes"] is None:
+            yield "The accuracies after the split are not measured yet."
+            continue
+        yield _picture(f"{found['experiment']}_{name}", one["title"], pictures)
+        yield (
+            f"Boxes: {paper.BOX_SETS} test sets of {one['box_images']} of the {one['test_images']:,} test images at "
+            "each cut. They show the sampling of the test set, not the noise of training."
+        )
+        yield _accuracy_table(one)
+
+
+def _axis_table(experiment: str, one: Found) -> str:
+    rows = [
+        ("peaks", ", ".join(one["peaks"]) or "none"),
+        ("highest peak", one["best"]),
+        ("size drops (CDE)", ", ".join(one["size_drops"])),
+    ]
+    reported: dict[str, str] = {}
+    if experiment == "fig3":
+        cuts = one["cuts"]
+        reported = {
+            "peaks": ", ".join(cuts[k] for k in paper.VGG16_PEAKS if k < len(cuts)),
+            "highest peak": cuts[paper.VGG16_BEST],
+            "size drops (CDE)": ", ".join(cuts[k] for k in paper.VGG16_CDE if k < len(cuts)),
+        }
+    lines = ["| | here | the paper |", "|---|---|---|"]
+    lines += [f"| {title} | {value} | {reported.get(title, 'a plot only')} |" for title, value in rows]
+    if reported:
+        agree = sorted(set(reported["peaks"].split(", ")) & set(one["peaks"]))
+        lines.append(f"| peaks that both name | {', '.join(agree) or 'none'} | |")
+        same = "agrees" if reported["highest peak"] == one["best"] else "does not agree"
+        lines.append(f"| the highest peak | {same} | |")
+    return "\n".join(lines)
+
+
+def _accuracy_table(one: Found) -> str:
+    names = [one["cuts"][k] for k in one["positions"]]
+    header, rule = "| cut | accuracy |", "|---|---|"
+    columns = [[f"{value:.2%}" for value in one["accuracy"]]]
+    if one["auc"] is not None:
+        header, rule = "| cut | accuracy | balanced accuracy | AUC |", "|---|---|---|---|"
+        columns += [[f"{v:.2%}" for v in one["balanced_accuracy"]], [f"{v:.3f}" for v in one["auc"]]]
+    lines = [header, rule]
+    lines += [f"| {name} | {' | '.join(cells)} |" for name, *cells in zip(names, *columns, strict=True)]
+    for title, value in one["references"].items():
+        if value is not None:
+            lines.append(f"| *{title}* | {value:.2%} |{' | |' if one['auc'] is not None else ''}")
+    return "\n".join(lines)
+
+
+def _fig4(found: Found, pictures: str) -> Iterator[str]:
+    for name, one in found["studies"].items():
+        yield _picture(f"fig4_{name}", "Grad-CAM and gradients", pictures)
+        yield (
+            f"Spearman's correlation of the two curves over {len(one['cuts'])} cuts: {one['spearman']:.2f}. "
+            "The paper prefers Grad-CAM by the shape of its curve."
+        )
+
+
+def _fig5(found: Found, pictures: str) -> Iterator[str]:
+    for name, one in found["studies"].items():
+        yield _picture(f"fig5_{name}", "F1 before and after", pictures)
+        yield (
+            f"Split at `{one['cut']}`: {one['classes_that_gained']} classes gained, {one['classes_that_lost']} lost. "
+            f"Highest F1 of a class: {one['highest_before']:.0%} before, {one['highest_after']:.0%} after; the paper "
+            f"reports {paper.HIGHEST_F1:.0%}, on 200 classes."
+        )
+    if not found["studies"]:
+        yield "Not measured yet."
+
+
+def _fig8(found: Found, pictures: str) -> Iterator[str]:
+    for name, one in found["studies"].items():
+        counts = ", ".join(f"{n} at {cut}" for cut, n in one["peaks_of_classes"].items())
+        yield f"Highest peak of a class's own curve, on one half of the validation images: {counts}."
+        if one["same_peak_on_the_other_half"] is not None:
+            yield (
+                f"On the other half the same peak comes out for {one['same_peak_on_the_other_half']:.0%} of the "
+                "classes: what is not stable between halves cannot be a property of the class."
+            )
+        if not one["cuts"]:
+            yield "All classes peak at one place, so there are no two groups to compare."
+            continue
+        yield _picture(f"fig8_{name}", "Curves of the two groups", pictures)
+        if one["accuracy"]:
+            yield _group_table(one)
+        yield (
+            f"The paper: groups of {paper.GROUP_CLASSES} classes whose accuracies follow their curves, without random "
+            "groups beside them."
+        )
+
+
+def _group_table(one: Found) -> str:
+    first, second = one["cuts"]
+    lines = [
+        f"| group | split at {first} | split at {second} | difference, points |",
+        "|---|---|---|---|",
+    ]
+    for group, cells in one["accuracy"].items():
+        texts = [
+            f"{cells[cut]['accuracy']:.2%} ({cells[cut]['low']:.2%} to {cells[cut]['high']:.2%})"
+            if cut in cells
+            else "not yet"
+            for cut in (first, second)
+        ]
+        both = first in cells and second in cells
+        lead = f"{100 * (cells[first]['accuracy'] - cells[second]['accuracy']):+.2f}" if both else ""
+        lines.append(f"| {group} | {' | '.join(texts)} | {lead} |")
+    return "\n".join(lines)
+
+
+def _cost(found: Found, pictures: str) -> Iterator[str]:
+    for one in found["studies"].values():
+        yield "\n".join(
+            [
+                "| | here | the paper |",
+                "|---|---|---|",
+                f"| the curve | {one['curve_seconds']:.1f} s, {one['curve_images']:,} images, 18 points "
+                f"| {paper.CURVE_MINUTES} minutes, {paper.CURVE_POINTS} points |",
+                f"| retraining | {one['retraining_seconds'] / 60:.0f} minutes, {one['retraining_cuts']} cuts "
+                f"| {paper.RETRAINING_MINUTES} minutes |",
+                f"| ratio | {one['ratio']:.0f} | {paper.RETRAINING_MINUTES / paper.CURVE_MINUTES:.1f} |",
+            ]
+        )
+    if not found["studies"]:
+        yield "Not measured yet."
+
+
+def _correlation(found: Found, pictures: str) -> Iterator[str]:
+    series, score = PRIMARY
+    if found["primary"]:
+        primary = found["primary"]
+        yield (
+            f"The one test named beforehand: Spearman's correlation of '{score}' with the accuracy at "
+            f"{_SERIES[series]}, mean over {len(primary['studies'])} studies, cuts permuted within each study: "
+            f"{primary['mean_spearman']:+.2f}, p = {primary['p']:.4f}. All other p-values are corrected by Holm for "
+            f"{found['tests_corrected']} tests. Intervals: bootstrap over seeds and test images, 95 %. 'Noise ceiling' "
+            "is the correlation of one seed's accuracies with another's: no score can be expected to do better."
+        )
+    for name, by_series in found["studies"].items():
+        for key, result in by_series.items():
+            title = next(study.title for study in SCALES[found["scale"]].values() if study.name == name)
+            yield f"### {title}, {_SERIES[key]}"
+            yield _correlation_table(result)
+            yield _peak_text(result)
+            yield _picture(f"correlation_{name}_{key}", f"{title}, {_SERIES[key]}", pictures)
+
+
+def _correlation_table(result: Found) -> str:
+    ceiling = "not known from one seed" if result["noise_ceiling"] is None else f"{result['noise_ceiling']:.2f}"
+    lines = [
+        f"{result['seeds']} seed(s), {len(result['points'])} cuts, {result['images']:,} test images; noise ceiling: "
+        f"{ceiling}.",
+        "",
+        "| score | Spearman | 95 % | Kendall | p, corrected | minus depth | minus size | given depth "
+        "| accuracy lost by its choice |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, one in result["scores"].items():
+        p = one.get("p_holm")
+        lines.append(
+            f"| {name} | {one['spearman']['value']:+.2f} | {_between(one['spearman'])} | {one['kendall']:+.2f} "
+            f"| {'primary' if p is None else f'{p:.3f}'} "
+            f"| {_difference(one.get('minus_depth'))} | {_difference(one.get('minus_size'))} "
+            f"| {'' if one.get('given_depth') is None else format(one['given_depth'], '+.2f')} "
+            f"| {-100 * one['accuracy_at_highest']:.2f} points |"
+        )
+    return "\n".join(lines)
+
+
+def _between(estimate: Found) -> str:
+    return f"{estimate['low']:+.2f} to {estimate['high']:+.2f}"
+
+
+def _difference(estimate: Found | None) -> str:
+    return "" if estimate is None else f"{estimate['value']:+.2f} ({_between(estimate)})"
+
+
+def _peak_text(result: Found) -> str:
+    peaks = result["peaks"]
+    if not peaks["measured"]:
+        return "No peak was measured together with both of its neighbours."
+    parts = [
+        f"`{one['name']}` {100 * one['value']:+.2f} ({100 * one['low']:+.2f} to {100 * one['high']:+.2f})"
+        for one in peaks["measured"]
+    ]
+    mean = peaks["mean"]
+    return (
+        "Accuracy at a peak minus the mean of its two neighbours, in points: "
+        + ", ".join(parts)
+        + f"; mean {100 * mean['value']:+.2f} ({100 * mean['low']:+.2f} to {100 * mean['high']:+.2f})."
+    )
+
+
+def _limits(scale: str) -> Iterator[str]:
+    yield "## What this scale cannot show"
+    if scale == "cpu":
+        yield (
+            "Networks see fewer images, for fewer epochs, at lower resolution than in the paper, and Tiny-ImageNet has "
+            "40 of its 200 classes. Differences of a few tenths of a point between cuts lie within the intervals. "
+            "`--scale paper` is the full setting, for a GPU; it was not run for this page."
+        )
+    elif scale == "smoke":
+        yield "Nothing but that the code runs: small networks on the embedded glyphs, for one epoch."
+    yield (
+        "The intervals of a study with one seed hold the sampling of test images only, not the noise of training. "
+        "The paper does not name the data set of its ResNet-50; notMNIST stands in for it."
+    )
+
+
+def _picture(name: str, title: str, pictures: str) -> str:
+    return f"![{title}]({pictures}/{name}.svg)"
+
+
+def write_page(found: Mapping[str, Found], scale: str, results: Path, page: Path) -> None:
+    """Write the page; pictures are named relative to it."""
+    page.parent.mkdir(parents=True, exist_ok=True)
+    pictures = Path(os.path.relpath(results / scale, page.parent)).as_posix()
+    page.write_text(reproduction_page(found, scale, pictures), encoding="utf-8")

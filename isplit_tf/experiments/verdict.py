@@ -1,0 +1,68 @@
+"""Whether the paper's claim holds, in words that follow from the figures."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from .correlation import PRIMARY
+
+_CUI = PRIMARY[1]
+# What cannot be known before the test images are seen, or that says nothing, is no advice.
+_NO_ADVICE = ("CUI, mean, label, on the test images", "random")
+
+
+def verdict(found: Mapping[str, Any] | None) -> Iterator[str]:
+    """The first paragraph: whether CUI beat depth and size, and which score to trust.
+
+    Args:
+        found: What `correlate` found; None where it was not run.
+    """
+    results = [result for by_series in ((found or {}).get("studies") or {}).values() for result in by_series.values()]
+    if not results:
+        yield "No study is complete yet, so there is nothing to say."
+        return
+    parts = []
+    beaten = []
+    for rival in ("depth", "size"):
+        better, worse = _decided(results, f"minus_{rival}")
+        beaten.append(better > len(results) / 2 and worse == 0)
+        parts.append(f"better than {rival} in {better}, worse in {worse}")
+    claim = {
+        (True, True): "Here CUI beat both depth and layer size as a predictor of the accuracy after the split",
+        (True, False): "Here CUI beat depth, but not layer size, as a predictor of the accuracy after the split",
+        (False, True): "Here CUI beat layer size, but not depth, as a predictor of the accuracy after the split",
+        (False, False): "Here CUI beat neither depth nor layer size as a predictor of the accuracy after the split",
+    }[beaten[0], beaten[1]]
+    yield (
+        f"**{claim}.** Of {len(results)} comparisons (a study at a number of elements), its rank correlation was "
+        f"{'; '.join(parts)}, as far as the 95 % intervals of the differences tell; the rest are undecided."
+    )
+    yield from _peaks(results)
+    yield from _advice(results)
+
+
+def _decided(results: list[Any], field: str) -> tuple[int, int]:
+    estimates = [result["scores"][_CUI][field] for result in results]
+    return sum(one["low"] > 0 for one in estimates), sum(one["high"] < 0 for one in estimates)
+
+
+def _peaks(results: list[Any]) -> Iterator[str]:
+    means = [result["peaks"]["mean"] for result in results if result["peaks"]["mean"]]
+    if means:
+        above, below = sum(one["low"] > 0 for one in means), sum(one["high"] < 0 for one in means)
+        yield (
+            f"A peak of the curve kept more accuracy than the mean of its two neighbours in {above} of {len(means)} "
+            f"comparisons, less in {below}; the rest are undecided."
+        )
+
+
+def _advice(results: list[Any]) -> Iterator[str]:
+    names = set.intersection(*(set(result["scores"]) for result in results)) - set(_NO_ADVICE)
+    means = {name: float(np.mean([r["scores"][name]["spearman"]["value"] for r in results])) for name in names}
+    ranked = sorted(means, key=lambda name: -means[name])
+    listed = ", ".join(f"{name} {means[name]:+.2f}" for name in ranked[:4])
+    yield (
+        f"The score to trust, by mean rank correlation over all comparisons: **{ranked[0]}** (highest: {listed}; "
+        f"{_CUI} {means[_CUI]:+.2f})."
+    )
