@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .graph.cuts import Cut, find_cuts
     from .importance.curve import Curve
     from .importance.measure import measure_importance
+    from .projection import Projection
     from .splitting import SplitModel, split
     from .training import History, train
 
@@ -35,6 +36,7 @@ _HOMES = {
     "Cut": "graph.cuts",
     "Evaluation": "evaluation",
     "History": "training",
+    "Projection": "projection",
     "SplitModel": "splitting",
     "evaluate": "evaluation",
     "export_bundle": "export.bundle",
@@ -56,6 +58,7 @@ __all__ = [
     "Evaluation",
     "History",
     "ISplitError",
+    "Projection",
     "SplitModel",
     "__version__",
     "datasets",

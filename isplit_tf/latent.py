@@ -22,7 +22,7 @@ class LatentPlan:
         latent_size: Elements of the latent.
         requested_size: The elements that were asked for, which the grid may not allow exactly.
         compression: What was reached: `1 - latent_size / size`.
-        filters: Hidden width of encoder and decoder; None where they have no hidden layer.
+        filters: Hidden width of encoder and decoder; 0 where they have no hidden layer.
         encoder_params: Weights of the encoder (elements).
         encoder_macs: Multiply-accumulates of the encoder for one image.
         decoder_params: Weights of the decoder (elements).
@@ -34,7 +34,7 @@ class LatentPlan:
     latent_size: int
     requested_size: int
     compression: float
-    filters: int | None
+    filters: int
     encoder_params: int
     encoder_macs: int
     decoder_params: int
@@ -42,7 +42,7 @@ class LatentPlan:
 
     def __repr__(self) -> str:
         size = math.prod(self.shape)
-        hidden = [f"{self.filters} filters"] if self.filters is not None else []
+        hidden = [f"{self.filters} filters"] if self.filters else []
         patches = [f"patches of {'x'.join(map(str, self.patch))}"] if self.patch else []
         parts = [
             f"compression {self.compression:.4f}",

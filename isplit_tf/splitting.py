@@ -271,9 +271,10 @@ def bottleneck_from_json(record: dict[str, Any] | None) -> Any:
     """The inverse of `bottleneck_to_json`, for the bottlenecks of this package."""
     if record is None:
         return None
-    from . import bottleneck
+    from .bottleneck import Autoencoder
+    from .projection import Projection
 
-    kinds = {"Autoencoder": bottleneck.Autoencoder}
+    kinds: dict[str, Any] = {"Autoencoder": Autoencoder, "Projection": Projection}
     if record["class"] not in kinds:
         raise BundleError(f"Unknown bottleneck '{record['class']}'. This version knows: {sorted(kinds)}.")
     return kinds[record["class"]].from_config(record["config"])

@@ -13,8 +13,8 @@ import isplit_tf
 ROWS = [
     {"errors", "progress", "records", "tables", "arguments", "atomic", "quiet", "models_config"},
     {"graph", "datasets", "batches"},
-    {"importance", "bottleneck", "latent", "metrics"},
-    {"candidates", "splitting", "training", "evaluation", "predictions"},
+    {"importance", "bottleneck", "latent", "metrics", "projection"},
+    {"candidates", "splitting", "training", "evaluation", "predictions", "fitting", "sampling"},
     {"export", "server", "plots", "report"},
     {"cli", "commands", "opening", "demo", "__main__", "experiments"},
 ]
@@ -90,7 +90,7 @@ def test_importing_loads_no_tensorflow(package):
 def test_public_names():
     """The names of the contract, and nothing that is only there by accident."""
     assert sorted(isplit_tf.__all__) == sorted(
-        "Autoencoder Bundle Candidate Candidates Curve Cut Evaluation History ISplitError SplitModel __version__ "
+        "Autoencoder Bundle Candidate Candidates Curve Cut Evaluation History ISplitError Projection SplitModel __version__ "
         "datasets edge evaluate export_bundle find_cuts measure_importance propose split train".split()
     )
     for name in isplit_tf.__all__:

@@ -12,10 +12,10 @@ from ..errors import ArgumentError, BundleError
 from ..records import number_or_nan, number_or_none, read_record, write_record
 from ..tables import html_table, text_table
 
-FORMAT_VERSION = 1
-PHASES = ("bottleneck", "fine_tune")
+FORMAT_VERSION = 2
+PHASES = ("fit", "bottleneck", "fine_tune")
 _KIND = "history"
-_TITLES = {"bottleneck": "bottleneck alone", "fine_tune": "end to end"}
+_TITLES = {"fit": "in closed form", "bottleneck": "bottleneck alone", "fine_tune": "end to end"}
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Epoch:
     """One pass over the training data.
 
     Attributes:
-        phase: "bottleneck" or "fine_tune".
+        phase: "fit", "bottleneck" or "fine_tune".
         number: From 1, within the phase.
         metrics: Means over the epoch by name; those of the validation data begin with `val_`.
         duration_s: Seconds, validation included.
@@ -59,6 +59,9 @@ class Epoch:
 class History:
     """The epochs of a training, those before an interruption included.
 
+    A bottleneck in closed form has one epoch of the phase "fit", in place of those of "bottleneck", with
+    `relative_error` as below and `fit_images`, the number of images that it was fitted from.
+
     Metrics of the phase "bottleneck": `loss`, the mean over images of ||F - decoder(encoder(F))||^2 (Eq.
     3), and `relative_error`, the sum of these squares over the sum of ||F||^2, which can be compared
     between cuts. Metrics of the phase "fine_tune": `loss`, and `accuracy` where the output is class scores.
@@ -72,7 +75,7 @@ class History:
     seed: int = 0
 
     def of_phase(self, phase: str) -> tuple[Epoch, ...]:
-        """The epochs of "bottleneck" or "fine_tune".
+        """The epochs of "fit", "bottleneck" or "fine_tune".
 
         Raises:
             ArgumentError: There is no such phase.
@@ -85,7 +88,7 @@ class History:
         """One metric over the epochs of a phase.
 
         Args:
-            phase: "bottleneck" or "fine_tune".
+            phase: "fit", "bottleneck" or "fine_tune".
             metric: For instance `"loss"` or `"val_accuracy"`.
 
         Returns:
@@ -112,7 +115,8 @@ class History:
     def _phase_text(self, phase: str) -> str:
         epochs = self.of_phase(phase)
         last = ", ".join(f"{name} {value:.4g}" for name, value in epochs[-1].metrics.items())
-        return f"{_TITLES[phase]}: {len(epochs)} epochs, {last}"
+        count = "" if phase == "fit" else f"{len(epochs)} epochs, "
+        return f"{_TITLES[phase]}: {count}{last}"
 
     def _rows(self) -> tuple[list[str], list[list[Any]]]:
         names = list(dict.fromkeys(name for epoch in self.epochs for name in epoch.metrics))
@@ -134,7 +138,7 @@ class History:
         Raises:
             ArgumentError: Nothing was trained, or the axes are not as many as the phases.
         """
-        phases = [phase for phase in PHASES if self.of_phase(phase)]
+        phases = [phase for phase in PHASES[1:] if self.of_phase(phase)]  # a fit has no course
         if not phases:
             raise ArgumentError("There is nothing to plot: no epoch was trained.")
         if axes is None:

@@ -12,6 +12,7 @@ import tensorflow as tf
 from ..arguments import checked_integer
 from ..errors import ArgumentError
 from ..splitting import SplitModel, bottleneck_to_json
+from . import closed_form
 from .callbacks import Keep, Watch
 from .feeding import ArrayFeed, Feed, cached_features, image_feed, labels_shape, pair_feed
 from .freezing import batch_norms, frozen
@@ -67,7 +68,8 @@ def train(
     Phase 1, "bottleneck", minimises the mean over images of ||F - decoder(encoder(F))||^2 (Eq. 3); only
     encoder and decoder learn, the head runs in inference mode, and labels and weights are not used. The
     features F do not change, so they are computed once where they fit into `cache_bytes`. Without a
-    bottleneck there is no such phase.
+    bottleneck there is no such phase. A `Projection` is fitted in closed form in its place, from its
+    `fit_images` images; with `fine_tune_epochs=0` this is all there is to do, and needs no labels.
 
     Phase 2, "fine_tune", is `split.model.fit`, end to end. Layers whose `trainable` is False, as in a
     frozen backbone, stay as they are; all flags are afterwards what they were before.
@@ -131,8 +133,11 @@ def train(
         raise ArgumentError(f"Expected a SplitModel, as isplit_tf.split makes it. Received: {type(split).__name__}.")
     if batch_norm not in ("frozen", "update"):
         raise ArgumentError(f"batch_norm: expected 'frozen' or 'update'. Received: {batch_norm!r}")
+    fitted = closed_form.is_fitted(split)
+    trained = split.encoder is not None and not fitted
     epochs = {
-        _BOTTLENECK: checked_integer("bottleneck_epochs", bottleneck_epochs, 0) if split.encoder is not None else 0,
+        closed_form.PHASE: int(fitted),
+        _BOTTLENECK: checked_integer("bottleneck_epochs", bottleneck_epochs, 0) if trained else 0,
         _FINE_TUNE: checked_integer("fine_tune_epochs", fine_tune_epochs, 0),
     }
     run = _Run(
@@ -154,6 +159,8 @@ def train(
     seed = None if seed is None else checked_integer("seed", seed, 0)
     state = TrainingState(split, checkpoint_dir, _arguments(run, loss), seed)
     with _falling_back(state):
+        if state.goes_on(closed_form.PHASE, epochs[closed_form.PHASE]):
+            closed_form.fit_bottleneck(split, data, state, batch_size=run.batch_size, progress=progress)
         if state.goes_on(_BOTTLENECK, epochs[_BOTTLENECK]):
             _train_bottleneck(run, state)
         if tuned is not None:

@@ -18,7 +18,7 @@ from ..errors import ArgumentError, BundleError, NumericsError
 from ..splitting import SplitModel
 from .history import Epoch
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 FILE_NAME = "training.npz"
 _RECORD = "record"
 
@@ -105,12 +105,12 @@ class TrainingState:
         if self._optimizer is not None and self._optimizer[0] == phase:
             _assign(optimizer.variables, self._optimizer[1])
 
-    def keep(self, epoch: Epoch, optimizer: keras.optimizers.Optimizer, *, stopped: bool) -> None:
+    def keep(self, epoch: Epoch, optimizer: keras.optimizers.Optimizer | None, *, stopped: bool) -> None:
         """Takes down an epoch that is over, with the weights that it left.
 
         Args:
             epoch: What it did.
-            optimizer: Its optimizer.
+            optimizer: Its optimizer, where it had one.
             stopped: Whether a callback ends the phase with it.
 
         Raises:
@@ -122,7 +122,7 @@ class TrainingState:
                 raise NumericsError(f"The weights of '{variable.path}' became NaN or infinite {_when(epoch)}.")
         self._weights = weights
         if self._path is not None:
-            self._optimizer = (epoch.phase, _values(optimizer.variables))
+            self._optimizer = (epoch.phase, _values(optimizer.variables if optimizer else []))
         self.epochs.append(epoch)
         if stopped:
             self._stopped.add(epoch.phase)

@@ -80,7 +80,7 @@ def test_save_and_load(tmp_path):
     assert back.seed == 7
     assert back.table() == HISTORY.table()
     assert math.isnan(back.epochs[2].metrics["val_loss"])
-    assert json.loads((tmp_path / "history.json").read_text())["format_version"] == 1
+    assert json.loads((tmp_path / "history.json").read_text())["format_version"] == 2
 
 
 def test_damaged_files_are_refused(tmp_path):
@@ -91,7 +91,7 @@ def test_damaged_files_are_refused(tmp_path):
     for text, message in [
         ("", "cannot be read as a saved history"),
         (json.dumps(record | {"kind": "evaluation"}), "holds 'evaluation'"),
-        (json.dumps(record | {"format_version": 2}), "format version 2"),
+        (json.dumps(record | {"format_version": 3}), "format version 3"),
         (json.dumps(record | {"epochs": [{"phase": "lunch"}]}), "is damaged"),
         (json.dumps(record | {"epochs": [3]}), "is damaged"),
         (json.dumps({"format_version": 1, "kind": "history"}), "is damaged"),

@@ -1,0 +1,234 @@
+"""Fitting projections: one pass over the data that gives the moments of features and gradients at every cut."""
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from .batches import batches, count_images
+from .errors import ModelError, NumericsError
+from .graph.cuts import place_maker
+from .graph.program import Program, Step, read_program
+from .importance.probe import feed
+from .importance.scores import Logits, find_logits
+from .latent import LatentPlan
+from .progress import bar
+from .projection.kernels import LinearMap, lost_variance, metric_of, solve
+from .projection.layers import assign, fisher_score, layer_named
+from .projection.moments import Moments
+from .projection.record import DECODE, ENCODE, Projection
+from .sampling import spread
+from .splitting import SplitModel
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """One projection, fitted.
+
+    Attributes:
+        map: The linear map of a patch.
+        mean: float64 `(C,)`, of each channel.
+        lost: Mean over patches of ||F - restored||^2.
+        energy: Mean over patches of ||F||^2.
+        n_images: Number of images of the fit.
+    """
+
+    map: LinearMap
+    mean: np.ndarray
+    lost: float
+    energy: float
+    n_images: int
+
+
+@dataclass(frozen=True, eq=False)
+class Pass:
+    """What one forward pass gives of a batch, and one backward pass where gradients are wanted.
+
+    Attributes:
+        entry: The program that takes the images.
+        names: Of the tensors that are looked at.
+        units: Of the model's output, for each of which a random sign is drawn; 0 without gradients.
+        call: From the inputs and the signs `(N, units)` to the tensors, float32, and to the gradient at each.
+    """
+
+    entry: Program
+    names: list[str]
+    units: int
+    call: Callable[[list[tf.Tensor], tf.Tensor], tuple[list[tf.Tensor], list[tf.Tensor]]]
+
+
+def pass_of_program(program: Program, places: Sequence[Sequence[int]], logits: Logits | None) -> Pass:
+    """The tensors of all places of a model at once; without logits there are no gradients."""
+    order: dict[int, list[int]] = {}
+    for place in places:
+        order.setdefault(place_maker(program, place), []).extend(place)
+
+    def forward(inputs: list[tf.Tensor], tape: tf.GradientTape) -> tuple[list[tf.Tensor], Any]:
+        values: dict[int, Any] = dict(zip(program.inputs, inputs, strict=True))
+        seen: dict[int, tf.Tensor] = {}
+        for index, step in enumerate(program.steps):
+            program.run(values, [step], _operation(logits))
+            for tensor in order.get(index, ()):
+                # As a tensor of its own, only what is read from here on counts.
+                values[tensor] = seen[tensor] = tf.identity(values[tensor])
+                tape.watch(values[tensor])
+        return [seen[tensor] for place in places for tensor in place], values
+
+    names = [program.tensors[tensor].name for place in places for tensor in place]
+    return _traced(program, names, program, logits, forward)
+
+
+def pass_of_split(split: SplitModel, *, weighted: bool) -> Pass:
+    """The tensors that cross at the cut of a split, each in its own shape; the bottleneck is left out."""
+    head, tail = read_program(split.head, training=False), read_program(split.tail, training=False)
+    logits = find_logits(tail, loss=split.loss) if weighted else None
+    shapes = [tuple(int(n or 1) for n in shape) for shape in split.cut.shapes]
+    ends = list(itertools.accumulate(map(math.prod, shapes)))
+
+    def forward(inputs: list[tf.Tensor], tape: tf.GradientTape) -> tuple[list[tf.Tensor], Any]:
+        whole = head.run(dict(zip(head.inputs, inputs, strict=True)))[head.outputs[0]]
+        parts = [whole]
+        if len(shapes) > 1:
+            bounds = zip([0, *ends], ends, shapes, strict=False)
+            parts = [tf.reshape(whole[:, a:b], [-1, *shape]) for a, b, shape in bounds]
+        for part in parts:
+            tape.watch(part)
+        flat = [tf.reshape(part, [-1, math.prod(shape)]) for part, shape in zip(parts, shapes, strict=True)]
+        features = parts[0] if len(parts) == 1 else tf.concat(flat, axis=1)
+        return parts, tail.run({tail.inputs[0]: features}, operation=_operation(logits))
+
+    names = split.cut.name.split("+") if len(shapes) > 1 else [split.cut.name]
+    return _traced(head, names, tail, logits, forward)
+
+
+def _operation(logits: Logits | None) -> Callable[[Step], Any]:
+    if logits is None:
+        return lambda step: step.operation
+    return lambda step: logits.replacement if step is logits.step else step.operation
+
+
+def _traced(entry: Program, names: list[str], end: Program, logits: Logits | None, forward: Callable) -> Pass:
+    units = 0 if logits is None else int(end.tensors[logits.tensor].sample_shape[-1] or 0)
+    specs = [
+        tf.TensorSpec([None, *entry.tensors[tensor].sample_shape], entry.tensors[tensor].dtype)
+        for tensor in entry.inputs
+    ]
+
+    @tf.function(input_signature=[specs, tf.TensorSpec([None, units], tf.float32)])
+    def call(inputs: list[tf.Tensor], signs: tf.Tensor) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            features, values = forward(inputs, tape)
+            if logits is not None:
+                score = tf.reduce_sum(fisher_score(values[logits.tensor], signs, logits.output.kind))
+        gradients = [] if logits is None else tape.gradient(score, features)
+        for name, gradient in zip(names, gradients, strict=bool(gradients)):
+            if gradient is None:
+                raise ModelError(
+                    f"No gradient reaches '{name}' from the class scores: a later operation has none (rounding, "
+                    "argmax, an integer cast). Give weighting='features'."
+                )
+        return [tf.cast(f, tf.float32) for f in features], [tf.cast(g, tf.float32) for g in gradients]
+
+    return Pass(entry, names, units, call)
+
+
+def gather(
+    source: Pass,
+    plans: Sequence[LatentPlan],
+    data: Any,
+    *,
+    images: int,
+    seed: int,
+    batch_size: int = 32,
+    progress: bool = True,
+) -> tuple[list[Moments], int]:
+    """The moments of every tensor, in one pass over a part of the data.
+
+    Args:
+        source: What gives the tensors.
+        plans: For each tensor, the plan whose patches are looked at.
+        data: As in `batches`, labels not needed.
+        images: How many are read, spread over the data.
+        seed: Of their choice, and of the random numbers of each.
+        batch_size: Images at once, where the data are arrays.
+        progress: Whether to show a bar.
+
+    Returns:
+        The moments, and the number of images.
+
+    Raises:
+        DataError: There are no images, or they do not fit the model.
+        NumericsError: Features or gradients are not finite.
+    """
+    moments = [Moments(plan.shape, plan.patch, weighted=source.units > 0) for plan in plans]
+    chosen = spread(data, images, seed=seed)
+    seen = 0
+    with bar(total=count_images(chosen, images), desc="fit", unit="image", enabled=progress) as shown:
+        for batch in batches(chosen, batch_size=batch_size, max_images=images, labels=False):
+            # A generator for each image: the result does not depend on how they are batched.
+            generators = [np.random.default_rng((seed, seen + k)) for k in range(batch.size)]
+            signs = np.stack([g.choice(np.array([-1, 1], np.float32), source.units) for g in generators])
+            features, gradients = source.call(feed(source.entry, batch.x), tf.constant(signs, tf.float32))
+            for k, one in enumerate(moments):
+                gradient = gradients[k].numpy() if gradients else None
+                _check_finite(source.names[k], features[k].numpy(), gradient)
+                one.add(features[k].numpy(), gradient, generators)
+            seen += batch.size
+            shown.update(batch.size)
+    return moments, seen
+
+
+def _check_finite(name: str, features: np.ndarray, gradients: np.ndarray | None) -> None:
+    for what, values in (("features", features), ("gradient", gradients)):
+        if values is not None and not np.isfinite(values.sum(dtype=np.float64)):
+            raise NumericsError(f"The {what} at '{name}' holds NaN or infinity: look at the images and the weights.")
+
+
+def fit(moments: Moments, plan: LatentPlan, n_images: int) -> Fitted:
+    """The projection of a plan, from the moments of its patches."""
+    covariance, mean = moments.covariance(), moments.mean
+    found = solve(covariance, metric_of(moments.fisher(), moments.size), plan.latent_shape[-1])
+    return Fitted(found, mean, lost_variance(covariance, found), moments.energy, n_images)
+
+
+def fit_split(split: SplitModel, data: Any, *, batch_size: int = 32, progress: bool = True) -> dict[str, float]:
+    """Fits the projections of a split and gives their weights to its encoder and decoder.
+
+    Args:
+        split: A split whose bottleneck is a `Projection`; changed.
+        data: Images; labels are not read.
+        batch_size: Images at once, where the data are arrays.
+        progress: Whether to show a bar.
+
+    Returns:
+        `relative_error`, the sum of ||F - restored||^2 over the sum of ||F||^2, and `fit_images`.
+
+    Raises:
+        ModelError: The weighting is "task" and the output is not class scores, or no gradient reaches the cut.
+        DataError: There are no images, or they do not fit.
+        NumericsError: Features or gradients are not finite.
+    """
+    wanted: Projection = split.bottleneck
+    source = pass_of_split(split, weighted=wanted.weighting == "task")
+    plans = [wanted.plan([int(n or 0) for n in shape]) for shape in split.cut.shapes]
+    moments, n_images = gather(
+        source, plans, data, images=wanted.fit_images, seed=wanted.seed, batch_size=batch_size, progress=progress
+    )
+    found = [fit(one, plan, n_images) for one, plan in zip(moments, plans, strict=True)]
+    for k, one in enumerate(found):
+        suffix = f"_{k}" if len(found) > 1 else ""
+        assign(
+            layer_named(split.encoder, ENCODE + suffix), layer_named(split.decoder, DECODE + suffix), one.map, one.mean
+        )
+    return {"relative_error": error_of(found, plans), "fit_images": float(n_images)}
+
+
+def error_of(found: Iterable[Fitted], plans: Iterable[LatentPlan]) -> float:
+    """Sum of ||F - restored||^2 over the sum of ||F||^2, over all tensors that cross at a cut."""
+    weighted = [(one, math.prod(plan.latent_shape[:-1])) for one, plan in zip(found, plans, strict=True)]
+    energy = sum(one.energy * positions for one, positions in weighted)
+    return sum(one.lost * positions for one, positions in weighted) / energy if energy > 0 else 0.0

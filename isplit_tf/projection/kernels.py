@@ -1,0 +1,75 @@
+"""The arithmetic of projections: moments in, weights out; numpy and scipy alone."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import linalg
+
+# Share of the mean Fisher information by which every direction counts, whatever the gradients say: it keeps the
+# metric definite where channels are dead, and what the gradients of a few thousand images did not see.
+RIDGE = 0.1
+# Latents of a variance below this share of the greatest are scaled up no further: what is in them is mostly the
+# rounding of the features, which would then set the range of the whole payload.
+_FLOOR = 1e-4
+
+
+@dataclass(frozen=True, eq=False)
+class LinearMap:
+    """Encoder and decoder of one patch, `z = encode (x - mean)` and `x = decode z + mean`.
+
+    Attributes:
+        encode: float64 `(k, d)`.
+        decode: float64 `(d, k)`.
+        variances: float64 `(k,)`, of each latent before it was scaled, in the metric; falling.
+    """
+
+    encode: np.ndarray
+    decode: np.ndarray
+    variances: np.ndarray
+
+
+def metric_of(fisher: np.ndarray | None, size: int, ridge: float = RIDGE) -> np.ndarray:
+    """The metric in which an error of the features counts: their Fisher information, and `ridge` of its mean.
+
+    Args:
+        fisher: `(d, d)`, E[g g^T] over gradients g of the log-likelihood; None for the features' own metric.
+        size: d.
+        ridge: Share of the mean diagonal that is added to it.
+
+    Returns:
+        float64 `(d, d)`, positive definite; the identity without gradients, and where all of them are zero.
+    """
+    level = 0.0 if fisher is None else float(np.trace(fisher)) / size
+    if fisher is None or level <= 0:
+        return np.eye(size)
+    return fisher / level + ridge * np.eye(size)
+
+
+def solve(covariance: np.ndarray, metric: np.ndarray, k: int) -> LinearMap:
+    """The best linear map through k numbers, where an error e costs `e^T metric e`.
+
+    With metric = M^2, the rows of `encode` are the k leading eigenvectors of M Cov M applied after M, and `decode`
+    is their inverse: the eigenvectors v of Cov M^2 with v^T M^2 v = 1, so that no square root is taken. Each latent
+    is then scaled to a variance of 1 (less where hardly anything varies): all of them cross the wire with one scale,
+    and rounding to its steps then costs least in this metric. Signs are such that the largest element of each row of
+    `encode` is positive.
+
+    Args:
+        covariance: `(d, d)`.
+        metric: `(d, d)`, positive definite.
+        k: Latents, at most d.
+    """
+    size = len(covariance)
+    values, vectors = linalg.eigh(covariance, metric, type=2, subset_by_index=[size - k, size - 1])
+    values, vectors = np.maximum(values[::-1], 0.0), vectors[:, ::-1]
+    encode = vectors.T @ metric
+    largest = np.take_along_axis(encode, np.abs(encode).argmax(axis=1)[:, None], axis=1)[:, 0]
+    spread = np.sqrt(np.maximum(values, _FLOOR * values[0])) if values[0] > 0 else np.ones(k)
+    scale = np.where(largest < 0, -1.0, 1.0) / spread
+    return LinearMap(encode * scale[:, None], vectors / scale, values)
+
+
+def lost_variance(covariance: np.ndarray, found: LinearMap) -> float:
+    """E||x - decode encode x||^2 of a patch about the mean."""
+    residual = np.eye(len(covariance)) - found.decode @ found.encode
+    return max(float(np.sum((residual @ covariance) * residual)), 0.0)

@@ -1,0 +1,112 @@
+"""Second moments of patches of features and of their gradients, in constant memory whatever the number of images."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from .patches import elements_on_grid, patch_rows
+
+# Positions of a map that are looked at in each image: neighbours say much the same, and on early layers all of them
+# would cost more than the network itself.
+POSITIONS = 64
+# Rows that one product takes: few of them would move the whole matrix through memory each time.
+_ROWS = 2048
+
+
+class Products:
+    """The running sum of x x^T over rows x: products in float32, sums in float64."""
+
+    def __init__(self, size: int):
+        self.sum = np.zeros((size, size))
+        self._rows: list[np.ndarray] = []
+        self._waiting = 0
+
+    def add(self, rows: np.ndarray) -> None:
+        """Takes rows, float32 `(n, size)`."""
+        self._rows.append(rows)
+        self._waiting += len(rows)
+        if self._waiting >= _ROWS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Brings `sum` up to date."""
+        if self._rows:
+            rows = np.concatenate(self._rows)
+            self.sum += rows.T @ rows
+            self._rows, self._waiting = [], 0
+
+
+class Moments:
+    """Mean of each channel, covariance of patches, and mean product of the gradients of patches.
+
+    The mean is one number a channel and not one an element of the patch, since a transposed convolution adds one
+    number a channel; the covariance is taken about it.
+
+    Args:
+        shape: Features without the batch: `(H, W, C)`, `(T, D)` or `(D,)`.
+        patch: Elements on each axis besides the channels.
+        weighted: Whether gradients come too.
+    """
+
+    def __init__(self, shape: Sequence[int], patch: Sequence[int], *, weighted: bool):
+        *space, self.channels = shape
+        self.patch = tuple(patch)
+        self.size = math.prod(self.patch) * self.channels
+        self._elements = elements_on_grid(space, self.patch)
+        self._features = Products(self.size)
+        self._gradients = Products(self.size) if weighted else None
+        self._rows = 0
+        self._inside = 0  # elements, for each channel, that are not padding
+        self._sum = np.zeros(self.size)
+        self._shift = np.zeros(self.size, np.float32)
+
+    def add(
+        self, features: np.ndarray, gradients: np.ndarray | None, generators: Sequence[np.random.Generator]
+    ) -> None:
+        """Takes a batch, float32 `(N, *shape)` each; the generators, one an image, choose positions of large maps."""
+        positions = len(self._elements)
+        chosen = None
+        if positions > POSITIONS:
+            chosen = np.stack([g.choice(positions, POSITIONS, replace=False) for g in random])
+        rows = patch_rows(features, self.patch, chosen)
+        if not self._rows:
+            # Roughly the mean: sums about it keep the digits that sums about zero would lose to a large mean.
+            self._shift = self._tiled(rows.reshape(-1, self.channels).mean(axis=0, dtype=np.float64)).astype(np.float32)
+        rows = rows - self._shift
+        self._sum += rows.sum(axis=0, dtype=np.float64)
+        self._rows += len(rows)
+        inside = self._elements.sum() * len(features) if chosen is None else self._elements[chosen].sum()
+        self._inside += int(inside)
+        self._features.add(rows)
+        if self._gradients is not None and gradients is not None:
+            self._gradients.add(patch_rows(gradients, self.patch, chosen))
+
+    @property
+    def mean(self) -> np.ndarray:
+        """float64 `(C,)`, over all elements that are not padding."""
+        total = self._sum + self._rows * self._shift.astype(np.float64)
+        return total.reshape(-1, self.channels).sum(axis=0) / self._inside
+
+    @property
+    def energy(self) -> float:
+        """The mean over patches of ||x||^2."""
+        mean, first = self._tiled(self.mean), self._sum / self._rows + self._shift
+        return float(np.trace(self.covariance()) + 2 * mean @ first - mean @ mean)
+
+    def _tiled(self, channels: np.ndarray) -> np.ndarray:
+        return np.tile(channels, self.size // self.channels)
+
+    def covariance(self) -> np.ndarray:
+        """float64 `(d, d)`, of patches about the mean of their channels; padding counts as the zeros that it is."""
+        self._features.flush()
+        first = self._sum / self._rows
+        away = self._tiled(self.mean) - self._shift
+        return self._features.sum / self._rows - np.outer(first, away) - np.outer(away, first) + np.outer(away, away)
+
+    def fisher(self) -> np.ndarray | None:
+        """float64 `(d, d)`, the mean of g g^T over patches; None without gradients."""
+        if self._gradients is None:
+            return None
+        self._gradients.flush()
+        return self._gradients.sum / self._rows

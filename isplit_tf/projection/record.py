@@ -1,0 +1,201 @@
+"""A bottleneck that is fitted in closed form and needs no training."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+import keras
+
+from ..arguments import checked_integer
+from ..errors import ArgumentError
+from ..latent import LatentPlan, checked_amount, checked_shape, requested_size
+from .patches import grid_of, padding_of
+
+WEIGHTINGS = ("task", "features")
+# Name of the layer that holds the weights, in the encoder and in the decoder.
+ENCODE, DECODE = "encoder_projection", "decoder_projection"
+# Elements of a patch of which a full covariance is kept and taken apart: 134 MB each, and about half a minute.
+_MOST_ELEMENTS = 4096
+# Latent numbers a position should have: with fewer, rounding to a whole number of them misses what was asked for,
+# and a patch twice as wide says more with as many.
+_FEWEST_CHANNELS = 8
+_ALWAYS = ("patch", "weighting", "fit_images", "seed")
+_LAYERS_BY_RANK = {
+    1: (keras.layers.Dense, keras.layers.Dense, None),
+    2: (keras.layers.Conv1D, keras.layers.Conv1DTranspose, keras.layers.Cropping1D),
+    3: (keras.layers.Conv2D, keras.layers.Conv2DTranspose, keras.layers.Cropping2D),
+}
+
+
+@dataclass(frozen=True)
+class Projection:
+    """The best linear bottleneck, in closed form: one strided convolution, and one transposed convolution back.
+
+    Features are cut into patches; each patch is projected onto the directions that count most. With C the covariance
+    of the patches and M^2 the metric in which an error counts, these are the leading eigenvectors of M C M, applied
+    after M; the decoder is their inverse. `weighting="features"`: M is the identity, and this is principal component
+    analysis. `weighting="task"`: M^2 is the Fisher information of the features, E[g g^T] with g the gradient of the
+    log-likelihood of a label drawn from the model's own output, and a tenth of its mean on the diagonal. It needs no
+    labels: what matters is where the output would move.
+
+    `train` fits it from `fit_images` images in place of its first phase. Maps `(H, W, C)`, sequences `(T, D)` (patches
+    along T) and vectors `(D,)` (one patch) are taken; where a patch does not divide an axis, zeros pad it, and the
+    decoder crops them.
+
+    Args:
+        compression: Share of the features' elements that is left out, in [0, 1); 0.9 where neither it nor
+            `latent_size` is given.
+        patch: Elements of a patch on each axis, or "auto": 2, doubled as long as a position would hold fewer than 8
+            latent numbers; halved as long as a patch holds more than 4,096 elements.
+        weighting: "task" or "features".
+        latent_size: Elements of the latent, in place of `compression`; the nearest that the grid allows.
+        fit_images: Images that it is fitted from, spread over the data; all where there are fewer.
+        seed: Of the choice of these images and of what is drawn for the Fisher information.
+
+    Raises:
+        ArgumentError: An argument is outside of its range, or both compression and latent_size are given.
+
+    Example:
+        >>> Projection(0.9).plan((14, 14, 512)).latent_shape
+        (7, 7, 205)
+
+    Reference:
+        Pearson, "On lines and planes of closest fit", 1901; Amari, "Natural gradient works efficiently in learning",
+        1998 (the Fisher information as a metric).
+    """
+
+    compression: float | None = None
+    patch: int | str = "auto"
+    weighting: str = "task"
+    latent_size: int | None = field(default=None, kw_only=True)
+    fit_images: int = field(default=2000, kw_only=True)
+    seed: int = field(default=0, kw_only=True)
+
+    def __post_init__(self) -> None:
+        compression, latent_size = checked_amount(self.compression, self.latent_size)
+        object.__setattr__(self, "compression", compression)
+        object.__setattr__(self, "latent_size", latent_size)
+        if self.patch != "auto":
+            if isinstance(self.patch, str):
+                raise ArgumentError(f"patch: expected 'auto' or an integer of at least 1. Received: {self.patch!r}")
+            object.__setattr__(self, "patch", checked_integer("patch", self.patch, 1))
+        if self.weighting not in WEIGHTINGS:
+            raise ArgumentError(f"weighting: expected one of {WEIGHTINGS}. Received: {self.weighting!r}")
+        object.__setattr__(self, "fit_images", checked_integer("fit_images", self.fit_images, 1))
+        object.__setattr__(self, "seed", checked_integer("seed", self.seed, 0))
+
+    def plan(self, shape: Sequence[int]) -> LatentPlan:
+        """Latent and cost for features of one shape, without building anything.
+
+        Args:
+            shape: Features without the batch: `(H, W, C)`, `(T, D)` or `(D,)`.
+
+        Returns:
+            The plan; the models that `build` makes have exactly its numbers.
+
+        Raises:
+            ArgumentError: A dimension is open or below 1, the rank is not 1, 2 or 3, or a patch would hold more than
+                4,096 elements.
+        """
+        shape = checked_shape(shape)
+        *space, channels = shape
+        size = math.prod(shape)
+        requested = requested_size(size, self.compression, self.latent_size)
+        patch = self._patch(space, channels, requested)
+        elements = math.prod(patch) * channels
+        if elements > _MOST_ELEMENTS:
+            raise ArgumentError(
+                f"A patch of {'x'.join(map(str, (*patch, channels)))} of features {shape} holds {elements:,} elements; "
+                f"a projection takes at most {_MOST_ELEMENTS:,}. "
+                + ("Give a smaller patch." if math.prod(patch) > 1 else "Use an Autoencoder there.")
+            )
+        grid = grid_of(space, patch)
+        positions = math.prod(grid)
+        latent = max(1, round(requested / positions))
+        return LatentPlan(
+            shape=shape,
+            latent_shape=(*grid, latent),
+            latent_size=positions * latent,
+            requested_size=requested,
+            compression=1 - positions * latent / size,
+            filters=0,
+            encoder_params=elements * latent + latent,
+            encoder_macs=positions * elements * latent,
+            decoder_params=elements * latent + channels,
+            patch=patch,
+        )
+
+    def _patch(self, space: Sequence[int], channels: int, requested: int) -> tuple[int, ...]:
+        def of_side(side: int) -> tuple[int, ...]:
+            return tuple(min(side, n) for n in space)
+
+        if not isinstance(self.patch, str):
+            return of_side(self.patch)
+        side = 2
+
+        def may_grow() -> bool:
+            wider = math.prod(of_side(2 * side)) * channels
+            return side < max(space, default=1) and wider <= _MOST_ELEMENTS
+
+        while may_grow() and requested / math.prod(grid_of(space, of_side(side))) < _FEWEST_CHANNELS:
+            side *= 2
+        return of_side(side) if math.prod(of_side(side)) * channels <= _MOST_ELEMENTS else of_side(1)
+
+    def build(self, shape: Sequence[int]) -> tuple[keras.Model, keras.Model]:
+        """Makes an encoder and a decoder for features of one shape, not fitted yet: a random orthogonal projection.
+
+        Args:
+            shape: Features without the batch: `(H, W, C)`, `(T, D)` or `(D,)`, channels last.
+
+        Returns:
+            Two functional models of static shapes: the encoder from an input named `features`, the decoder from one
+            named `latent`, to the exact shape again. They share nothing, and compute in float32.
+
+        Raises:
+            ArgumentError: As in `plan`.
+
+        Example:
+            >>> encoder, decoder = Projection(0.5).build((9, 5))
+            >>> encoder.output_shape, decoder.output_shape
+            ((None, 5, 4), (None, 9, 5))
+        """
+        plan = self.plan(shape)
+        *space, channels = plan.shape
+        down, up, crop = _LAYERS_BY_RANK[len(plan.shape)]
+        dtype = keras.config.dtype_policy().variable_dtype
+        window: dict[str, Any] = {}
+        if space:
+            window = {"kernel_size": plan.patch, "strides": plan.patch, "padding": "same"}
+            window["data_format"] = "channels_last"
+
+        def layer(kind: Any, units: int, name: str) -> keras.layers.Layer:
+            start = keras.initializers.Orthogonal(seed=self.seed)
+            return kind(units, kernel_initializer=start, name=name, dtype=dtype, **window)
+
+        features = keras.Input(plan.shape, name="features", dtype=dtype)
+        encoder = keras.Model(features, layer(down, plan.latent_shape[-1], ENCODE)(features), name="encoder")
+        latent = keras.Input(plan.latent_shape, name="latent", dtype=dtype)
+        restored = layer(up, channels, DECODE)(latent)
+        padding = padding_of(space, plan.patch)
+        if crop is not None and any(after for _, after in padding):
+            cropping = padding[0] if len(padding) == 1 else tuple(padding)
+            restored = crop(cropping, name="decoder_crop", dtype=dtype)(restored)
+        return encoder, keras.Model(latent, restored, name="decoder")
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments as plain JSON values; `from_config` makes an equal record of them."""
+        return {name: value for name, value in asdict(self).items() if value is not None or name in _ALWAYS}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "Projection":
+        """The inverse of `get_config`.
+
+        Raises:
+            ArgumentError: There are names that no `Projection` has, or values outside of their range.
+        """
+        known = [argument.name for argument in fields(cls)]
+        unknown = sorted(set(config) - set(known))
+        if unknown:
+            raise ArgumentError(f"{cls.__name__} has no arguments {unknown}; possible are {str(known)[1:-1]}")
+        return cls(**config)
