@@ -61,10 +61,8 @@ class Moments:
         self._sum = np.zeros(self.size)
         self._shift = np.zeros(self.size, np.float32)
 
-    def add(
-        self, features: np.ndarray, gradients: np.ndarray | None, generators: Sequence[np.random.Generator]
-    ) -> None:
-        """Takes a batch, float32 `(N, *shape)` each; the generators, one an image, choose positions of large maps."""
+    def add(self, features: np.ndarray, gradients: np.ndarray | None, random: Sequence[np.random.Generator]) -> None:
+        """Takes a batch, float32 `(N, *shape)` each; `random`, one an image, chooses positions of large maps."""
         positions = len(self._elements)
         chosen = None
         if positions > POSITIONS:
