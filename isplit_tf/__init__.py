@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .importance.measure import measure_importance
     from .projection import Projection
     from .splitting import SplitModel, split
-    from .training import History, train
+    from .training import Distillation, History, train
 
 _HOMES = {
     "Autoencoder": "bottleneck",
@@ -34,6 +34,7 @@ _HOMES = {
     "Candidates": "candidates",
     "Curve": "importance.curve",
     "Cut": "graph.cuts",
+    "Distillation": "training",
     "Evaluation": "evaluation",
     "History": "training",
     "Projection": "projection",
@@ -55,6 +56,7 @@ __all__ = [
     "Candidates",
     "Curve",
     "Cut",
+    "Distillation",
     "Evaluation",
     "History",
     "ISplitError",

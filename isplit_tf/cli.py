@@ -289,6 +289,7 @@ def _reproduce(commands: Any) -> None:
     )
     parser.add_argument("experiment", help="fig3 to fig8, correlation, cost, or all")
     parser.add_argument("--scale", default="smoke", help="smoke, cpu or paper (default: smoke)")
+    parser.add_argument("--study", metavar="NAME", help="only this one of the studies that the experiment reads")
     parser.add_argument("--results", default="results", metavar="DIR", help="rows, JSON, pictures (default: results)")
     parser.add_argument("--work", metavar="DIR", help="trained originals (default: RESULTS/work)")
     parser.add_argument(

@@ -42,6 +42,7 @@ class SplitModel:
         output_kind: What the output is: "softmax", "sigmoid", "sigmoids", "logits" or "binary_logit"; None where
             it is not class scores.
         loss: The loss that the original was compiled with, or None.
+        fine_tuned: Whether `train` changed head and tail, which are then not the original model any more.
     """
 
     def __init__(
@@ -53,12 +54,14 @@ class SplitModel:
         bottleneck: Any = None,
         output_kind: str | None = None,
         loss: Any = None,
+        fine_tuned: bool = False,
     ):
         self.model = model
         self.cut = cut
         self.bottleneck = bottleneck
         self.output_kind = output_kind
         self.loss = loss
+        self.fine_tuned = fine_tuned
         self._boundaries = boundaries
         program = read_program(model)
         places = [_tensor_named(program, name) for name in boundaries]
@@ -118,6 +121,7 @@ class SplitModel:
             "bottleneck": bottleneck_to_json(self.bottleneck),
             "output_kind": self.output_kind,
             "loss": keras.saving.serialize_keras_object(self.loss) if self.loss is not None else None,
+            "fine_tuned": self.fine_tuned,
         }
 
     @classmethod
@@ -146,6 +150,7 @@ class SplitModel:
             bottleneck=bottleneck_from_json(record["bottleneck"]),
             output_kind=record["output_kind"],
             loss=loss,
+            fine_tuned=bool(record.get("fine_tuned", False)),
         )
 
     def __repr__(self) -> str:

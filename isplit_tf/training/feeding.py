@@ -91,6 +91,21 @@ def labels_shape(data: Any, batch_size: int) -> tuple[int | None, ...]:
     Raises:
         DataError: There are no data, no labels, or they never end.
     """
+    shape = labels_shape_if_any(data, batch_size)
+    if shape is None:
+        raise DataError(
+            "Fine-tuning needs labels: give (x, y). Without labels, loss='distill' fine-tunes all the same, and with "
+            "fine_tune_epochs=0 the bottleneck alone is trained."
+        )
+    return shape
+
+
+def labels_shape_if_any(data: Any, batch_size: int) -> tuple[int | None, ...] | None:
+    """Shape of the first batch's labels, as they come; None where there are none.
+
+    Raises:
+        DataError: There are no data, or they never end.
+    """
     next(iter(batches(data, batch_size=batch_size, labels=False)))  # data of a wrong kind are refused here
     if isinstance(data, tf.data.Dataset):
         first = data.element_spec
@@ -100,10 +115,7 @@ def labels_shape(data: Any, batch_size: int) -> tuple[int | None, ...]:
     else:
         first = _first_element(data, batch_size)
     if not isinstance(first, tuple | list) or len(first) < 2 or first[1] is None:
-        raise DataError(
-            "Fine-tuning needs labels: give (x, y). Without labels the bottleneck alone can be trained, with "
-            "fine_tune_epochs=0."
-        )
+        return None
     return tuple(first[1].shape if hasattr(first[1], "shape") else np.shape(first[1]))
 
 

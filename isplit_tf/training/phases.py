@@ -14,13 +14,15 @@ from ..errors import ArgumentError
 from ..splitting import SplitModel, bottleneck_to_json
 from . import closed_form
 from .callbacks import Keep, Watch
-from .feeding import ArrayFeed, Feed, cached_features, image_feed, labels_shape, pair_feed
+from .distillation import read_distillation
+from .feeding import ArrayFeed, Feed, cached_features, image_feed
 from .freezing import batch_norms, frozen
 from .history import History
-from .objectives import Objective, choose_objective, loss_identity
+from .objectives import loss_identity
 from .optimizers import copied, optimizer_identity, read_optimizer
 from .reconstruction import Reconstruction
 from .state import TrainingState
+from .tuning import Tuning, prepare
 
 _BOTTLENECK, _FINE_TUNE = "bottleneck", "fine_tune"
 # Adam's steps do not depend on the scale of features and loss. On VGG16's poolings with ImageNet weights a
@@ -82,10 +84,10 @@ def train(
         split: What `isplit_tf.split` made.
         data: A batched `tf.data.Dataset` of `(x, y)` or `(x, y, weight)`, a pair (or three) of arrays, or a
             `keras.utils.PyDataset`; labels as integers `(N,)` or `(N, 1)`, or one-hot. With
-            `fine_tune_epochs=0` also x alone. Arrays are shuffled image by image and a PyDataset batch by
-            batch, anew in each epoch; a `tf.data.Dataset` comes in its own order. Cached features of any
-            data are shuffled; random augmentation in the data is then seen once: `cache_bytes=0` to see it
-            anew in each epoch.
+            `fine_tune_epochs=0` or `loss="distill"` also x alone. Arrays are shuffled image by image and a
+            PyDataset batch by batch, anew in each epoch; a `tf.data.Dataset` comes in its own order. Cached
+            features of any data are shuffled; random augmentation in the data is then seen once:
+            `cache_bytes=0` to see it anew in each epoch.
         validation_data: The same kinds; evaluated after each epoch.
         bottleneck_epochs: Epochs of phase 1.
         fine_tune_epochs: Epochs of phase 2.
@@ -95,7 +97,8 @@ def train(
             steps do not depend on the scale of the features.
         loss: Of phase 2: any Keras loss, its name, or `"squared_error"`, Eq. 4: the mean over images of
             ||probabilities - one_hot||^2, summed over classes. By default the loss that the original model
-            was compiled with, else the cross-entropy that fits its output and the labels. Labels are
+            was compiled with, else the cross-entropy that fits its output and the labels. `"distill"`, or a
+            `Distillation` with its settings, takes the outputs of the original model as targets. Labels are
             brought to the form that one of Keras' own losses wants; any other loss gets them as they come.
         batch_norm: "frozen": BatchNormalization of head and tail runs in inference mode in phase 2 and does
             not learn. "update": it learns.
@@ -155,41 +158,21 @@ def train(
         cache_bytes=checked_integer("cache_bytes", cache_bytes, 0),
         progress=progress,
     )
-    tuned = _tuning(run, loss) if epochs[_FINE_TUNE] else None
+    tuning = None
+    if epochs[_FINE_TUNE]:
+        tuning = prepare(split, data, validation_data, loss=loss, batch_size=run.batch_size)
     seed = None if seed is None else checked_integer("seed", seed, 0)
     state = TrainingState(split, checkpoint_dir, _arguments(run, loss), seed)
+    if tuning is not None and tuning.teacher is not None and tuning.teacher.is_original:
+        state.teach(tuning.teacher.variables)
     with _falling_back(state):
         if state.goes_on(closed_form.PHASE, epochs[closed_form.PHASE]):
             closed_form.fit_bottleneck(split, data, state, batch_size=run.batch_size, progress=progress)
         if state.goes_on(_BOTTLENECK, epochs[_BOTTLENECK]):
             _train_bottleneck(run, state)
-        if tuned is not None:
-            _fine_tune(run, state, tuned)
+        if tuning is not None:
+            _fine_tune(run, state, tuning)
     return History(tuple(state.epochs), state.seed)
-
-
-@dataclass(frozen=True)
-class _Tuning:
-    """What phase 2 needs besides the run: labels are looked at before anything is trained."""
-
-    objective: Objective
-    feed: Any
-    validation: Any
-
-
-def _tuning(run: _Run, loss: Any) -> _Tuning:
-    kind = run.split.output_kind
-    objective = choose_objective(
-        run.split.loss if loss is None else loss,
-        kind=kind,
-        units=run.split.model.output_shape[-1] if kind else 0,
-        labels_shape=labels_shape(run.data, run.batch_size),
-    )
-    validation = None
-    if run.validation_data is not None:
-        labels_shape(run.validation_data, run.batch_size)
-        validation = pair_feed(run.validation_data, objective, batch_size=run.batch_size)
-    return _Tuning(objective, pair_feed(run.data, objective, batch_size=run.batch_size), validation)
 
 
 def _train_bottleneck(run: _Run, state: TrainingState) -> None:
@@ -227,32 +210,22 @@ def _features(run: _Run) -> tuple[ArrayFeed | None, ArrayFeed | None]:
     return feeds[1], feeds[0]
 
 
-def _fine_tune(run: _Run, state: TrainingState, tuned: _Tuning) -> None:
-    model, objective = run.split.model, tuned.objective
-
-    def compile_anew() -> None:
-        optimizer = copied(run.optimizers[_FINE_TUNE])
-        model.compile(optimizer=optimizer, loss=objective.loss, metrics=objective.metrics())
-
+def _fine_tune(run: _Run, state: TrainingState, tuning: Tuning) -> None:
+    model = run.split.model
+    optimizer = run.optimizers[_FINE_TUNE]
     try:
-        with frozen(batch_norms(run.split) if run.freeze_batch_norm else []):
+        with frozen(batch_norms(run.split) if run.freeze_batch_norm else []), tuning.taught(model):
             if state.goes_on(_FINE_TUNE, run.epochs[_FINE_TUNE]):
-                compile_anew()
-                _fit(
-                    run,
-                    state,
-                    _FINE_TUNE,
-                    model=model,
-                    feed=tuned.feed,
-                    validation=tuned.validation,
-                    callbacks=run.callbacks,
-                )
+                tuning.compile(model, copied(optimizer))
+                feeds = {"feed": tuning.feed, "validation": tuning.validation}
+                _fit(run, state, _FINE_TUNE, model=model, callbacks=run.callbacks, **feeds)
             state.finish(_FINE_TUNE)
     except tf.errors.InvalidArgumentError as error:
-        raise objective.label_error(error) or error from None
+        raise tuning.objective.label_error(error) or error from None
     finally:
         # The optimizer of this phase knows only what learned in it, which `fit` afterwards would refuse.
-        compile_anew()
+        tuning.compile_plainly(model, copied(optimizer))
+        run.split.fine_tuned |= state.done(_FINE_TUNE) > 0
 
 
 def _fit(
@@ -290,6 +263,7 @@ def _falling_back(state: TrainingState) -> Iterator[None]:
 
 def _arguments(run: _Run, loss: Any) -> dict[str, Any]:
     """What has to be the same for a run to go on."""
+    distilled = read_distillation(loss)
     return {
         "cut": [run.split.cut.name, list(run.split.cut.shape)],
         "bottleneck": bottleneck_to_json(run.split.bottleneck),
@@ -297,7 +271,7 @@ def _arguments(run: _Run, loss: Any) -> dict[str, Any]:
         "fine_tune_epochs": run.epochs[_FINE_TUNE],
         "optimizer": optimizer_identity(run.optimizers[_FINE_TUNE]),
         "bottleneck_optimizer": optimizer_identity(run.optimizers[_BOTTLENECK]),
-        "loss": loss_identity(run.split.loss if loss is None else loss),
+        "loss": distilled.identity() if distilled else loss_identity(run.split.loss if loss is None else loss),
         "batch_norm": "frozen" if run.freeze_batch_norm else "update",
         "batch_size": run.batch_size,
     }

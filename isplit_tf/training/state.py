@@ -5,7 +5,7 @@ import json
 import os
 import secrets
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from .history import Epoch
 
 FORMAT_VERSION = 2
 FILE_NAME = "training.npz"
+TEACHER_FILE_NAME = "teacher.npz"
 _RECORD = "record"
 
 
@@ -53,12 +54,40 @@ class TrainingState:
         self._optimizer: tuple[str, list[np.ndarray]] | None = None
         self._origin = _weights_digest(split, _values(split.model.variables))
         found = None if self._path is None else _read(self._path)
+        self._goes_on = found is not None
         if found is None:
             self.seed = secrets.randbits(31) if seed is None else seed
             _seed_layers(split.model, self.seed)
         else:
             self.seed = self._take_up(*found)
         self._weights = _values(split.model.variables)
+
+    def teach(self, variables: Sequence[Any]) -> None:
+        """Keeps a teacher's weights beside the checkpoint, or gives it those of the run that goes on.
+
+        Args:
+            variables: Those of the teacher, a copy of head and tail as they are.
+
+        Raises:
+            ArgumentError: The run begins, and head and tail are not the original any more.
+            BundleError: The run goes on, and its teacher cannot be read.
+        """
+        path = None if self._path is None else self._path.with_name(TEACHER_FILE_NAME)
+        if self._goes_on and path is not None:
+            kept = _read(path)
+            if kept is None or [array.shape for array in kept[1]] != [tuple(v.shape) for v in variables]:
+                raise BundleError(
+                    f"'{path}' does not hold the teacher of this run. Delete the directory to start anew."
+                )
+            _assign(variables, kept[1])
+            return
+        if self._split.fine_tuned:
+            raise ArgumentError(
+                "loss='distill' takes head and tail as the original model, but they were fine-tuned already. Give the "
+                "original with Distillation(teacher=model), or split it anew."
+            )
+        if path is not None:
+            _write(path, {"format_version": FORMAT_VERSION}, _values(variables))
 
     def _take_up(self, record: dict[str, Any], arrays: list[np.ndarray]) -> int:
         """Puts the split where the checkpoint is; returns the seed of the run."""
@@ -162,8 +191,9 @@ def _prepared(directory: Path) -> Path:
     if directory.exists() and not directory.is_dir():
         raise ArgumentError(f"checkpoint_dir: '{directory}' is a file. Expected a directory.")
     directory.mkdir(parents=True, exist_ok=True)
-    for torn in directory.glob(f".{FILE_NAME}.*"):  # of a process that died while it wrote
-        torn.unlink(missing_ok=True)
+    for name in (FILE_NAME, TEACHER_FILE_NAME):
+        for torn in directory.glob(f".{name}.*"):  # of a process that died while it wrote
+            torn.unlink(missing_ok=True)
     return directory / FILE_NAME
 
 
