@@ -2,11 +2,13 @@
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ..errors import ArgumentError
 from .page import write_page
-from .recipes import find_experiments
+from .recipes import Experiment, find_experiments
 from .report import write_findings
 from .runner import Sources, find_scale, run_jobs
 
@@ -20,7 +22,7 @@ def reproduce(args: argparse.Namespace) -> tuple[str, Any]:
     Returns:
         What was found, as text and as JSON values.
     """
-    experiments = find_experiments(args.experiment)
+    experiments = [_narrowed(one, args.study) for one in find_experiments(args.experiment)]
     find_scale(args.scale)
     results = Path(args.results)
     sources = Sources(
@@ -40,6 +42,14 @@ def reproduce(args: argparse.Namespace) -> tuple[str, Any]:
     if not done:
         lines.append("Not all jobs are done; the same command goes on.")
     return "\n".join(lines) or "Nothing is measured yet.", found
+
+
+def _narrowed(experiment: Experiment, study: str | None) -> Experiment:
+    if study is None:
+        return experiment
+    if study not in experiment.studies:
+        raise ArgumentError(f"{experiment.name} reads no study {study!r}. It reads: {', '.join(experiment.studies)}.")
+    return replace(experiment, studies=(study,))
 
 
 def _line(name: str, one: dict[str, Any], folder: Path) -> str:

@@ -215,7 +215,7 @@ _CPU = (
     ),
     replace(
         _PAPER[1],
-        data=DataRecipe("notmnist", 32, train=3000, original_train=5000, validation=1000, test=2000),
+        data=DataRecipe("notmnist", 32, train=2000, original_train=5000, validation=1000, test=2000),
         model=_FINE_TUNED,
         retraining=_VGG_PHASES,
         series=_series(3, 2),

@@ -1,0 +1,115 @@
+"""`isplit reproduce` at its smallest scale: every experiment, whole, and through kills."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+
+import pytest
+
+from isplit_tf.cli import parse, run
+from isplit_tf.experiments.jobs import open_jobs
+from isplit_tf.experiments.recipes import EXPERIMENTS, SCALES
+from isplit_tf.experiments.store import VOLATILE, Store
+
+pytestmark = pytest.mark.slow
+
+
+def command(results, *words):
+    return [sys.executable, "-m", "isplit_tf", "reproduce", *words, "--scale", "smoke", "--results", str(results)]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """All experiments, uninterrupted, in a process of their own; and the page."""
+    results = tmp_path_factory.mktemp("results")
+    done = subprocess.run(
+        command(results, "all", "--page", str(results / "page.md")), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return results, done
+
+
+def rows_of(results, study):
+    rows = Store(results / "smoke" / f"{study}.jsonl").rows()
+    return {row["key"]: {name: value for name, value in row.items() if name not in VOLATILE} for row in rows}
+
+
+def test_every_experiment_is_complete(finished):
+    """No job is left, each has its JSON file, and progress says what is left while it runs."""
+    results, done = finished
+    for experiment in EXPERIMENTS.values():
+        found = json.loads((results / "smoke" / f"{experiment.name}.json").read_text())
+        assert set(found["jobs_left"]) == set(experiment.studies)
+        assert not any(found["jobs_left"].values())
+        assert f"{experiment.name}: {experiment.title}, complete" in done.stdout
+    assert "left, about" in done.stderr
+    assert " jobs to do, 0 done" in done.stderr
+
+
+def test_the_page_shows_every_experiment(finished):
+    """Each has a section, each picture that it names is there, and it begins with the verdict."""
+    results, _ = finished
+    page = (results / "page.md").read_text()
+    assert page.split("\n\n")[1].startswith("**Here CUI beat ")
+    for name in EXPERIMENTS:
+        assert f"(`{name}`)" in page
+    pictures = [part.split(")")[0] for part in page.split("](")[1:]]
+    assert len(pictures) >= 10
+    for picture in pictures:
+        assert (results / picture).read_text().startswith("<svg")
+        assert (results / picture).with_suffix(".png").stat().st_size > 1000
+    assert "nan" not in page.lower().replace("tinyimagenet", "")
+
+
+def test_a_finished_experiment_is_not_run_again(finished):
+    """A second call changes no row and takes no model to hand."""
+    results, _ = finished
+    files = {path: path.read_bytes() for path in (results / "smoke").glob("*.jsonl")}
+    assert run(parse(command(results, "fig3")[3:])) == 0
+    assert all(path.read_bytes() == content for path, content in files.items())
+
+
+def test_killed_runs_end_with_the_same_results(finished, tmp_path):
+    """SIGKILL at random moments, then on to the end: the rows of a run that nobody disturbed."""
+    whole = rows_of(finished[0], "xray_vgg16")
+    study = SCALES["smoke"]["xray_vgg16"]
+    path = tmp_path / "smoke" / "xray_vgg16.jsonl"
+    # One experiment alone: other jobs beside it must not matter either.
+    wanted = [EXPERIMENTS["fig6"]]
+    quiet = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+    luck = random.Random(0)
+    for _ in range(2):
+        before = len(Store(path))
+        process = subprocess.Popen(
+            command(tmp_path, "fig6", "--study", "xray_vgg16"), env=quiet, stderr=subprocess.DEVNULL
+        )
+        while len(Store(path)) < before + luck.randint(2, 4) and process.poll() is None:
+            time.sleep(0.05)
+        time.sleep(luck.uniform(0, 2))
+        process.kill()
+        process.wait()
+    assert open_jobs(study, wanted, Store(path)), "the kills came before the end"
+    subprocess.run(command(tmp_path, "fig6", "--study", "xray_vgg16"), env=quiet, check=True, capture_output=True)
+    rows = rows_of(tmp_path, "xray_vgg16")
+    assert not open_jobs(study, wanted, Store(path))
+    assert rows == {key: whole[key] for key in rows}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["fig9"], r"No experiment 'fig9'\. There are: fig3, .* and all"),
+        (["fig3", "--scale", "huge"], r"No scale 'huge'\. There are: smoke, cpu, paper"),
+        (["fig3", "--study", "mnist"], r"fig3 reads no study 'mnist'\. It reads: tiny_vgg16"),
+    ],
+)
+def test_bad_requests_are_refused(words, message, tmp_path, capsys):
+    """The message says what there is, and nothing is written."""
+    import re
+
+    assert run(parse(["reproduce", "--results", str(tmp_path), *words])) == 2
+    assert re.search(message, capsys.readouterr().err)
+    assert not list(tmp_path.iterdir())
