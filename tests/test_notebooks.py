@@ -1,7 +1,10 @@
 """The notebooks run, are thin, and carry no stale output."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -21,6 +24,37 @@ def test_a_notebook_is_thin_and_clean(path):
             for node in ast.walk(ast.parse(cell.source)):
                 if isinstance(node, ast.FunctionDef):
                     assert node.end_lineno - node.lineno < 5
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    """The command lines that a cell starts, taken down instead of carried out."""
+    commands: list[list[str]] = []
+    monkeypatch.setattr(subprocess, "run", lambda command, check: commands.append(command))
+    return commands
+
+
+def install_cell(path):
+    """The first code cell of a notebook."""
+    return next(c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code")
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_installs_nothing_outside_of_colab(path, installed):
+    """The first cell leaves an environment alone that is the user's own."""
+    exec(install_cell(path), {})
+    assert installed == []
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_installs_the_uploaded_wheel_on_colab(path, installed, monkeypatch):
+    """In Colab the first cell asks for a wheel and hands it to this interpreter's pip."""
+    package, files = ModuleType("google.colab"), ModuleType("google.colab.files")
+    files.upload = lambda: {"isplit_tf-0-py3-none-any.whl": b""}
+    package.files = files
+    monkeypatch.setitem(sys.modules, "google.colab", package)
+    exec(install_cell(path), {})
+    assert installed == [[sys.executable, "-m", "pip", "install", "--quiet", "isplit_tf-0-py3-none-any.whl"]]
 
 
 @pytest.mark.slow
