@@ -185,6 +185,31 @@ class Curve:
 
         return draw_curve(self, log=log, per_class=per_class, ax=ax)
 
+    def to_model_explorer(self, path: str | os.PathLike[str], model_file: str | os.PathLike[str] | None = None) -> None:
+        """Write the curve as node data for Google's Model Explorer, which colours the graph of the model with it.
+
+        Open the model's `.tflite` file there and load the JSON as custom node data, or do both at once:
+        `model-explorer classifier.tflite --node_data_paths=importance.json`. Peaks are orange.
+
+        Args:
+            path: The JSON file to write; a file that is there is replaced.
+            model_file: The `.tflite` file of the whole model that is opened there, as
+                `model.export("classifier.tflite", format="litert")` writes it: values are attached to its tensors.
+                Without it they are attached to the names of the cuts, for a graph whose nodes are named so. The
+                heads of a bundle do not have the names of layers.
+
+        Raises:
+            ArgumentError: `model_file` is no `.tflite` file.
+            DataError: No cut of the curve is in it; a warning names those that are not, where some are.
+
+        Example:
+            >>> curve.to_model_explorer("importance.json", "classifier.tflite")
+        """
+        from .explorer import write_node_data
+
+        name = f"CUI, {self.method}, {self.reduction}"
+        write_node_data(path, self.cuts, self.values.tolist(), name=name, peaks=self.peaks, model_file=model_file)
+
     def rows(self) -> list[dict[str, Any]]:
         """One record a cut: name, shape, size, value, low, high, peak, best."""
         low, high = self.interval()
