@@ -22,6 +22,7 @@ from .objectives import loss_identity
 from .optimizers import copied, optimizer_identity, read_optimizer
 from .reconstruction import Reconstruction
 from .state import TrainingState
+from .summaries import Summaries
 from .tuning import Tuning, prepare
 
 _BOTTLENECK, _FINE_TUNE = "bottleneck", "fine_tune"
@@ -60,6 +61,7 @@ def train(
     batch_norm: str = "frozen",
     checkpoint_dir: str | os.PathLike[str] | None = None,
     callbacks: Sequence[keras.callbacks.Callback] | None = None,
+    tensorboard_dir: str | os.PathLike[str] | None = None,
     seed: int | None = None,
     batch_size: int = 32,
     cache_bytes: int = 2**30,
@@ -109,6 +111,8 @@ def train(
             device computes repeatably. What callbacks themselves remember is not taken down. Called again
             after the end, it gives the same result.
         callbacks: Keras callbacks, for phase 2.
+        tensorboard_dir: Where to write the metrics of all phases for TensorBoard, tagged such as
+            `bottleneck/loss` and `fine_tune/accuracy`, with the number of the epoch as the step.
         seed: Makes the order of arrays and the random numbers of Dropout repeatable; a new one is drawn
             where None.
         batch_size: Images in a step, where the data are arrays or cached features.
@@ -162,7 +166,7 @@ def train(
     if epochs[_FINE_TUNE]:
         tuning = prepare(split, data, validation_data, loss=loss, batch_size=run.batch_size)
     seed = None if seed is None else checked_integer("seed", seed, 0)
-    state = TrainingState(split, checkpoint_dir, _arguments(run, loss), seed)
+    state = TrainingState(split, checkpoint_dir, _arguments(run, loss), seed, summaries=Summaries(tensorboard_dir))
     if tuning is not None and tuning.teacher is not None and tuning.teacher.is_original:
         state.teach(tuning.teacher.variables)
     with _falling_back(state):

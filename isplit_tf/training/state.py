@@ -17,6 +17,7 @@ from isplit_edge.files import open_atomic
 from ..errors import ArgumentError, BundleError, NumericsError
 from ..splitting import SplitModel
 from .history import Epoch
+from .summaries import Summaries
 
 FORMAT_VERSION = 2
 FILE_NAME = "training.npz"
@@ -36,6 +37,7 @@ class TrainingState:
         directory: Where the checkpoint is, or None.
         arguments: What the run was asked to do, plain values; another run's checkpoint is refused.
         seed: The seed that was given, or None.
+        summaries: Where epochs are shown as well.
 
     Raises:
         ArgumentError: The checkpoint is of another split or of other arguments, or the directory is a file.
@@ -43,9 +45,16 @@ class TrainingState:
     """
 
     def __init__(
-        self, split: SplitModel, directory: str | os.PathLike[str] | None, arguments: dict[str, Any], seed: int | None
+        self,
+        split: SplitModel,
+        directory: str | os.PathLike[str] | None,
+        arguments: dict[str, Any],
+        seed: int | None,
+        *,
+        summaries: Summaries,
     ):
         self._split = split
+        self._summaries = summaries
         self._path = None if directory is None else _prepared(Path(directory))
         self._arguments = json.loads(json.dumps(arguments | {"seed": seed}, default=str))
         self.epochs: list[Epoch] = []
@@ -155,6 +164,7 @@ class TrainingState:
         self.epochs.append(epoch)
         if stopped:
             self._stopped.add(epoch.phase)
+        self._summaries.write(epoch)
         self._write()
 
     def finish(self, phase: str) -> None:
