@@ -16,10 +16,12 @@ from .errors import ISplitError
 
 if TYPE_CHECKING:
     from . import datasets, edge
+    from .accuracy import AccuracyCurve
     from .bottleneck import Autoencoder
     from .candidates import Candidate, Candidates, propose
     from .evaluation import Evaluation, evaluate
     from .export.bundle import Bundle, export_bundle
+    from .forecasting import predict_accuracy
     from .graph.cuts import Cut, find_cuts
     from .importance.curve import Curve
     from .importance.measure import measure_importance
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from .training import Distillation, History, train
 
 _HOMES = {
+    "AccuracyCurve": "accuracy",
     "Autoencoder": "bottleneck",
     "Bundle": "export.bundle",
     "Candidate": "candidates",
@@ -43,6 +46,7 @@ _HOMES = {
     "export_bundle": "export.bundle",
     "find_cuts": "graph.cuts",
     "measure_importance": "importance.measure",
+    "predict_accuracy": "forecasting",
     "propose": "candidates",
     "split": "splitting",
     "train": "training",
@@ -50,6 +54,7 @@ _HOMES = {
 _MODULES = ("datasets", "edge", "errors")
 
 __all__ = [
+    "AccuracyCurve",
     "Autoencoder",
     "Bundle",
     "Candidate",
@@ -69,6 +74,7 @@ __all__ = [
     "export_bundle",
     "find_cuts",
     "measure_importance",
+    "predict_accuracy",
     "propose",
     "split",
     "train",

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 from .batches import batches, count_images
-from .errors import ModelError, NumericsError
+from .errors import ArgumentError, ModelError, NumericsError
 from .graph.cuts import place_maker
 from .graph.program import Program, Step, read_program
 from .importance.probe import feed
@@ -34,14 +35,12 @@ class Fitted:
         mean: float64 `(C,)`, of each channel.
         lost: Mean over patches of ||F - restored||^2.
         energy: Mean over patches of ||F||^2.
-        n_images: Number of images of the fit.
     """
 
     map: LinearMap
     mean: np.ndarray
     lost: float
     energy: float
-    n_images: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +117,7 @@ def _traced(entry: Program, names: list[str], end: Program, logits: Logits | Non
         for tensor in entry.inputs
     ]
 
-    @tf.function(input_signature=[specs, tf.TensorSpec([None, units], tf.float32)])
+    @tf.function(input_signature=[specs, tf.TensorSpec([None, units], tf.float32)], autograph=False)
     def call(inputs: list[tf.Tensor], signs: tf.Tensor) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             features, values = forward(inputs, tape)
@@ -188,11 +187,16 @@ def _check_finite(name: str, features: np.ndarray, gradients: np.ndarray | None)
             raise NumericsError(f"The {what} at '{name}' holds NaN or infinity: look at the images and the weights.")
 
 
-def fit(moments: Moments, plan: LatentPlan, n_images: int) -> Fitted:
+def fit(moments: Moments, plan: LatentPlan) -> Fitted:
     """The projection of a plan, from the moments of its patches."""
     covariance, mean = moments.covariance(), moments.mean
     found = solve(covariance, metric_of(moments.fisher(), moments.size), plan.latent_shape[-1])
-    return Fitted(found, mean, lost_variance(covariance, found), moments.energy, n_images)
+    return Fitted(found, mean, lost_variance(covariance, found), moments.energy)
+
+
+def put(found: Fitted, encoder: keras.Model, decoder: keras.Model, suffix: str = "") -> None:
+    """Gives the weights of a projection to the layers that `Projection.build` made, whose names end in `suffix`."""
+    assign(layer_named(encoder, ENCODE + suffix), layer_named(decoder, DECODE + suffix), found.map, found.mean)
 
 
 def fit_split(split: SplitModel, data: Any, *, batch_size: int = 32, progress: bool = True) -> dict[str, float]:
@@ -213,17 +217,17 @@ def fit_split(split: SplitModel, data: Any, *, batch_size: int = 32, progress: b
         NumericsError: Features or gradients are not finite.
     """
     wanted: Projection = split.bottleneck
+    encoder, decoder = split.encoder, split.decoder
+    if encoder is None or decoder is None:
+        raise ArgumentError("Expected a split with a Projection between its halves.")
     source = pass_of_split(split, weighted=wanted.weighting == "task")
     plans = [wanted.plan([int(n or 0) for n in shape]) for shape in split.cut.shapes]
     moments, n_images = gather(
         source, plans, data, images=wanted.fit_images, seed=wanted.seed, batch_size=batch_size, progress=progress
     )
-    found = [fit(one, plan, n_images) for one, plan in zip(moments, plans, strict=True)]
+    found = [fit(one, plan) for one, plan in zip(moments, plans, strict=True)]
     for k, one in enumerate(found):
-        suffix = f"_{k}" if len(found) > 1 else ""
-        assign(
-            layer_named(split.encoder, ENCODE + suffix), layer_named(split.decoder, DECODE + suffix), one.map, one.mean
-        )
+        put(one, encoder, decoder, f"_{k}" if len(found) > 1 else "")
     return {"relative_error": error_of(found, plans), "fit_images": float(n_images)}
 
 

@@ -13,8 +13,8 @@ import isplit_tf
 ROWS = [
     {"errors", "progress", "records", "tables", "arguments", "atomic", "quiet", "models_config"},
     {"graph", "datasets", "batches"},
-    {"importance", "bottleneck", "latent", "metrics", "projection"},
-    {"candidates", "splitting", "training", "evaluation", "predictions", "fitting", "sampling"},
+    {"importance", "bottleneck", "latent", "metrics", "accuracy", "projection"},
+    {"candidates", "splitting", "training", "evaluation", "predictions", "fitting", "forecasting", "sampling"},
     {"export", "server", "plots", "report"},
     {"demo", "experiments"},
     {"cli", "commands", "opening", "__main__"},
@@ -91,8 +91,8 @@ def test_importing_loads_no_tensorflow(package):
 def test_public_names():
     """The names of the contract, and nothing that is only there by accident."""
     assert sorted(isplit_tf.__all__) == sorted(
-        "Autoencoder Bundle Candidate Candidates Curve Cut Distillation Evaluation History ISplitError Projection "
-        "SplitModel __version__ datasets edge evaluate export_bundle find_cuts measure_importance propose split "
+        "AccuracyCurve Autoencoder Bundle Candidate Candidates Curve Cut Distillation Evaluation History ISplitError Projection "
+        "SplitModel __version__ datasets edge evaluate export_bundle find_cuts measure_importance predict_accuracy propose split "
         "train".split()
     )
     for name in isplit_tf.__all__:

@@ -1,0 +1,263 @@
+"""The accuracy that a split keeps, before anything is trained: the frozen tail behind a projection, at every cut."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from isplit_edge.wire import HEADER_BYTES
+
+from .accuracy import AccuracyCurve
+from .arguments import checked_integer
+from .batches import batches, count_images
+from .errors import ArgumentError
+from .fitting import error_of, fit, gather, pass_of_program, put
+from .graph.cuts import Cut, place_maker, place_of
+from .graph.program import Program, read_program
+from .importance.measure import choose_cuts
+from .importance.probe import feed
+from .importance.scores import Logits, Output, compiled_loss, find_logits, to_probabilities
+from .latent import LatentPlan, checked_amount
+from .progress import bar
+from .projection import Projection
+
+
+def predict_accuracy(
+    model: keras.Model,
+    data: Any,
+    *,
+    compression: float | None = None,
+    payload_bytes: int | None = None,
+    latent_size: int | None = None,
+    cuts: Literal["main", "all"] | Sequence[Cut | int | str] = "main",
+    fit_data: Any = None,
+    weighting: Literal["task", "features"] = "task",
+    patch: int | str = "auto",
+    fit_images: int = 2000,
+    max_images: int | None = None,
+    class_names: Sequence[str] | None = None,
+    batch_size: int = 32,
+    from_logits: bool | None = None,
+    output: str | int | None = None,
+    seed: int = 0,
+    progress: bool = True,
+) -> AccuracyCurve:
+    """What accuracy a split would keep at each cut, in points of accuracy, without training anything.
+
+    At every cut a `Projection` is fitted and put in; the model's own layers then classify what comes back. Moments of
+    all cuts are gathered in one pass over `fit_data`, a forward and a backward pass an image. Then, for each image of
+    `data`, the model runs once, and from each cut once more the layers after it: with n cuts evenly spread, about
+    n / 2 forward passes an image.
+
+    Args:
+        model: A built classifier; it stays as it is.
+        data: Labelled images to classify: a batched `tf.data.Dataset` of `(x, y)`, a pair of arrays, or a
+            `keras.utils.PyDataset`. Labels are integers `(N,)` or `(N, 1)`, or one-hot.
+        compression: Share of the elements left out at each cut; 0.9 where nothing else is given.
+        payload_bytes: In its place, the bytes a frame that may cross at each cut, header included, with an int8
+            latent. The grid gives at most these, but never less than one number a position.
+        latent_size: Likewise, the elements of the latent; the nearest that the grid allows.
+        cuts: "main", "all", or a list of cuts, as in `measure_importance`.
+        fit_data: Images that the projections are fitted from, labels not needed; `data` by default, and the
+            prediction is then a little optimistic where there are few of them.
+        weighting: "task" or "features"; see `Projection`.
+        patch: Elements of a patch on each axis, or "auto"; see `Projection`.
+        fit_images: Images of the fit, spread over `fit_data`.
+        max_images: Images of `data` at most; an endless data set needs it.
+        class_names: Names of the classes, for the curve.
+        batch_size: Images in a batch, where the data are arrays.
+        from_logits: True where linear outputs are logits and the compiled loss does not say so.
+        output: Name or index of the output with the class scores, where the model has several.
+        seed: Of the choice of images and of what is drawn for the Fisher information.
+        progress: Whether to show bars on standard error.
+
+    Returns:
+        The accuracy at each cut, and the whole model's, on the same images.
+
+    Raises:
+        ArgumentError: More than one amount is given, an argument is out of range, or a cut has a shape that no
+            projection takes.
+        ModelError: The model has no cut, its output is not class scores, or no gradient reaches a cut.
+        CutError: A cut in the list does not exist.
+        DataError: The data are empty, endless, or do not fit the model.
+        NumericsError: NaN or infinity; the layer is named.
+
+    Example:
+        >>> curve = predict_accuracy(model, (images, labels), compression=0.9, progress=False)
+        >>> curve.best.name
+    """
+    amount = _amount(compression, payload_bytes, latent_size)
+    program = read_program(model, output=output, training=False)
+    logits = find_logits(program, loss=compiled_loss(model, output), from_logits=from_logits)
+    names = _names(class_names, data, logits.output.n_classes)
+    common = {"patch": patch, "weighting": weighting, "fit_images": fit_images, "seed": seed}
+    stations = [_Station.at(program, cut, amount, common) for cut in choose_cuts(program, cuts)]
+    shown: dict[str, Any] = {"batch_size": checked_integer("batch_size", batch_size, 1), "progress": progress}
+    n_fit = _fit(program, stations, logits, data if fit_data is None else fit_data, common, **shown)
+    labels, named = _classify(program, stations, logits.output, data, max_images, **shown)
+    return AccuracyCurve(
+        cuts=[station.cut for station in stations],
+        labels=labels,
+        predictions=named[:, 1:],
+        original_predictions=named[:, 0],
+        latent_sizes=np.array([sum(plan.latent_size for plan in station.plans) for station in stations]),
+        relative_errors=np.array([station.relative_error for station in stations]),
+        class_names=names,
+        model_name=model.name,
+        settings=amount | common | {"fit_images": n_fit},
+    )
+
+
+@dataclass
+class _Station:
+    """A cut, and for each tensor that crosses there its projection, its plan, and encoder and decoder once fitted."""
+
+    cut: Cut
+    tensors: tuple[int, ...]
+    projections: list[Projection]
+    plans: list[LatentPlan]
+    models: list[tuple[keras.Model, keras.Model]]
+    relative_error: float = 0.0
+
+    @classmethod
+    def at(cls, program: Program, cut: Cut, amount: dict[str, Any], common: dict[str, Any]) -> "_Station":
+        shapes: Any = cut.shapes  # sized: no dimension varies
+        try:
+            projections = [_projection(shape, cut.size, amount, common) for shape in shapes]
+            plans = [one.plan(shape) for one, shape in zip(projections, shapes, strict=True)]
+        except ArgumentError as error:
+            raise ArgumentError(f"Cut '{cut.name}': {error}") from error
+        return cls(cut, place_of(program, cut), projections, plans, [])
+
+    def restore(self, values: dict[int, Any]) -> dict[int, Any]:
+        """What comes back of each tensor."""
+        pairs = zip(self.tensors, self.models, strict=True)
+        return {t: decoder(encoder(values[t], training=False), training=False) for t, (encoder, decoder) in pairs}
+
+
+def _amount(compression: Any, payload_bytes: Any, latent_size: Any) -> dict[str, Any]:
+    if payload_bytes is None:
+        share, elements = checked_amount(compression, latent_size)
+        return {"compression": share, "latent_size": elements, "payload_bytes": None}
+    if compression is not None or latent_size is not None:
+        raise ArgumentError("Give one of compression, payload_bytes and latent_size.")
+    least = HEADER_BYTES + 1
+    return {
+        "compression": None,
+        "latent_size": None,
+        "payload_bytes": checked_integer("payload_bytes", payload_bytes, least),
+    }
+
+
+def _projection(shape: tuple[int, ...], cut_size: int, amount: dict[str, Any], common: dict[str, Any]) -> Projection:
+    """The projection for one of the tensors of a cut; a number of elements is shared out by size."""
+    if amount["compression"] is not None:
+        return Projection(amount["compression"], **common)
+    total = amount["latent_size"] or amount["payload_bytes"] - HEADER_BYTES
+    share = max(1, total * math.prod(shape) // cut_size)
+    found = Projection(latent_size=share, **common)
+    plan = found.plan(shape)
+    if amount["payload_bytes"] is None or plan.latent_size <= share:
+        return found
+    # One channel less, where there is one: the payload is a bound.
+    *grid, channels = plan.latent_shape
+    return Projection(latent_size=math.prod(grid) * max(1, channels - 1), **common)
+
+
+def _names(given: Sequence[str] | None, data: Any, n_classes: int) -> list[str] | None:
+    names = given if given is not None else getattr(data, "class_names", None)
+    if names is not None and len(names) != n_classes:
+        raise ArgumentError(f"The model tells {n_classes} classes apart. Received {len(names)} class_names.")
+    return None if names is None else [str(name) for name in names]
+
+
+def _fit(
+    program: Program,
+    stations: list[_Station],
+    logits: Logits,
+    data: Any,
+    common: dict[str, Any],
+    *,
+    batch_size: int,
+    progress: bool,
+) -> int:
+    """Fits the projections of all stations; returns the number of images."""
+    weighted = logits if common["weighting"] == "task" else None
+    source = pass_of_program(program, [station.tensors for station in stations], weighted)
+    plans = [plan for station in stations for plan in station.plans]
+    images = checked_integer("fit_images", common["fit_images"], 1)
+    moments, n_images = gather(
+        source, plans, data, images=images, seed=common["seed"], batch_size=batch_size, progress=progress
+    )
+    with bar(total=len(plans), desc="solve", unit="tensor", enabled=progress) as shown:
+        for station in stations:
+            found = []
+            for projection, plan in zip(station.projections, station.plans, strict=True):
+                found.append(fit(moments.pop(0), plan))  # they are large, and not needed any more
+                station.models.append(projection.build(plan.shape))
+                put(found[-1], *station.models[-1])
+                shown.update()
+            station.relative_error = error_of(found, station.plans)
+    return n_images
+
+
+def _classify(
+    program: Program,
+    stations: Sequence[_Station],
+    output: Output,
+    data: Any,
+    max_images: int | None,
+    *,
+    batch_size: int,
+    progress: bool,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Labels `(N,)`, and the classes that are named `(N, 1 + n_cuts)`: by the whole model first."""
+    ask = _traced(program, stations)
+    labels, named = [], []
+    with bar(total=count_images(data, max_images), desc="accuracy", unit="image", enabled=progress) as shown:
+        for batch in batches(data, n_classes=output.n_classes, batch_size=batch_size, max_images=max_images):
+            answers = [to_probabilities(one.numpy(), output.kind).argmax(axis=1) for one in ask(feed(program, batch.x))]
+            labels.append(np.asarray(batch.labels))
+            named.append(np.stack(answers, axis=1))
+            shown.update(batch.size)
+    return np.concatenate(labels), np.concatenate(named)
+
+
+def _traced(program: Program, stations: Sequence[_Station]) -> Callable[[list[tf.Tensor]], Iterator[tf.Tensor]]:
+    """What gives the outputs for a batch, one after the other: the whole model's, and behind each projection."""
+    specs = program.tensors
+
+    def signature(tensors: Sequence[int]) -> list[tf.TensorSpec]:
+        return [tf.TensorSpec([None, *specs[tensor].sample_shape], specs[tensor].dtype) for tensor in tensors]
+
+    crossing = sorted({tensor for station in stations for tensor in station.tensors})
+
+    @tf.function(input_signature=[signature(program.inputs)], autograph=False)
+    def whole(inputs: list[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        values = program.run(dict(zip(program.inputs, inputs, strict=True)))
+        return values[program.outputs[0]], [values[tensor] for tensor in crossing]
+
+    def tail(station: _Station) -> Any:
+        after = program.steps[place_maker(program, station.tensors) + 1 :]
+
+        @tf.function(input_signature=[signature(station.tensors)], autograph=False)
+        def call(tensors: list[tf.Tensor]) -> tf.Tensor:
+            restored = station.restore(dict(zip(station.tensors, tensors, strict=True)))
+            return program.run(restored, after)[program.outputs[0]]
+
+        return call
+
+    tails = [(station.tensors, tail(station)) for station in stations]
+
+    def ask(inputs: list[tf.Tensor]) -> Iterator[tf.Tensor]:
+        answer, found = whole(inputs)
+        values = dict(zip(crossing, found, strict=True))
+        yield answer
+        for tensors, call in tails:
+            yield call([values[tensor] for tensor in tensors])
+
+    return ask
