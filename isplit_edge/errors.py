@@ -14,7 +14,8 @@ ISplitError                         everything below; catch this one to catch al
     ├── ModelError (ValueError)     a model that cannot be split, or whose output is not class scores
     ├── NumericsError (ArithmeticError)    NaN or infinity where a number was needed
     ├── ExportError (ValueError)    a head that cannot be converted as asked
-    └── ExistsError (FileExistsError)      the target exists and `overwrite` was not given
+    ├── ExistsError (FileExistsError)      the target exists and `overwrite` was not given
+    └── SweepError (RuntimeError)   a job of a sweep lost its worker again and again
 ```
 
 Each message says what was asked, what was found, and what is possible.

@@ -120,6 +120,14 @@ def _add_input(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_cluster(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--cluster",
+        metavar="ADDRESS",
+        help="run jobs side by side on Ray: local, or its address",
+    )
+
+
 def _demo(commands: Any) -> None:
     parser = _add(commands, "demo", "run the whole story on the embedded glyphs", "isplit demo --quick")
     parser.add_argument("--quick", action="store_true", help="less training, under a minute")
@@ -299,6 +307,7 @@ def _reproduce(commands: Any) -> None:
         "--weights", metavar="FILE", help="ImageNet weights of VGG16 without its top, instead of loading"
     )
     parser.add_argument("--data-dir", metavar="DIR", help="where TensorFlow Datasets keeps its data")
+    _add_cluster(parser)
     parser.add_argument("--max-minutes", type=float, metavar="N", help="begin no further job after so long")
     parser.add_argument("--report-only", action="store_true", help="run nothing; write what the rows say")
     parser.add_argument("--page", metavar="FILE", help="also write it all as a Markdown page")

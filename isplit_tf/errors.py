@@ -28,6 +28,7 @@ __all__ = [
     "ServerError",
     "ServerTimeoutError",
     "ServerUnreachableError",
+    "SweepError",
 ]
 
 
@@ -49,3 +50,7 @@ class ExportError(ISplitError, ValueError):
 
 class ExistsError(ISplitError, FileExistsError):
     """The target exists and `overwrite` was not given."""
+
+
+class SweepError(ISplitError, RuntimeError):
+    """A job of a sweep lost its worker again and again; what was finished is in the file of results."""

@@ -135,7 +135,7 @@ def _supervised(builder: Any) -> tuple[str, str]:
             f"tfds:{builder.info.full_name} does not say which features are image and label. "
             f"Its features: {', '.join(builder.info.features)}."
         )
-    kind = tf.as_dtype(builder.info.features[keys[0]].dtype)
+    kind = tf.as_dtype(builder.info.features[keys[0]].np_dtype)
     if not (kind.is_integer or kind.is_floating):
         raise DataError(f"tfds:{builder.info.full_name} holds {keys[0]} of type {kind.name}. Expected numbers.")
     return keys

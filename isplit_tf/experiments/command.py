@@ -33,7 +33,7 @@ def reproduce(args: argparse.Namespace) -> tuple[str, Any]:
     done = True
     if not args.report_only:
         seconds = None if args.max_minutes is None else 60 * args.max_minutes
-        done = run_jobs(experiments, args.scale, sources, max_seconds=seconds)
+        done = run_jobs(experiments, args.scale, sources, max_seconds=seconds, cluster=args.cluster)
     found = write_findings(experiments, args.scale, results)
     if args.page:
         write_page(found, args.scale, results, Path(args.page))

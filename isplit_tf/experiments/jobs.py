@@ -3,14 +3,14 @@
 import base64
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
+from ..sweep.store import Store
 from .groups import class_groups
 from .recipes import Experiment, Study
-from .store import Store
 
 TUNING_SERIES = "90"
 
@@ -60,7 +60,7 @@ class Job:
         seed: Of the network and of the data's order.
         cut: Position on the axis of the main cuts.
         series: Name of the series.
-        learning_rate: Of a `tune` job.
+        learning_rate: Of phase 2; part of the key of a `tune` job only.
         score: Of a `score` job.
         group: Name of a group of classes, and its classes.
     """
@@ -82,7 +82,7 @@ class Job:
             parts.append(self.series)
         if self.cut is not None:
             parts.append(f"cut{self.cut}")
-        if self.learning_rate is not None:
+        if self.kind == "tune":
             parts.append(f"rate{self.learning_rate:g}")
         if self.score is not None:
             parts.append(self.score.name)
@@ -98,9 +98,20 @@ def open_jobs(study: Study, experiments: Sequence[Experiment], store: Store) -> 
     again after the last of them.
     """
     wanted: dict[str, Job] = {}
+    rate = chosen_rate(study, store)
     for job in _all_jobs(study, experiments, store):
-        wanted.setdefault(job.key, job)
+        trains = job.kind not in ("original", "score", "tune")
+        wanted.setdefault(job.key, replace(job, learning_rate=rate) if trains else job)
     return [job for key, job in wanted.items() if key not in store]
+
+
+def is_ready(study: Study, store: Store, job: Job) -> bool:
+    """Whether what a job needs is there: its original, and the learning rate unless it is the one to find that out."""
+    if job.kind == "original":
+        return True
+    if Job(study.name, "original", job.seed).key not in store:
+        return False
+    return job.kind in ("score", "tune") or all(one.key in store for one in _tuning(study))
 
 
 def _all_jobs(study: Study, experiments: Sequence[Experiment], store: Store) -> Iterator[Job]:

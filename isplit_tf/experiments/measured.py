@@ -8,9 +8,9 @@ import numpy as np
 
 from ..evaluation import Evaluation
 from ..importance.curve import peak_positions
+from ..sweep.store import Row, Store
 from .jobs import Score, points, unpacked
 from .recipes import Study
-from .store import Row, Store
 
 
 @dataclass(frozen=True)

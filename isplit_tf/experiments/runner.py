@@ -1,16 +1,17 @@
 """Running experiments: what is missing is done, job by job, and every finished job stays."""
 
-import gc
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ..errors import ArgumentError
-from .jobs import Job, open_jobs
+from ..sweep import Row, Store, run_sweep
+from .jobs import Job, is_ready, open_jobs
 from .recipes import SCALES, Experiment, Study
-from .store import Row, Store
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ def run_jobs(
     sources: Sources,
     *,
     max_seconds: float | None = None,
+    cluster: str | None = None,
     say: Callable[[str], None] | None = None,
 ) -> bool:
     """Do all jobs that these experiments need and that are not done.
@@ -65,57 +67,41 @@ def run_jobs(
         scale: `smoke`, `cpu` or `paper`.
         sources: Where things come from and go to.
         max_seconds: Begin no further job after so long; None for no limit.
+        cluster: As `run_sweep` takes it. Workers on several machines need `sources.work` on a shared file system.
         say: Takes lines about what is done and what is left; standard error by default.
 
     Returns:
         Whether all is done.
     """
     say = say or _to_standard_error
-    start = time.perf_counter()
+    deadline = None if max_seconds is None else time.perf_counter() + max_seconds
     for study in _studies(experiments, find_scale(scale)):
         store = store_of(study, scale, sources.results)
-        if not _run_study(study, experiments, store, sources, scale, start, max_seconds, say):
+        relevant = [one for one in experiments if study.name in one.studies]
+        tasks = partial(open_jobs, study, relevant, store)
+        if not tasks():
+            continue
+        say(f"{study.title}: {len(tasks())} jobs to do, {len(store)} done")
+        done = run_sweep(
+            tasks,
+            partial(_make_worker, study, sources, scale),
+            store,
+            ready=partial(is_ready, study, store),
+            cluster=cluster,
+            deadline=deadline,
+            describe=partial(_describe, store, tasks),
+            say=say,
+        )
+        if not done:
             return False
     return True
 
 
-def _run_study(
-    study: Study,
-    experiments: Sequence[Experiment],
-    store: Store,
-    sources: Sources,
-    scale: str,
-    start: float,
-    max_seconds: float | None,
-    say: Callable[[str], None],
-) -> bool:
-    relevant = [one for one in experiments if study.name in one.studies]
-    worker = None
-    while jobs := open_jobs(study, relevant, store):
-        if worker is None:
-            worker = _worker(study, store, sources, scale)
-            say(f"{study.title}: {len(jobs)} jobs to do, {len(store)} done")
-        for position, job in enumerate(jobs):
-            if max_seconds is not None and time.perf_counter() - start > max_seconds:
-                say(f"{study.title}: stopped after {max_seconds:.0f} s with {len(jobs) - position} jobs to do")
-                return False
-            row = worker.run(job)
-            store.append(row)
-            gc.collect()  # models hold themselves in cycles, and their memory is large
-            say(_line(job, row, store, jobs[position + 1 :]))
-    return True
-
-
-def _worker(study: Study, store: Store, sources: Sources, scale: str):
+def _make_worker(study: Study, sources: Sources, scale: str) -> Any:
     from .work import Worker
 
     return Worker(
-        study,
-        store,
-        sources.work / scale,
-        archives=sources.archives,
-        weights=sources.weights,
-        data_dir=sources.data_dir,
+        study, sources.work / scale, archives=sources.archives, weights=sources.weights, data_dir=sources.data_dir
     )
 
 
@@ -124,11 +110,10 @@ def _studies(experiments: Sequence[Experiment], studies: dict[str, Study]) -> li
     return [studies[name] for name in names]
 
 
-def _line(job: Job, row: Row, store: Store, left: Sequence[Job]) -> str:
+def _describe(store: Store, tasks: Callable[[], Sequence[Job]], row: Row) -> str:
     accuracy = f"{row['accuracy']:.2%}" if row.get("accuracy") is not None else "measured"
-    seconds = _seconds_left(store, left)
-    rest = f"{len(left)} left" + (f", about {seconds / 60:.0f} min" if seconds else "")
-    return f"  {job.key}: {accuracy} in {row['seconds']:.0f} s; {rest}"
+    seconds = _seconds_left(store, tasks())
+    return f"{accuracy} in {row['seconds']:.0f} s" + (f"; about {seconds / 60:.0f} min left" if seconds else "")
 
 
 def _seconds_left(store: Store, left: Sequence[Job]) -> float:

@@ -23,12 +23,12 @@ from ..graph.cuts import Cut, list_cuts
 from ..graph.program import read_program
 from ..importance.measure import measure_importance
 from ..splitting import SplitModel, split
+from ..sweep.store import Row
 from ..training import train
 from .images import Images, Part, open_images
-from .jobs import Job, Score, chosen_rate, packed
+from .jobs import Job, Score, packed
 from .networks import build_network, preparation
 from .recipes import Series, Study
-from .store import Row, Store
 
 _EVALUATED_AT_ONCE = 64
 _CACHE_BYTES = 2**31  # features of 2,000 images at block1 of VGG16 at 64 pixels
@@ -44,7 +44,6 @@ class Worker:
     def __init__(
         self,
         study: Study,
-        store: Store,
         work: Path,
         *,
         archives: Path | None = None,
@@ -55,18 +54,17 @@ class Worker:
 
         Args:
             study: The study.
-            store: Its results so far: the learning rate follows from them.
             work: A folder for the originals, which are trained again where it was lost.
             archives: A folder that may hold the data set's archive.
             weights: A file of ImageNet weights of VGG16's base.
             data_dir: Where TensorFlow Datasets keeps what it prepared.
         """
         self.study = study
-        self._store, self._work = store, work
+        self._work = work
         self._archives, self._weights, self._data_dir = archives, weights, data_dir
         self._original: tuple[int, keras.Model] | None = None
 
-    def run(self, job: Job) -> Row:
+    def __call__(self, job: Job) -> Row:
         """Do a job, and return its row."""
         doers: dict[str, Callable[[Job], dict[str, Any]]] = {
             "original": self._do_original,
@@ -157,32 +155,32 @@ class Worker:
         retraining = self.study.retraining
         halves = split(self._original_of(job.seed), self.cuts[retraining.tuned_at])
         epochs = retraining.bottleneck_epochs + retraining.fine_tune_epochs
-        self._train(halves, job.seed, self._images.train, fine_tune_epochs=epochs)
+        self._train(halves, job, self._images.train, fine_tune_epochs=epochs)
         return self._tested(halves)
 
     def _do_identity(self, job: Job) -> dict[str, Any]:
         """The split without a bottleneck: fine-tuned for as many epochs as the others."""
         halves = split(self._original_of(job.seed), self.cuts[self.study.retraining.tuned_at])
-        self._train(halves, job.seed, self._images.train)
+        self._train(halves, job, self._images.train)
         return self._tested(halves)
 
     def _do_tune(self, job: Job) -> dict[str, Any]:
         assert job.learning_rate is not None
         halves = self._split(job)
-        self._train(halves, job.seed, self._images.train, learning_rate=job.learning_rate)
+        self._train(halves, job, self._images.train, learning_rate=job.learning_rate)
         report = evaluate(halves, self._images.validation, batch_size=_EVALUATED_AT_ONCE, progress=False)
         return {"learning_rate": job.learning_rate, "accuracy": report.accuracy}
 
     def _do_split(self, job: Job) -> dict[str, Any]:
         halves = self._split(job)
-        history = self._train(halves, job.seed, self._images.train)
-        return self._tested(halves) | self._described(halves) | {"losses": history}
+        history = self._train(halves, job, self._images.train)
+        return self._tested(halves) | _described(halves) | {"learning_rate": job.learning_rate, "losses": history}
 
     def _do_group(self, job: Job) -> dict[str, Any]:
         assert job.group is not None
         name, classes = job.group
         halves = self._split(job)
-        self._train(halves, job.seed, _of_classes(self._images.train, classes))
+        self._train(halves, job, _of_classes(self._images.train, classes))
         report = evaluate(
             halves, _of_classes(self._images.test, classes), batch_size=_EVALUATED_AT_ONCE, progress=False
         )
@@ -226,9 +224,9 @@ class Worker:
         series = next(one for one in self.study.series if one.name == job.series)
         return split(self._original_of(job.seed), self.cuts[job.cut], bottleneck(series, job.seed))
 
-    def _train(self, halves: SplitModel, seed: int, part: Part, **changes: Any) -> dict[str, list[float]]:
+    def _train(self, halves: SplitModel, job: Job, part: Part, **changes: Any) -> dict[str, list[float]]:
+        assert job.learning_rate is not None
         retraining = self.study.retraining
-        rate = changes.pop("learning_rate", None) or chosen_rate(self.study, self._store)
         settings = {
             "bottleneck_epochs": retraining.bottleneck_epochs,
             "fine_tune_epochs": retraining.fine_tune_epochs,
@@ -236,11 +234,11 @@ class Worker:
         history = train(
             halves,
             part,
-            optimizer=keras.optimizers.Adam(rate),
+            optimizer=keras.optimizers.Adam(job.learning_rate),
             loss="squared_error",
             batch_size=retraining.batch_size,
             cache_bytes=_CACHE_BYTES,
-            seed=seed,
+            seed=job.seed,
             progress=False,
             **settings,
         )
@@ -258,15 +256,16 @@ class Worker:
             "predictions": packed(report.predictions),
         }
 
-    def _described(self, halves: SplitModel) -> dict[str, Any]:
-        assert halves.encoder is not None
-        return {
-            "name": halves.cut.name,
-            "latent_elements": int(np.prod(halves.latent_shape)),
-            "compression": 1 - int(np.prod(halves.latent_shape)) / halves.cut.size,
-            "encoder_params": halves.encoder.count_params(),
-            "learning_rate": chosen_rate(self.study, self._store),
-        }
+
+def _described(halves: SplitModel) -> dict[str, Any]:
+    assert halves.encoder is not None
+    elements = int(np.prod(halves.latent_shape))
+    return {
+        "name": halves.cut.name,
+        "latent_elements": elements,
+        "compression": 1 - elements / halves.cut.size,
+        "encoder_params": halves.encoder.count_params(),
+    }
 
 
 def bottleneck(series: Series, seed: int) -> Autoencoder:

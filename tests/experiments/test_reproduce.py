@@ -12,7 +12,7 @@ import pytest
 from isplit_tf.cli import parse, run
 from isplit_tf.experiments.jobs import open_jobs
 from isplit_tf.experiments.recipes import EXPERIMENTS, SCALES
-from isplit_tf.experiments.store import VOLATILE, Store
+from isplit_tf.sweep.store import VOLATILE, Store
 
 pytestmark = pytest.mark.slow
 

@@ -3,7 +3,7 @@
 import pytest
 
 from isplit_tf.errors import BundleError
-from isplit_tf.experiments.store import Store
+from isplit_tf.sweep.store import Store
 
 
 def test_rows_come_back(tmp_path):

@@ -1,0 +1,6 @@
+"""Many independent jobs with one file of results, here or on a Ray cluster; a run that ended early goes on."""
+
+from .run import Task, Worker, run_sweep
+from .store import Row, Store
+
+__all__ = ["Row", "Store", "Task", "Worker", "run_sweep"]

@@ -1,0 +1,120 @@
+"""A sweep on Ray: an actor a CPU, each with a worker of its own; the results are written here."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..errors import MissingDependencyError, SweepError
+from .run import Task, Worker, finish, is_past
+from .store import Row, Store
+
+ATTEMPTS = 3
+_LOCAL = "local"
+
+
+class _Hand:
+    """What runs in a worker's process."""
+
+    def __init__(self, make_worker: Callable[[], Worker]):
+        self._make_worker = make_worker
+        self._worker: Worker | None = None
+
+    def do(self, task: Task) -> Row:
+        self._worker = self._worker or self._make_worker()  # here, so that its errors arrive as what they are
+        return self._worker(task)
+
+
+def run_on_cluster(
+    tasks: Callable[[], Sequence[Task]],
+    make_worker: Callable[[], Worker],
+    store: Store,
+    ready: Callable[[Task], bool],
+    address: str,
+    deadline: float | None,
+    describe: Callable[[Row], str],
+    say: Callable[[str], None],
+) -> bool:
+    """As `run_sweep`, on a Ray cluster."""
+    if not tasks():
+        return True
+    ray = _ray()
+    started = not ray.is_initialized()
+    if started:
+        ray.init(
+            address=None if address == _LOCAL else address,
+            log_to_driver=False,
+            include_dashboard=False,
+            logging_level=40,
+        )
+    try:
+        return _Driver(ray, make_worker, say).run(tasks, store, ready, deadline, describe)
+    finally:
+        if started:
+            ray.shutdown()
+
+
+class _Driver:
+    """Gives tasks to actors, and takes rows from them."""
+
+    def __init__(self, ray: Any, make_worker: Callable[[], Worker], say: Callable[[str], None]):
+        self._ray, self._say = ray, say
+        self._make_worker = ray.put(make_worker)
+        self._actor = ray.remote(num_cpus=1, max_restarts=0)(_Hand)
+        self._idle: list[Any] = []
+        self._running: dict[Any, tuple[Any, Task]] = {}
+        self._losses: Counter[str] = Counter()
+        self._capacity = max(1, int(ray.cluster_resources().get("CPU", 1)))
+
+    def run(
+        self,
+        tasks: Callable[[], Sequence[Task]],
+        store: Store,
+        ready: Callable[[Task], bool],
+        deadline: float | None,
+        describe: Callable[[Row], str],
+    ) -> bool:
+        self._say(f"  {self._capacity} workers")
+        while True:
+            if not is_past(deadline):
+                self._give([task for task in tasks() if ready(task)])
+            if not self._running:
+                break
+            done, _ = self._ray.wait(list(self._running), num_returns=1)
+            row = self._take(done[0])
+            if row is not None:
+                finish(row, store, tasks, describe, self._say)
+        if left := len(tasks()):
+            self._say(f"  stopped with {left} left")
+        return not left
+
+    def _give(self, tasks: Sequence[Task]) -> None:
+        busy = {task.key for _, task in self._running.values()}
+        waiting = [task for task in tasks if task.key not in busy]
+        for task in waiting[: self._capacity - len(self._running)]:
+            actor = self._idle.pop() if self._idle else self._actor.remote(self._make_worker)
+            self._running[actor.do.remote(task)] = actor, task
+
+    def _take(self, reference: Any) -> Row | None:
+        """The row of a finished task; None where its worker died, and the task is to be done again."""
+        actor, task = self._running.pop(reference)
+        try:
+            row: Row = self._ray.get(reference)
+        except self._ray.exceptions.RayActorError as error:
+            self._losses[task.key] += 1
+            if self._losses[task.key] >= ATTEMPTS:
+                reason = str(error).splitlines()[0]
+                raise SweepError(f"'{task.key}' lost its worker {ATTEMPTS} times: {reason}") from error
+            self._say(f"  {task.key}: its worker died; another one does it")
+            return None
+        self._idle.append(actor)
+        return row
+
+
+def _ray() -> Any:
+    try:
+        import ray
+    except ImportError as error:
+        raise MissingDependencyError(
+            "A sweep on a cluster needs Ray, which is not installed. Install it: pip install 'isplit-tf[cluster]'."
+        ) from error
+    return ray
