@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import linalg
+from scipy.sparse import linalg as sparse_linalg
 
 # Share of the mean Fisher information by which every direction counts, whatever the gradients say: it keeps the
 # metric definite where channels are dead, and what the gradients of a few thousand images did not see.
@@ -11,6 +12,8 @@ RIDGE = 0.1
 # Latents of a variance below this share of the greatest are scaled up no further: what is in them is mostly the
 # rounding of the features, which would then set the range of the whole payload.
 _FLOOR = 1e-4
+# From this size on, up to one eigenvector in so many is found faster by itself.
+_LARGE, _FEW = 512, 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,27 +52,43 @@ def solve(covariance: np.ndarray, metric: np.ndarray, k: int) -> LinearMap:
     """The best linear map through k numbers, where an error e costs `e^T metric e`.
 
     With metric = M^2, the rows of `encode` are the k leading eigenvectors of M Cov M applied after M, and `decode`
-    is their inverse: the eigenvectors v of Cov M^2 with v^T M^2 v = 1, so that no square root is taken. Each latent
-    is then scaled to a variance of 1 (less where hardly anything varies): all of them cross the wire with one scale,
-    and rounding to its steps then costs least in this metric. Signs are such that the largest element of each row of
-    `encode` is positive.
+    is their inverse. A triangular factor L^T with L L^T = M^2 stands in for M: it differs by a rotation, which turns
+    the eigenvectors along. Each latent is then scaled to a variance of 1 (less where hardly anything varies): all of
+    them cross the wire with one scale, and rounding to its steps then costs least in this metric. Signs are such that
+    the element of each row of `encode` that is largest is positive.
 
     Args:
         covariance: `(d, d)`.
         metric: `(d, d)`, positive definite.
         k: Latents, at most d.
     """
-    size = len(covariance)
-    values, vectors = linalg.eigh(covariance, metric, type=2, subset_by_index=[size - k, size - 1])
-    values, vectors = np.maximum(values[::-1], 0.0), vectors[:, ::-1]
-    encode = vectors.T @ metric
+    factor = linalg.cholesky(metric, lower=True)
+    values, vectors = leading(factor.T @ covariance @ factor, k)
+    encode = vectors.T @ factor.T
+    decode = linalg.solve_triangular(factor, vectors, trans="T", lower=True)
     largest = np.take_along_axis(encode, np.abs(encode).argmax(axis=1)[:, None], axis=1)[:, 0]
     spread = np.sqrt(np.maximum(values, _FLOOR * values[0])) if values[0] > 0 else np.ones(k)
     scale = np.where(largest < 0, -1.0, 1.0) / spread
-    return LinearMap(encode * scale[:, None], vectors / scale, values)
+    return LinearMap(encode * scale[:, None], decode / scale, values)
+
+
+def leading(matrix: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k largest eigenvalues of a symmetric matrix that has no negative ones, falling, and their eigenvectors.
+
+    A few of a large matrix are found by Lanczos' iteration, to machine precision; many by taking it apart, which then
+    is faster.
+    """
+    size = len(matrix)
+    if size > _LARGE and k * _FEW <= size and matrix.any():
+        start = np.random.default_rng(0).normal(size=size)
+        values, vectors = sparse_linalg.eigsh(matrix, k, v0=start)
+    else:
+        values, vectors = linalg.eigh(matrix, subset_by_index=[size - k, size - 1])
+    return np.maximum(values[::-1], 0.0), vectors[:, ::-1]
 
 
 def lost_variance(covariance: np.ndarray, found: LinearMap) -> float:
     """E||x - decode encode x||^2 of a patch about the mean."""
-    residual = np.eye(len(covariance)) - found.decode @ found.encode
-    return max(float(np.sum((residual @ covariance) * residual)), 0.0)
+    through = found.encode @ covariance
+    kept = np.sum((found.decode.T @ found.decode) * (through @ found.encode.T))
+    return max(float(np.trace(covariance) - 2 * np.sum(found.decode.T * through) + kept), 0.0)
