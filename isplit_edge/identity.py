@@ -89,8 +89,13 @@ def array_sha256(array: np.ndarray) -> str:
 
 
 def contract(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Picks out of a manifest's record what head and tail have to agree upon, `CONTRACT_KEYS`."""
-    return {key: record[key] for key in CONTRACT_KEYS}
+    """Picks out of a manifest's record what head and tail have to agree upon, `CONTRACT_KEYS`.
+
+    Where the latent travels as it is, the record has no `latent_bits`, and the contract has none either: the identity
+    is that of releases that knew no other way.
+    """
+    packed = {} if record.get("latent_bits") is None else {"latent_bits": record["latent_bits"]}
+    return {key: record[key] for key in CONTRACT_KEYS} | packed
 
 
 def bundle_id(head: bytes, *, weights: Iterable[str], architecture: Any, contract: Mapping[str, Any]) -> str:

@@ -83,7 +83,7 @@ class Head:
             # Views of the interpreter's memory must be gone before it runs: it refuses to otherwise.
             self._interpreter.tensor(self._input.tensor)()[...] = x
             self._interpreter.invoke()
-            return wire.pack(self._tag, self._interpreter.tensor(self._output.tensor)())
+            return wire.pack(self._tag, self._interpreter.tensor(self._output.tensor)(), self.manifest.latent_bits)
 
     def payloads(self, x: Any, preprocessed: bool = False) -> list[bytes]:
         """Encodes a batch, image by image.

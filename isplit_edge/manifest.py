@@ -75,7 +75,7 @@ _FIELDS: dict[str, schema.Check] = {
     "bundle_id": schema.hexadecimal(64),
     "model_name": _model_name,
     "version": schema.integer(1, 2**63 - 1),
-    "wire_version": schema.choice(wire.WIRE_VERSION),
+    "wire_version": schema.choice(wire.WIRE_VERSION, wire.PACKED_WIRE_VERSION),
     "precision": schema.choice(*PRECISIONS),
     "cut": schema.record(
         {
@@ -105,7 +105,10 @@ _FIELDS: dict[str, schema.Check] = {
     "created": _utc,
     "files": _files,
 }
-_OPTIONAL: dict[str, schema.Check] = {"microcontroller": schema.nullable(micro.RECORD)}
+_OPTIONAL: dict[str, schema.Check] = {
+    "latent_bits": schema.nullable(schema.choice(*wire.LATENT_BITS)),
+    "microcontroller": schema.nullable(micro.RECORD),
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -116,7 +119,7 @@ class Manifest:
         format_version: Of this file; a newer one than `FORMAT_VERSION` is refused.
         bundle_id: 64 hexadecimal digits; head and tail of one export share it.
         model_name, version: What TensorFlow Serving calls the tail.
-        wire_version: Of the payload's layout.
+        wire_version: Of the payload's layout: 1, or 2 where `latent_bits` is given.
         precision: One of `PRECISIONS`, as the head was exported.
         cut: name, index, layer_type, shape (without the batch) and size (elements) of the cut.
         shapes: input, cut and latent, without the batch.
@@ -131,6 +134,8 @@ class Manifest:
         versions: Of the packages that made the bundle.
         created: Date and time in UTC, ISO 8601.
         files: For each file of the bundle but manifest.json itself, its sha256 and size_bytes.
+        latent_bits: How many bits of each element of the head's output travel; else None, and no key of the file, where
+            it travels as it is.
         microcontroller: Where the bundle has edge/head.h: what `isplit_edge.micro.RECORD` describes; else None, and no
             key of the file.
 
@@ -161,6 +166,7 @@ class Manifest:
     versions: Mapping[str, str]
     created: str
     files: Mapping[str, Mapping[str, Any]]
+    latent_bits: int | None = None
     microcontroller: Mapping[str, Any] | None = None
 
     def __post_init__(self):
@@ -186,7 +192,7 @@ class Manifest:
         """
         if not isinstance(record, Mapping):
             raise schema.wrong("manifest", record, "an object")
-        for key, known in (("format_version", FORMAT_VERSION), ("wire_version", wire.WIRE_VERSION)):
+        for key, known in (("format_version", FORMAT_VERSION), ("wire_version", wire.PACKED_WIRE_VERSION)):
             _refuse_newer(record, key, known)
         missing = [key for key in _FIELDS if key not in record]
         unknown = [str(key) for key in record if key not in _FIELDS | _OPTIONAL]
@@ -266,13 +272,11 @@ def _refuse_constant(token: str) -> float:
 
 
 def _check_together(manifest: Manifest) -> None:
-    latent, cut = manifest.shapes["latent"], manifest.cut
-    _equal(
-        "payload_bytes",
-        manifest.payload_bytes,
-        wire.payload_bytes(manifest.dtype, latent),
-        "header and latent",
-    )
+    latent, cut, bits = manifest.shapes["latent"], manifest.cut, manifest.latent_bits
+    version = wire.WIRE_VERSION if bits is None else wire.PACKED_WIRE_VERSION
+    _equal("wire_version", manifest.wire_version, version, f"latent_bits is {'not given' if bits is None else bits}")
+    payload_bytes = wire.payload_bytes(manifest.dtype, latent, bits)
+    _equal("payload_bytes", manifest.payload_bytes, payload_bytes, "header and latent")
     _equal("cut.size", cut["size"], math.prod(cut["shape"]), "the product of cut.shape")
     _equal("shapes.cut", manifest.shapes["cut"], cut["shape"], "cut.shape")
     _equal("head.size_bytes", manifest.head["size_bytes"], manifest.files[HEAD_FILE]["size_bytes"], HEAD_FILE)

@@ -8,6 +8,11 @@ bytes 8-11    Adler-32 of the latent's bytes, unsigned
 bytes 12-     the latent, row-major, in the dtype of the head's own output (nothing is dequantized)
 ```
 
+That is version 1. In version 2 an element of the latent travels as its highest 8, 4 or 2 bits, its level: an integer q
+of w bits gives the level `(q + 2^(w-1)) >> (w - bits)`, a whole number from 0 on. Levels lie side by side in bytes, the
+first one in the lowest bits, and the bits that are left over in the last byte are zero. A head of integers stays as it
+is, and dropping bits is exact on every processor.
+
 `unpack` is the reference that the tail's graph has to agree with, payload by payload.
 """
 
@@ -21,9 +26,12 @@ import numpy as np
 from .errors import ArgumentError
 
 WIRE_VERSION = 1
+PACKED_WIRE_VERSION = 2
 TAG_BYTES = 8
 HEADER_BYTES = 12
 DTYPES = ("float32", "int8", "int16")
+LATENT_BITS = (2, 4, 8)
+"""What an element may take in version 2; always fewer bits than the head's output has."""
 
 STATUS_OK = 0
 STATUS_OTHER_BUNDLE = 1
@@ -31,7 +39,7 @@ STATUS_MALFORMED = 2
 STATUS_MEANINGS = {
     STATUS_OK: "answered",
     STATUS_OTHER_BUNDLE: "well-formed, but made by the head of another bundle",
-    STATUS_MALFORMED: "malformed (length, checksum, or a float latent that is not finite)",
+    STATUS_MALFORMED: "malformed (length, checksum, bits left over, or a float latent that is not finite)",
 }
 
 _BUNDLE_ID = re.compile(r"[0-9a-f]{64}")
@@ -58,37 +66,91 @@ def tag_of(bundle_id: str) -> bytes:
     return bytes.fromhex(bundle_id[: 2 * TAG_BYTES])
 
 
-def payload_bytes(dtype: str, shape: Sequence[int]) -> int:
-    """Returns the length in bytes of every payload that carries a latent of `shape` in `dtype`."""
-    return HEADER_BYTES + math.prod(shape) * _little_endian(dtype).itemsize
+def payload_bytes(dtype: str, shape: Sequence[int], bits: int | None = None) -> int:
+    """Returns the length in bytes of every payload that carries a latent of `shape` in `dtype`, or in levels."""
+    size = math.prod(shape)
+    if bits is None:
+        return HEADER_BYTES + size * _little_endian(dtype).itemsize
+    _dropped_bits(dtype, bits)
+    return HEADER_BYTES + -(-size * bits // 8)
 
 
-def pack(tag: bytes, latent: np.ndarray) -> bytes:
+def pack(tag: bytes, latent: np.ndarray, bits: int | None = None) -> bytes:
     """Makes the payload of one latent.
 
     Args:
         tag: The 8 bytes of `tag_of(bundle_id)`.
         latent: One latent as the head gave it, of any shape; float32, int8 or int16. A leading axis of 1 (the
             head's batch) does not change the bytes.
+        bits: Of each element, in version 2; None for version 1.
 
     Returns:
         The payload, `HEADER_BYTES` + the latent's bytes.
 
     Raises:
-        ArgumentError: If the tag is not 8 bytes, or the dtype is none of `DTYPES`.
+        ArgumentError: If the tag is not 8 bytes, the dtype is none of `DTYPES`, or it does not have more bits.
 
     Example:
         >>> pack(bytes(8), np.array([1, -1], "int8")).hex()
         '00000000000000000101030101ff'
+        >>> pack(bytes(8), np.array([1, -1], "int8"), bits=4).hex()
+        '00000000000000007900790078'
     """
     if len(tag) != TAG_BYTES:
         raise ArgumentError(f"A payload's tag has {TAG_BYTES} bytes. Received: {len(tag)} bytes")
-    order = _little_endian(latent.dtype.name)
-    body = np.ascontiguousarray(latent, dtype=order).reshape(-1).view(np.uint8).data
+    if bits is None:
+        order = _little_endian(latent.dtype.name)
+        body = np.ascontiguousarray(latent, dtype=order).reshape(-1).view(np.uint8).data
+    else:
+        body = _side_by_side(levels(latent, bits), bits).data
     return b"".join((tag, zlib.adler32(body).to_bytes(4, "little"), body))
 
 
-def unpack(payload: bytes, tag: bytes, dtype: str, shape: Sequence[int]) -> tuple[int, np.ndarray | None]:
+def levels(latent: np.ndarray, bits: int) -> np.ndarray:
+    """Returns the highest bits of each element, as whole numbers from 0 on.
+
+    Args:
+        latent: int8 or int16, of any shape.
+        bits: One of `LATENT_BITS`, fewer than the dtype has.
+
+    Returns:
+        uint8 of the same shape, from 0 to `2**bits - 1`.
+
+    Raises:
+        ArgumentError: If the dtype does not have more bits.
+
+    Example:
+        >>> levels(np.array([-128, -1, 0, 127], "int8"), 2).tolist()
+        [0, 1, 2, 3]
+    """
+    dropped = _dropped_bits(latent.dtype.name, bits)
+    native = latent.astype(latent.dtype.newbyteorder("="), copy=False).view(f"u{latent.dtype.itemsize}")
+    # Flipping the sign's bit adds half of the range, so that the lowest integer becomes 0.
+    return ((native ^ (1 << (8 * latent.dtype.itemsize - 1))) >> dropped).astype(np.uint8)
+
+
+def middles(found: np.ndarray, dtype: str, bits: int) -> np.ndarray:
+    """Returns the middle of the integers that have a level: what a tail takes for it, before scale and zero point.
+
+    Args:
+        found: Levels, as `levels` gives them.
+        dtype: Of the head's output.
+        bits: Of each level.
+
+    Returns:
+        float32 of the same shape.
+
+    Example:
+        >>> middles(np.array([0, 3], "uint8"), "int8", 2).tolist()
+        [-96.5, 95.5]
+    """
+    step = 1 << _dropped_bits(dtype, bits)
+    return found.astype(np.float32) * step + np.float32((step - 1) / 2 + np.iinfo(dtype).min)
+
+
+def unpack(
+    payload: bytes, tag: bytes, dtype: str, shape: Sequence[int], bits: int | None = None
+) -> tuple[int, np.ndarray | None]:
     """Reads one payload as the tail of a bundle does: the reference for the graph that a server runs.
 
     What is malformed is so whatever its tag; only a well-formed payload can be of another bundle.
@@ -98,26 +160,54 @@ def unpack(payload: bytes, tag: bytes, dtype: str, shape: Sequence[int]) -> tupl
         tag: The 8 bytes that this bundle's payloads begin with.
         dtype: The dtype of this bundle's latents, one of `DTYPES`.
         shape: Their shape without the batch.
+        bits: Of each element, in version 2; None for version 1.
 
     Returns:
-        `(STATUS_OK, latent)` with the latent in `dtype` and `shape` (read-only, on the payload's own memory),
-        or `(STATUS_OTHER_BUNDLE, None)`, or `(STATUS_MALFORMED, None)`.
+        `(STATUS_OK, latent)` with the latent in `dtype` and `shape` (read-only, on the payload's own memory), in
+        version 2 with the levels, uint8; or `(STATUS_OTHER_BUNDLE, None)`, or `(STATUS_MALFORMED, None)`.
 
     Raises:
-        ArgumentError: If the dtype is none of `DTYPES`. No payload raises.
+        ArgumentError: If the dtype is none of `DTYPES`, or does not have more bits. No payload raises.
     """
     order = _little_endian(dtype)
-    if len(payload) != payload_bytes(dtype, shape):
+    if len(payload) != payload_bytes(dtype, shape, bits):
         return STATUS_MALFORMED, None
     view = memoryview(payload)
     if zlib.adler32(view[HEADER_BYTES:]) != int.from_bytes(view[TAG_BYTES:HEADER_BYTES], "little"):
         return STATUS_MALFORMED, None
-    latent = np.frombuffer(payload, order, offset=HEADER_BYTES).reshape(tuple(shape))
+    if bits is None:
+        latent = np.frombuffer(payload, order, offset=HEADER_BYTES)
+    else:
+        body = np.frombuffer(payload, np.uint8, offset=HEADER_BYTES)
+        every = (body[:, np.newaxis] >> np.arange(0, 8, bits, dtype=np.uint8)).ravel() & np.uint8(2**bits - 1)
+        latent, left_over = np.split(every, [math.prod(shape)])
+        if left_over.any():
+            return STATUS_MALFORMED, None
+    latent = latent.reshape(tuple(shape))
     if order.kind == "f" and not np.isfinite(latent).all():
         return STATUS_MALFORMED, None
     if view[:TAG_BYTES] != tag:
         return STATUS_OTHER_BUNDLE, None
     return STATUS_OK, latent
+
+
+def _side_by_side(found: np.ndarray, bits: int) -> np.ndarray:
+    """Levels as bytes, the first in the lowest bits."""
+    each = 8 // bits
+    rows = np.zeros((-(-found.size // each), each), np.uint8)
+    rows.reshape(-1)[: found.size] = found.reshape(-1)
+    return np.bitwise_or.reduce(rows << np.arange(0, 8, bits, dtype=np.uint8), axis=1)
+
+
+def _dropped_bits(dtype: str, bits: int) -> int:
+    """How many bits of an element do not travel."""
+    kind = _little_endian(dtype)
+    if bits not in LATENT_BITS or kind.kind != "i" or bits >= 8 * kind.itemsize:
+        raise ArgumentError(
+            f"Levels have {', '.join(map(str, LATENT_BITS))} bits, fewer than the integers that they are the highest bits "
+            f"of. Received: {bits!r} bits of {dtype}"
+        )
+    return 8 * kind.itemsize - bits
 
 
 def _little_endian(dtype: str) -> np.dtype:

@@ -12,11 +12,12 @@ import pytest
 from handmade import record_of
 
 import isplit_edge
-from isplit_edge import ArgumentError, BundleError, Manifest
+from isplit_edge import ArgumentError, BundleError, Manifest, wire
 from isplit_edge.files import inside, relative_path, write_atomic
-from isplit_edge.manifest import DEVICE_REQUIREMENTS
+from isplit_edge.manifest import DEVICE_REQUIREMENTS, contract
 
 HEAD = b"not run in these tests"
+INT8 = {"dtype": "int8", "scale": 0.5, "zero_point": -3}
 ROOT = Path(isplit_edge.__file__).parent
 
 
@@ -35,6 +36,28 @@ def test_a_manifest_comes_back_as_written(written):
     assert manifest.to_dict() == record_of(HEAD) == json.loads((written / "manifest.json").read_text())
     assert manifest.shapes["latent"] == (4, 3, 2)
     assert manifest.tag.hex() == manifest.bundle_id[:16]
+
+
+def test_a_latent_of_fewer_bits_is_a_contract_of_its_own(written):
+    """A manifest whose latent travels in 4 bits comes back as written; head and tail agree upon the bits, and without
+    them the identity is what it was before there was a choice."""
+    packed = record_of(HEAD, **INT8, wire_version=2, latent_bits=4, payload_bytes=12 + 12)
+    manifest = Manifest.from_dict(packed)
+    assert manifest.to_dict() == packed
+    assert (manifest.latent_bits, manifest.wire_version, manifest.payload_bytes) == (4, 2, 24)
+    assert contract(packed)["latent_bits"] == 4
+    plain = record_of(HEAD, **INT8, payload_bytes=12 + 24)
+    assert "latent_bits" not in contract(plain) | Manifest.from_dict(plain).to_dict()
+    assert plain["bundle_id"] != packed["bundle_id"]
+
+
+def test_a_client_of_an_earlier_release_refuses_a_latent_of_fewer_bits(written, monkeypatch):
+    """Where only version 1 of the wire is known, the bundle is refused for its version, before anything is sent."""
+    record = record_of(HEAD, **INT8, wire_version=2, latent_bits=4, payload_bytes=12 + 12)
+    Manifest.from_dict(record).write(written)
+    monkeypatch.setattr(wire, "PACKED_WIRE_VERSION", 1)
+    with pytest.raises(BundleError, match=r"wire_version is 2, newer than this isplit-edge knows \(1\)"):
+        Manifest.load(written)
 
 
 def test_a_manifest_cannot_be_changed(written):
@@ -73,6 +96,11 @@ def test_a_manifest_can_be_copied_and_sent_to_another_process(written):
         ({"scale": 0.5}, "scale must be null, as dtype is float32. Received: 0.5"),
         ({"byte_order": "big"}, "byte_order must be one of 'little'"),
         ({"payload_bytes": 96}, "payload_bytes must be 108 .header and latent.. Received: 96"),
+        ({"latent_bits": 4}, "wire_version must be 2 .latent_bits is 4.. Received: 1"),
+        ({"wire_version": 2}, "wire_version must be 1 .latent_bits is not given.. Received: 2"),
+        ({"wire_version": 2, "latent_bits": 4}, "Levels have 2, 4, 8 bits, .* Received: 4 bits of float32"),
+        ({**INT8, "wire_version": 2, "latent_bits": 3}, "latent_bits must be one of 2, 4, 8. Received: 3"),
+        ({**INT8, "wire_version": 2, "latent_bits": 4, "payload_bytes": 36}, "payload_bytes must be 24"),
         ({"accuracy": {"original": 1.5, "split": None, "artefacts": None, "images": 3}}, "accuracy.original must be"),
         ({"created": "yesterday"}, "created must be a date and time in UTC"),
         ({"created": "2026-01-31T12:00:00"}, "created must be a date and time in UTC"),
