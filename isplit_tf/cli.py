@@ -197,7 +197,13 @@ def _train(commands: Any) -> None:
         "train the bottleneck alone, then end to end",
         "isplit train split/ --data train/ --validation-data validation/ -o trained/ --checkpoint-dir checkpoints/",
     )
-    parser.add_argument("split", help="what isplit split wrote")
+    parser.add_argument("split", help="what isplit split wrote; with --all-candidates, what isplit propose wrote")
+    parser.add_argument(
+        "--all-candidates", action="store_true", help="split --model at every candidate and train each, into one folder"
+    )
+    parser.add_argument("--model", metavar="FILE", help="the .keras file, for --all-candidates")
+    parser.add_argument("--compression", type=float, default=0.9, help="for --all-candidates (default: 0.9)")
+    _add_cluster(parser)
     _add_data(parser, what="labelled training images")
     _add_data(parser, name="--validation-data", required=False, what="labelled images to watch")
     parser.add_argument("--bottleneck-epochs", type=int, metavar="N", help="passes over the data in phase 1")

@@ -128,29 +128,23 @@ def run_split(args: argparse.Namespace) -> Result:
 
 def run_train(args: argparse.Namespace) -> Result:
     """`isplit train`"""
-    import keras
-
+    from .candidate_training import train_candidates, training_arguments
     from .splitting import SplitModel
     from .training import train
 
+    if args.all_candidates:
+        return Result(*train_candidates(args))
     output = free_output(args)
     halves = SplitModel.load(args.split)
     shape = halves.model.inputs[0].shape[1:]
     data, _ = open_images(args.data, args, shape, split="train", shuffle=True)
     watched = open_images(args.validation_data, args, shape, split="validation")[0] if args.validation_data else None
-    chosen = {
-        "bottleneck_epochs": args.bottleneck_epochs,
-        "fine_tune_epochs": args.fine_tune_epochs,
-        "optimizer": None if args.learning_rate is None else keras.optimizers.Adam(args.learning_rate),
-        "loss": args.loss,
-    }
     history = train(
         halves,
         data,
         validation_data=watched,
         checkpoint_dir=args.checkpoint_dir,
-        seed=args.seed,
-        **{name: value for name, value in chosen.items() if value is not None},
+        **training_arguments(args),
     )
     halves.save(output, overwrite=args.overwrite)
     history.save(output / "history.json")

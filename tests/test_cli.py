@@ -10,6 +10,7 @@ import pytest
 
 from isplit_tf.cli import parse, run
 from isplit_tf.importance.curve import Curve
+from isplit_tf.splitting import SplitModel
 
 
 @pytest.fixture(scope="module")
@@ -149,3 +150,34 @@ def test_another_backend_is_named():
     )
     assert done.returncode == 2
     assert "TensorFlow backend" in done.stderr
+
+
+def test_all_candidates_are_trained_and_an_early_end_goes_on(place, capsys):
+    """Each candidate gets a folder and a row; a second call trains none again, and one that lost its row only that."""
+    model, data = place / "tiny.keras", place / "images.npz"
+    curve, candidates, output = place / "all.npz", place / "all.json", place / "all"
+    assert isplit("importance", model, "--data", data, "-o", curve) == 0
+    assert isplit("propose", curve, "-o", candidates) == 0
+    words = ["train", candidates, "--all-candidates", "--model", model, "--data", data, "--validation-data", data]
+    words += ["--bottleneck-epochs", "1", "--fine-tune-epochs", "1", "--seed", "0", "-o", output, "--json"]
+    capsys.readouterr()
+    assert isplit(*words) == 0
+    first = json.loads(capsys.readouterr().out)
+    assert len(first) == len(json.loads(candidates.read_text())["candidates"])
+    for row in first:
+        assert SplitModel.load(output / row["folder"]).cut.name == row["cut"]
+        assert 0 <= row["accuracy"] <= 1
+    rows = (output / "results.jsonl").read_bytes()
+    assert isplit(*words) == 0
+    assert json.loads(capsys.readouterr().out) == first
+    (output / "results.jsonl").write_bytes(rows[: rows.rindex(b"\n", 0, -1) + 9])  # killed while writing the last row
+    assert isplit(*words) == 0
+    again = json.loads(capsys.readouterr().out)
+    assert [{**row, "seconds": 0} for row in again] == [{**row, "seconds": 0} for row in first]
+
+
+def test_all_candidates_need_their_model(place, capsys):
+    """The message says how to name it."""
+    words = ["train", place / "none.json", "--all-candidates", "--data", place / "images.npz"]
+    assert isplit(*words) == 2
+    assert "Name it: --model classifier.keras" in capsys.readouterr().err

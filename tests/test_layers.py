@@ -13,11 +13,11 @@ import isplit_tf
 ROWS = [
     {"errors", "progress", "records", "tables", "arguments", "atomic", "quiet", "models_config"},
     {"graph", "datasets", "batches"},
-    {"importance", "bottleneck", "latent", "metrics", "accuracy", "projection"},
-    {"candidates", "splitting", "training", "evaluation", "predictions", "fitting", "forecasting", "sampling"},
-    {"export", "server", "plots", "report"},
+    {"importance", "bottleneck", "latent", "metrics", "accuracy", "accuracy", "projection"},
+    {"candidates", "splitting", "training", "evaluation", "predictions", "fitting", "forecasting", "forecasting", "sampling"},
+    {"export", "server", "plots", "report", "sweep"},
     {"demo", "experiments"},
-    {"cli", "commands", "opening", "__main__"},
+    {"cli", "commands", "opening", "candidate_training", "__main__"},
 ]
 TOP = Path(isplit_tf.__file__).parent
 FILES = sorted(TOP.rglob("*.py"))

@@ -4,7 +4,7 @@ import gc
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from .store import Row, Store
 
@@ -17,7 +17,7 @@ class Task(Protocol):
         """Unique within the sweep."""
 
 
-Worker = Callable[[Task], Row]
+Worker = Callable[[Any], Row]
 """Does a task and returns its row, which holds the task's key."""
 
 
