@@ -204,8 +204,8 @@ def _dropped_bits(dtype: str, bits: int) -> int:
     kind = _little_endian(dtype)
     if bits not in LATENT_BITS or kind.kind != "i" or bits >= 8 * kind.itemsize:
         raise ArgumentError(
-            f"Levels have {', '.join(map(str, LATENT_BITS))} bits, fewer than the integers that they are the highest bits "
-            f"of. Received: {bits!r} bits of {dtype}"
+            f"Levels have {', '.join(map(str, LATENT_BITS))} bits, fewer than the integers whose highest bits they are. "
+            f"Received: {bits!r} bits of {dtype}"
         )
     return 8 * kind.itemsize - bits
 

@@ -13,6 +13,7 @@ import keras
 from .arguments import checked_integer
 from .errors import ArgumentError
 from .latent import LatentPlan, checked_amount, checked_shape, requested_size
+from .quantizer import checked_bits, with_levels
 
 __all__ = ["Autoencoder", "LatentPlan"]
 
@@ -60,6 +61,9 @@ class Autoencoder:
             convolutions; `filters` is there for those.
         latent_size: Elements of the latent, in place of `compression`: the same payload at every cut. The
             grid gives the nearest that it allows, and never more than the features have.
+        latent_bits: 8, 4 or 2: the latent learns with the steps in which so many bits of each element are sent (see
+            `isplit_tf.quantizer`; `train` observes their ranges, which are not counted as weights). None for a latent
+            that is sent as the head gives it.
         seed: Makes the initial weights repeatable; None for new ones each time.
 
     Raises:
@@ -77,12 +81,14 @@ class Autoencoder:
     compression: float | None = None
     filters: int | None = None
     latent_size: int | None = field(default=None, kw_only=True)
+    latent_bits: int | None = field(default=None, kw_only=True)
     seed: int | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         compression, latent_size = checked_amount(self.compression, self.latent_size)
         object.__setattr__(self, "compression", compression)
         object.__setattr__(self, "latent_size", latent_size)
+        object.__setattr__(self, "latent_bits", checked_bits(self.latent_bits))
         if self.filters is not None:
             object.__setattr__(self, "filters", checked_integer("filters", self.filters, 1))
         if self.seed is not None:
@@ -158,7 +164,7 @@ class Autoencoder:
         code = decode.input(plan.latent_shape, "latent")
         hidden = decode.up(code, middle, plan.filters, activation="relu")
         decoder = keras.Model(code, decode.up(hidden, space, channels), name="decoder")
-        return encoder, decoder
+        return with_levels(encoder, decoder, self.latent_bits)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments as plain JSON values; `from_config` makes an equal record of them."""

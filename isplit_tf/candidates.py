@@ -40,8 +40,8 @@ class Candidate:
         is_peak: Whether the curve has a peak there.
         size_drops: Whether the tensor is smaller than that of the cut before it on the curve, which is what
             Cut-Distil-Encode (CDE) goes by; False for the first cut.
-        payload_bytes: Bytes a frame on the wire, with an int8 latent; None where the bottleneck takes no
-            such shape.
+        payload_bytes: Bytes a frame on the wire, with an int8 latent or the bottleneck's `latent_bits`; None
+            where the bottleneck takes no such shape.
         encoder_params: Weights of the encoder, which the device runs after the head; None likewise.
         encoder_macs: Its multiply-accumulates for one image; None likewise.
         reason: In words, why it is proposed.
@@ -196,7 +196,7 @@ def _candidate(curve: Curve, position: int, reason: str, bottleneck: Any, image_
     except ArgumentError as error:
         warning = str(error)
     else:
-        payload = HEADER_BYTES + latent_size
+        payload = HEADER_BYTES + math.ceil(latent_size * (getattr(bottleneck, "latent_bits", None) or 8) / 8)
         warning = _payload_warning(payload, image_bytes, curve.input_shape)
     return Candidate(
         cut=cut,

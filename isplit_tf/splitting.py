@@ -81,6 +81,11 @@ class SplitModel:
         model = self.encoder or self.head
         return tuple(model.outputs[0].shape[1:])
 
+    @property
+    def latent_bits(self) -> int | None:
+        """How many bits of each element of the latent are sent; None where it is sent as the head gives it."""
+        return getattr(self.bottleneck, "latent_bits", None)
+
     def predict(self, x: Any, batch_size: int | None = None, verbose: str | int = 0) -> np.ndarray:
         """The whole split model's own output, as `keras.Model.predict` gives it."""
         return self.model.predict(x, batch_size=batch_size, verbose=verbose)

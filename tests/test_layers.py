@@ -13,7 +13,7 @@ import isplit_tf
 ROWS = [
     {"errors", "progress", "records", "tables", "arguments", "atomic", "quiet", "models_config"},
     {"graph", "datasets", "batches"},
-    {"importance", "bottleneck", "latent", "metrics", "accuracy", "accuracy", "projection"},
+    {"importance", "bottleneck", "latent", "metrics", "accuracy", "projection", "quantizer"},
     {"candidates", "splitting", "training", "evaluation", "predictions", "fitting", "forecasting", "forecasting", "sampling"},
     {"export", "server", "plots", "report", "sweep"},
     {"demo", "experiments"},

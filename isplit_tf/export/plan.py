@@ -18,6 +18,7 @@ from isplit_edge.preprocessing import resolve_preprocessing
 from ..errors import ArgumentError, ExportError
 from ..graph.cost import count_macs
 from ..importance.scores import describe_output
+from ..quantizer import is_observed, quantizers
 from ..splitting import SplitModel
 from .micro import MICROCONTROLLER
 from .serving import output_record
@@ -62,7 +63,7 @@ class Plan:
             "scale": head.scale,
             "zero_point": head.zero_point,
             "shapes": {**self.record["shapes"], "latent": list(head.latent_shape)},
-            "payload_bytes": wire.payload_bytes(head.dtype, head.latent_shape),
+            "payload_bytes": wire.payload_bytes(head.dtype, head.latent_shape, self.record.get("latent_bits")),
             "head": {**self.record["head"], "size_bytes": len(head.content)},
         }
 
@@ -91,13 +92,14 @@ def make_plan(
         raise ArgumentError(f"precision must be one of {', '.join(PRECISIONS)}. Received: {precision!r}.")
     if target not in TARGETS:
         raise ArgumentError(f"target must be one of {', '.join(map(repr, TARGETS))}. Received: {target!r}.")
+    bits = _packed_bits(split, precision)
     shapes = _fixed_shapes(split)
     kind, n_classes = _output(split, from_logits)
     record = {
         "format_version": FORMAT_VERSION,
         "model_name": model_name,
         "version": version,
-        "wire_version": wire.WIRE_VERSION,
+        "wire_version": wire.WIRE_VERSION if bits is None else wire.PACKED_WIRE_VERSION,
         "precision": precision,
         "cut": _cut_record(split),
         "shapes": shapes,
@@ -112,19 +114,38 @@ def make_plan(
         "versions": _versions(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    record |= _stand_ins(precision, shapes["latent"])
+    record |= _stand_ins(precision, shapes["latent"], bits)
     return Plan(split, precision, kind, Manifest.from_dict(record).to_dict())
 
 
-def _stand_ins(precision: str, latent_shape: list[int]) -> dict[str, Any]:
+def _packed_bits(split: SplitModel, precision: str) -> int | None:
+    """How many bits of each integer of the head's output are sent; None where all are."""
+    bits = split.latent_bits
+    if bits is None:
+        return None
+    if precision not in QUANTIZED:
+        raise ArgumentError(
+            f"A latent of {bits} bits is sent as the highest bits of integers: precision must be "
+            f"{' or '.join(map(repr, QUANTIZED))}. Received: {precision!r}. Possible: a bottleneck without latent_bits."
+        )
+    if not is_observed(split.encoder):
+        raise ArgumentError(
+            f"The range of the latent of {bits} bits was not observed yet. isplit_tf.train does so between its phases, "
+            "also with bottleneck_epochs=0 and fine_tune_epochs=0."
+        )
+    return bits if bits < 8 * np.dtype(_OUTPUT_DTYPES[precision]).itemsize else None
+
+
+def _stand_ins(precision: str, latent_shape: list[int], bits: int | None) -> dict[str, Any]:
     """What is known only once the head is converted, as values that contradict nothing else."""
     dtype = _OUTPUT_DTYPES.get(precision, "float32")
     return {
+        "latent_bits": bits,
         "bundle_id": "0" * 64,
         "dtype": dtype,
         "scale": 1.0 if precision in QUANTIZED else None,
         "zero_point": 0 if precision in QUANTIZED else None,
-        "payload_bytes": wire.payload_bytes(dtype, latent_shape),
+        "payload_bytes": wire.payload_bytes(dtype, latent_shape, bits),
         "files": {HEAD_FILE: {"sha256": "0" * 64, "size_bytes": 0}},
     }
 
@@ -182,7 +203,9 @@ def _cut_record(split: SplitModel) -> dict[str, Any]:
 def _cost(model: keras.Model | None) -> dict[str, int]:
     if model is None:
         return {"params": 0, "macs": 0}
-    return {"params": int(model.count_params()), "macs": int(count_macs(model))}
+    # The ranges of a latent of few bits are folded into the layer before them.
+    folded = sum(layer.count_params() for layer in quantizers(model))
+    return {"params": int(model.count_params() - folded), "macs": int(count_macs(model))}
 
 
 def _versions() -> dict[str, str]:

@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
+
+from isplit_edge import wire
 
 from ..errors import ModelError
 from .arithmetic import in_float32
@@ -22,20 +25,26 @@ class LatentFormat:
     """How latents come over the wire.
 
     Attributes:
-        dtype: "int8", "int16" or "float32".
+        dtype: Of the head's output: "int8", "int16" or "float32".
         shape: Without the batch.
         scale: value = scale * (integer - zero_point); None where dtype is float32.
         zero_point: None where dtype is float32.
+        bits: Of each element, where the highest bits travel alone: the integer is then taken to be the middle of those
+            that have them. None where the latent travels as it is.
     """
 
     dtype: str
     shape: tuple[int, ...]
     scale: float | None = None
     zero_point: int | None = None
+    bits: int | None = None
 
     def dequantize(self, latents: tf.Tensor) -> tf.Tensor:
         """Latents as on the wire, `(N, *shape)`, as float32."""
         values = tf.cast(latents, tf.float32)
+        if self.bits is not None:
+            lowest, next_one = wire.middles(np.array([0, 1], np.uint8), self.dtype, self.bits)
+            values = values * (next_one - lowest) + lowest
         return values if self.scale is None else (values - float(self.zero_point or 0)) * self.scale
 
 
@@ -103,7 +112,7 @@ def write(
         return probabilities(tail(values, training=False), kind)[:count]
 
     def serving_default(payload: tf.Tensor) -> Mapping[str, tf.Tensor]:
-        latents, status = read_payloads(payload, tag=tag, dtype=latent.dtype, shape=latent.shape)
+        latents, status = read_payloads(payload, tag=tag, dtype=latent.dtype, shape=latent.shape, bits=latent.bits)
         found = answer(latent.dequantize(latents))
         good = tf.reshape(status == 0, [-1, 1])
         return {"probabilities": tf.where(good, found, float("nan")), "status": status}

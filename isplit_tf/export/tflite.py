@@ -16,6 +16,7 @@ from isplit_edge.manifest import PRECISIONS
 
 from ..errors import ArgumentError, DataError, ExportError, NumericsError
 from ..progress import bar
+from ..quantizer import unrounded
 from ..quiet import quiet
 from .arithmetic import in_float32
 from .contents import Contents, Operator, read_contents
@@ -95,9 +96,10 @@ def convert(
             f"precision={precision!r} needs representative_data of at least {LEAST_IMAGES} images, from which the "
             f"ranges are learned. Received: {found}."
         )
-    traced = trace_head(head, encoder)
-    images = _checked_images(representative, traced.input_shape)
-    expected = _keras_latents(head, encoder, images)
+    with unrounded(encoder):
+        traced = trace_head(head, encoder)
+        images = _checked_images(representative, traced.input_shape)
+        expected = _keras_latents(head, encoder, images)
     content = _run_converter(traced, precision, representative, progress)
     contents = read_contents(content)
     _check_operators(contents, precision, traced)

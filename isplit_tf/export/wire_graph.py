@@ -4,6 +4,8 @@
 it came in. Little-endian machines only, as are all for which TensorFlow Serving is built.
 """
 
+import math
+
 import tensorflow as tf
 
 from isplit_edge import wire
@@ -13,27 +15,35 @@ _MODULUS = 65521
 _BLOCK = 2048
 
 
-def read_payloads(payload: tf.Tensor, *, tag: bytes, dtype: str, shape: tuple[int, ...]) -> tuple[tf.Tensor, tf.Tensor]:
+def read_payloads(
+    payload: tf.Tensor, *, tag: bytes, dtype: str, shape: tuple[int, ...], bits: int | None = None
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Checks payloads and takes their latents out.
 
     Args:
         payload: string `(N,)`, bytes of any length.
         tag: The 8 bytes that this bundle's payloads begin with.
-        dtype: Of the latents, as on the wire.
+        dtype: Of the head's output.
         shape: Of a latent, without the batch.
+        bits: Of each element, where the latents travel as levels.
 
     Returns:
-        The latents `(N, *shape)` in `dtype`, zeros where the status is not 0, and the status, int32 `(N,)`.
+        The latents `(N, *shape)` in `dtype`, or the levels in uint8; zeros where the status is not 0. And the status,
+        int32 `(N,)`.
     """
     payload = tf.ensure_shape(payload, [None])
-    length = wire.payload_bytes(dtype, shape)
+    length = wire.payload_bytes(dtype, shape, bits)
     # Rows of another length are cut or filled with zeros here, and refused for their length below.
     rows = tf.io.decode_raw(payload, tf.uint8, fixed_length=length)
     rows = tf.reshape(rows, [tf.shape(payload)[0], length])
     body = rows[:, wire.HEADER_BYTES :]
     sums = _as_uint32(rows[:, wire.TAG_BYTES : wire.HEADER_BYTES])
-    latents = _as_numbers(body, dtype, shape)
     well_formed = (tf.strings.length(payload) == length) & (sums == adler32(body))
+    if bits is None:
+        latents = _as_numbers(body, dtype, shape)
+    else:
+        latents, left_over = _as_levels(body, bits, shape)
+        well_formed &= tf.reduce_all(left_over == 0, axis=1)
     if latents.dtype.is_floating:
         well_formed &= tf.reduce_all(tf.math.is_finite(latents), axis=list(range(1, len(shape) + 1)))
     same = tf.reduce_all(rows[:, : wire.TAG_BYTES] == tf.constant(list(tag), tf.uint8), axis=1)
@@ -67,6 +77,16 @@ def adler32(rows: tf.Tensor) -> tf.Tensor:
     first = (1 + tf.reduce_sum(plain, axis=1)) % _MODULUS
     second = (length + tf.reduce_sum(weighted + plain * after, axis=1)) % _MODULUS
     return second * 65536 + first
+
+
+def _as_levels(body: tf.Tensor, bits: int, shape: tuple[int, ...]) -> tuple[tf.Tensor, tf.Tensor]:
+    """Levels `(N, *shape)`, and those in the bits that are left over, `(N, k)`, all uint8."""
+    # Whole numbers divided, not bits shifted: other engines than TensorFlow know the former.
+    divisors = [2**shift for shift in range(0, 8, bits)]
+    every = tf.cast(body, tf.int32)[:, :, tf.newaxis] // divisors % 2**bits
+    every = tf.cast(tf.reshape(every, [tf.shape(body)[0], body.shape[1] * len(divisors)]), tf.uint8)
+    size = math.prod(shape)
+    return tf.reshape(every[:, :size], [-1, *shape]), every[:, size:]
 
 
 def _as_uint32(rows: tf.Tensor) -> tf.Tensor:

@@ -162,9 +162,10 @@ def _write_serving(root: Path, plan: Plan, head: ConvertedHead, record: Mapping[
     name, version, tag = record["model_name"], record["version"], wire.tag_of(record["bundle_id"])
     model = root / "serving" / name / str(version)
     model.mkdir(parents=True)
-    latent = serving.LatentFormat(head.dtype, head.latent_shape, head.scale, head.zero_point)
+    bits = record.get("latent_bits")
+    latent = serving.LatentFormat(head.dtype, head.latent_shape, head.scale, head.zero_point, bits)
     serving.write(model, plan.split.tail, plan.split.decoder, latent=latent, kind=plan.kind, tag=tag)
-    payload = wire.pack(tag, np.zeros(head.latent_shape, head.dtype))
+    payload = wire.pack(tag, np.zeros(head.latent_shape, head.dtype), bits)
     write_warmup(
         model,
         payload,

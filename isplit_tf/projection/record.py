@@ -10,6 +10,7 @@ import keras
 from ..arguments import checked_integer
 from ..errors import ArgumentError
 from ..latent import LatentPlan, checked_amount, checked_shape, requested_size
+from ..quantizer import checked_bits, with_levels
 from .patches import grid_of, padding_of
 
 WEIGHTINGS = ("task", "features")
@@ -50,6 +51,9 @@ class Projection:
             latent numbers; halved as long as a patch holds more than 4,096 elements.
         weighting: "task" or "features".
         latent_size: Elements of the latent, in place of `compression`; the nearest that the grid allows.
+        latent_bits: 8, 4 or 2: the latent learns with the steps in which so many bits of each element are sent (see
+            `isplit_tf.quantizer`; `train` observes their ranges, which are not counted as weights). None for a latent
+            that is sent as the head gives it.
         fit_images: Images that it is fitted from, spread over the data; all where there are fewer.
         seed: Of the choice of these images and of what is drawn for the Fisher information.
 
@@ -69,6 +73,7 @@ class Projection:
     patch: int | str = "auto"
     weighting: str = "task"
     latent_size: int | None = field(default=None, kw_only=True)
+    latent_bits: int | None = field(default=None, kw_only=True)
     fit_images: int = field(default=2000, kw_only=True)
     seed: int = field(default=0, kw_only=True)
 
@@ -76,6 +81,7 @@ class Projection:
         compression, latent_size = checked_amount(self.compression, self.latent_size)
         object.__setattr__(self, "compression", compression)
         object.__setattr__(self, "latent_size", latent_size)
+        object.__setattr__(self, "latent_bits", checked_bits(self.latent_bits))
         if self.patch != "auto":
             if isinstance(self.patch, str):
                 raise ArgumentError(f"patch: expected 'auto' or an integer of at least 1. Received: {self.patch!r}")
@@ -181,7 +187,7 @@ class Projection:
         if crop is not None and any(after for _, after in padding):
             cropping = padding[0] if len(padding) == 1 else tuple(padding)
             restored = crop(cropping, name="decoder_crop", dtype=dtype)(restored)
-        return encoder, keras.Model(latent, restored, name="decoder")
+        return with_levels(encoder, keras.Model(latent, restored, name="decoder"), self.latent_bits)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments as plain JSON values; `from_config` makes an equal record of them."""

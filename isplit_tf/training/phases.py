@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from ..arguments import checked_integer
 from ..errors import ArgumentError
+from ..quantizer import forget
 from ..splitting import SplitModel, bottleneck_to_json
 from . import closed_form
 from .callbacks import Keep, Watch
@@ -19,6 +20,7 @@ from .feeding import ArrayFeed, Feed, cached_features, image_feed
 from .freezing import batch_norms, frozen
 from .history import History
 from .objectives import loss_identity
+from .observing import observe
 from .optimizers import copied, optimizer_identity, read_optimizer
 from .reconstruction import Reconstruction
 from .state import TrainingState
@@ -174,6 +176,7 @@ def train(
             closed_form.fit_bottleneck(split, data, state, batch_size=run.batch_size, progress=progress)
         if state.goes_on(_BOTTLENECK, epochs[_BOTTLENECK]):
             _train_bottleneck(run, state)
+        observe(split, data, batch_size=run.batch_size, progress=progress)
         if tuning is not None:
             _fine_tune(run, state, tuning)
     return History(tuple(state.epochs), state.seed)
@@ -183,6 +186,7 @@ def _train_bottleneck(run: _Run, state: TrainingState) -> None:
     encoder, decoder = run.split.encoder, run.split.decoder
     if encoder is None or decoder is None:
         return
+    forget(encoder, decoder)
     features, validation = _features(run)
     if features is None:
         feed = image_feed(run.data, batch_size=run.batch_size)

@@ -10,13 +10,14 @@ from isplit_edge import wire
 from isplit_tf.export.wire_graph import adler32, read_payloads
 
 TAG = bytes.fromhex("0123456789abcdef")
-SHAPES = {"int8": (3, 2, 5), "int16": (7,), "float32": (2, 1, 3)}
+SHAPES = {"int8": (3, 3, 5), "int16": (7,), "float32": (2, 1, 3)}
+FORMATS = [("int8", None), ("int16", None), ("float32", None), ("int8", 4), ("int8", 2), ("int16", 8), ("int16", 4)]
 
 
-def reader(dtype: str, shape: tuple[int, ...]):
+def reader(dtype: str, shape: tuple[int, ...], bits: int | None = None):
     """The checks as a graph, as a server runs them."""
     return tf.function(
-        lambda payload: read_payloads(payload, tag=TAG, dtype=dtype, shape=shape),
+        lambda payload: read_payloads(payload, tag=TAG, dtype=dtype, shape=shape, bits=bits),
         input_signature=[tf.TensorSpec([None], tf.string)],
     )
 
@@ -60,26 +61,26 @@ def latent(dtype: str, rng: np.random.Generator) -> np.ndarray:
     return values
 
 
-@pytest.mark.parametrize("dtype", ["int8", "int16", "float32"])
-def test_agrees_with_the_reference_on_fuzzed_payloads(dtype):
+@pytest.mark.parametrize(("dtype", "bits"), FORMATS)
+def test_agrees_with_the_reference_on_fuzzed_payloads(dtype, bits):
     """Status and latent are those of `isplit_edge.wire.unpack` for 2,000 payloads, good and spoiled in one batch."""
     rng = np.random.default_rng(0)
-    payloads = [spoiled(wire.pack(TAG, latent(dtype, rng)), rng) for _ in range(2000)]
-    latents, status = (part.numpy() for part in reader(dtype, SHAPES[dtype])(strings(payloads)))
+    payloads = [spoiled(wire.pack(TAG, latent(dtype, rng), bits), rng) for _ in range(2000)]
+    latents, status = (part.numpy() for part in reader(dtype, SHAPES[dtype], bits)(strings(payloads)))
     assert set(status) == {0, 1, 2}
     for index, payload in enumerate(payloads):
-        expected, values = wire.unpack(payload, TAG, dtype, SHAPES[dtype])
+        expected, values = wire.unpack(payload, TAG, dtype, SHAPES[dtype], bits)
         assert status[index] == expected
         np.testing.assert_array_equal(latents[index], 0 if values is None else values)
 
 
-@pytest.mark.parametrize("dtype", ["int8", "int16", "float32"])
-def test_takes_no_payloads_and_empty_ones(dtype):
+@pytest.mark.parametrize(("dtype", "bits"), FORMATS)
+def test_takes_no_payloads_and_empty_ones(dtype, bits):
     """A batch of none is answered with none; empty strings are malformed."""
-    latents, status = reader(dtype, SHAPES[dtype])(strings([]))
+    latents, status = reader(dtype, SHAPES[dtype], bits)(strings([]))
     assert latents.shape == (0, *SHAPES[dtype])
     assert status.shape == (0,)
-    latents, status = reader(dtype, SHAPES[dtype])(strings([b"", b""]))
+    latents, status = reader(dtype, SHAPES[dtype], bits)(strings([b"", b""]))
     assert status.numpy().tolist() == [2, 2]
     assert not latents.numpy().any()
 
@@ -96,6 +97,20 @@ def test_a_latent_of_one_element():
     latents, status = reader("int8", (1,))(strings([payload, payload[:-1]]))
     assert status.numpy().tolist() == [0, 2]
     assert latents.numpy().tolist() == [[-5], [0]]
+
+
+@pytest.mark.parametrize(("bits", "size"), [(4, 3), (2, 5), (2, 6), (2, 7)])
+def test_a_bit_left_over_is_malformed_whichever_it_is(bits, size):
+    """Each bit behind the last element must be zero; the elements' own bits may be anything."""
+    good = wire.pack(TAG, np.full(size, 127, np.int8), bits)
+    used = size * bits % 8
+    payloads = []
+    for bit in range(8):
+        body = bytearray(good[12:])
+        body[-1] ^= 1 << bit
+        payloads.append(TAG + zlib.adler32(body).to_bytes(4, "little") + body)
+    status = reader("int8", (size,), bits)(strings(payloads))[1].numpy()
+    assert status.tolist() == [0 if bit < used else 2 for bit in range(8)]
 
 
 @pytest.mark.parametrize("size", [1, 2, 12, 2047, 2048, 2049, 5552, 65520, 65521, 65522, 4_000_037])
