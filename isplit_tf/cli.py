@@ -157,6 +157,9 @@ def _importance(commands: Any) -> None:
     parser.add_argument("--target", default="label", help="label or predicted (default: label)")
     parser.add_argument("--cuts", default="main", help="main, all, or names with commas between (default: main)")
     parser.add_argument("--max-images", type=int, metavar="N", help="stop after N images")
+    parser.add_argument(
+        "--confidence", type=float, metavar="X", help="stop once best cut and peaks are as sure as X, such as 0.95"
+    )
     parser.add_argument("--from-logits", action="store_true", default=None, help="linear outputs are logits")
     parser.add_argument("--plot", metavar="FILE", help="draw the curve as .png or .svg")
     parser.add_argument("--log", action="store_true", help="plot log10")

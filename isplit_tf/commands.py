@@ -85,6 +85,7 @@ def run_importance(args: argparse.Namespace) -> Result:
         cuts=args.cuts if args.cuts in ("main", "all") else [read_cut(name) for name in args.cuts.split(",")],
         class_names=names,
         max_images=args.max_images,
+        confidence=args.confidence,
         from_logits=args.from_logits,
     )
     curve.save(output)

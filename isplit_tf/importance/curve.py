@@ -1,12 +1,11 @@
 """The importance curve: one number a cut, for all images or for some classes."""
 
 import dataclasses
-import html
 import json
 import os
 import warnings
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,8 @@ from isplit_edge.files import open_atomic
 
 from ..errors import ArgumentError, BundleError
 from ..graph.cuts import Cut
-from .methods import title
+from .peaks import best_position, peak_positions
+from .printing import curve_html, curve_rows, curve_table
 from .statistics import ClassStatistics
 
 FORMAT_VERSION = 1
@@ -37,6 +37,10 @@ class Curve:
         model_name: Name of the model.
         input_shape: Shape of its first input without the batch.
         weighting: What `values` is the mean of: "images", or "classes" for a balanced curve.
+        precision: What the model was run in: "float32" for the model as it is, "bfloat16" or "float16".
+        confidence: How sure it is that `best` and `peaks` are those of all images, from 0 to 1, where a confidence
+            was asked for; else None. Parts, merged and balanced curves have none: the test was of another mean.
+        settled: Whether the confidence that was asked for was reached; None where none was.
 
     Reference:
         Cunico, Capogrosso et al., I-Split, ICPR 2022, Sec. III-A.
@@ -51,6 +55,9 @@ class Curve:
     model_name: str
     input_shape: tuple[int | None, ...]
     weighting: str = "images"
+    precision: str = "float32"
+    confidence: float | None = None
+    settled: bool | None = None
 
     @property
     def counts(self) -> np.ndarray:
@@ -86,7 +93,11 @@ class Curve:
         numbers = np.unique([self._class_number(one) for one in classes]).astype(int)
         if not self.counts[numbers].sum():
             raise ArgumentError(f"No image of the classes {numbers.tolist()} was seen.")
-        return dataclasses.replace(self, statistics=self.statistics.only(numbers))
+        return self._with(statistics=self.statistics.only(numbers))
+
+    def _with(self, **changes: Any) -> "Curve":
+        """The same with some fields changed; how sure it was is not carried over to another mean."""
+        return dataclasses.replace(self, **changes, confidence=None, settled=None)
 
     def _class_number(self, wanted: int | str) -> int:
         if isinstance(wanted, str):
@@ -99,21 +110,21 @@ class Curve:
 
     def balanced(self) -> "Curve":
         """The same measurements with every class that was seen counting equally."""
-        return dataclasses.replace(self, weighting="classes")
+        return self._with(weighting="classes")
 
     @staticmethod
     def merge(curves: Iterable["Curve"]) -> "Curve":
         """One curve of the images of several, which were measured in the same way on the same model.
 
         Raises:
-            ArgumentError: There is none, or they differ in cuts, classes, method, reduction or target.
+            ArgumentError: There is none, or they differ in cuts, classes, method, reduction, target or precision.
         """
         shards = list(curves)
         if not shards:
             raise ArgumentError("Nothing to merge: no curve was given.")
         first, statistics = shards[0], shards[0].statistics
         for other in shards[1:]:
-            for name in ("method", "reduction", "target", "class_names", "weighting"):
+            for name in ("method", "reduction", "target", "precision", "class_names", "weighting"):
                 if getattr(first, name) != getattr(other, name):
                     raise ArgumentError(
                         f"Curves to merge must agree. {name}: {getattr(first, name)!r} and {getattr(other, name)!r}."
@@ -123,7 +134,7 @@ class Curve:
             if len(first.counts) != len(other.counts):
                 raise ArgumentError(f"Curves to merge have {len(first.counts)} and {len(other.counts)} classes.")
             statistics = statistics.merge(other.statistics)
-        return dataclasses.replace(first, statistics=statistics)
+        return first._with(statistics=statistics)
 
     def interval(self, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
         """A confidence interval for each value, by Student's t (Welch's degrees of freedom for a balanced curve).
@@ -162,13 +173,13 @@ class Curve:
         """
         values = self.values
         peaks = peak_positions(values)
-        if peaks:
-            return self.cuts[max(peaks, key=lambda k: values[k])]
-        warnings.warn(
-            f"The curve of '{self.model_name}' has no peak between its ends; the highest cut but the last is taken.",
-            stacklevel=2,
-        )
-        return self.cuts[int(np.argmax(values[:-1]))] if len(values) > 1 else self.cuts[0]
+        if not peaks:
+            warnings.warn(
+                f"The curve of '{self.model_name}' has no peak between its ends; "
+                "the highest cut but the last is taken.",
+                stacklevel=2,
+            )
+        return self.cuts[best_position(values, peaks)]
 
     def plot(self, *, log: bool = False, per_class: bool = False, ax: Any = None) -> Any:
         """Draw the curve with its interval and peaks, as in the paper's Fig. 3.
@@ -211,67 +222,18 @@ class Curve:
         write_node_data(path, self.cuts, self.values.tolist(), name=name, peaks=self.peaks, model_file=model_file)
 
     def rows(self) -> list[dict[str, Any]]:
-        """One record a cut: name, shape, size, value, low, high, peak, best."""
-        low, high = self.interval()
-        peaks = {cut.index for cut in self.peaks}
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            best = self.best.index
-        return [
-            {
-                "index": cut.index,
-                "name": cut.name,
-                "shape": cut.shape,
-                "size": cut.size,
-                "importance": float(value),
-                "low": float(low[k]),
-                "high": float(high[k]),
-                "peak": cut.index in peaks,
-                "best": cut.index == best,
-            }
-            for k, (cut, value) in enumerate(zip(self.cuts, self.values, strict=True))
-        ]
+        """One record a cut: name, shape, size, importance, low, high, peak, best."""
+        return curve_rows(self)
 
     def table(self) -> str:
         """The curve as text, a line a cut, with a bar for its height and a mark at peaks."""
-        rows = self.rows()
-        top = max(row["importance"] for row in rows) or 1.0
-        width = max(len("cut"), *(len(row["name"]) for row in rows))
-        lines = [
-            self._title(),
-            f"{'index':>5}  {'cut':<{width}}  {'shape':<16}  {'importance':>10}  {'95 % interval':^21}",
-        ]
-        for row in rows:
-            shape = "x".join(map(str, row["shape"]))
-            bar = "█" * round(20 * row["importance"] / top)
-            mark = " best" if row["best"] else " peak" if row["peak"] else ""
-            lines.append(
-                f"{row['index']:>5}  {row['name']:<{width}}  {shape:<16}  {row['importance']:>10.4g}  "
-                f"{row['low']:>10.4g}{row['high']:>11.4g}  {bar}{mark}"
-            )
-        return "\n".join(lines)
-
-    def _title(self) -> str:
-        seen = int((self.counts > 0).sum())
-        return (
-            f"Importance of {len(self.cuts)} cuts of '{self.model_name}': {title(self.method)}, "
-            f"{self.reduction} over the tensor, "
-            f"score of the {self.target}{' class' if self.target == 'predicted' else ''}, "
-            f"{self.n_images} images of {seen} classes, mean over {self.weighting}"
-        )
+        return curve_table(self)
 
     def __repr__(self) -> str:
         return self.table()
 
     def _repr_html_(self) -> str:
-        cells = "".join(
-            f"<tr><td>{row['index']}</td><td>{html.escape(row['name'])}</td><td>{'×'.join(map(str, row['shape']))}</td>"
-            f"<td>{row['importance']:.4g}</td><td>{row['low']:.4g} to {row['high']:.4g}</td>"
-            f"<td>{'best' if row['best'] else 'peak' if row['peak'] else ''}</td></tr>"
-            for row in self.rows()
-        )
-        head = "".join(f"<th>{name}</th>" for name in ("index", "cut", "shape", "importance", "95 % interval", ""))
-        return f"<table><caption>{html.escape(self._title())}</caption><tr>{head}</tr>{cells}</table>"
+        return curve_html(self)
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the curve as an `.npz` without pickle, whole or not at all."""
@@ -312,22 +274,19 @@ class Curve:
             cuts=[Cut.from_json(cut) for cut in record["cuts"]],
             statistics=statistics,
             input_shape=tuple(record["input_shape"]),
-            **{name: record[name] for name in _PLAIN},
+            # Files of the first release lack the last ones.
+            **{name: record[name] for name in _PLAIN if name in record},
         )
 
 
-_PLAIN = ("class_names", "method", "reduction", "target", "model_name", "weighting")
-
-
-def peak_positions(values: Sequence[float] | np.ndarray) -> list[int]:
-    """Positions of the local maxima; a plateau counts by its first, the ends are none."""
-    found = []
-    k = 1
-    while k < len(values) - 1:
-        end = k
-        while end + 1 < len(values) and values[end + 1] == values[k]:
-            end += 1
-        if end < len(values) - 1 and values[k - 1] < values[k] > values[end + 1]:
-            found.append(k)
-        k = end + 1
-    return found
+_PLAIN = (
+    "class_names",
+    "method",
+    "reduction",
+    "target",
+    "model_name",
+    "weighting",
+    "precision",
+    "confidence",
+    "settled",
+)

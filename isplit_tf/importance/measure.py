@@ -6,17 +6,16 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from ..batches import batches, count_images
+from ..arguments import checked_share
 from ..errors import ArgumentError, ModelError
 from ..graph.axis import main_cuts
 from ..graph.cuts import Cut, list_cuts, place_of, require_sized, resolve_cut, tensors_wanted
 from ..graph.program import Program, read_program
-from ..progress import bar
+from .collecting import Collector
 from .curve import Curve
 from .methods import METHODS
 from .probe import Probe
 from .scores import compiled_loss, find_logits
-from .statistics import ClassStatistics
 
 _CHOICES = {
     "method": tuple(METHODS),
@@ -35,6 +34,7 @@ def measure_importance(
     cuts: Literal["main", "all"] | Sequence[Cut | int | str] = "main",
     class_names: Sequence[str] | None = None,
     max_images: int | None = None,
+    confidence: float | None = None,
     batch_size: int = 32,
     from_logits: bool | None = None,
     output: str | int | None = None,
@@ -57,7 +57,10 @@ def measure_importance(
         cuts: "main", a point for each layer that makes new features; "all"; or a list of cuts, for instance
             `find_cuts(model, max_tensors=2)`. Where several tensors cross, their maps are summed up.
         class_names: Names of the classes, for the curve.
-        max_images: Stop after as many; an endless data set needs it.
+        max_images: Take the first ones, as many at most; an endless data set needs it.
+        confidence: Stop as soon as best cut and peaks are as sure as this, 0.95 for instance, not to change with
+            more images: `isplit_tf.importance.settling` states the test. Images then come in an order of ours, each
+            class in its share; of a stream, which is read through once for that, those that fit into 256 MiB.
         batch_size: Images in a batch, where `data` are arrays.
         from_logits: True where linear outputs are logits and the compiled loss does not say so.
         output: Name or index of the output with the class scores, where the model has several.
@@ -80,6 +83,7 @@ def measure_importance(
         Cunico, Capogrosso et al., I-Split, ICPR 2022, Eq. 1 and 2, read as one layer.
     """
     _require(method=method, reduction=reduction, target=target)
+    confidence = None if confidence is None else checked_share("confidence", confidence)
     program = read_program(model, output=output, training=False)
     chosen = choose_cuts(program, cuts)
     logits = find_logits(program, loss=compiled_loss(model, output), from_logits=from_logits)
@@ -87,22 +91,26 @@ def measure_importance(
     names = _names(class_names if class_names is not None else getattr(data, "class_names", None), classes)
     probe = Probe(program, [place_of(program, cut) for cut in chosen], logits, method=method, target=target)
     scale = np.array([1.0 / cut.size if reduction == "mean" else 1.0 for cut in chosen])
-    statistics = ClassStatistics.empty(classes, len(chosen))
-    total = count_images(data, max_images)
-    with bar(total=total, desc="importance", unit="image", enabled=progress) as shown:
-        for batch in batches(data, n_classes=classes, batch_size=batch_size, max_images=max_images):
-            labels = batch.labels if batch.labels is not None else np.zeros(0, np.int64)
-            statistics = statistics.merge(ClassStatistics.of(labels, probe(batch.x, labels) * scale, classes))
-            shown.update(batch.size)
+    collector = Collector(
+        lambda x, labels: probe(x, labels) * scale,
+        n_classes=classes,
+        n_cuts=len(chosen),
+        batch_size=batch_size,
+        max_images=max_images,
+        progress=progress,
+    )
+    found = collector.all_of(data) if confidence is None else collector.until_settled(data, confidence)
     return Curve(
         cuts=chosen,
-        statistics=statistics,
+        statistics=found.statistics,
         class_names=names,
         method=method,
         reduction=reduction,
         target=target,
         model_name=model.name,
         input_shape=program.tensors[program.inputs[0]].sample_shape,
+        confidence=found.confidence,
+        settled=found.settled,
     )
 
 

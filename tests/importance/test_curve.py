@@ -1,6 +1,7 @@
 """The curve as a record: peaks, parts, intervals, files and how it shows itself."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -98,6 +99,8 @@ def test_merge_refuses_what_does_not_belong_together():
     one = make_curve([[1.0, 2.0]])
     with pytest.raises(ArgumentError, match="method: 'grad_cam' and 'gradients'"):
         Curve.merge([one, dataclasses.replace(one, method="gradients")])
+    with pytest.raises(ArgumentError, match="precision: 'float32' and 'bfloat16'"):
+        Curve.merge([one, dataclasses.replace(one, precision="bfloat16")])
     with pytest.raises(ArgumentError, match="same cuts"):
         Curve.merge([one, make_curve([[1.0]])])
     with pytest.raises(ArgumentError, match="Nothing to merge"):
@@ -138,6 +141,34 @@ def test_save_and_load_round_trip(tmp_path):
     np.testing.assert_array_equal(again.interval(), curve.interval())
     assert (again.class_names, again.input_shape, again.weighting) == (NAMES, (8, 8, 3), "classes")
     assert [p.name for p in (tmp_path / "here").iterdir()] == ["curve.npz"]
+
+
+def test_how_sure_it_is_is_kept_in_the_file_and_printed(tmp_path):
+    """Confidence, and whether it is what was asked for; a curve of another mean has none."""
+    curve = make_curve(np.ones((4, 3)), [0, 0, 1, 2], confidence=0.9997, settled=True, precision="bfloat16")
+    curve.save(tmp_path / "curve.npz")
+    again = Curve.load(tmp_path / "curve.npz")
+    assert (again.confidence, again.settled, again.precision) == (0.9997, True, "bfloat16")
+    assert "in bfloat16; best cut and peaks settled, 99.9 % sure" in repr(curve)
+    assert "not settled, 12.3 % sure" in repr(dataclasses.replace(curve, settled=False, confidence=0.1239))
+    for other in (curve.balanced(), curve.of_classes([0]), Curve.merge([curve, curve])):
+        assert (other.confidence, other.settled) == (None, None)
+        assert other.precision == "bfloat16"
+        assert "sure" not in repr(other)
+
+
+def test_a_file_of_the_first_release_loads(tmp_path):
+    """It has no word on precision and confidence: float32, and none."""
+    make_curve(np.ones((4, 3))).save(tmp_path / "curve.npz")
+    with np.load(tmp_path / "curve.npz") as file:
+        arrays = dict(file)
+    record = json.loads(arrays["record"].tobytes())
+    for name in ("precision", "confidence", "settled"):
+        del record[name]
+    arrays["record"] = np.frombuffer(json.dumps(record).encode(), np.uint8)
+    np.savez(tmp_path / "old.npz", **arrays)
+    old = Curve.load(tmp_path / "old.npz")
+    assert (old.precision, old.confidence, old.settled) == ("float32", None, None)
 
 
 def test_load_refuses_what_is_not_a_curve(tmp_path):
