@@ -7,18 +7,20 @@ import numpy as np
 
 from .patches import elements_on_grid, patch_rows
 
-# Positions of a map that are looked at in each image: neighbours say much the same, and on early layers all of them
-# would cost more than the network itself.
-POSITIONS = 64
+# Positions of a map that are looked at in each image, and the multiply-accumulates that they may cost: neighbours say
+# much the same, and on early layers all of them would cost more than the network itself.
+_POSITIONS, _FEWEST_POSITIONS, _PRODUCTS = 64, 4, 2**26
+# Sums of larger matrices are kept in float32: there are few of them, and they would fill the memory.
+_LARGE = 2048
 # Rows that one product takes: few of them would move the whole matrix through memory each time.
 _ROWS = 2048
 
 
 class Products:
-    """The running sum of x x^T over rows x: products in float32, sums in float64."""
+    """The running sum of x x^T over rows x: products in float32, sums in float64, or float32 above 2,048 elements."""
 
     def __init__(self, size: int):
-        self.sum = np.zeros((size, size))
+        self.sum = np.zeros((size, size), np.float64 if size <= _LARGE else np.float32)
         self._rows: list[np.ndarray] = []
         self._waiting = 0
 
@@ -54,6 +56,7 @@ class Moments:
         self.patch = tuple(patch)
         self.size = math.prod(self.patch) * self.channels
         self._elements = elements_on_grid(space, self.patch)
+        self._looked_at = min(_POSITIONS, max(_FEWEST_POSITIONS, _PRODUCTS // self.size**2))
         self._features = Products(self.size)
         self._gradients = Products(self.size) if weighted else None
         self._rows = 0
@@ -65,8 +68,8 @@ class Moments:
         """Takes a batch, float32 `(N, *shape)` each; `random`, one an image, chooses positions of large maps."""
         positions = len(self._elements)
         chosen = None
-        if positions > POSITIONS:
-            chosen = np.stack([g.choice(positions, POSITIONS, replace=False) for g in random])
+        if positions > self._looked_at:
+            chosen = np.stack([one.choice(positions, self._looked_at, replace=False) for one in random])
         rows = patch_rows(features, self.patch, chosen)
         if not self._rows:
             # Roughly the mean: sums about it keep the digits that sums about zero would lose to a large mean.

@@ -16,10 +16,13 @@ from .patches import grid_of, padding_of
 WEIGHTINGS = ("task", "features")
 # Name of the layer that holds the weights, in the encoder and in the decoder.
 ENCODE, DECODE = "encoder_projection", "decoder_projection"
-# Elements of a patch of which a full covariance is kept and taken apart: 134 MB each, and about half a minute.
+# Elements of a patch of which a full covariance is kept and taken apart.
 _MOST_ELEMENTS = 4096
-# Latent numbers a position should have: with fewer, rounding to a whole number of them misses what was asked for,
-# and a patch twice as wide says more with as many.
+# What an encoder may weigh, so that a patch grows: wider ones always keep more in as many numbers. One convolution of 3
+# x 3 taps from C to min(C, 256) channels, which a head that ends in C channels holds as a rule, or this many weights.
+_BUDGET, _BUDGET_CHANNELS = 2**18, 256
+# Latent numbers a position should have, whatever the encoder weighs: with fewer, rounding to a whole number of them
+# misses what was asked for.
 _FEWEST_CHANNELS = 8
 _ALWAYS = ("patch", "weighting", "fit_images", "seed")
 _LAYERS_BY_RANK = {
@@ -47,8 +50,9 @@ class Projection:
     Args:
         compression: Share of the features' elements that is left out, in [0, 1); 0.9 where neither it nor
             `latent_size` is given.
-        patch: Elements of a patch on each axis, or "auto": 2, doubled as long as a position would hold fewer than 8
-            latent numbers; halved as long as a patch holds more than 4,096 elements.
+        patch: Elements of a patch on each axis, or "auto": 1, doubled as long as a patch holds at most 4,096 elements
+            and the encoder at most 2^18 weights or those of one 3 x 3 convolution from C to min(C, 256) channels. A
+            wider patch keeps more in as many numbers, and weighs more.
         weighting: "task" or "features".
         latent_size: Elements of the latent, in place of `compression`; the nearest that the grid allows.
         latent_bits: 8, 4 or 2: the latent learns with the steps in which so many bits of each element are sent (see
@@ -133,20 +137,17 @@ class Projection:
         )
 
     def _patch(self, space: Sequence[int], channels: int, requested: int) -> tuple[int, ...]:
-        def of_side(side: int) -> tuple[int, ...]:
-            return tuple(min(side, n) for n in space)
-
         if not isinstance(self.patch, str):
-            return of_side(self.patch)
-        side = 2
-
-        def may_grow() -> bool:
-            wider = math.prod(of_side(2 * side)) * channels
-            return side < max(space, default=1) and wider <= _MOST_ELEMENTS
-
-        while may_grow() and requested / math.prod(grid_of(space, of_side(side))) < _FEWEST_CHANNELS:
+            return tuple(min(self.patch, n) for n in space)
+        side, budget = 1, max(_BUDGET, 9 * channels * min(channels, _BUDGET_CHANNELS))
+        while side < max(space, default=1):
+            elements = math.prod(_balanced(space, 2 * side)) * channels
+            few = requested < _FEWEST_CHANNELS * math.prod(grid_of(space, _balanced(space, side)))
+            weights = elements * requested / math.prod(grid_of(space, _balanced(space, 2 * side)))
+            if elements > _MOST_ELEMENTS or not (few or weights <= budget):
+                break
             side *= 2
-        return of_side(side) if math.prod(of_side(side)) * channels <= _MOST_ELEMENTS else of_side(1)
+        return _balanced(space, side)
 
     def build(self, shape: Sequence[int]) -> tuple[keras.Model, keras.Model]:
         """Makes an encoder and a decoder for features of one shape, not fitted yet: a random orthogonal projection.
@@ -205,3 +206,8 @@ class Projection:
         if unknown:
             raise ArgumentError(f"{cls.__name__} has no arguments {unknown}; possible are {str(known)[1:-1]}")
         return cls(**config)
+
+
+def _balanced(space: Sequence[int], side: int) -> tuple[int, ...]:
+    """Patches of at most `side` on each axis that share it out evenly: 5 is 3 and 3 less one, not 4 and 1."""
+    return tuple(-(-n // -(-n // side)) for n in space)
