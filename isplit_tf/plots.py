@@ -189,6 +189,31 @@ def curves(names: Sequence[str], lines: Mapping[str, Any], *, log: bool = False,
     return figure
 
 
+def accuracies(names: Sequence[str], lines: Mapping[str, Any], *, references: Mapping[str, float]) -> Any:
+    """Accuracies of several kinds over one axis of cuts, with level lines for what they compare with.
+
+    Args:
+        names: Of the cuts.
+        lines: `(n_cuts,)` by name, from 0 to 1.
+        references: Accuracies to draw as level lines, by name.
+
+    Returns:
+        A matplotlib figure.
+    """
+    import matplotlib.pyplot as plt
+    import numpy as np
+
+    figure, ax = plt.subplots(figsize=(max(6.5, 0.42 * len(names)), 4), layout="constrained")
+    draw_accuracies(ax, [], np.empty(0), references)
+    for (name, values), (color, marker, style) in zip(lines.items(), _STYLES * len(lines), strict=False):
+        percent = 100 * np.asarray(values, float)
+        ax.plot(percent, color=color, marker=marker, linestyle=style, markersize=4, label=name)
+    ax.grid(alpha=0.3)
+    ax.legend(fontsize=8)
+    _name_ticks(ax, names)
+    return figure
+
+
 def f1_before_and_after(before: "Evaluation", after: "Evaluation", *, title: str = "") -> Any:
     """F1 of each class before and after a split, classes in descending F1 of the original: the paper's Fig. 5.
 

@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from .jobs import Score
+from ..importance.methods import title as method_title
+from .jobs import PREDICTED as PREDICTED_METHOD
+from .jobs import RIVALS, Score
 from .measured import Measured
 from .statistics import (
     bootstrapped,
@@ -23,7 +25,7 @@ from .statistics import (
 PRIMARY = ("90", "CUI, mean, label")
 """The one test that was named before anything was measured: series and score."""
 
-DEPTH, SIZE = "depth", "layer size"
+DEPTH, SIZE, PREDICTED = "depth", "layer size", "predicted accuracy"
 SERIES = ("90", "99", "fixed")
 _RANDOM_SEED = 12345
 
@@ -43,6 +45,12 @@ def scores_of(measured: Measured, series: str) -> dict[str, np.ndarray]:
     ):
         if measured.has(score):
             found[title] = (measured.curve(score) * factor)[at]
+    for score in RIVALS:
+        if measured.has(score):
+            found[f"{method_title(score.method)}, mean, label"] = measured.curve(score)[at]
+    predicted = Score(PREDICTED_METHOD, series=series)
+    if measured.has(predicted):
+        found[PREDICTED] = measured.curve(predicted)[at]
     found[DEPTH] = np.array(at, float)
     found[SIZE] = sizes[at]
     found["MACs of the head"] = np.array([measured.cuts[k]["head_macs"] for k in at], float)

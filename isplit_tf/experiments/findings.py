@@ -9,7 +9,7 @@ from .. import plots
 from ..metrics import wilson_interval
 from .correlation import PRIMARY, correlate, scores_of
 from .groups import best_positions, class_groups
-from .jobs import Score
+from .jobs import PREDICTED, Score
 from .measured import Measured
 from .statistics import resampled_accuracies, spearman
 
@@ -241,6 +241,33 @@ def find_cost(studies: Mapping[str, Measured]) -> tuple[Found, list[Picture]]:
     return {"studies": found}, []
 
 
+def find_projection(studies: Mapping[str, Measured]) -> tuple[Found, list[Picture]]:
+    """Accuracy on the test images of the frozen tail behind a projection, untrained, at every cut."""
+    found, pictures = {}, []
+    for study, one in studies.items():
+        original = one.original["accuracy"]
+        series: dict[str, Found] = {}
+        for each in one.study.series:
+            score = Score(PREDICTED, part="test", series=each.name)
+            if one.has(score):
+                row = next(one.store.rows(kind="score", score=score.name, seed=0))
+                values = np.array(row["values"])
+                series[each.name] = {
+                    "accuracy": values.tolist(),
+                    "latent_elements": row["latent_elements"],
+                    "largest_loss": float(original - values.min()),
+                    "smallest_loss": float(original - values.max()),
+                    "best": one.cuts[int(values.argmax())]["name"],
+                    "cpu_seconds": row["cpu_seconds"],
+                }
+        if series:
+            names = [cut["name"] for cut in one.cuts]
+            found[study] = {"title": one.study.title, "cuts": names, "original": original, "series": series}
+            lines = {series_title(one, name): result["accuracy"] for name, result in series.items()}
+            pictures.append((f"projection_{study}", plots.accuracies(names, lines, references={"original": original})))
+    return {"studies": found}, pictures
+
+
 FINDERS: dict[str, Callable[[Mapping[str, Measured]], tuple[Found, list[Picture]]]] = {
     "fig3": find_fig3,
     "fig4": find_fig4,
@@ -250,5 +277,6 @@ FINDERS: dict[str, Callable[[Mapping[str, Measured]], tuple[Found, list[Picture]
     "fig8": find_fig8,
     "correlation": find_correlation,
     "cost": find_cost,
+    "projection": find_projection,
 }
 """The experiments' finders by name."""

@@ -24,12 +24,14 @@ class Score:
         target: `label` or `predicted`.
         part: The images: `validation`; `first_half` and `second_half` of it; `test` for the paper's own variant.
         series: For `predict_accuracy`, the series that it predicts.
+        images: Use only so many images; None for all.
     """
 
     method: str = "grad_cam"
     target: Literal["label", "predicted"] = "label"
     part: str = "validation"
     series: str | None = None
+    images: int | None = None
 
     @property
     def name(self) -> str:
@@ -45,7 +47,18 @@ SCORES = (
     Score(part="second_half"),
     Score(part="test"),
 )
-"""The scores that each original is measured with."""
+"""The scores that the figures need."""
+
+RIVALS = (
+    Score("grad_cam++"),
+    Score("hires_cam"),
+    Score("layer_cam"),
+    Score("gradient_x_activation"),
+    Score("layer_integrated_gradients", images=100),  # 32 passes an image
+)
+"""Other scores, which only compete in the correlations."""
+
+PREDICTED = "predict_accuracy"
 
 
 @dataclass(frozen=True)
@@ -128,6 +141,16 @@ def _all_jobs(study: Study, experiments: Sequence[Experiment], store: Store) -> 
             yield from _group_jobs(study, store)
         elif seed and needed:
             yield from (Job(study.name, "score", seed, score=score) for score in SCORES)
+        yield from (Job(study.name, "score", seed, score=score) for score in _competing(study, experiments))
+
+
+def _competing(study: Study, experiments: Sequence[Experiment]) -> Iterator[Score]:
+    if any(one.rivals for one in experiments):
+        yield from RIVALS
+    if any(one.predicted for one in experiments):
+        for series in study.series:
+            yield Score(PREDICTED, series=series.name)
+            yield Score(PREDICTED, part="test", series=series.name)
 
 
 def _tuning(study: Study) -> Iterator[Job]:

@@ -30,6 +30,7 @@ def reproduction_page(found: Mapping[str, Found], scale: str, pictures: str) -> 
     sections.append(_what_was_run(found))
     makers = {
         "correlation": _correlation,
+        "projection": _projection,
         "fig3": _axes,
         "fig4": _fig4,
         "fig5": _fig5,
@@ -222,6 +223,19 @@ def _cost(found: Found, pictures: str) -> Iterator[str]:
         )
     if not found["studies"]:
         yield "Not measured yet."
+
+
+def _projection(found: Found, pictures: str) -> Iterator[str]:
+    for name, one in found["studies"].items():
+        yield f"**{one['title']}**, {one['original']:.2%} before the split"
+        lines = ["| | highest loss of a cut | lowest loss | at |", "|---|---|---|---|"]
+        lines += [
+            f"| {_SERIES[key]} | {100 * each['largest_loss']:.2f} points | {100 * each['smallest_loss']:.2f} points "
+            f"| {each['best']} |"
+            for key, each in one["series"].items()
+        ]
+        yield "\n".join(lines)
+        yield _picture(f"projection_{name}", one["title"], pictures)
 
 
 def _correlation(found: Found, pictures: str) -> Iterator[str]:

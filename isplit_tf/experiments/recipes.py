@@ -121,6 +121,8 @@ class Experiment:
         studies: Those that it reads.
         series: The series of them that it needs; none where only scores are compared.
         groups: Whether it needs the models of the groups of classes.
+        predicted: Whether it needs the accuracies predicted behind projections.
+        rivals: Whether it needs all other scores too.
     """
 
     name: str
@@ -128,6 +130,8 @@ class Experiment:
     studies: tuple[str, ...]
     series: tuple[str, ...] = ()
     groups: bool = False
+    predicted: bool = False
+    rivals: bool = False
 
 
 _ALL = ("tiny_vgg16", "notmnist_vgg16", "xray_vgg16", "notmnist_resnet50")
@@ -140,7 +144,15 @@ EXPERIMENTS = {
         Experiment("fig6", "VGG16 on notMNIST and Chest X-Ray", ("notmnist_vgg16", "xray_vgg16"), ("90",)),
         Experiment("fig7", "ResNet-50", ("notmnist_resnet50",), ("90",)),
         Experiment("fig8", "Classes grouped by where their own curve peaks", ("tiny_vgg16",), (), groups=True),
-        Experiment("correlation", "Which score predicts the accuracy after the split", _ALL, ("90", "99", "fixed")),
+        Experiment(
+            "correlation",
+            "Which score predicts the accuracy after the split",
+            _ALL,
+            ("90", "99", "fixed"),
+            predicted=True,
+            rivals=True,
+        ),
+        Experiment("projection", "What a projection keeps without any training", _ALL, predicted=True),
         Experiment("cost", "The curve against retraining at every cut", ("tiny_vgg16",), ("90",)),
     )
 }

@@ -18,6 +18,7 @@ from isplit_edge import __version__
 
 from ..bottleneck import Autoencoder
 from ..evaluation import Evaluation, evaluate
+from ..forecasting import predict_accuracy
 from ..graph.axis import main_cuts
 from ..graph.cuts import Cut, list_cuts
 from ..graph.program import read_program
@@ -26,7 +27,7 @@ from ..splitting import SplitModel, split
 from ..sweep.store import Row
 from ..training import train
 from .images import Images, Part, open_images
-from .jobs import Job, Score, packed
+from .jobs import PREDICTED, Job, Score, packed
 from .networks import build_network, preparation
 from .recipes import Series, Study
 
@@ -59,6 +60,8 @@ class Worker:
             weights: A file of ImageNet weights of VGG16's base.
             data_dir: Where TensorFlow Datasets keeps what it prepared.
         """
+        # Each model is traced anew, as it must be, and TensorFlow warns of that when there are many.
+        tf.get_logger().setLevel("ERROR")
         self.study = study
         self._work = work
         self._archives, self._weights, self._data_dir = archives, weights, data_dir
@@ -194,9 +197,12 @@ class Worker:
 
     def _do_score(self, job: Job) -> dict[str, Any]:
         assert job.score is not None
+        if job.score.method == PREDICTED:
+            return self._predict(job.score, job.seed)
         curve = measure_importance(
             self._original_of(job.seed),
             self._part(job.score),
+            max_images=job.score.images,
             method=job.score.method,
             target=job.score.target,
             class_names=list(self._images.class_names),
@@ -207,6 +213,26 @@ class Worker:
             "values": curve.values.tolist(),
             "per_class": [[None if np.isnan(v) else float(v) for v in row] for row in curve.per_class],
             "counts": curve.counts.tolist(),
+            "image_count": curve.n_images,
+        }
+
+    def _predict(self, score: Score, seed: int) -> dict[str, Any]:
+        """What the frozen tail says behind a projection, fitted on the images that the splits learn from."""
+        series = self._series(score.series)
+        curve = predict_accuracy(
+            self._original_of(seed),
+            self._part(score),
+            compression=series.compression,
+            latent_size=series.elements,
+            fit_data=self._images.train,
+            seed=seed,
+            progress=False,
+        )
+        return {
+            "score": score.name,
+            "values": curve.accuracy.tolist(),
+            "original_accuracy": curve.original,
+            "latent_elements": curve.latent_sizes.tolist(),
             "image_count": curve.n_images,
         }
 
@@ -221,8 +247,11 @@ class Worker:
 
     def _split(self, job: Job) -> SplitModel:
         assert job.cut is not None
-        series = next(one for one in self.study.series if one.name == job.series)
+        series = self._series(job.series)
         return split(self._original_of(job.seed), self.cuts[job.cut], bottleneck(series, job.seed))
+
+    def _series(self, name: str | None) -> Series:
+        return next(one for one in self.study.series if one.name == name)
 
     def _train(self, halves: SplitModel, job: Job, part: Part, **changes: Any) -> dict[str, list[float]]:
         assert job.learning_rate is not None
