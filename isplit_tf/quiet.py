@@ -6,7 +6,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from typing import IO
+from typing import IO, Any, cast
 
 
 class Printed:
@@ -72,5 +72,21 @@ def _python_stderr(stack: contextlib.ExitStack) -> IO[str] | None:
     except (AttributeError, ValueError, OSError, io.UnsupportedOperation):
         return None
     stream = open(copy, "w", encoding=sys.stderr.encoding, errors="backslashreplace", buffering=1)  # noqa: SIM115
+    relay = _Relay(stream)
     stack.callback(stream.close)
-    return stream
+    stack.callback(relay.turn_to, sys.stderr)
+    return cast("IO[str]", relay)
+
+
+class _Relay:
+    """Passes everything on to a stream, later to another: log handlers keep the stream that they first saw."""
+
+    def __init__(self, stream: IO[str]):
+        self._stream = stream
+
+    def turn_to(self, stream: IO[str]) -> None:
+        """From now on to this one."""
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)

@@ -44,6 +44,20 @@ def test_python_streams_still_reach_the_terminal():
     assert done.stderr == "shown\nend\n"
 
 
+def test_log_handlers_made_inside_go_on_to_work():
+    """A handler keeps the `sys.stderr` of its birth, as those of a library do that is imported inside."""
+    script = (
+        "import logging, sys\n"
+        "from isplit_tf.quiet import quiet\n"
+        "with quiet():\n"
+        "    logging.getLogger().addHandler(logging.StreamHandler())\n"
+        "    logging.warning('inside')\n"
+        "logging.warning('after')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stderr == "inside\nafter\n"
+
+
 def test_works_where_the_streams_are_closed():
     """A daemon that has closed its descriptors can export too."""
     script = (
