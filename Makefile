@@ -1,5 +1,6 @@
 # make demo   the whole story on the embedded glyphs, into demo/
-# make test   lint, types and tests
+# make test   lint, types and tests, the documentation's strict build among them
+# make docs   the documentation with what the notebooks print, into build/site
 # Each makes its own environment in .venv and installs what it needs.
 
 PYTHON ?= python3
@@ -7,13 +8,17 @@ VENV ?= .venv
 RUN := $(VENV)/bin/python
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test lint types clean
+.PHONY: demo test docs lint types clean
 
 demo: $(VENV)/run
 	$(RUN) -m isplit_tf demo --output demo
 
 test: $(VENV)/test lint types
 	$(RUN) -m pytest
+
+docs: $(VENV)/test
+	$(RUN) tools/site/notebooks.py build/notebooks
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict
 
 lint: $(VENV)/test
 	$(RUN) -m ruff check .

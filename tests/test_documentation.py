@@ -1,0 +1,126 @@
+"""The documentation builds without a warning, is whole, and says what the code says."""
+
+import ast
+import os
+import re
+import shlex
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import pytest
+
+import isplit_edge
+import isplit_edge.__main__
+import isplit_tf
+from isplit_tf import cli, server
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+
+pytestmark = pytest.mark.skipif(not DOCS.is_dir(), reason="the source archive comes without the documentation")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The site, built as `make docs` builds it, but for what the notebooks print."""
+    pytest.importorskip("mkdocs")
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
+    environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+@pytest.mark.slow
+def test_every_public_name_is_in_the_reference(site):
+    """What a package calls public has an entry, made of its docstring, under that very name."""
+    inventory = zlib.decompress((site / "objects.inv").read_bytes().split(b"\n", 4)[4]).decode()
+    entries = {line.split()[0] for line in inventory.splitlines()}
+    public = [
+        f"{package.__name__}.{name}"
+        for package in (isplit_tf, isplit_tf.datasets, isplit_edge, server)
+        for name in package.__all__
+    ]
+    missing = {name for name in public if not name.endswith("__version__")} - entries - {"isplit_tf.edge"}
+    assert not missing, f"add '::: NAME' to a page of docs/reference: {sorted(missing)}"
+
+
+@pytest.mark.slow
+def test_the_site_needs_no_other_host(site):
+    """No page loads a font, a script, a style or a picture from elsewhere."""
+    loading = re.compile(r"<(?:script|link|img|iframe)[^>]+(?:src|href)=\"?(?:https?:)?//[^>]*>")
+    for page in site.rglob("*.html"):
+        assert not loading.findall(page.read_text()), page
+
+
+@pytest.mark.slow
+def test_the_site_has_every_notebook_and_every_command(site):
+    """Pages that are made while the site is built: one for each notebook, and a section for each command."""
+    for notebook in (ROOT / "notebooks").glob("*.ipynb"):
+        assert (site / "notebooks" / f"{notebook.stem}.html").is_file()
+    page = (site / "reference" / "command_line.html").read_text()
+    for name in ("demo", "cuts", "importance", "propose", "split", "train", "evaluate", "export", "serve", "predict"):
+        assert f"usage: isplit {name}" in page
+
+
+def messages() -> list[str]:
+    """The messages that the page on troubleshooting quotes."""
+    page = DOCS / "troubleshooting.md"
+    blocks = re.findall(r"^```text\n(.*?)^```", page.read_text() if page.exists() else "", re.DOTALL | re.MULTILINE)
+    return [line for block in blocks for line in block.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def texts():
+    """Every text in the source, with a NUL where a value is put in."""
+    found = set()
+    for package in (isplit_tf, isplit_edge):
+        for path in Path(package.__file__).parent.rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.JoinedStr):
+                    found.add("".join(v.value if isinstance(v, ast.Constant) else "\0" for v in node.values))
+                elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    found.add(node.value)
+    return found
+
+
+@pytest.mark.parametrize("message", messages())
+def test_a_message_of_the_page_on_troubleshooting_exists(message, texts):
+    """A message is quoted as the code words it, `...` for what is put in or left out."""
+    parts = message.split("...")
+    assert any(in_order(parts, text) for text in texts)
+
+
+def in_order(parts: list[str], text: str) -> bool:
+    """Whether a text holds all parts, one behind the other."""
+    end = 0
+    for part in parts:
+        start = text.find(part, end)
+        if start < 0:
+            return False
+        end = start + len(part)
+    return True
+
+
+def shell_lines() -> list[str]:
+    """Every call of our own commands in a shell block of a page, continued lines joined."""
+    found = []
+    for page in PAGES:
+        for block in re.findall(r"^```(?:bash|sh)\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE):
+            found += block.replace("\\\n", " ").splitlines()
+        found += [line.strip() for line in page.read_text().splitlines() if line.startswith("    isplit ")]
+    return [line for line in found if re.match(r"(isplit|python -m isplit_edge) ", line)]
+
+
+@pytest.mark.parametrize("line", sorted(set(shell_lines())))
+def test_a_command_line_of_the_pages_is_understood(line):
+    """Names and options of every command that a page shows are those that the parser takes."""
+    words = [word for word in shlex.split(line, comments=True) if word != "..."]
+    if words[0] == "isplit":
+        assert cli.parse(words[1:]).command == words[1]
+    else:
+        assert isplit_edge.__main__.parse(words[3:]).bundle

@@ -1,0 +1,69 @@
+"""What MkDocs does for this site besides its own: pages that are made, and pages that may be missing."""
+
+import contextlib
+import io
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from mkdocs.structure.files import File, Files
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from notebooks import FOLDER, page_of
+
+# Made from results by a command of their own, each.
+MADE_ELSEWHERE = ("reproduction.md", "performance.md", "rate_accuracy.md")
+
+
+def on_config(config: Any) -> Any:
+    """Leaves pages out of the navigation that were not made yet."""
+    missing = [name for name in MADE_ELSEWHERE if not (Path(config.docs_dir) / name).exists()]
+    config.nav = _without(config.nav, missing)
+    return config
+
+
+def on_files(files: Files, *, config: Any) -> Files:
+    """Adds the pages that are made here."""
+    files.append(File.generated(config, "reference/command_line.md", content=command_line()))
+    for path in sorted(FOLDER.glob("*.ipynb")):
+        page = page_of(path)
+        files.append(File.generated(config, f"notebooks/{path.stem}.md", content=page.text))
+        for name, picture in page.pictures.items():
+            files.append(File.generated(config, f"notebooks/{name}", content=picture))
+    return files
+
+
+def command_line() -> str:
+    """The page on `isplit` and `python -m isplit_edge`, of what `--help` says."""
+    from isplit_edge.__main__ import parse as parse_edge
+    from isplit_tf.cli import parse
+
+    overview = _help(parse, [])
+    commands = [line.split()[0] for line in overview.splitlines() if line.startswith("    ") and line[4] != " "]
+    parts = ["# Command line", f"## isplit\n\n```text\n{overview}```"]
+    parts += [f"## isplit {name}\n\n```text\n{_help(parse, [name])}```" for name in commands]
+    parts.append(f"## python -m isplit_edge\n\n```text\n{_help(parse_edge, [])}```")
+    return "\n\n".join(parts) + "\n"
+
+
+def _help(parse: Any, arguments: list[str]) -> str:
+    """What a command line says about itself, in lines of 100 characters."""
+    os.environ["COLUMNS"] = "100"
+    with contextlib.redirect_stdout(io.StringIO()) as printed, contextlib.suppress(SystemExit):
+        parse([*arguments, "--help"])
+    return printed.getvalue()
+
+
+def _without(nav: list[Any], missing: list[str]) -> list[Any]:
+    kept = []
+    for entry in nav:
+        if isinstance(entry, dict):
+            (title, inner), *_ = entry.items()
+            if isinstance(inner, list):
+                entry = {title: _without(inner, missing)}
+            elif inner in missing:
+                continue
+        kept.append(entry)
+    return kept

@@ -1,0 +1,83 @@
+"""The notebooks as pages, and what they print.
+
+python tools/site/notebooks.py build/notebooks      # runs them all, and keeps them there with their output
+"""
+
+import base64
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+ROOT = Path(__file__).parent.parent.parent
+FOLDER = ROOT / "notebooks"
+EXECUTED = ROOT / "build" / "notebooks"
+
+
+@dataclass
+class Page:
+    """A notebook in Markdown, and its pictures by file name."""
+
+    text: str
+    pictures: dict[str, bytes] = field(default_factory=dict)
+
+
+def execute(folder: Path) -> None:
+    """Runs every notebook in an empty folder of its own, and writes it with its output."""
+    from tempfile import TemporaryDirectory
+
+    from nbclient import NotebookClient
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in sorted(FOLDER.glob("*.ipynb")):
+        notebook = nbformat.read(path, as_version=4)
+        with TemporaryDirectory() as place:
+            NotebookClient(notebook, timeout=600, resources={"metadata": {"path": place}}).execute()
+        nbformat.write(notebook, folder / path.name)
+        sys.stderr.write(f"ran {path.name}\n")
+
+
+def newest(path: Path) -> Any:
+    """A notebook with its output, if it was run as it is now; else without."""
+    notebook = nbformat.read(path, as_version=4)
+    if (EXECUTED / path.name).exists():
+        executed = nbformat.read(EXECUTED / path.name, as_version=4)
+        if [cell.source for cell in executed.cells] == [cell.source for cell in notebook.cells]:
+            return executed
+    return notebook
+
+
+def page_of(path: Path) -> Page:
+    """The page of a notebook."""
+    page = Page("")
+    parts = []
+    for number, cell in enumerate(newest(path).cells):
+        if cell.cell_type == "markdown":
+            parts.append(cell.source)
+            continue
+        parts.append(f"```python\n{cell.source}\n```")
+        for k, output in enumerate(cell.outputs):
+            parts.append(_shown(output, f"{path.stem}_{number}_{k}.png", page))
+    where = f"*The notebook is `notebooks/{path.name}` in the repository.*"
+    page.text = "\n\n".join([part for part in parts if part] + [where]) + "\n"
+    return page
+
+
+def _shown(output: Any, picture: str, page: Page) -> str:
+    """What a cell printed, as Markdown; nothing of what it printed on standard error."""
+    if output.output_type == "stream":
+        return f"```text\n{output.text.rstrip()}\n```" if output.name == "stdout" else ""
+    data = output.get("data", {})
+    if "image/png" in data:
+        page.pictures[picture] = base64.b64decode(data["image/png"])
+        return f"![output]({picture})"
+    if "text/html" in data:
+        return f'<div class="output">{data["text/html"]}</div>'
+    text = data.get("text/plain", "")
+    return "" if not text or text.startswith("<") else f"```text\n{text}\n```"
+
+
+if __name__ == "__main__":
+    execute(Path(sys.argv[1]))
