@@ -1,10 +1,11 @@
 """The arithmetic of projections: moments in, weights out; numpy and scipy alone."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import linalg
-from scipy.sparse import linalg as sparse_linalg
 
 # Share of the mean Fisher information by which every direction counts, whatever the gradients say: it keeps the
 # metric definite where channels are dead, and what the gradients of a few thousand images did not see.
@@ -12,8 +13,10 @@ RIDGE = 0.1
 # Latents of a variance below this share of the greatest are scaled up no further: what is in them is mostly the
 # rounding of the features, which would then set the range of the whole payload.
 _FLOOR = 1e-4
-# From this size on, up to one eigenvector in so many is found faster by itself.
-_LARGE, _FEW = 512, 20
+# Up to one eigenvector in 20 is found faster by itself in a matrix that is not small; in a large one also more of them.
+_SMALL, _LARGE, _FEW = 512, 2048, 20
+# Spare columns of the random block, at least, and rounds.
+_SPARE, _ROUNDS = 32, 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,9 +24,9 @@ class LinearMap:
     """Encoder and decoder of one patch, `z = encode (x - mean)` and `x = decode z + mean`.
 
     Attributes:
-        encode: float64 `(k, d)`.
-        decode: float64 `(d, k)`.
-        variances: float64 `(k,)`, of each latent before it was scaled, in the metric; falling.
+        encode: `(k, d)`.
+        decode: `(d, k)`.
+        variances: `(k,)`, of each latent before it was scaled, in the metric; falling.
     """
 
     encode: np.ndarray
@@ -40,12 +43,14 @@ def metric_of(fisher: np.ndarray | None, size: int, ridge: float = RIDGE) -> np.
         ridge: Share of the mean diagonal that is added to it.
 
     Returns:
-        float64 `(d, d)`, positive definite; the identity without gradients, and where all of them are zero.
+        `(d, d)`, positive definite; the identity without gradients, and where all of them are zero.
     """
     level = 0.0 if fisher is None else float(np.trace(fisher)) / size
     if fisher is None or level <= 0:
         return np.eye(size)
-    return fisher / level + ridge * np.eye(size)
+    metric = fisher / fisher.dtype.type(level)
+    metric[np.diag_indices(size)] += ridge
+    return metric
 
 
 def solve(covariance: np.ndarray, metric: np.ndarray, k: int) -> LinearMap:
@@ -63,7 +68,9 @@ def solve(covariance: np.ndarray, metric: np.ndarray, k: int) -> LinearMap:
         k: Latents, at most d.
     """
     factor = linalg.cholesky(metric, lower=True)
-    values, vectors = leading(factor.T @ covariance @ factor, k)
+    values, vectors = leading(
+        lambda block: factor.T @ (covariance @ (factor @ block)), len(covariance), k, covariance.dtype
+    )
     encode = vectors.T @ factor.T
     decode = linalg.solve_triangular(factor, vectors, trans="T", lower=True)
     largest = np.take_along_axis(encode, np.abs(encode).argmax(axis=1)[:, None], axis=1)[:, 0]
@@ -72,18 +79,36 @@ def solve(covariance: np.ndarray, metric: np.ndarray, k: int) -> LinearMap:
     return LinearMap(encode * scale[:, None], decode / scale, values)
 
 
-def leading(matrix: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+def leading(
+    apply: Callable[[np.ndarray], np.ndarray], size: int, k: int, dtype: Any = np.float64
+) -> tuple[np.ndarray, np.ndarray]:
     """The k largest eigenvalues of a symmetric matrix that has no negative ones, falling, and their eigenvectors.
 
-    A few of a large matrix are found by Lanczos' iteration, to machine precision; many by taking it apart, which then
-    is faster.
+    Few of a large matrix are found without forming it: a random block, wider than k, is multiplied by it a few times
+    and made orthogonal in between, and the matrix is taken apart within what this block spans. What is lost against
+    the exact eigenvectors are directions near the k-th, which count as much as those that are found in their place.
+
+    Args:
+        apply: The product of the matrix with `(size, n)`.
+        size: Of the matrix.
+        k: Eigenvalues wanted.
+        dtype: In which to compute.
+
+    Returns:
+        `(k,)` and `(size, k)`.
+
+    Reference:
+        Halko, Martinsson and Tropp, "Finding structure with randomness", SIAM Review 2011, Algorithm 4.4.
     """
-    size = len(matrix)
-    if size > _LARGE and k * _FEW <= size and matrix.any():
-        start = np.random.default_rng(0).normal(size=size)
-        values, vectors = sparse_linalg.eigsh(matrix, k, v0=start)
+    width = k + max(_SPARE, k // 4)
+    if size <= _SMALL or (size <= _LARGE and k * _FEW > size) or 2 * width > size:
+        values, vectors = linalg.eigh(apply(np.eye(size, dtype=dtype)), subset_by_index=[size - k, size - 1])
     else:
-        values, vectors = linalg.eigh(matrix, subset_by_index=[size - k, size - 1])
+        block = np.random.default_rng(0).normal(size=(size, width)).astype(dtype)
+        for _ in range(_ROUNDS):
+            block = linalg.qr(apply(block), mode="economic", overwrite_a=True)[0]
+        values, turn = linalg.eigh(block.T @ apply(block), subset_by_index=[width - k, width - 1])
+        vectors = block @ turn
     return np.maximum(values[::-1], 0.0), vectors[:, ::-1]
 
 

@@ -92,22 +92,24 @@ class Moments:
     @property
     def energy(self) -> float:
         """The mean over patches of ||x||^2."""
-        mean, first = self._tiled(self.mean), self._sum / self._rows + self._shift
-        return float(np.trace(self.covariance()) + 2 * mean @ first - mean @ mean)
+        self._features.flush()
+        shift, away = self._shift.astype(np.float64), float(np.trace(self._features.sum)) / self._rows
+        return away + float(2 * shift @ self._sum / self._rows + shift @ shift)
 
     def _tiled(self, channels: np.ndarray) -> np.ndarray:
         return np.tile(channels, self.size // self.channels)
 
     def covariance(self) -> np.ndarray:
-        """float64 `(d, d)`, of patches about the mean of their channels; padding counts as the zeros that it is."""
+        """`(d, d)`, of patches about the mean of their channels; padding counts as the zeros that it is."""
         self._features.flush()
-        first = self._sum / self._rows
-        away = self._tiled(self.mean) - self._shift
-        return self._features.sum / self._rows - np.outer(first, away) - np.outer(away, first) + np.outer(away, away)
+        kind = self._features.sum.dtype
+        first = (self._sum / self._rows).astype(kind)
+        away = (self._tiled(self.mean) - self._shift).astype(kind)
+        return self._features.sum / kind.type(self._rows) - np.outer(first - away, away) - np.outer(away, first)
 
     def fisher(self) -> np.ndarray | None:
-        """float64 `(d, d)`, the mean of g g^T over patches; None without gradients."""
+        """`(d, d)`, the mean of g g^T over patches; None without gradients."""
         if self._gradients is None:
             return None
         self._gradients.flush()
-        return self._gradients.sum / self._rows
+        return self._gradients.sum / self._gradients.sum.dtype.type(self._rows)
