@@ -1,8 +1,10 @@
-"""The examples in docstrings run, on a small model and the embedded glyphs."""
+"""The examples in docstrings and on the pages run, on a small model and the embedded glyphs."""
 
+import dataclasses
 import doctest
 import importlib
 import pkgutil
+import re
 import shutil
 import warnings
 from pathlib import Path
@@ -14,6 +16,7 @@ import pytest
 import isplit_edge
 import isplit_tf
 from isplit_tf.export.contents import read_contents
+from isplit_tf.server import Server
 
 MODULES = sorted(
     name
@@ -21,6 +24,9 @@ MODULES = sorted(
     for _, name, _ in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
     if not name.endswith("__main__")
 )
+ROOT = Path(__file__).parent.parent
+PAGES = [page for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))) if page.is_file()]
+SERVER = "http://server:8501"
 
 
 class Lenient(doctest.OutputChecker):
@@ -87,3 +93,45 @@ def test_examples_run(name, request, monkeypatch):
             test.globs = {**names, **vars(module)}
             runner.run(test, out=report.append)
     assert runner.failures == 0, "".join(report)
+
+
+def photos(folder, splits):
+    """A folder of class folders with a few glyphs of each class."""
+    for k, (image, label) in enumerate(zip(splits.train[0][:60], splits.train[1], strict=False)):
+        place = folder / splits.class_names[label]
+        place.mkdir(parents=True, exist_ok=True)
+        keras.utils.save_img(place / f"{k}.png", image, scale=False)
+
+
+def run_block(block, names, page):
+    """Run a block of a page; where it asks the server, there is one, with another name."""
+    if SERVER in block:
+        with Server("bundle/", port=0) as server:
+            exec(compile(block.replace(SERVER, server.url), page, "exec"), names)
+    else:
+        exec(compile(block, page, "exec"), names)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_python_of_a_page_runs(page, request, tmp_path, monkeypatch):
+    """Every block of a page, one after the other, with models, data and bundles as docstrings have them."""
+    blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+    if not blocks:
+        return
+    folder, names = request.getfixturevalue("world")
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    if 'export_bundle(split, "bundle/"' in "".join(blocks):
+        shutil.rmtree(tmp_path / "bundle")  # the page makes it
+    splits = isplit_tf.datasets.load("glyphs")
+    parts = {part: tuple(array[:128] for array in getattr(splits, part)) for part in ("train", "validation", "test")}
+    few = dataclasses.replace(splits, **parts)
+    monkeypatch.setattr(isplit_tf.datasets, "load", lambda name: few)
+    photos(tmp_path / "photos", few)
+    names["model"].save(tmp_path / "classifier.keras")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    names = names | {"isplit": isplit_tf, "splits": few}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for block in blocks:
+            run_block(block, names, str(page))
