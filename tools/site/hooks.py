@@ -49,8 +49,8 @@ def command_line() -> str:
 
 
 def _help(parse: Any, arguments: list[str]) -> str:
-    """What a command line says about itself, in lines of 100 characters."""
-    os.environ["COLUMNS"] = "100"
+    """What a command line says about itself, in lines that fit the page."""
+    os.environ["COLUMNS"] = "88"
     with contextlib.redirect_stdout(io.StringIO()) as printed, contextlib.suppress(SystemExit):
         parse([*arguments, "--help"])
     return printed.getvalue()
