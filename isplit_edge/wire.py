@@ -75,6 +75,11 @@ def payload_bytes(dtype: str, shape: Sequence[int], bits: int | None = None) -> 
     return HEADER_BYTES + -(-size * bits // 8)
 
 
+def sent_bits(dtype: str, bits: int | None) -> int | None:
+    """Returns how many bits of each element travel apart from the rest: None where all do, and in version 1."""
+    return None if bits is None or bits == 8 * _little_endian(dtype).itemsize else bits
+
+
 def pack(tag: bytes, latent: np.ndarray, bits: int | None = None) -> bytes:
     """Makes the payload of one latent.
 
@@ -204,7 +209,7 @@ def _dropped_bits(dtype: str, bits: int) -> int:
     kind = _little_endian(dtype)
     if bits not in LATENT_BITS or kind.kind != "i" or bits >= 8 * kind.itemsize:
         raise ArgumentError(
-            f"Levels have {', '.join(map(str, LATENT_BITS))} bits, fewer than the integers whose highest bits they are. "
+            f"Levels have {', '.join(map(str, LATENT_BITS))} bits, fewer than the integers that they are taken from. "
             f"Received: {bits!r} bits of {dtype}"
         )
     return 8 * kind.itemsize - bits

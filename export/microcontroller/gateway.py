@@ -92,7 +92,7 @@ class Tails:
         tag = payload[: wire.TAG_BYTES]
         manifest = self._manifests.get(tag)
         if manifest is not None:
-            return wire.unpack(payload, tag, manifest.dtype, manifest.shapes["latent"])[0]
+            return wire.unpack(payload, tag, manifest.dtype, manifest.shapes["latent"], manifest.latent_bits)[0]
         whole = len(payload) > wire.HEADER_BYTES
         check = int.from_bytes(payload[wire.TAG_BYTES : wire.HEADER_BYTES], "little")
         intact = whole and check == zlib.adler32(payload[wire.HEADER_BYTES :])

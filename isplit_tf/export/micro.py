@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-from isplit_edge.wire import HEADER_BYTES
+from isplit_edge.wire import payload_bytes, sent_bits
 
 from ..errors import ArgumentError, ExportError
 from ..quiet import quiet
@@ -110,11 +110,12 @@ class MicroHead:
         return {HEADER_FILE: header(manifest, facts), SOURCE_FILE: source(self.content, table)}
 
 
-def measure_needs(head: ConvertedHead) -> Needs:
+def measure_needs(head: ConvertedHead, latent_bits: int | None = None) -> Needs:
     """Finds out what a converted head needs, by planning it under TensorFlow Lite Micro; it is not run.
 
     Args:
         head: A head of precision "int8", "int16x8" or "float32".
+        latent_bits: Of each element of its latent, where fewer are sent than it has.
 
     Raises:
         ArgumentError: If the precision is one that TensorFlow Lite Micro does not run.
@@ -124,12 +125,12 @@ def measure_needs(head: ConvertedHead) -> Needs:
     check_micro_precision(head.precision)
     arena = measure_arena(head.content)
     recommended = recommended_arena(arena.smallest_bytes, head.contents)
-    latent_bytes = int(np.prod(head.latent_shape)) * np.dtype(head.dtype).itemsize
+    payload = payload_bytes(head.dtype, head.latent_shape, sent_bits(head.dtype, latent_bits))
     return Needs(
         flash_bytes=flash_bytes(len(head.content), head.input_shape, head.precision),
         arena_smallest_bytes=arena.smallest_bytes,
         arena_bytes=recommended,
-        ram_bytes=recommended + FRAME_BYTES + HEADER_BYTES + latent_bytes,
+        ram_bytes=recommended + FRAME_BYTES + payload,
     )
 
 

@@ -66,7 +66,7 @@ def fitted_micro_head(
     request: MicroRequest, head: ConvertedHead, split: SplitModel, *, images: np.ndarray | None, progress: bool = True
 ) -> MicroHead:
     """The head as TensorFlow Lite Micro runs it, if it does and it fits; see `require_fit` and `check_micro_head`."""
-    needs = measure_needs(head)
+    needs = measure_needs(head, split.latent_bits)
     require_fit(
         needs,
         request.budget,

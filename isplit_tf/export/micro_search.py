@@ -148,7 +148,7 @@ def _measured(
     try:
         encoder = None if split.bottleneck is None else split.bottleneck.build(cut.shape)[0]
         converted = convert(head, encoder, precision=precision, representative=images, progress=False)
-        return measure_needs(converted)
+        return measure_needs(converted, split.latent_bits)
     except (ExportError, ModelError):
         return None
 

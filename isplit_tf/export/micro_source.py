@@ -124,8 +124,11 @@ def _opening(manifest: Mapping[str, Any]) -> list[str]:
 
 def _wire(manifest: Mapping[str, Any]) -> list[str]:
     tag = ", ".join(f"0x{byte:02x}" for byte in wire.tag_of(manifest["bundle_id"]))
+    bits = manifest.get("latent_bits") or 8 * np.dtype(manifest["dtype"]).itemsize
     return [
-        "/* The wire: 8 bytes of tag, Adler-32 of the latent (little-endian), the latent. */",
+        "/* The wire: 8 bytes of tag, Adler-32 of the latent (little-endian), the latent. So many bits of each element",
+        " * are sent; isplit_keep_bits in isplit_wire.h leaves them. */",
+        _define("LATENT_BITS", f"{bits}u"),
         _define("WIRE_VERSION", str(manifest["wire_version"])),
         _define("WIRE_HEADER_BYTES", f"{wire.HEADER_BYTES}u"),
         _define("PAYLOAD_BYTES", f"{manifest['payload_bytes']}u"),

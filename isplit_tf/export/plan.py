@@ -133,7 +133,7 @@ def _packed_bits(split: SplitModel, precision: str) -> int | None:
             f"The range of the latent of {bits} bits was not observed yet. isplit_tf.train does so between its phases, "
             "also with bottleneck_epochs=0 and fine_tune_epochs=0."
         )
-    return bits if bits < 8 * np.dtype(_OUTPUT_DTYPES[precision]).itemsize else None
+    return wire.sent_bits(_OUTPUT_DTYPES[precision], bits)
 
 
 def _stand_ins(precision: str, latent_shape: list[int], bits: int | None) -> dict[str, Any]:

@@ -90,6 +90,24 @@ def elsewhere(shared_bundle, train_images, tmp_path_factory) -> dict:
 
 
 @pytest.fixture(scope="session")
+def packed_micro_bundle(original, train_images, tmp_path_factory) -> Bundle:
+    """An int8 bundle for microcontrollers whose latent travels in 4 bits; only to be read."""
+    pytest.importorskip("tflite_micro", reason="TensorFlow Lite Micro is not installed: pip install 'isplit-tf[micro]'")
+    split = isplit.split(original, "pool", isplit.Autoencoder(latent_size=28, latent_bits=4, seed=0))
+    isplit.train(
+        split, train_images[:64].astype(np.float32) / 255, bottleneck_epochs=0, fine_tune_epochs=0, progress=False
+    )
+    return isplit.export_bundle(
+        split,
+        tmp_path_factory.mktemp("micro") / "bundle",
+        representative_data=train_images,
+        preprocessing=tiny.PREPROCESSING,
+        target="microcontroller",
+        progress=False,
+    )
+
+
+@pytest.fixture(scope="session")
 def micro_bundle(halves, train_images, tmp_path_factory) -> Bundle:
     """An int8 bundle of `halves` for microcontrollers, of another identity as it names no classes; only to be read."""
     pytest.importorskip("tflite_micro", reason="TensorFlow Lite Micro is not installed: pip install 'isplit-tf[micro]'")

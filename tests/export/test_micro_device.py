@@ -43,6 +43,27 @@ int main(void) {
   return 0;
 }
 """
+# Keeps the highest bits of each line's elements, and prints what is left.
+KEEPING = """
+#include <stdio.h>
+#include "isplit_wire.h"
+int main(void) {
+  static uint8_t latent[70000];
+  unsigned bits, element_bytes, count;
+  while (scanf("%u %u %u", &bits, &element_bytes, &count) == 3) {
+    unsigned k, byte;
+    size_t left;
+    for (k = 0; k < count * element_bytes; ++k) {
+      if (scanf("%2x", &byte) != 1) return 1;
+      latent[k] = (uint8_t)byte;
+    }
+    left = isplit_keep_bits(latent, count, element_bytes, bits);
+    for (k = 0; k < left; ++k) printf("%02x", latent[k]);
+    printf("\\n");
+  }
+  return 0;
+}
+"""
 # Takes bytes from standard input as from a serial line, and prints the answers to request 7 among them.
 TAKING = """
 #include <stdio.h>
@@ -84,6 +105,22 @@ def test_payloads_and_requests_equal_python_s(tmp_path, rng):
         assert payload == wire.pack(TAG, latent)
         assert unpack_frame(request, REQUEST) == (sequence, payload)
         assert pack_frame(REQUEST, sequence, payload) == request
+
+
+def test_bits_are_kept_as_python_keeps_them(tmp_path, rng):
+    """Of int8 and int16 latents of every odd length C leaves, in place, the bytes that `isplit_edge.wire` packs."""
+    (tmp_path / "main.c").write_text(KEEPING)
+    program = compile_c(tmp_path, [tmp_path / "main.c", KIT / "src" / "isplit_wire.c"])
+    cases = [
+        (bits, rng.integers(np.iinfo(dtype).min, np.iinfo(dtype).max, n, dtype, endpoint=True))
+        for dtype, choices in (("int8", (8, 4, 2)), ("int16", (16, 8, 4, 2)))
+        for bits in choices
+        for n in (1, 2, 3, 4, 5, 7, 8, 9, 1001)
+    ]
+    asked = "".join(f"{bits} {one.itemsize} {one.size} {one.tobytes().hex()}\n" for bits, one in cases)
+    done = subprocess.run([program], input=asked, capture_output=True, text=True, check=True, timeout=60)
+    expected = [wire.pack(TAG, one, wire.sent_bits(one.dtype.name, bits))[12:].hex() for bits, one in cases]
+    assert done.stdout.split() == expected
 
 
 def test_answers_are_found_in_a_noisy_stream(tmp_path, rng):
@@ -135,9 +172,11 @@ def test_requests_are_found_in_a_noisy_stream(rng):
     assert len(found) >= 190
 
 
-def test_a_bundle_on_cortex_m4_and_m7(micro_bundle, tmp_path):
+@pytest.mark.parametrize("name", ["micro_bundle", "packed_micro_bundle"])
+def test_a_bundle_on_cortex_m4_and_m7(request, name, tmp_path):
     """Array and wire code compile for both, the firmware finds every byte in place, and Python reads its payload."""
     need_cross_tools()
+    micro_bundle = request.getfixturevalue(name)
     done = run_check(micro_bundle.directory, tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()
@@ -146,12 +185,13 @@ def test_a_bundle_on_cortex_m4_and_m7(micro_bundle, tmp_path):
     assert all(int(words[2]) >= micro_bundle.manifest.head["size_bytes"] for words in cores)
     assert all(int(words[4]) == 0 for words in cores)  # nothing of the array in RAM
     manifest = micro_bundle.manifest
-    latent = (7 * np.arange(manifest.payload_bytes - 12)).astype(np.uint8).view(np.int8)
+    shape, bits = manifest.shapes["latent"], manifest.latent_bits
+    latent = (7 * np.arange(np.prod(shape))).astype(np.uint8).view(np.int8)
     payloads = [bytes.fromhex(line.split()[1]) for line in lines if line.startswith("payload")]
-    assert payloads == [wire.pack(manifest.tag, latent)] * 2
-    status, unpacked = wire.unpack(payloads[0], manifest.tag, manifest.dtype, manifest.shapes["latent"])
+    assert payloads == [wire.pack(manifest.tag, latent, bits)] * 2
+    status, unpacked = wire.unpack(payloads[0], manifest.tag, manifest.dtype, shape, bits)
     assert status == wire.STATUS_OK
-    np.testing.assert_array_equal(unpacked.reshape(-1), latent)
+    np.testing.assert_array_equal(unpacked.reshape(-1), latent if bits is None else wire.levels(latent, bits))
 
 
 def test_the_firmware_notices_a_damaged_array(micro_bundle, tmp_path):
@@ -219,10 +259,12 @@ DECLARATIONS = {
 }
 
 
-def test_the_example_fits_the_declarations_that_it_uses(micro_bundle, tmp_path):
+@pytest.mark.parametrize("name", ["micro_bundle", "packed_micro_bundle"])
+def test_the_example_fits_the_declarations_that_it_uses(request, name, tmp_path):
     """main.cc compiles with a bundle's head.h against thin declarations of TensorFlow Lite Micro, which is not here."""
     if shutil.which("g++") is None:
         pytest.skip("no g++ here")
+    micro_bundle = request.getfixturevalue(name)
     header = (micro_bundle.directory / "edge" / "head.h").read_text()
     methods = " ".join(f"TfLiteStatus {word}();" for word in sorted(set(re.findall(r"resolver\.(Add\w+)", header))))
     for name, text in DECLARATIONS.items():

@@ -85,6 +85,25 @@ def test_from_c_to_the_server_and_back(micro_bundle, listening, latents, expecte
         assert float(probability) == pytest.approx(row.max(), abs=1e-5)
 
 
+def test_latents_of_4_bits_from_c_to_the_server_and_back(packed_micro_bundle, tmp_path):
+    """The kit's C program keeps 4 bits of each element, the gateway takes the payload, and the tail answers it."""
+    manifest, bits = packed_micro_bundle.manifest, packed_micro_bundle.manifest.latent_bits
+    size = int(np.prod(manifest.shapes["latent"]))
+    latents = np.random.default_rng(0).integers(-128, 128, (20, size)).astype(np.int8)
+    rows = packed_micro_bundle.answer([wire.pack(manifest.tag, latent, bits) for latent in latents])[0]
+    sources = [KIT / "src" / name for name in ("replay.c", "link.c", "isplit_wire.c", "transport_udp.c")]
+    program = compile_c(tmp_path, sources, packed_micro_bundle.directory / "edge")
+    directory = str(packed_micro_bundle.directory)
+    with (
+        Server(packed_micro_bundle, port=0) as server,
+        gateway(directory, "--url", server.url, "--udp", "127.0.0.1:0", "--timeout", "20") as process,
+    ):
+        asked = [program, *process.where.rsplit(":", 1)]
+        done = subprocess.run(asked, input=latents.tobytes(), capture_output=True, check=True, timeout=60)
+    found = [line.split() for line in done.stdout.decode().splitlines()]
+    assert [(status, int(best)) for status, best, _ in found] == [("0", int(row.argmax())) for row in rows]
+
+
 def test_a_burst_is_answered_one_by_one(micro_bundle, device, latents, expected):
     """Requests that come at once are each answered once, with their own answers, the most probable class first."""
     payloads = [wire.pack(micro_bundle.manifest.tag, latent) for latent in latents]

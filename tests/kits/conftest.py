@@ -56,9 +56,12 @@ def _export(kind: Kind, directory: Path) -> Path:
     x = layers.Conv2D(8, 3, padding="same", activation="relu")(x)
     x = layers.GlobalAveragePooling2D()(x)
     model = keras.Model(inputs, layers.Dense(kind.units, activation=kind.last)(x))
-    halves = isplit.split(model, "pool", isplit.Autoencoder(0.5, seed=0))
+    halves = isplit.split(model, "pool", isplit.Autoencoder(0.5, latent_bits=kind.latent_bits, seed=0))
     rng = np.random.default_rng(3)
     height, width = kind.raw_size
+    if kind.latent_bits is not None:
+        images = rng.random((32, *kind.input_shape), np.float32)
+        isplit.train(halves, images, bottleneck_epochs=0, fine_tune_epochs=0, progress=False)
     isplit.export_bundle(
         halves,
         directory,

@@ -15,6 +15,7 @@ class Kind:
     raw_size: tuple[int, int]
     last: str | None = None
     units: int = 4
+    latent_bits: int | None = None
 
 
 KINDS = {
@@ -31,6 +32,9 @@ KINDS = {
     "nearest int16": Kind(
         "int16x8", (10, 14, 3), {"size": [10, 14], "resize": "nearest", "scale": 1 / 127.5, "mean": 1.0}, (23, 5)
     ),
+    # Of each element of the latent the highest bits alone are sent.
+    "four bits of int8": Kind("int8", (13, 11, 3), {"size": [13, 11], "scale": 1 / 255}, (13, 11), latent_bits=4),
+    "two bits of int16": Kind("int16x8", (10, 10, 1), None, (10, 10), latent_bits=2),
     # Independent probabilities, which need not add up to one.
     "sigmoids float16": Kind(
         "float16",

@@ -227,6 +227,11 @@ def test_json_has_its_limits(running):
         (lambda r: r.update(format_version=2), "format_version is 2, newer than this application knows"),
         (lambda r: r.update(wire_version=9), "wire_version is 9, newer"),
         (lambda r: r.update(wire_version=0), "wire_version must be"),
+        (lambda r: r.update(wire_version=2), "wire_version must be 1"),
+        (lambda r: r.update(latent_bits=4), "wire_version must be 2"),
+        (lambda r: r.update(latent_bits=3, wire_version=2), "latent_bits must be 2, 4 or 8, fewer"),
+        (lambda r: r.update(latent_bits=8, wire_version=2), "latent_bits must be 2, 4 or 8, fewer"),
+        (lambda r: r.update(latent_bits=4, wire_version=2), "payload_bytes must be"),
         (lambda r: r.update(bundle_id="XY"), "bundle_id must be"),
         (lambda r: r.update(model_name="../tail"), "model_name must be"),
         (lambda r: r.update(version=0), "version must be"),
@@ -271,7 +276,8 @@ def test_the_kit_reads_the_versions_that_this_project_writes():
 
     sources = "".join(path.read_text() for path in jvm.SOURCES.rglob("*.kt"))
     assert f"FORMAT_VERSION = {manifest.FORMAT_VERSION}L" in sources
-    assert f"VERSION = {wire.WIRE_VERSION}L" in sources
+    assert f" VERSION = {wire.WIRE_VERSION}L" in sources
+    assert f"PACKED_VERSION = {wire.PACKED_WIRE_VERSION}L" in sources
     assert f"HEADER_BYTES = {wire.HEADER_BYTES}" in sources
 
 

@@ -63,7 +63,8 @@ extern "C" int main() {
   if (reinterpret_cast<uintptr_t>(isplit_head) % 16 != 0) return Fail("the array is not aligned to 16 bytes");
   if (isplit_adler32(isplit_head, ISPLIT_HEAD_BYTES) != ISPLIT_HEAD_ADLER32) return Fail("the array is damaged");
   for (size_t k = 0; k < sizeof latent; ++k) latent[k] = static_cast<uint8_t>(7 * k);
-  const size_t n = isplit_pack_request(request, sizeof request, 1, kTag, latent, sizeof latent);
+  const size_t bytes = isplit_keep_bits(latent, ISPLIT_LATENT_SIZE, sizeof(ISPLIT_LATENT_TYPE), ISPLIT_LATENT_BITS);
+  const size_t n = isplit_pack_request(request, sizeof request, 1, kTag, latent, bytes);
   if (n != sizeof request) return Fail("the payload has a wrong length");
   semihosting_write("payload ");
   WriteHex(request + ISPLIT_FRAME_HEADER_BYTES, ISPLIT_PAYLOAD_BYTES);

@@ -36,6 +36,21 @@ static uint32_t read_u32(const uint8_t* in) {
   return (uint32_t)in[0] | (uint32_t)in[1] << 8 | (uint32_t)in[2] << 16 | (uint32_t)in[3] << 24;
 }
 
+size_t isplit_keep_bits(void* latent, size_t n, size_t element_bytes, unsigned bits) {
+  uint8_t* bytes = (uint8_t*)latent;
+  size_t each, k;
+  if (bits == 8u * element_bytes) return n * element_bytes;
+  each = 8u / bits;
+  for (k = 0; k < n; ++k) {
+    /* The highest byte comes last; with its sign flipped, the lowest integer has level 0. */
+    const unsigned level = (bytes[(k + 1) * element_bytes - 1] ^ 0x80u) >> (8u - bits);
+    const unsigned shift = (unsigned)(k % each) * bits;
+    uint8_t* out = bytes + k / each; /* never after what is still to be read */
+    *out = (uint8_t)(shift == 0 ? level : *out | level << shift);
+  }
+  return (n + each - 1) / each;
+}
+
 size_t isplit_pack(uint8_t* out, size_t capacity, const uint8_t tag[ISPLIT_TAG_BYTES], const void* latent,
                    size_t latent_bytes) {
   if (capacity < ISPLIT_PAYLOAD_HEADER_BYTES || latent_bytes > capacity - ISPLIT_PAYLOAD_HEADER_BYTES) return 0;

@@ -4,7 +4,7 @@
  *
  *   bytes 0-7    the bundle's tag, ISPLIT_BUNDLE_TAG in head.h
  *   bytes 8-11   Adler-32 of the latent, little-endian
- *   bytes 12-    the latent, as the head gave it, little-endian
+ *   bytes 12-    the latent, as the head gave it, little-endian; or the highest bits of each element, side by side
  *
  * Between device and gateway a payload travels in a frame, so that answers find their questions and a serial line finds
  * its way back after noise:
@@ -52,6 +52,11 @@ typedef struct {
 
 /* Adler-32 (RFC 1950) of n bytes. */
 uint32_t isplit_adler32(const void* data, size_t n);
+
+/* Leaves the highest bits of each of n integers, side by side, the first in the lowest bits of the first byte; in place.
+ * Returns the bytes that are left. Bundles say how many bits their tail reads (ISPLIT_LATENT_BITS in head.h: 8, 4 or 2, or
+ * all that an element has, which changes nothing). */
+size_t isplit_keep_bits(void* latent, size_t n, size_t element_bytes, unsigned bits);
 
 /* Writes a payload; returns its length, or 0 where out is too small. */
 size_t isplit_pack(uint8_t* out, size_t capacity, const uint8_t tag[ISPLIT_TAG_BYTES], const void* latent,

@@ -62,8 +62,10 @@ int main() {
   while (isplit_capture(pixels, kShape[0], kShape[1], kShape[2])) {
     Quantize(pixels, interpreter.input(0)->data.int8);
     if (interpreter.Invoke() != kTfLiteOk) return Fail("The head failed.");
-    const std::size_t n = isplit_pack_request(request, sizeof request, ++sequence, kTag,
-                                              interpreter.output(0)->data.raw, ISPLIT_LATENT_BYTES);
+    void* const latent = interpreter.output(0)->data.raw;
+    const std::size_t bytes =
+        isplit_keep_bits(latent, ISPLIT_LATENT_SIZE, sizeof(ISPLIT_LATENT_TYPE), ISPLIT_LATENT_BITS);
+    const std::size_t n = isplit_pack_request(request, sizeof request, ++sequence, kTag, latent, bytes);
     isplit_answer answer;
     if (n == 0 || !isplit_ask(request, n, sequence, &answer)) {
       std::printf("no answer\n");

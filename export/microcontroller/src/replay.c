@@ -2,7 +2,8 @@
  *
  *   replay HOST PORT < latents
  *
- * Each ISPLIT_LATENT_BYTES bytes are one latent of the bundle. For each it prints status, class and probability. */
+ * Each ISPLIT_LATENT_BYTES bytes are one latent of the bundle, as its head gives it. For each it prints status, class
+ * and probability. */
 #include <stdio.h>
 
 #include "head.h"
@@ -24,7 +25,9 @@ int main(int argc, char** argv) {
   }
   while (fread(latent, sizeof latent, 1, stdin) == 1) {
     isplit_answer answer;
-    const size_t n = isplit_pack_request(request, sizeof request, ++sequence, tag, latent, sizeof latent);
+    const size_t bytes =
+        isplit_keep_bits(latent, ISPLIT_LATENT_SIZE, sizeof(ISPLIT_LATENT_TYPE), ISPLIT_LATENT_BITS);
+    const size_t n = isplit_pack_request(request, sizeof request, ++sequence, tag, latent, bytes);
     if (n == 0 || !isplit_ask(request, n, sequence, &answer)) {
       printf("lost\n");
       lost = 1;

@@ -73,7 +73,8 @@ class Head(private val manifest: Manifest, content: ByteArray, threads: Int = 2)
         output.rewind()
         val latent = ByteArray(output.remaining())
         output.get(latent)
-        return Wire.pack(manifest.tag, latent)
+        val bits = manifest.latentBits ?: return Wire.pack(manifest.tag, latent)
+        return Wire.pack(manifest.tag, Wire.keepBits(latent, manifest.itemBytes, bits))
     }
 
     override fun close() = interpreter.close()

@@ -30,11 +30,16 @@ class Manifest private constructor(
     val preprocessing: Preprocessing?,
     val outputKind: String,
     val payloadBytes: Int,
+    /** How many bits of each element of the head's output are sent, or null where it is sent as it is. */
+    val latentBits: Int?,
     private val headSha256: String,
     private val headBytes: Long
 ) {
     /** The 8 bytes that mark this bundle's payloads. */
     val tag: ByteArray get() = ByteArray(Wire.TAG_BYTES) { bundleId.substring(2 * it, 2 * it + 2).toInt(16).toByte() }
+
+    /** The bytes of one element of the head's output. */
+    val itemBytes: Int get() = Wire.itemBytes(dtype) ?: throw BundleException("dtype $dtype is unknown")
 
     /** The name of a class, or its number where the bundle has no names. */
     fun nameOf(index: Int): String = classNames?.get(index) ?: "class $index"
@@ -68,7 +73,8 @@ class Manifest private constructor(
                 throw BundleException("$FILE is not JSON: ${error.message}", error)
             }
             root.version("format_version", FORMAT_VERSION)
-            root.version("wire_version", Wire.VERSION)
+            val packed = root.has("latent_bits")
+            root.version("wire_version", Wire.PACKED_VERSION, if (packed) Wire.PACKED_VERSION else Wire.VERSION)
             val head = root.record("files").record(HEAD_FILE)
             return Manifest(
                 bundleId = root.matching("bundle_id", "[0-9a-f]{64}"),
@@ -84,6 +90,7 @@ class Manifest private constructor(
                 preprocessing = if (root.get("preprocessing") == null) null else preprocessing(root.record("preprocessing")),
                 outputKind = root.record("output").text("kind"),
                 payloadBytes = root.int("payload_bytes", Wire.HEADER_BYTES),
+                latentBits = if (packed) root.int("latent_bits", 1) else null,
                 headSha256 = head.matching("sha256", "[0-9a-f]{64}"),
                 headBytes = head.long("size_bytes", 0)
             ).also { it.checkTogether(root) }
@@ -109,7 +116,11 @@ class Manifest private constructor(
     private fun checkTogether(root: Record) {
         root.choice("byte_order", "little")
         val itemBytes = Wire.itemBytes(dtype) ?: root.fail("dtype", dtype, "one of float32, int8, int16")
-        val latentBytes = latentShape.fold(itemBytes.toLong()) { product, axis -> product * axis }
+        if (latentBits != null && (latentBits !in listOf(2, 4, 8) || dtype == "float32" || latentBits >= 8 * itemBytes)) {
+            root.fail("latent_bits", latentBits, "2, 4 or 8, fewer than the integers of $dtype have")
+        }
+        val elements = latentShape.fold(1L) { product, axis -> product * axis }
+        val latentBytes = Wire.latentBytes(elements, itemBytes, latentBits)
         if (payloadBytes.toLong() != Wire.HEADER_BYTES + latentBytes) {
             root.fail("payload_bytes", payloadBytes, "${Wire.HEADER_BYTES + latentBytes} (header and latent)")
         }
@@ -172,11 +183,14 @@ private class Record(private val name: String, value: Any?) {
         return axes.filterNotNull()
     }
 
-    fun version(key: String, known: Long) {
+    /** Whether a key is there and not null. */
+    fun has(key: String): Boolean = fields[key] != null
+
+    fun version(key: String, known: Long, expected: Long = known) {
         val found = long(key, 1)
         if (found > known) {
             throw BundleException("$key is $found, newer than this application knows ($known): update it")
         }
-        if (found != known) fail(key, found, "$known")
+        if (found != expected) fail(key, found, "$expected")
     }
 }

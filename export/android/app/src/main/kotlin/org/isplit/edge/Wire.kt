@@ -2,9 +2,10 @@ package org.isplit.edge
 
 import java.util.zip.Adler32
 
-/** The bytes that travel from a head to a tail, version 1 of the wire format. */
+/** The bytes that travel from a head to a tail: version 1 of the wire format, and 2, whose latents have fewer bits. */
 object Wire {
     const val VERSION = 1L
+    const val PACKED_VERSION = 2L
     const val TAG_BYTES = 8
     const val HEADER_BYTES = 12
 
@@ -17,7 +18,7 @@ object Wire {
         STATUS_OK -> "answered"
         STATUS_OTHER_BUNDLE ->
             "the server's version of this model belongs to another export than this application's bundle"
-        STATUS_MALFORMED -> "malformed on arrival (length, checksum, or a float latent that is not finite)"
+        STATUS_MALFORMED -> "malformed on arrival (length, checksum, bits left over, or a float latent that is not finite)"
         else -> "unknown"
     }
 
@@ -29,11 +30,33 @@ object Wire {
         else -> null
     }
 
+    /** The bytes that a latent of so many elements takes. */
+    fun latentBytes(elements: Long, itemBytes: Int, bits: Int?): Long =
+        if (bits == null) elements * itemBytes else (elements * bits + 7) / 8
+
+    /**
+     * Keeps the highest bits of each element, side by side, the first in the lowest bits of the first byte.
+     *
+     * @param latent integers of [itemBytes] bytes, little-endian.
+     * @param bits 8, 4 or 2, fewer than an element has.
+     */
+    fun keepBits(latent: ByteArray, itemBytes: Int, bits: Int): ByteArray {
+        val count = latent.size / itemBytes
+        val kept = ByteArray(latentBytes(count.toLong(), itemBytes, bits).toInt())
+        for (k in 0 until count) {
+            // The highest byte comes last; with its sign flipped, the lowest integer has level 0.
+            val highest = (latent[(k + 1) * itemBytes - 1].toInt() and 0xff) xor 0x80
+            val at = k * bits / 8
+            kept[at] = (kept[at].toInt() or ((highest ushr (8 - bits)) shl (k * bits % 8))).toByte()
+        }
+        return kept
+    }
+
     /**
      * Makes the payload of one latent: tag, Adler-32 of the latent (unsigned, little-endian), latent.
      *
      * @param tag the first 8 bytes of the bundle's id.
-     * @param latent row-major and little-endian, in the dtype of the head's own output.
+     * @param latent row-major and little-endian, in the dtype of the head's own output, or what [keepBits] left of it.
      */
     fun pack(tag: ByteArray, latent: ByteArray): ByteArray {
         require(tag.size == TAG_BYTES) { "A payload's tag has $TAG_BYTES bytes. Received: ${tag.size}" }
