@@ -15,7 +15,7 @@ from isplit_edge.files import open_atomic
 from isplit_edge.wire import HEADER_BYTES
 
 from .arguments import checked_share
-from .errors import ArgumentError, BundleError
+from .errors import BundleError
 from .graph.cuts import Cut
 from .metrics import wilson_interval
 from .tables import html_table, text_table
@@ -23,7 +23,15 @@ from .tables import html_table, text_table
 FORMAT_VERSION = 1
 _KIND = "accuracy"
 _PLAIN = ("class_names", "model_name", "settings")
-_ARRAYS = ("labels", "predictions", "original_predictions", "latent_sizes", "relative_errors")
+_ARRAYS = (
+    "labels",
+    "predictions",
+    "original_predictions",
+    "latent_sizes",
+    "encoder_params",
+    "encoder_macs",
+    "relative_errors",
+)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -36,6 +44,8 @@ class AccuracyCurve:
         predictions: int64 `(N, n_cuts)`, the class that is named behind the projection at each cut.
         original_predictions: int64 `(N,)`, the class that the whole model names.
         latent_sizes: int64 `(n_cuts,)`, elements that cross at each cut.
+        encoder_params: int64 `(n_cuts,)`, weights of the encoder, which the device runs after the head.
+        encoder_macs: int64 `(n_cuts,)`, its multiply-accumulates for one image.
         relative_errors: float64 `(n_cuts,)`, of the features on the images of the fit: the sum of ||F - restored||^2
             over the sum of ||F||^2.
         class_names: Names of the classes, or None.
@@ -49,6 +59,8 @@ class AccuracyCurve:
     predictions: np.ndarray
     original_predictions: np.ndarray
     latent_sizes: np.ndarray
+    encoder_params: np.ndarray
+    encoder_macs: np.ndarray
     relative_errors: np.ndarray
     class_names: list[str] | None
     model_name: str
@@ -103,19 +115,10 @@ class AccuracyCurve:
         order = np.lexsort((np.arange(len(self.cuts)), self.payload_bytes, -self.accuracy))
         return self.cuts[int(order[0])]
 
-    def at(self, cut: Cut) -> int:
-        """The position of a cut on this curve, by index and shape; cuts of another build of the model will do.
-
-        Raises:
-            ArgumentError: It is not there.
-        """
-        for position, own in enumerate(self.cuts):
-            if own.index == cut.index and own.shapes == cut.shapes:
-                return position
-        raise ArgumentError(
-            f"The accuracy curve of '{self.model_name}' has no cut '{cut.name}' {cut.shape}. It has "
-            f"{len(self.cuts)}, from '{self.cuts[0].name}' to '{self.cuts[-1].name}'."
-        )
+    def position(self, cut: Cut) -> int | None:
+        """Where a cut is on this curve, by index and shape, since names change between two builds; None if nowhere."""
+        same = [k for k, own in enumerate(self.cuts) if (own.index, own.shapes) == (cut.index, cut.shapes)]
+        return same[0] if same else None
 
     def rows(self) -> list[dict[str, Any]]:
         """One record a cut: index, name, shape, payload_bytes, accuracy, low, high, drop, best."""

@@ -3,27 +3,24 @@
 import math
 import os
 import warnings
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
 
 from isplit_edge.wire import HEADER_BYTES
 
-from .arguments import checked_integer
+from .accuracy import AccuracyCurve
+from .arguments import checked_integer, checked_share
 from .bottleneck import Autoencoder
+from .costs import latent_cost, payload_warning
 from .errors import ArgumentError, BundleError
-from .graph.cost import count_macs
 from .graph.cuts import Cut
 from .importance.curve import Curve
 from .records import read_record, write_record
-from .tables import html_table, text_table
+from .tables import cell_text, html_table, text_table
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _KIND = "candidates"
-# A JPEG of quality 75 as Pillow writes it: 623 bytes of header and tables in colour, and by measurement 2.5
-# bits a pixel on Tiny-ImageNet at 64 pixels, less on larger photographs, and 1.0 on grey chest X-rays.
-_JPEG_HEADER_BYTES = 600
-_JPEG_BITS_PER_PIXEL = {1: 1, 3: 2, 4: 2}
 
 
 class PayloadWarning(UserWarning):
@@ -47,6 +44,7 @@ class Candidate:
         reason: In words, why it is proposed.
         warning: In words, what speaks against it, or None: a payload larger than the compressed image, or a
             shape that the bottleneck does not take.
+        predicted_accuracy: What `predict_accuracy` found there, or None.
     """
 
     cut: Cut
@@ -58,11 +56,13 @@ class Candidate:
     encoder_macs: int | None
     reason: str
     warning: str | None = None
+    predicted_accuracy: float | None = None
 
     def __repr__(self) -> str:
         payload = "no payload" if self.payload_bytes is None else f"{self.payload_bytes:,} bytes a frame"
+        kept = "" if self.predicted_accuracy is None else f", predicted accuracy {self.predicted_accuracy:.4f}"
         warning = f"; warning: {self.warning}" if self.warning else ""
-        return f"Candidate('{self.cut.name}' {self.cut.shape}, {payload}: {self.reason}{warning})"
+        return f"Candidate('{self.cut.name}' {self.cut.shape}, {payload}{kept}: {self.reason}{warning})"
 
 
 class Candidates(list[Candidate]):
@@ -84,13 +84,16 @@ class Candidates(list[Candidate]):
         return html_table(header, rows)
 
     def _rows(self) -> tuple[list[str], list[list[Any]]]:
-        header = ["cut", "shape", "importance", "peak", "payload B", "head params", "encoder params", "encoder MACs"]
+        predicted = any(c.predicted_accuracy is not None for c in self)
+        header = ["cut", "shape", "importance", "peak", *(["predicted accuracy"] if predicted else []), "payload B"]
+        header += ["head params", "encoder params", "encoder MACs"]
         rows = [
             [
                 c.cut.name,
                 "x".join(map(str, c.cut.shape)),
                 c.importance,
                 "peak" if c.is_peak else "",
+                *([c.predicted_accuracy] if predicted else []),
                 c.payload_bytes,
                 c.cut.head_params,
                 c.encoder_params,
@@ -120,15 +123,30 @@ class Candidates(list[Candidate]):
             raise BundleError(f"'{path}' is damaged: {error!r}") from error
 
 
-def propose(curve: Curve, *, bottleneck: Any = None, image_bytes: int | None = None) -> Candidates:
+def propose(
+    curve: Curve,
+    *,
+    accuracy: AccuracyCurve | None = None,
+    rank: Literal["importance", "accuracy"] = "importance",
+    min_accuracy: float | None = None,
+    max_payload_bytes: int | None = None,
+    bottleneck: Any = None,
+    image_bytes: int | None = None,
+) -> Candidates:
     """Names the cuts to split at, the best first.
 
-    First come the peaks of the curve, by importance; then the cuts that Cut-Distil-Encode alone names,
-    where the tensor is smaller than that of the cut before it on the curve, by importance. The first is
-    always `curve.best`, also where the curve has no peak.
+    By importance, first come the peaks of the curve, then the cuts that Cut-Distil-Encode alone names, where the
+    tensor is smaller than that of the cut before it on the curve; the first is then always `curve.best`, also where
+    the curve has no peak. By accuracy, all cuts come that both curves have, the highest predicted accuracy first, and
+    of equal ones the smaller payload.
 
     Args:
         curve: What `measure_importance` found.
+        accuracy: What `predict_accuracy` found, for the field of that name; costs are then those of its projections,
+            unless there is a `bottleneck`.
+        rank: "importance" or "accuracy", which needs `accuracy`.
+        min_accuracy: Leaves out cuts whose predicted accuracy is lower, or not known.
+        max_payload_bytes: Leaves out cuts whose payload is larger, or not known.
         bottleneck: What will stand at the cut, for the costs; by default `Autoencoder()`.
         image_bytes: Bytes of a compressed image as it would be sent to a server that runs the whole model,
             for the warnings. By default a JPEG is estimated from the model's input, if this is an image (H,
@@ -140,7 +158,8 @@ def propose(curve: Curve, *, bottleneck: Any = None, image_bytes: int | None = N
         A list of `Candidate`; it prints as a table, saves and loads.
 
     Raises:
-        ArgumentError: The bottleneck has no `build`, or `image_bytes` is no positive integer.
+        ArgumentError: The bottleneck has no `build`, a number is out of range, there is no accuracy to go by, or no
+            cut is within the bounds.
 
     Example:
         >>> propose(curve)[0].cut == curve.best
@@ -149,19 +168,58 @@ def propose(curve: Curve, *, bottleneck: Any = None, image_bytes: int | None = N
     Reference:
         I-Split, ICPR 2022, Sec. III-A (peaks); Sbai et al., "Cut, distil and encode (CDE)", SECON 2021.
     """
-    if bottleneck is None:
-        bottleneck = Autoencoder()
-    if not callable(getattr(bottleneck, "build", None)):
+    _check(accuracy, rank, min_accuracy)
+    if bottleneck is not None and not callable(getattr(bottleneck, "build", None)):
         raise ArgumentError(f"Expected a bottleneck such as Autoencoder(). Received: {bottleneck!r}")
     if image_bytes is not None:
         image_bytes = checked_integer("image_bytes", image_bytes, 1)
-    reasons = _reasons(curve)
-    found = Candidates(
-        _candidate(curve, position, reason, bottleneck, image_bytes) for position, reason in reasons.items()
-    )
+    if max_payload_bytes is not None:
+        max_payload_bytes = checked_integer("max_payload_bytes", max_payload_bytes, 1)
+    reasons = _reasons(curve) if rank == "importance" else dict.fromkeys(range(len(curve.cuts)), "")
+    every = [_candidate(curve, at, reason, bottleneck, image_bytes, accuracy) for at, reason in reasons.items()]
+    found = _within(every, min_accuracy, max_payload_bytes)
+    if rank == "accuracy":
+        found = _by_accuracy(found)
     if image_bytes is not None and found[0].warning:
         warnings.warn(f"{found[0].cut.name}: {found[0].warning}", PayloadWarning, stacklevel=2)
     return found
+
+
+def _check(accuracy: AccuracyCurve | None, rank: str, min_accuracy: float | None) -> None:
+    if rank not in ("importance", "accuracy"):
+        raise ArgumentError(f"rank: expected 'importance' or 'accuracy'. Received: {rank!r}")
+    if accuracy is None and (rank == "accuracy" or min_accuracy is not None):
+        raise ArgumentError("There is no accuracy to go by: give accuracy=predict_accuracy(model, data).")
+    if min_accuracy is not None:
+        checked_share("min_accuracy", min_accuracy)
+
+
+def _within(found: list[Candidate], min_accuracy: float | None, max_payload_bytes: int | None) -> Candidates:
+    kept = Candidates(
+        c
+        for c in found
+        if (min_accuracy is None or (c.predicted_accuracy is not None and c.predicted_accuracy >= min_accuracy))
+        and (max_payload_bytes is None or (c.payload_bytes is not None and c.payload_bytes <= max_payload_bytes))
+    )
+    if kept:
+        return kept
+    highest = max((c.predicted_accuracy for c in found if c.predicted_accuracy is not None), default=None)
+    smallest = min((c.payload_bytes for c in found if c.payload_bytes is not None), default=None)
+    raise ArgumentError(
+        f"No cut is within min_accuracy={min_accuracy} and max_payload_bytes={max_payload_bytes}. The highest "
+        f"predicted accuracy is {cell_text(highest)}, the smallest payload {cell_text(smallest)} bytes."
+    )
+
+
+def _by_accuracy(found: Candidates) -> Candidates:
+    known = [c for c in found if c.predicted_accuracy is not None]
+    if not known:
+        raise ArgumentError("The two curves have no cut in common: they seem to be of different models.")
+    ranked = sorted(known, key=lambda c: (-(c.predicted_accuracy or 0), c.payload_bytes or 0, c.cut.index))
+    return Candidates(
+        replace(c, reason=f"predicted accuracy {place} of {len(ranked)}{'; a peak' if c.is_peak else ''}")
+        for place, c in enumerate(ranked, 1)
+    )
 
 
 def _reasons(curve: Curve) -> dict[int, str]:
@@ -186,18 +244,26 @@ def _reasons(curve: Curve) -> dict[int, str]:
     return reasons
 
 
-def _candidate(curve: Curve, position: int, reason: str, bottleneck: Any, image_bytes: int | None) -> Candidate:
+def _candidate(
+    curve: Curve, position: int, reason: str, bottleneck: Any, image_bytes: int | None, accuracy: AccuracyCurve | None
+) -> Candidate:
     cut = curve.cuts[position]
+    there = None if accuracy is None else accuracy.position(cut)
     payload = params = macs = None
     warning: str | None
     try:
-        # One autoencoder for each tensor that crosses.
-        latent_size, params, macs = map(sum, zip(*(_cost(bottleneck, shape) for shape in cut.shapes), strict=True))
+        if accuracy is not None and there is not None and bottleneck is None:
+            sizes = accuracy.latent_sizes, accuracy.encoder_params, accuracy.encoder_macs
+            latent_size, params, macs = (int(one[there]) for one in sizes)
+        else:
+            # One autoencoder for each tensor that crosses.
+            costs = (latent_cost(bottleneck or Autoencoder(), shape) for shape in cut.shapes)
+            latent_size, params, macs = map(sum, zip(*costs, strict=True))
     except ArgumentError as error:
         warning = str(error)
     else:
         payload = HEADER_BYTES + math.ceil(latent_size * (getattr(bottleneck, "latent_bits", None) or 8) / 8)
-        warning = _payload_warning(payload, image_bytes, curve.input_shape)
+        warning = payload_warning(payload, image_bytes, curve.input_shape)
     return Candidate(
         cut=cut,
         importance=float(curve.values[position]),
@@ -208,40 +274,5 @@ def _candidate(curve: Curve, position: int, reason: str, bottleneck: Any, image_
         encoder_macs=macs,
         reason=reason,
         warning=warning,
+        predicted_accuracy=None if accuracy is None or there is None else float(accuracy.accuracy[there]),
     )
-
-
-def _cost(bottleneck: Any, shape: tuple[int | None, ...]) -> tuple[int, int, int]:
-    """Elements of the latent, weights and multiply-accumulates of the encoder."""
-    if hasattr(bottleneck, "plan"):
-        plan = bottleneck.plan(shape)
-        return plan.latent_size, plan.encoder_params, plan.encoder_macs
-    encoder, _ = bottleneck.build(shape)
-    return math.prod(encoder.outputs[0].shape[1:]), encoder.count_params(), count_macs(encoder)
-
-
-def _payload_warning(payload: int, image_bytes: int | None, input_shape: Sequence[int | None] | None) -> str | None:
-    limit = image_bytes if image_bytes is not None else jpeg_bytes(input_shape)
-    if limit is None or payload <= limit:
-        return None
-    image = "the compressed image" if image_bytes is not None else "an estimated JPEG of the input"
-    return (
-        f"a payload of {payload:,} bytes is more than {image} ({limit:,} bytes): sending the image takes less, "
-        "unless it may not leave the device or the server's work counts"
-    )
-
-
-def jpeg_bytes(shape: Sequence[int | None] | None) -> int | None:
-    """An estimate of a JPEG's bytes from an image's shape (H, W, C); None where this is no image of known
-    size.
-
-    Example:
-        >>> jpeg_bytes((224, 224, 3))
-        13144
-    """
-    if shape is None or len(shape) != 3 or shape[-1] not in _JPEG_BITS_PER_PIXEL:
-        return None
-    height, width, channels = shape
-    if height is None or width is None or channels is None:
-        return None
-    return _JPEG_HEADER_BYTES + math.ceil(height * width * _JPEG_BITS_PER_PIXEL[channels] / 8)

@@ -33,6 +33,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         _demo,
         _cuts,
         _importance,
+        _accuracy,
         _propose,
         _split,
         _train,
@@ -167,10 +168,37 @@ def _importance(commands: Any) -> None:
     _add_output(parser, "curve.npz", "the curve")
 
 
+def _accuracy(commands: Any) -> None:
+    parser = _add(
+        commands,
+        "accuracy",
+        "predict the accuracy that a split keeps at every cut, without training",
+        "isplit accuracy classifier.keras --data validation/ --fit-data train/ --payload-bytes 200 --plot accuracy.png",
+    )
+    parser.add_argument("model", help="a .keras file")
+    _add_data(parser, what="labelled images to classify")
+    _add_data(parser, name="--fit-data", required=False, what="images to fit the projections from (default: --data)")
+    amount = parser.add_mutually_exclusive_group()
+    amount.add_argument("--compression", type=float, help="share of the elements left out (default: 0.9)")
+    amount.add_argument("--payload-bytes", type=int, metavar="N", help="bytes a frame that may cross at each cut")
+    parser.add_argument("--cuts", default="main", help="main, all, or names or indices separated by commas")
+    parser.add_argument("--weighting", default="task", choices=["task", "features"])
+    parser.add_argument("--fit-images", type=int, default=2000, metavar="N", help="images of the fit (default: 2000)")
+    parser.add_argument("--max-images", type=int, metavar="N", help="stop after N images")
+    parser.add_argument("--from-logits", action="store_true", default=None, help="linear outputs are logits")
+    parser.add_argument("--plot", metavar="FILE", help="draw the curve as .png, .svg or .pdf")
+    _add_input(parser)
+    _add_output(parser, "accuracy.npz", "the predicted accuracy")
+
+
 def _propose(commands: Any) -> None:
     parser = _add(commands, "propose", "rank the cuts of a curve and say what each costs", "isplit propose curve.npz")
     parser.add_argument("curve", help="what isplit importance wrote")
-    parser.add_argument("--compression", type=float, default=0.9, help="of the bottleneck (default: 0.9)")
+    parser.add_argument("--accuracy", metavar="FILE", help="what isplit accuracy wrote")
+    parser.add_argument("--rank", default="importance", choices=["importance", "accuracy"])
+    parser.add_argument("--min-accuracy", type=float, metavar="X", help="leave out cuts predicted to keep less")
+    parser.add_argument("--max-payload-bytes", type=int, metavar="N", help="leave out cuts that send more a frame")
+    parser.add_argument("--compression", type=float, help="of an autoencoder, for the costs (default: 0.9)")
     parser.add_argument("--image-bytes", type=int, metavar="N", help="bytes of a compressed image, to compare with")
     _add_output(parser, "candidates.json", "the candidates")
 

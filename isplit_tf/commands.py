@@ -96,15 +96,54 @@ def run_importance(args: argparse.Namespace) -> Result:
     return Result(curve.table(), {"model": curve.model_name, "n_images": curve.n_images, "cuts": curve.rows()})
 
 
+def run_accuracy(args: argparse.Namespace) -> Result:
+    """`isplit accuracy`"""
+    from .forecasting import predict_accuracy
+    from .plots import save_figure
+
+    output = free_output(args)
+    model = open_model(args.model)
+    shape = model.inputs[0].shape[1:]
+    data, names = open_images(args.data, args, shape, split="validation")
+    curve = predict_accuracy(
+        model,
+        data,
+        compression=args.compression,
+        payload_bytes=args.payload_bytes,
+        cuts=args.cuts if args.cuts in ("main", "all") else [read_cut(name) for name in args.cuts.split(",")],
+        fit_data=open_images(args.fit_data, args, shape, split="train")[0] if args.fit_data else None,
+        weighting=args.weighting,
+        fit_images=args.fit_images,
+        max_images=args.max_images,
+        class_names=names,
+        from_logits=args.from_logits,
+    )
+    curve.save(output)
+    say(f"wrote {output}")
+    if args.plot:
+        save_figure(curve.plot().figure, Path(args.plot))
+        say(f"wrote {args.plot}")
+    facts = {"model": curve.model_name, "n_images": curve.n_images, "original": curve.original}
+    return Result(curve.table(), facts | {"cuts": curve.rows()})
+
+
 def run_propose(args: argparse.Namespace) -> Result:
     """`isplit propose`"""
+    from .accuracy import AccuracyCurve
     from .bottleneck import Autoencoder
     from .candidates import propose
     from .importance.curve import Curve
 
     output = free_output(args)
-    bottleneck = Autoencoder(compression=args.compression)
-    found = propose(Curve.load(args.curve), bottleneck=bottleneck, image_bytes=args.image_bytes)
+    found = propose(
+        Curve.load(args.curve),
+        accuracy=AccuracyCurve.load(args.accuracy) if args.accuracy else None,
+        rank=args.rank,
+        min_accuracy=args.min_accuracy,
+        max_payload_bytes=args.max_payload_bytes,
+        bottleneck=None if args.compression is None else Autoencoder(compression=args.compression),
+        image_bytes=args.image_bytes,
+    )
     found.save(output)
     say(f"wrote {output}")
     return Result(found.table(), json.loads(output.read_text())["candidates"])

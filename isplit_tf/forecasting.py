@@ -104,7 +104,9 @@ def predict_accuracy(
         labels=labels,
         predictions=named[:, 1:],
         original_predictions=named[:, 0],
-        latent_sizes=np.array([sum(plan.latent_size for plan in station.plans) for station in stations]),
+        latent_sizes=_sums(stations, "latent_size"),
+        encoder_params=_sums(stations, "encoder_params"),
+        encoder_macs=_sums(stations, "encoder_macs"),
         relative_errors=np.array([station.relative_error for station in stations]),
         class_names=names,
         model_name=model.name,
@@ -137,6 +139,11 @@ class _Station:
         """What comes back of each tensor."""
         pairs = zip(self.tensors, self.models, strict=True)
         return {t: decoder(encoder(values[t], training=False), training=False) for t, (encoder, decoder) in pairs}
+
+
+def _sums(stations: Sequence[_Station], name: str) -> np.ndarray:
+    """A number of the plans, over all tensors that cross at each cut."""
+    return np.array([sum(getattr(plan, name) for plan in station.plans) for station in stations], np.int64)
 
 
 def _amount(compression: Any, payload_bytes: Any, latent_size: Any) -> dict[str, Any]:

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from isplit_tf.bottleneck import Autoencoder
-from isplit_tf.candidates import Candidates, PayloadWarning, jpeg_bytes, propose
+from isplit_tf.candidates import Candidates, PayloadWarning, propose
+from isplit_tf.costs import jpeg_bytes
 from isplit_tf.errors import ArgumentError, BundleError
 from isplit_tf.graph.cuts import Cut, find_cuts
 from isplit_tf.importance.curve import Curve
@@ -194,7 +195,7 @@ def test_save_and_load(tmp_path):
     back = Candidates.load(tmp_path / "candidates.json")
     assert back == found
     assert back[0].cut.shape == (16, 16, 4)
-    assert json.loads((tmp_path / "candidates.json").read_text())["format_version"] == 1
+    assert json.loads((tmp_path / "candidates.json").read_text())["format_version"] == 2
 
 
 def test_damaged_files_are_refused(tmp_path):
@@ -205,7 +206,7 @@ def test_damaged_files_are_refused(tmp_path):
     for text, message in [
         ("nonsense", "cannot be read as a saved candidates"),
         (json.dumps(record | {"kind": "evaluation"}), "holds 'evaluation'"),
-        (json.dumps(record | {"format_version": 9}), "format version 9; this release reads up to 1"),
+        (json.dumps(record | {"format_version": 9}), "format version 9; this release reads up to 2"),
         (json.dumps(record | {"candidates": [{}]}), "is damaged: KeyError"),
         (json.dumps(record | {"candidates": 3}), "is damaged: TypeError"),
     ]:

@@ -14,7 +14,7 @@ ROWS = [
     {"errors", "progress", "records", "tables", "arguments", "atomic", "quiet", "models_config"},
     {"graph", "datasets", "batches"},
     {"importance", "bottleneck", "latent", "metrics", "accuracy", "projection", "quantizer"},
-    {"candidates", "splitting", "training", "evaluation", "predictions", "fitting", "forecasting", "forecasting", "sampling"},
+    {"candidates", "splitting", "training", "evaluation", "predictions", "fitting", "forecasting", "forecasting", "sampling", "costs"},
     {"export", "server", "plots", "report", "sweep"},
     {"demo", "experiments"},
     {"cli", "commands", "opening", "candidate_training", "__main__"},
