@@ -214,6 +214,44 @@ def accuracies(names: Sequence[str], lines: Mapping[str, Any], *, references: Ma
     return figure
 
 
+def rate_and_accuracy(
+    splits: Mapping[str, Sequence[tuple[float, float]]],
+    codecs: Mapping[str, Sequence[tuple[float, float]]],
+    *,
+    references: Mapping[str, float],
+    title: str = "",
+) -> Any:
+    """Accuracy over bytes a frame, of splits and of compressed images.
+
+    Args:
+        splits: Pairs of bytes and accuracy by name, drawn with marks.
+        codecs: Likewise, drawn as grey lines.
+        references: Accuracies to draw as level lines, by name.
+        title: Above the picture.
+
+    Returns:
+        A matplotlib figure.
+    """
+    import matplotlib.pyplot as plt
+    import numpy as np
+
+    figure, ax = plt.subplots(figsize=(7.5, 5), layout="constrained")
+    draw_accuracies(ax, [], np.empty(0), references)
+    for (name, points), style in zip(codecs.items(), ("-", "--", ":") * len(codecs), strict=False):
+        x, y = np.array(points, float).T
+        ax.plot(x, 100 * y, color="0.5", linestyle=style, marker="." if len(x) < 3 else None, label=name)
+    styles = (*_STYLES, ("#E69F00", "P", "--")) * len(splits)
+    for (name, points), (color, marker, style) in zip(splits.items(), styles, strict=False):
+        x, y = np.array(points, float).T
+        ax.plot(x, 100 * y, color=color, marker=marker, linestyle=style, markersize=6, label=name)
+    ax.set_xscale("log")
+    ax.set_xlabel("bytes a frame")
+    ax.set_title(title)
+    ax.grid(alpha=0.3)
+    ax.legend(fontsize=8)
+    return figure
+
+
 def f1_before_and_after(before: "Evaluation", after: "Evaluation", *, title: str = "") -> Any:
     """F1 of each class before and after a split, classes in descending F1 of the original: the paper's Fig. 5.
 

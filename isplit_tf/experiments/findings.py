@@ -111,7 +111,8 @@ def _find_axes(name: str, studies: Mapping[str, Measured]) -> tuple[Found, list[
 
 def find_fig4(studies: Mapping[str, Measured]) -> tuple[Found, list[Picture]]:
     """Grad-CAM's curve against that of gradients alone."""
-    found, pictures = {}, []
+    found: dict[str, Found] = {}
+    pictures: list[Picture] = []
     for study, one in studies.items():
         lines = {"Grad-CAM": one.curve(Score()), "gradients": one.curve(Score("gradients"))}
         found[study] = {
@@ -126,7 +127,8 @@ def find_fig4(studies: Mapping[str, Measured]) -> tuple[Found, list[Picture]]:
 
 def find_fig5(studies: Mapping[str, Measured]) -> tuple[Found, list[Picture]]:
     """F1 of each class before and after the split at the measured point nearest to the highest peak."""
-    found, pictures = {}, []
+    found: dict[str, Found] = {}
+    pictures: list[Picture] = []
     for study, one in studies.items():
         series = one.study.series[0].name
         if not one.seeds(series):
@@ -152,7 +154,8 @@ def find_fig5(studies: Mapping[str, Measured]) -> tuple[Found, list[Picture]]:
 
 def find_fig8(studies: Mapping[str, Measured]) -> tuple[Found, list[Picture]]:
     """Groups of classes by their own peak, each split at both peaks, with random groups beside."""
-    found, pictures = {}, []
+    found: dict[str, Found] = {}
+    pictures: list[Picture] = []
     for study, one in studies.items():
         first, second = one.per_class(Score(part="first_half")), one.per_class(Score(part="second_half"))
         groups = class_groups(first)
@@ -243,7 +246,8 @@ def find_cost(studies: Mapping[str, Measured]) -> tuple[Found, list[Picture]]:
 
 def find_projection(studies: Mapping[str, Measured]) -> tuple[Found, list[Picture]]:
     """Accuracy on the test images of the frozen tail behind a projection, untrained, at every cut."""
-    found, pictures = {}, []
+    found: dict[str, Found] = {}
+    pictures: list[Picture] = []
     for study, one in studies.items():
         original = one.original["accuracy"]
         series: dict[str, Found] = {}
@@ -268,6 +272,60 @@ def find_projection(studies: Mapping[str, Measured]) -> tuple[Found, list[Pictur
     return {"studies": found}, pictures
 
 
+def find_rate_accuracy(studies: Mapping[str, Measured]) -> tuple[Found, list[Picture]]:
+    """Accuracy over bytes a frame: splits at two cuts, compressed images with the whole model on a server."""
+    found: dict[str, Found] = {}
+    pictures: list[Picture] = []
+    for study, one in studies.items():
+        lines: dict[str, dict[str, list[Found]]] = {}
+        for row in one.store.rows(kind="rate"):
+            label = f"{METHOD_TITLES[row['method']]}, {row['bits']} bits"
+            right = round(row["accuracy"] * len(one.labels))
+            low, high = wilson_interval(right, len(one.labels), 0.95)
+            point = {name: row[name] for name in ("payload_bytes", "accuracy", "encoder_macs", "encoder_params")}
+            lines.setdefault(one.cuts[row["cut"]]["name"], {}).setdefault(label, []).append(
+                point | {"low": low, "high": high}
+            )
+        codecs = {row["codec"]: row["points"] for row in one.store.rows(kind="codec")}
+        if not lines or not codecs:
+            continue
+        raw = float(np.prod(one.study.data.size**2 * 3))
+        found[study] = {
+            "title": one.study.title,
+            "original": one.original["accuracy"],
+            "test_images": len(one.labels),
+            "raw_bytes": raw,
+            "cuts": lines,
+            "codecs": codecs,
+            "head_macs": {cut: next(c["head_macs"] for c in one.cuts if c["name"] == cut) for cut in lines},
+        }
+        pictures.extend(
+            (
+                f"rate_accuracy_{study}_{cut.replace('/', '.')}",
+                plots.rate_and_accuracy(
+                    {label: _points(points, "payload_bytes") for label, points in by_label.items()},
+                    {codec.upper(): _points(points, "bytes") for codec, points in codecs.items()},
+                    references={"whole model on the device, or raw images": one.original["accuracy"]},
+                    title=f"{one.study.title}, split at {cut}",
+                ),
+            )
+            for cut, by_label in lines.items()
+        )
+    return {"studies": found}, pictures
+
+
+METHOD_TITLES = {
+    "autoencoder": "autoencoder, both phases",
+    "projection": "projection, untrained",
+    "tuned": "projection, fine-tuned",
+    "distilled": "projection, distilled",
+}
+
+
+def _points(points: Sequence[Found], size: str) -> list[tuple[float, float]]:
+    return sorted((point[size], point["accuracy"]) for point in points)
+
+
 FINDERS: dict[str, Callable[[Mapping[str, Measured]], tuple[Found, list[Picture]]]] = {
     "fig3": find_fig3,
     "fig4": find_fig4,
@@ -278,5 +336,6 @@ FINDERS: dict[str, Callable[[Mapping[str, Measured]], tuple[Found, list[Picture]
     "correlation": find_correlation,
     "cost": find_cost,
     "projection": find_projection,
+    "rate_accuracy": find_rate_accuracy,
 }
 """The experiments' finders by name."""

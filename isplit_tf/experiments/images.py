@@ -30,6 +30,7 @@ class Images:
         train: What a split learns from, the first part of `original_train`.
         validation: What chooses: learning rate, importance, cuts.
         test: What measures.
+        test_pixels: The test images before preprocessing, uint8 `(N, H, W, 3)`, as a camera gives them.
         class_names: By label.
     """
 
@@ -37,6 +38,7 @@ class Images:
     train: Part
     validation: Part
     test: Part
+    test_pixels: np.ndarray
     class_names: tuple[str, ...]
 
     @property
@@ -77,7 +79,9 @@ def open_images(
         "validation": _some(parts["validation"], recipe.validation),
         "test": _some(parts["test"], recipe.test),
     }
-    return Images(**{name: (prepare(x), y) for name, (x, y) in chosen.items()}, class_names=names)
+    pixels = np.clip(np.rint(chosen["test"][0]), 0, 255).astype(np.uint8)
+    parts = {name: (prepare(x), y) for name, (x, y) in chosen.items()}
+    return Images(**parts, test_pixels=pixels, class_names=names)
 
 
 def _read(recipe: DataRecipe, part: str, archives: Path | None, data_dir: Path | None) -> tuple[Part, tuple[str, ...]]:

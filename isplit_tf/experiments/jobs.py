@@ -8,11 +8,13 @@ from typing import Literal
 
 import numpy as np
 
+from ..importance.curve import peak_positions
 from ..sweep.store import Store
 from .groups import class_groups
 from .recipes import Experiment, Study
 
 TUNING_SERIES = "90"
+SMALLEST_SERIES = "99"
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,40 @@ PREDICTED = "predict_accuracy"
 
 
 @dataclass(frozen=True)
+class Rate:
+    """One point of the rate-accuracy figure.
+
+    Attributes:
+        method: `autoencoder`, both phases; `projection`, untrained; `tuned`, a projection with phase 2; `distilled`,
+            a projection whose phase 2 has the original as its teacher.
+        bits: Of each element of the latent.
+        latent_bytes: Bytes of the latent.
+    """
+
+    method: str
+    bits: int
+    latent_bytes: int
+
+    @property
+    def name(self) -> str:
+        """Unique among rates."""
+        return f"{self.method}/{self.bits}bit/{self.latent_bytes}B"
+
+
+LINES = (
+    ("autoencoder", 8),
+    ("projection", 8),
+    ("tuned", 8),
+    ("distilled", 8),
+    ("distilled", 4),
+    ("distilled", 2),
+)
+"""Methods and bits of the rate-accuracy figure."""
+
+CODECS = ("jpeg", "webp", "png")
+
+
+@dataclass(frozen=True)
 class Job:
     """One unit of work.
 
@@ -69,13 +105,16 @@ class Job:
         study: Name of the study.
         kind: `original` trains the original; `control` trains it on; `score` measures the cuts; `identity`
             fine-tunes the split without a bottleneck; `tune` tries a learning rate; `split` is the real thing;
-            `group` is the same on some classes.
+            `group` is the same on some classes; `rate` is a point of the rate-accuracy figure; `codec` classifies
+            compressed images.
         seed: Of the network and of the data's order.
         cut: Position on the axis of the main cuts.
         series: Name of the series.
         learning_rate: Of phase 2; part of the key of a `tune` job only.
         score: Of a `score` job.
         group: Name of a group of classes, and its classes.
+        rate: Of a `rate` job.
+        codec: Of a `codec` job: a name in `CODECS`.
     """
 
     study: str
@@ -86,6 +125,8 @@ class Job:
     learning_rate: float | None = None
     score: Score | None = None
     group: tuple[str, tuple[int, ...]] | None = None
+    rate: Rate | None = None
+    codec: str | None = None
 
     @property
     def key(self) -> str:
@@ -101,6 +142,10 @@ class Job:
             parts.append(self.score.name)
         if self.group is not None:
             parts.append(self.group[0])
+        if self.rate is not None:
+            parts.append(self.rate.name)
+        if self.codec is not None:
+            parts.append(self.codec)
         return " ".join(map(str, parts))
 
 
@@ -113,7 +158,7 @@ def open_jobs(study: Study, experiments: Sequence[Experiment], store: Store) -> 
     wanted: dict[str, Job] = {}
     rate = chosen_rate(study, store)
     for job in _all_jobs(study, experiments, store):
-        trains = job.kind not in ("original", "score", "tune")
+        trains = job.kind not in ("original", "score", "tune", "codec")
         wanted.setdefault(job.key, replace(job, learning_rate=rate) if trains else job)
     return [job for key, job in wanted.items() if key not in store]
 
@@ -124,17 +169,18 @@ def is_ready(study: Study, store: Store, job: Job) -> bool:
         return True
     if Job(study.name, "original", job.seed).key not in store:
         return False
-    return job.kind in ("score", "tune") or all(one.key in store for one in _tuning(study))
+    return job.kind in ("score", "tune", "codec") or all(one.key in store for one in _tuning(study))
 
 
 def _all_jobs(study: Study, experiments: Sequence[Experiment], store: Store) -> Iterator[Job]:
     needed = {name for one in experiments for name in one.series}
     groups = study.groups and any(one.groups for one in experiments)
+    rates = bool(study.rates) and any(one.rates for one in experiments)
     for seed in range(study.seeds):
         yield Job(study.name, "original", seed)
         if seed == 0:
             yield from (Job(study.name, "score", 0, score=score) for score in SCORES)
-            if needed or groups:
+            if needed or groups or rates:
                 yield from _tuning(study)
         yield from _retraining(study, needed, seed)
         if seed == 0 and groups:
@@ -142,6 +188,32 @@ def _all_jobs(study: Study, experiments: Sequence[Experiment], store: Store) -> 
         elif seed and needed:
             yield from (Job(study.name, "score", seed, score=score) for score in SCORES)
         yield from (Job(study.name, "score", seed, score=score) for score in _competing(study, experiments))
+        if seed == 0 and rates:
+            yield from _rate_jobs(study, store)
+
+
+def _rate_jobs(study: Study, store: Store) -> Iterator[Job]:
+    yield from (Job(study.name, "codec", 0, codec=codec) for codec in CODECS)
+    for cut in best_two(study, store):
+        for latent_bytes in study.rates:
+            for method, bits in LINES:
+                yield Job(study.name, "rate", 0, cut=cut, rate=Rate(method, bits, latent_bytes))
+
+
+def best_two(study: Study, store: Store) -> tuple[int, ...]:
+    """Where the curve and the predicted accuracy at the smallest latents would split; none before both are measured.
+
+    Where both name one cut, the next in predicted accuracy is the second.
+    """
+    smallest = next(one.name for one in study.series if one.name == SMALLEST_SERIES)
+    keys = [Job(study.name, "score", 0, score=one).key for one in (Score(), Score(PREDICTED, series=smallest))]
+    if not all(key in store for key in keys):
+        return ()
+    curve, accuracy = (np.array(store[key]["values"]) for key in keys)
+    peaks = peak_positions(curve)
+    first = max(peaks, key=lambda k: curve[k]) if peaks else int(np.argmax(curve[:-1]))
+    ranked = [int(k) for k in np.argsort(-accuracy[:-1], kind="stable") if k != first]
+    return first, ranked[0]
 
 
 def _competing(study: Study, experiments: Sequence[Experiment]) -> Iterator[Score]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from . import paper
 from .correlation import PRIMARY
+from .rate_page import rate_page
 from .recipes import EXPERIMENTS, SCALES
 from .verdict import verdict
 
@@ -325,7 +326,11 @@ def _picture(name: str, title: str, pictures: str) -> str:
 
 
 def write_page(found: Mapping[str, Found], scale: str, results: Path, page: Path) -> None:
-    """Write the page; pictures are named relative to it."""
+    """Write the page; pictures are named relative to it. `rate_accuracy` alone has a page of its own."""
     page.parent.mkdir(parents=True, exist_ok=True)
     pictures = Path(os.path.relpath(results / scale, page.parent)).as_posix()
-    page.write_text(reproduction_page(found, scale, pictures), encoding="utf-8")
+    if set(found) == {"rate_accuracy"}:
+        text = rate_page(found["rate_accuracy"], scale, pictures)
+    else:
+        text = reproduction_page(found, scale, pictures)
+    page.write_text(text, encoding="utf-8")

@@ -94,6 +94,8 @@ class Study:
         points: Positions on the axis of the main cuts that are measured; None for all.
         series: Each with its seeds; the first is the paper's.
         groups: Whether classes are also grouped by their own peaks (Fig. 8).
+        rates: Bytes of the latents whose accuracies make the rate-accuracy figure; none leaves it out.
+        qualities: Qualities of JPEG and WebP beside it.
     """
 
     name: str
@@ -104,6 +106,8 @@ class Study:
     points: tuple[int, ...] | None
     series: tuple[Series, ...]
     groups: bool = False
+    rates: tuple[int, ...] = ()
+    qualities: tuple[int, ...] = (1, *range(5, 100, 5))
 
     @property
     def seeds(self) -> int:
@@ -123,6 +127,7 @@ class Experiment:
         groups: Whether it needs the models of the groups of classes.
         predicted: Whether it needs the accuracies predicted behind projections.
         rivals: Whether it needs all other scores too.
+        rates: Whether it needs the accuracies at several rates.
     """
 
     name: str
@@ -132,6 +137,7 @@ class Experiment:
     groups: bool = False
     predicted: bool = False
     rivals: bool = False
+    rates: bool = False
 
 
 _ALL = ("tiny_vgg16", "notmnist_vgg16", "xray_vgg16", "notmnist_resnet50")
@@ -151,6 +157,13 @@ EXPERIMENTS = {
             ("90", "99", "fixed"),
             predicted=True,
             rivals=True,
+        ),
+        Experiment(
+            "rate_accuracy",
+            "Accuracy over bytes a frame",
+            ("notmnist_vgg16", "xray_vgg16", "tiny_vgg16"),
+            predicted=True,
+            rates=True,
         ),
         Experiment("projection", "What a projection keeps without any training", _ALL, predicted=True),
         Experiment("cost", "The curve against retraining at every cut", ("tiny_vgg16",), ("90",)),
@@ -175,6 +188,9 @@ _FINE_TUNED = ModelRecipe("vgg16", imagenet=True, epochs=3, learning_rate=1e-4)
 _SCRATCH = ModelRecipe("resnet50", imagenet=False, epochs=6, learning_rate=1e-3)
 _VGG_PHASES = Retraining(3, 1, (1e-5, 3e-5, 1e-4), tuned_at=9)
 
+_RATES = (10, 30, 100, 300, 1000, 3000)
+_FEW_RATES = (16, 64, 256)
+
 _PAPER = (
     Study(
         "tiny_vgg16",
@@ -185,6 +201,7 @@ _PAPER = (
         None,
         _series(3, 3),
         groups=True,
+        rates=_RATES,
     ),
     Study(
         "notmnist_vgg16",
@@ -194,6 +211,7 @@ _PAPER = (
         Retraining(10, 10, (1e-5, 3e-5, 1e-4), tuned_at=9),
         None,
         _series(3, 3),
+        rates=_RATES,
     ),
     Study(
         "xray_vgg16",
@@ -203,6 +221,7 @@ _PAPER = (
         Retraining(10, 10, (1e-5, 3e-5, 1e-4), tuned_at=9),
         None,
         _series(3, 3, 1024),
+        rates=_RATES,
     ),
     Study(
         "notmnist_resnet50",
@@ -224,6 +243,7 @@ _CPU = (
         retraining=_VGG_PHASES,
         points=_NINE_OF_VGG16,
         series=_series(1, 1),
+        rates=_FEW_RATES,
     ),
     replace(
         _PAPER[1],
@@ -231,6 +251,7 @@ _CPU = (
         model=_FINE_TUNED,
         retraining=_VGG_PHASES,
         series=_series(3, 2),
+        rates=_FEW_RATES,
     ),
     replace(
         _PAPER[2],
@@ -239,6 +260,7 @@ _CPU = (
         retraining=_VGG_PHASES,
         points=_NINE_OF_VGG16,
         series=_series(3, 2),
+        rates=_FEW_RATES,
     ),
     replace(
         _PAPER[3],
@@ -262,6 +284,7 @@ _SMOKE = (
         retraining=_SMOKE_PHASES,
         points=(5, 9, 13, 14, 15),
         series=_series(1, 1, 64),
+        rates=(),
     ),
     replace(
         _PAPER[1],
@@ -271,6 +294,8 @@ _SMOKE = (
         retraining=_SMOKE_PHASES,
         points=(2, 9, 13),
         series=_series(2, 1, 64),
+        rates=(16,),
+        qualities=(10, 75),
     ),
     replace(
         _PAPER[2],
@@ -280,6 +305,7 @@ _SMOKE = (
         retraining=_SMOKE_PHASES,
         points=(2, 9, 13),
         series=_series(1, 1, 64),
+        rates=(),
     ),
     replace(
         _PAPER[3],

@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from isplit_edge import __version__
+from isplit_edge.wire import payload_bytes
 
 from ..bottleneck import Autoencoder
 from ..evaluation import Evaluation, evaluate
@@ -23,9 +24,11 @@ from ..graph.axis import main_cuts
 from ..graph.cuts import Cut, list_cuts
 from ..graph.program import read_program
 from ..importance.measure import measure_importance
+from ..projection import Projection
 from ..splitting import SplitModel, split
 from ..sweep.store import Row
 from ..training import train
+from .codecs import through_codec
 from .images import Images, Part, open_images
 from .jobs import PREDICTED, Job, Score, packed
 from .networks import build_network, preparation
@@ -77,8 +80,10 @@ class Worker:
             "tune": self._do_tune,
             "split": self._do_split,
             "group": self._do_group,
+            "rate": self._do_rate,
+            "codec": self._do_codec,
         }
-        self._images  # noqa: B018  # reading them is not part of the job's time
+        self.images  # noqa: B018  # reading them is not part of the job's time
         if job.kind != "original":
             self._original_of(job.seed)
         start, cpu = time.perf_counter(), time.process_time()
@@ -98,7 +103,8 @@ class Worker:
         }
 
     @cached_property
-    def _images(self) -> Images:
+    def images(self) -> Images:
+        """The images of the study, read when they are first asked for."""
         return open_images(
             self.study.data, preparation(self.study.model), archives=self._archives, data_dir=self._data_dir
         )
@@ -119,11 +125,11 @@ class Worker:
     def _train_original(self, seed: int, path: Path) -> keras.Model:
         recipe = self.study.model
         size = self.study.data.size
-        model = build_network(recipe, size, self._images.n_classes, seed=seed, weights=self._weights)
+        model = build_network(recipe, size, self.images.n_classes, seed=seed, weights=self._weights)
         model.compile(
             keras.optimizers.Adam(recipe.learning_rate), "sparse_categorical_crossentropy", metrics=["accuracy"]
         )
-        self._fit(model, recipe.epochs, seed, self._images.original_train)
+        self._fit(model, recipe.epochs, seed, self.images.original_train)
         path.parent.mkdir(parents=True, exist_ok=True)
         scratch = path.with_name(f".{path.name}")
         model.save(scratch.with_suffix(".new.keras"))
@@ -136,7 +142,7 @@ class Worker:
 
     def _do_original(self, job: Job) -> dict[str, Any]:
         model = self._original_of(job.seed)
-        images = self._images
+        images = self.images
         return self._tested(model) | {
             "images": {
                 "original_train": len(images.original_train[1]),
@@ -158,35 +164,32 @@ class Worker:
         retraining = self.study.retraining
         halves = split(self._original_of(job.seed), self.cuts[retraining.tuned_at])
         epochs = retraining.bottleneck_epochs + retraining.fine_tune_epochs
-        self._train(halves, job, self._images.train, fine_tune_epochs=epochs)
+        self._train(halves, job, self.images.train, fine_tune_epochs=epochs)
         return self._tested(halves)
 
     def _do_identity(self, job: Job) -> dict[str, Any]:
         """The split without a bottleneck: fine-tuned for as many epochs as the others."""
         halves = split(self._original_of(job.seed), self.cuts[self.study.retraining.tuned_at])
-        self._train(halves, job, self._images.train)
+        self._train(halves, job, self.images.train)
         return self._tested(halves)
 
     def _do_tune(self, job: Job) -> dict[str, Any]:
-        assert job.learning_rate is not None
         halves = self._split(job)
-        self._train(halves, job, self._images.train, learning_rate=job.learning_rate)
-        report = evaluate(halves, self._images.validation, batch_size=_EVALUATED_AT_ONCE, progress=False)
+        self._train(halves, job, self.images.train)
+        report = evaluate(halves, self.images.validation, batch_size=_EVALUATED_AT_ONCE, progress=False)
         return {"learning_rate": job.learning_rate, "accuracy": report.accuracy}
 
     def _do_split(self, job: Job) -> dict[str, Any]:
         halves = self._split(job)
-        history = self._train(halves, job, self._images.train)
+        history = self._train(halves, job, self.images.train)
         return self._tested(halves) | _described(halves) | {"learning_rate": job.learning_rate, "losses": history}
 
     def _do_group(self, job: Job) -> dict[str, Any]:
         assert job.group is not None
         name, classes = job.group
         halves = self._split(job)
-        self._train(halves, job, _of_classes(self._images.train, classes))
-        report = evaluate(
-            halves, _of_classes(self._images.test, classes), batch_size=_EVALUATED_AT_ONCE, progress=False
-        )
+        self._train(halves, job, _of_classes(self.images.train, classes))
+        report = evaluate(halves, _of_classes(self.images.test, classes), batch_size=_EVALUATED_AT_ONCE, progress=False)
         return {
             "group": name,
             "classes": list(classes),
@@ -205,7 +208,7 @@ class Worker:
             max_images=job.score.images,
             method=job.score.method,
             target=job.score.target,
-            class_names=list(self._images.class_names),
+            class_names=list(self.images.class_names),
             progress=False,
         )
         return {
@@ -216,6 +219,45 @@ class Worker:
             "image_count": curve.n_images,
         }
 
+    def _do_rate(self, job: Job) -> dict[str, Any]:
+        assert job.cut is not None
+        assert job.rate is not None
+        rate = job.rate
+        size, seed = max(1, 8 * rate.latent_bytes // rate.bits), job.seed
+        bottleneck: Any = Projection(latent_size=size, latent_bits=rate.bits, seed=seed)
+        if rate.method == "autoencoder":
+            bottleneck = Autoencoder(latent_size=size, latent_bits=rate.bits, seed=seed)
+        halves = split(self._original_of(job.seed), self.cuts[job.cut], bottleneck)
+        changes: dict[str, Any] = {}
+        if rate.method == "projection":
+            changes = {"fine_tune_epochs": 0}
+        elif rate.method == "distilled":
+            changes = {"loss": "distill"}
+        self._train(halves, job, self.images.train, **changes)
+        return (
+            self._tested(halves)
+            | _described(halves)
+            | {
+                "method": rate.method,
+                "bits": rate.bits,
+                "payload_bytes": payload_bytes("int8", halves.latent_shape, rate.bits if rate.bits < 8 else None),
+                "encoder_macs": bottleneck.plan(self.cuts[job.cut].shape).encoder_macs,
+                "head_macs": self.cuts[job.cut].head_macs,
+            }
+        )
+
+    def _do_codec(self, job: Job) -> dict[str, Any]:
+        """The whole original on images that were compressed and opened again."""
+        assert job.codec is not None
+        prepare = preparation(self.study.model)
+        points = []
+        for quality in self.study.qualities if job.codec != "png" else (None,):
+            pixels, sizes = through_codec(self.images.test_pixels, job.codec, quality)
+            data = prepare(pixels.astype(np.float32)), self.images.test[1]
+            report = evaluate(self._original_of(job.seed), data, batch_size=_EVALUATED_AT_ONCE, progress=False)
+            points.append({"quality": quality, "bytes": float(np.mean(sizes)), "accuracy": report.accuracy})
+        return {"codec": job.codec, "points": points}
+
     def _predict(self, score: Score, seed: int) -> dict[str, Any]:
         """What the frozen tail says behind a projection, fitted on the images that the splits learn from."""
         series = self._series(score.series)
@@ -224,7 +266,7 @@ class Worker:
             self._part(score),
             compression=series.compression,
             latent_size=series.elements,
-            fit_data=self._images.train,
+            fit_data=self.images.train,
             seed=seed,
             progress=False,
         )
@@ -237,7 +279,7 @@ class Worker:
         }
 
     def _part(self, score: Score) -> Part:
-        images = self._images
+        images = self.images
         if score.part == "test":
             return images.test
         x, y = images.validation
@@ -248,7 +290,7 @@ class Worker:
     def _split(self, job: Job) -> SplitModel:
         assert job.cut is not None
         series = self._series(job.series)
-        return split(self._original_of(job.seed), self.cuts[job.cut], bottleneck(series, job.seed))
+        return split(self._original_of(job.seed), self.cuts[job.cut], bottleneck_of(series, job.seed))
 
     def _series(self, name: str | None) -> Series:
         return next(one for one in self.study.series if one.name == name)
@@ -256,15 +298,15 @@ class Worker:
     def _train(self, halves: SplitModel, job: Job, part: Part, **changes: Any) -> dict[str, list[float]]:
         assert job.learning_rate is not None
         retraining = self.study.retraining
-        settings = {
+        settings: dict[str, Any] = {
             "bottleneck_epochs": retraining.bottleneck_epochs,
             "fine_tune_epochs": retraining.fine_tune_epochs,
+            "loss": "squared_error",
         } | changes
         history = train(
             halves,
             part,
             optimizer=keras.optimizers.Adam(job.learning_rate),
-            loss="squared_error",
             batch_size=retraining.batch_size,
             cache_bytes=_CACHE_BYTES,
             seed=job.seed,
@@ -273,11 +315,12 @@ class Worker:
         )
         losses: dict[str, list[float]] = {}
         for epoch in history.epochs:
-            losses.setdefault(epoch.phase, []).append(float(epoch.metrics["loss"]))
+            value = epoch.metrics.get("loss", next(iter(epoch.metrics.values())))  # a fit in closed form has no loss
+            losses.setdefault(epoch.phase, []).append(float(value))
         return losses
 
     def _tested(self, predictor: Any) -> dict[str, Any]:
-        report: Evaluation = evaluate(predictor, self._images.test, batch_size=_EVALUATED_AT_ONCE, progress=False)
+        report: Evaluation = evaluate(predictor, self.images.test, batch_size=_EVALUATED_AT_ONCE, progress=False)
         return {
             "accuracy": report.accuracy,
             "balanced_accuracy": report.balanced_accuracy,
@@ -297,7 +340,7 @@ def _described(halves: SplitModel) -> dict[str, Any]:
     }
 
 
-def bottleneck(series: Series, seed: int) -> Autoencoder:
+def bottleneck_of(series: Series, seed: int) -> Autoencoder:
     """The bottleneck of a series."""
     if series.elements is not None:
         return Autoencoder(latent_size=series.elements, seed=seed)
