@@ -1,0 +1,59 @@
+"""What choosing a cut costs, and how many images it takes."""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+_ROWS = Path(__file__).resolve().parents[2] / "docs" / "results" / "cpu" / "tiny_vgg16.jsonl"
+
+_CHOICE = """
+import sys
+import keras, numpy as np
+import isplit_tf as isplit
+model = keras.models.load_model(sys.argv[1])
+data = np.load(sys.argv[2])
+curve = isplit.measure_importance(model, (data["x"], data["y"]), confidence=0.95, progress=False)
+print(isplit.propose(curve)[0].cut.name, curve.n_images)
+"""
+
+
+def settled(args: argparse.Namespace) -> dict[str, Any]:
+    """Images until settled, and how often another order of the images settles on the same."""
+    if args.archives is None or args.weights is None:
+        return _not_measured("needs --archives and --weights")
+    import settled as orders
+
+    return orders.measure(args.archives, args.weights)
+
+
+def against_retraining(args: argparse.Namespace, cheaper: float) -> dict[str, Any]:
+    """A fresh process that loads the model and chooses, against the seconds of retraining in the results."""
+    from isplit_tf.experiments.jobs import points
+    from isplit_tf.experiments.recipes import SCALES
+    from isplit_tf.sweep import Store
+
+    study = SCALES["cpu"]["tiny_vgg16"]
+    rows = list(Store(_ROWS).rows(kind="split", series="90", seed=0))
+    if args.archives is None or args.weights is None or len(rows) < len(points(study)):
+        return _not_measured("needs --archives, --weights and the finished results of tiny_vgg16")
+    from .originals import original_and_validation
+
+    model, data = original_and_validation(study, args.archives, args.weights)
+    from .timing import seconds
+
+    took = seconds(
+        lambda: subprocess.run([sys.executable, "-c", _CHOICE, model, data], stdout=subprocess.DEVNULL, check=True)
+    )
+    each = sum(row["seconds"] for row in rows) / len(rows)
+    ratio = 18 * each / took
+    return {
+        "reached": {"VGG16 64": f"{ratio:.0f} times"},
+        "ok": {"VGG16 64": ratio >= cheaper},
+        "details": {"choice_s": took, "retraining_a_cut_s": each, "cuts": 18, "measured_cuts": len(rows)},
+    }
+
+
+def _not_measured(why: str) -> dict[str, Any]:
+    return {"reached": {"not measured": why}, "ok": {}, "details": {}}

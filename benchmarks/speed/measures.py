@@ -1,0 +1,120 @@
+"""The measures by name: what each compares, what it is to reach, and what was reached."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from . import choosing, memory, passes, serving, starting, steps
+
+Found = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One line of the table.
+
+    Attributes:
+        what: What is measured.
+        against: What it is compared with, in the same run.
+        goal: What it is to reach, in words.
+        run: Measures; gives `reached`, figures by name, and `ok`, whether each is within the goal.
+    """
+
+    what: str
+    against: str
+    goal: str
+    run: Callable[[Any], Found]
+
+
+MEASURES = {
+    "main_cuts": Measure(
+        "importance of the main cuts, time an image, float32",
+        "a bare forward and backward pass to the input, same batch",
+        "at most 1.05",
+        lambda _: passes.against_bare("main", dict.fromkeys(passes.MODELS, 1.05)),
+    ),
+    "all_cuts": Measure(
+        "importance of all cuts",
+        "the same",
+        "at most 1.10 on VGG16, 1.25 on the others",
+        lambda _: passes.against_bare("all", {name: 1.10 if name == "VGG16" else 1.25 for name in passes.MODELS}),
+    ),
+    "bfloat16": Measure(
+        "importance in bfloat16",
+        "float32",
+        "2.5 times faster, rank correlation of the curves at least 0.99",
+        lambda _: passes.bfloat16(2.5, 0.99),
+    ),
+    "tf_keras_vis": Measure(
+        "importance of the main cuts, time an image",
+        "tf-keras-vis Grad-CAM, one call a layer, on VGG16",
+        "15 times faster",
+        lambda _: passes.tf_keras_vis(15.0),
+    ),
+    "memory": Measure(
+        "memory that importance adds",
+        "that of the bare pass; all cuts: one training step",
+        "main cuts 1.3, all cuts below one training step; flat in the number of images",
+        lambda _: memory.added(1.3),
+    ),
+    "settled": Measure(
+        "images until settled (`confidence=0.95`)",
+        "the whole validation set",
+        "64 or a fiftieth, whichever is more; the same best cut and peaks in 95 % of 200 orders",
+        choosing.settled,
+    ),
+    "first_curve": Measure(
+        "first curve of a model, 64 images, tracing included",
+        "`model.predict`'s first call on the same images",
+        "at most 3 times",
+        lambda _: starting.first_curve(3.0),
+    ),
+    "fine_tune_step": Measure(
+        "`train`, phase 2, time a step",
+        "Keras `fit` on the same network",
+        "at most 1.03",
+        lambda _: steps.fine_tune(1.03),
+    ),
+    "cached_features": Measure(
+        "`train`, phase 1, 5 epochs at VGG16's block4_pool",
+        "running the frozen head in every epoch",
+        "3 times faster",
+        lambda _: steps.cached(3.0),
+    ),
+    "input_waiting": Measure(
+        "share of the time that `measure_importance` waits for images",
+        "its whole time, images decoded from PNG files",
+        "at most 5 %",
+        lambda _: steps.waiting(0.05),
+    ),
+    "client": Measure(
+        "client, overhead a frame besides interpreter and wire",
+        "the bare interpreter",
+        "at most 0.3 ms",
+        lambda _: serving.client_overhead(0.3),
+    ),
+    "tail": Measure(
+        "tail, requests of 32 payloads in a batch on the server",
+        "`model.predict` on the tail",
+        "within 10 %",
+        lambda _: serving.tail_throughput(0.9),
+    ),
+    "import": Measure(
+        "`import isplit_tf`; `isplit --help`",
+        "nothing: seconds",
+        "0.1 s; 0.3 s",
+        lambda _: starting.imports(0.1, 0.3),
+    ),
+    "choice": Measure(
+        "whole choice of a cut, start-up and tracing included",
+        "retraining at every cut, Tiny-ImageNet at the scale `cpu`",
+        "500 times cheaper",
+        lambda args: choosing.against_retraining(args, 500.0),
+    ),
+    "growth": Measure(
+        "time and memory against images, classes and cuts",
+        "the smallest of each",
+        "time linear in images; nothing a class",
+        lambda _: memory.growth(),
+    ),
+}
