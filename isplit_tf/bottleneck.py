@@ -61,9 +61,9 @@ class Autoencoder:
             convolutions; `filters` is there for those.
         latent_size: Elements of the latent, in place of `compression`: the same payload at every cut. The
             grid gives the nearest that it allows, and never more than the features have.
-        latent_bits: 8, 4 or 2: the latent learns with the steps in which so many bits of each element are sent (see
-            `isplit_tf.quantizer`; `train` observes their ranges, which are not counted as weights). None for a latent
-            that is sent as the head gives it.
+        latent_bits: 8, 4 or 2: so many bits of each element are sent, and the second phase of `train` learns with their
+            steps, over ranges that it observes before (one a channel; they are not counted as weights). None for a
+            latent that is sent as the head gives it.
         seed: Makes the initial weights repeatable; None for new ones each time.
 
     Raises:

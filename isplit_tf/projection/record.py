@@ -55,9 +55,9 @@ class Projection:
             wider patch keeps more in as many numbers, and weighs more.
         weighting: "task" or "features".
         latent_size: Elements of the latent, in place of `compression`; the nearest that the grid allows.
-        latent_bits: 8, 4 or 2: the latent learns with the steps in which so many bits of each element are sent (see
-            `isplit_tf.quantizer`; `train` observes their ranges, which are not counted as weights). None for a latent
-            that is sent as the head gives it.
+        latent_bits: 8, 4 or 2: so many bits of each element are sent, and the second phase of `train` learns with their
+            steps, over ranges that it observes before (one a channel; they are not counted as weights). None for a
+            latent that is sent as the head gives it.
         fit_images: Images that it is fitted from, spread over the data; all where there are fewer.
         seed: Of the choice of these images and of what is drawn for the Fisher information.
 
