@@ -216,6 +216,9 @@ def _split(commands: Any) -> None:
     where.add_argument("--candidates", metavar="FILE", help="take the first candidate of isplit propose")
     parser.add_argument("--compression", type=float, default=0.9, help="of the bottleneck (default: 0.9)")
     parser.add_argument("--filters", type=int, help="hidden width of the bottleneck (default: bounded by its size)")
+    parser.add_argument(
+        "--latent-bits", type=int, choices=[8, 4, 2], help="bits of each element that are sent, learned in training"
+    )
     parser.add_argument("--no-bottleneck", action="store_true", help="send the tensor as it is")
     parser.add_argument("--seed", type=int, help="of the bottleneck's first weights")
     _add_output(parser, "split", "the split model's folder")
@@ -242,6 +245,7 @@ def _train(commands: Any) -> None:
     parser.add_argument("--learning-rate", type=float, metavar="X", help="of Adam in phase 2")
     parser.add_argument("--loss", help="a Keras loss by name, squared_error (Eq. 4), or distill")
     parser.add_argument("--checkpoint-dir", metavar="DIR", help="go on from here after an interruption")
+    parser.add_argument("--tensorboard-dir", metavar="DIR", help="write the metrics of both phases for TensorBoard")
     parser.add_argument("--seed", type=int, help="of the data's order")
     _add_input(parser)
     _add_output(parser, "trained", "the trained split model's folder")

@@ -158,7 +158,9 @@ def run_split(args: argparse.Namespace) -> Result:
     output = free_output(args)
     bottleneck = None
     if not args.no_bottleneck:
-        bottleneck = Autoencoder(compression=args.compression, filters=args.filters, seed=args.seed)
+        bottleneck = Autoencoder(
+            compression=args.compression, filters=args.filters, latent_bits=args.latent_bits, seed=args.seed
+        )
     where = read_cut(args.cut) if args.cut is not None else Candidates.load(args.candidates)[0].cut
     halves = split(open_model(args.model), where, bottleneck)
     halves.save(output, overwrite=args.overwrite)
@@ -184,6 +186,7 @@ def run_train(args: argparse.Namespace) -> Result:
         data,
         validation_data=watched,
         checkpoint_dir=args.checkpoint_dir,
+        tensorboard_dir=args.tensorboard_dir,
         **training_arguments(args),
     )
     halves.save(output, overwrite=args.overwrite)

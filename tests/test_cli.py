@@ -54,10 +54,13 @@ def test_every_step_reads_and_writes_files(place, capsys):
     candidates = json.loads(capsys.readouterr().out)
     assert candidates[0]["cut"]["name"] == curve.best.name
 
-    assert isplit("split", model, "--candidates", place / "candidates.json", "-o", place / "split") == 0
+    split = ["split", model, "--candidates", place / "candidates.json", "--latent-bits", 4, "-o", place / "split"]
+    assert isplit(*split) == 0
     assert curve.best.name in capsys.readouterr().out
     train = ["train", place / "split", "--data", data, "-o", place / "trained", "--seed", 1]
-    assert isplit(*train, "--bottleneck-epochs", 1, "--fine-tune-epochs", 1) == 0
+    more = ["--loss", "distill", "--tensorboard-dir", place / "logs"]
+    assert isplit(*train, "--bottleneck-epochs", 1, "--fine-tune-epochs", 1, *more) == 0
+    assert list((place / "logs" / "train").iterdir())
     assert (place / "trained" / "history.json").is_file()
 
     assert isplit("evaluate", place / "trained", "--data", data, "-o", place / "float.json", "--json") == 0
@@ -66,6 +69,7 @@ def test_every_step_reads_and_writes_files(place, capsys):
     assert isplit(*export, "--original", model, "-o", place / "bundle", "--json") == 0
     manifest = json.loads(capsys.readouterr().out)
     assert manifest["accuracy"]["images"] == 120
+    assert manifest["latent_bits"] == 4
     assert isplit("evaluate", place / "bundle", "--data", data, "-o", place / "report.json", "--json") == 0
     assert json.loads((place / "report.json").read_text())["kind"] == "evaluation"
 
