@@ -50,7 +50,7 @@ def newest(path: Path) -> Any:
 
 
 def page_of(path: Path) -> Page:
-    """The page of a notebook."""
+    """The page of a notebook; what a cell printed on standard error is left out."""
     page = Page("")
     parts = []
     for number, cell in enumerate(newest(path).cells):
@@ -58,17 +58,18 @@ def page_of(path: Path) -> Page:
             parts.append(cell.source)
             continue
         parts.append(f"```python\n{cell.source}\n```")
+        printed = "".join(o.text for o in cell.outputs if o.output_type == "stream" and o.name == "stdout")
+        parts.append(f"```text\n{printed.rstrip()}\n```" if printed else "")
         for k, output in enumerate(cell.outputs):
             parts.append(_shown(output, f"{path.stem}_{number}_{k}.png", page))
     where = f"*The notebook is `notebooks/{path.name}` in the repository.*"
-    page.text = "\n\n".join([part for part in parts if part] + [where]) + "\n"
+    wide = "---\nhide: [toc]\n---"
+    page.text = "\n\n".join([wide, *(part for part in parts if part), where]) + "\n"
     return page
 
 
 def _shown(output: Any, picture: str, page: Page) -> str:
-    """What a cell printed, as Markdown; nothing of what it printed on standard error."""
-    if output.output_type == "stream":
-        return f"```text\n{output.text.rstrip()}\n```" if output.name == "stdout" else ""
+    """What a cell shows, as Markdown."""
     data = output.get("data", {})
     if "image/png" in data:
         page.pictures[picture] = base64.b64decode(data["image/png"])
