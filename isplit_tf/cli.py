@@ -157,6 +157,7 @@ def _importance(commands: Any) -> None:
     parser.add_argument("--reduction", default="mean", help="mean or sum (default: mean)")
     parser.add_argument("--target", default="label", help="label or predicted (default: label)")
     parser.add_argument("--cuts", default="main", help="main, all, or names with commas between (default: main)")
+    parser.add_argument("--precision", default="float32", help="float32, bfloat16 or float16 (default: float32)")
     parser.add_argument("--max-images", type=int, metavar="N", help="stop after N images")
     parser.add_argument(
         "--confidence", type=float, metavar="X", help="stop once best cut and peaks are as sure as X, such as 0.95"

@@ -85,6 +85,7 @@ def run_importance(args: argparse.Namespace) -> Result:
         cuts=args.cuts if args.cuts in ("main", "all") else [read_cut(name) for name in args.cuts.split(",")],
         class_names=names,
         max_images=args.max_images,
+        precision=args.precision,
         confidence=args.confidence,
         from_logits=args.from_logits,
     )
@@ -93,7 +94,8 @@ def run_importance(args: argparse.Namespace) -> Result:
     if args.plot:
         save_figure(curve.plot(log=args.log).figure, Path(args.plot))
         say(f"wrote {args.plot}")
-    return Result(curve.table(), {"model": curve.model_name, "n_images": curve.n_images, "cuts": curve.rows()})
+    facts = {name: getattr(curve, name) for name in ("n_images", "method", "precision", "confidence", "settled")}
+    return Result(curve.table(), {"model": curve.model_name} | facts | {"cuts": curve.rows()})
 
 
 def run_accuracy(args: argparse.Namespace) -> Result:

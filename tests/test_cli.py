@@ -79,6 +79,15 @@ def test_every_step_reads_and_writes_files(place, capsys):
     assert len(json.loads(capsys.readouterr().out)) == 3
 
 
+def test_importance_by_another_method_in_lower_precision_until_settled(place, tmp_path, capsys):
+    """What the options asked for stands in the result."""
+    ask = ["importance", place / "tiny.keras", "--data", place / "images.npz", "-o", tmp_path / "curve.npz", "--json"]
+    assert isplit(*ask, "--method", "hires_cam", "--precision", "bfloat16", "--confidence", 0.5) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["method"], found["precision"]) == ("hires_cam", "bfloat16")
+    assert found["settled"] == (found["confidence"] >= 0.5)
+
+
 def test_an_output_that_exists_is_kept(place, capsys):
     """Without --overwrite nothing is done, exit status 2."""
     (place / "kept.json").write_text("mine")

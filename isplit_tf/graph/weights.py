@@ -81,6 +81,14 @@ class WeightedOperation(keras.layers.Layer):
         weights = [describe_weight(variable, autocast) for variable in variables]
         return cls(operation, arguments=marked, weights=weights, variables=variables, dtype="float32"), tensors
 
+    def with_weights_as(self, dtype: str) -> "WeightedOperation":
+        """The same operation with weights of its own, zeros still, of which those in float32 are in another dtype."""
+        specs = [
+            spec | {"dtype": dtype, "enters_as": dtype} if spec["enters_as"] == "float32" else spec
+            for spec in self._specs
+        ]
+        return WeightedOperation(self.operation, arguments=self._arguments, weights=specs, dtype=self.dtype_policy)
+
     def call(self, tensors: Sequence[Any]) -> Any:
         """What the operation makes of some tensors and its weights."""
         weights = [keras.ops.cast(one, spec["enters_as"]) for one, spec in zip(self._used, self._specs, strict=True)]

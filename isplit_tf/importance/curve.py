@@ -214,7 +214,7 @@ class Curve:
             DataError: No cut of the curve is in it; a warning names those that are not, where some are.
 
         Example:
-            >>> curve.to_model_explorer("importance.json", "classifier.tflite")
+            >>> curve.to_model_explorer("importance.json")
         """
         from .explorer import write_node_data
 

@@ -1,18 +1,18 @@
 """The arithmetic of importance: tensors in, tensors out.
 
-A map kernel takes `features` and `gradients`, both `(N, P, C)` in float32: the tensor F at a cut, and g = dy/dF of each
-image's score y, P positions in space and time (1 for vectors), C channels. It gives the map before the ReLU: `(N, P)`,
-or `(N, P * C)` where each element counts on its own.
+A map kernel takes `features` and `gradients`, both `(N, P, C)`: the tensor F at a cut, and g = dy/dF of each image's
+score y, P positions in space and time (1 for vectors), C channels. It gives the map before the ReLU in float32:
+`(N, P)`, or `(N, P * C)` where each element counts on its own. Sums are taken in float32, whatever the precision.
 """
 
 import tensorflow as tf
 
 
 def by_position(tensor: tf.Tensor) -> tf.Tensor:
-    """`(N, ..., C)` in any precision as float32 `(N, P, C)`."""
+    """`(N, ..., C)` as `(N, P, C)`."""
     shape = tf.shape(tensor)
     channels = tensor.shape[-1] or shape[-1]
-    return tf.reshape(tf.cast(tensor, tf.float32), [shape[0], tf.reduce_prod(shape[1:-1]), channels])
+    return tf.reshape(tensor, [shape[0], tf.reduce_prod(shape[1:-1]), channels])
 
 
 def grad_cam(features: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
@@ -21,7 +21,24 @@ def grad_cam(features: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
     Reference:
         Cunico, Capogrosso et al., I-Split, ICPR 2022, Eq. 1 and 2; Selvaraju et al., Grad-CAM, ICCV 2017.
     """
-    return tf.linalg.matvec(features, tf.reduce_mean(gradients, axis=1))
+    if features.dtype == gradients.dtype == tf.bfloat16:
+        # Matrix products of bfloat16 are summed in float32: no wider copy of F and g is needed, only results round.
+        alpha = tf.cast(mean_over_positions(gradients), tf.bfloat16)
+        return tf.cast(tf.linalg.matvec(features, alpha), tf.float32)
+    return tf.linalg.matvec(_wide(features), mean_over_positions(gradients))
+
+
+def mean_over_positions(tensor: tf.Tensor) -> tf.Tensor:
+    """`(N, P, C)` to float32 `(N, C)`."""
+    if tensor.dtype != tf.bfloat16:
+        return tf.reduce_mean(_wide(tensor), axis=1)
+    n, positions, _ = tf.unstack(tf.shape(tensor))
+    sums = tf.matmul(tf.ones([n, 1, positions], tf.bfloat16), tensor)
+    return tf.cast(sums[:, 0], tf.float32) / tf.cast(positions, tf.float32)
+
+
+def _wide(tensor: tf.Tensor) -> tf.Tensor:
+    return tf.cast(tensor, tf.float32)
 
 
 def gradients_alone(features: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
@@ -30,7 +47,7 @@ def gradients_alone(features: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
     Reference:
         Cunico, Capogrosso et al., I-Split, ICPR 2022, Fig. 4.
     """
-    alpha = tf.reduce_mean(gradients, axis=1)
+    alpha = mean_over_positions(gradients)
     return tf.repeat(tf.reduce_sum(alpha, axis=1, keepdims=True), tf.shape(features)[1], axis=1)
 
 
@@ -48,7 +65,7 @@ def grad_cam_plus_plus(features: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
     Reference:
         Chattopadhay et al., Grad-CAM++, WACV 2018, arXiv:1710.11063.
     """
-    rising = tf.nn.relu(gradients)
+    features, rising = _wide(features), tf.nn.relu(_wide(gradients))
     total = tf.reduce_sum(tf.nn.relu(features), axis=1, keepdims=True)
     return tf.linalg.matvec(features, tf.reduce_sum(rising / (2.0 + rising * total), axis=1))
 
@@ -59,7 +76,7 @@ def hires_cam(features: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
     Reference:
         Draelos and Carin, Use HiResCAM instead of Grad-CAM, arXiv:2011.08891, 2020.
     """
-    return tf.reduce_sum(features * gradients, axis=2)
+    return tf.reduce_sum(_wide(features) * _wide(gradients), axis=2)
 
 
 def layer_cam(features: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
@@ -68,7 +85,7 @@ def layer_cam(features: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
     Reference:
         Jiang et al., LayerCAM, IEEE Transactions on Image Processing 30, 2021.
     """
-    return tf.reduce_sum(features * tf.nn.relu(gradients), axis=2)
+    return tf.reduce_sum(_wide(features) * tf.nn.relu(_wide(gradients)), axis=2)
 
 
 def gradient_x_activation(features: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
@@ -77,7 +94,7 @@ def gradient_x_activation(features: tf.Tensor, gradients: tf.Tensor) -> tf.Tenso
     Reference:
         Shrikumar et al., Not Just a Black Box, arXiv:1605.01713, 2016, at a layer in place of the input.
     """
-    return elements(features * gradients)
+    return elements(_wide(features) * _wide(gradients))
 
 
 def path_part(features: tuple[tf.Tensor, tf.Tensor], gradients: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
@@ -96,8 +113,8 @@ def path_part(features: tuple[tf.Tensor, tf.Tensor], gradients: tuple[tf.Tensor,
         Kundaje, Computationally Efficient Measures of Internal Neuron Importance, arXiv:1807.09946, 2018, for the
         sum over steps; here by the trapezoidal rule.
     """
-    start, end = (tf.cast(one, tf.float32) for one in features)
-    before, after = (tf.cast(one, tf.float32) for one in gradients)
+    start, end = map(_wide, features)
+    before, after = map(_wide, gradients)
     return 0.5 * (before + after) * (end - start)
 
 

@@ -14,6 +14,7 @@ from ..graph.program import Program, read_program
 from .collecting import Collector
 from .curve import Curve
 from .methods import METHODS
+from .precision import require_precision
 from .probe import Probe
 from .scores import compiled_loss, find_logits
 
@@ -32,6 +33,7 @@ def measure_importance(
     reduction: Literal["mean", "sum"] = "mean",
     target: Literal["label", "predicted"] = "label",
     cuts: Literal["main", "all"] | Sequence[Cut | int | str] = "main",
+    precision: Literal["float32", "bfloat16", "float16"] = "float32",
     class_names: Sequence[str] | None = None,
     max_images: int | None = None,
     confidence: float | None = None,
@@ -56,6 +58,8 @@ def measure_importance(
         target: Score of the "label" (the paper) or of the "predicted" class (the authors' released code).
         cuts: "main", a point for each layer that makes new features; "all"; or a list of cuts, for instance
             `find_cuts(model, max_tensors=2)`. Where several tensors cross, their maps are summed up.
+        precision: "float32" runs the model as it is; "bfloat16", or "float16" on a GPU, copies of its float32 layers. A
+            warning names those that stay in float32.
         class_names: Names of the classes, for the curve.
         max_images: Take the first ones, as many at most; an endless data set needs it.
         confidence: Stop as soon as best cut and peaks are as sure as this, 0.95 for instance, not to change with
@@ -83,13 +87,15 @@ def measure_importance(
         Cunico, Capogrosso et al., I-Split, ICPR 2022, Eq. 1 and 2, read as one layer.
     """
     _require(method=method, reduction=reduction, target=target)
+    require_precision(precision)
     confidence = None if confidence is None else checked_share("confidence", confidence)
     program = read_program(model, output=output, training=False)
     chosen = choose_cuts(program, cuts)
     logits = find_logits(program, loss=compiled_loss(model, output), from_logits=from_logits)
     classes = logits.output.n_classes
     names = _names(class_names if class_names is not None else getattr(data, "class_names", None), classes)
-    probe = Probe(program, [place_of(program, cut) for cut in chosen], logits, method=method, target=target)
+    places = [place_of(program, cut) for cut in chosen]
+    probe = Probe(program, places, logits, method=method, target=target, precision=precision)
     scale = np.array([1.0 / cut.size if reduction == "mean" else 1.0 for cut in chosen])
     collector = Collector(
         lambda x, labels: probe(x, labels) * scale,
@@ -109,6 +115,7 @@ def measure_importance(
         target=target,
         model_name=model.name,
         input_shape=program.tensors[program.inputs[0]].sample_shape,
+        precision=precision,
         confidence=found.confidence,
         settled=found.settled,
     )

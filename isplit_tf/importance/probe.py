@@ -13,6 +13,7 @@ from ..graph.cuts import place_maker, place_name
 from ..graph.program import Program, Step
 from . import kernels
 from .methods import METHODS
+from .precision import lowered, to_precision
 from .scores import Logits
 
 PATH_STEPS = 32
@@ -29,6 +30,7 @@ class Probe:
         logits: Where the scores are.
         method: A name in `METHODS`.
         target: "label" or "predicted".
+        precision: "float32" for the model as it is; "bfloat16" or "float16" for copies of its layers.
         steps: Steps of the path, for a method that adds up gradients on one; each is one more pass.
 
     Raises:
@@ -43,6 +45,7 @@ class Probe:
         *,
         method: str,
         target: str,
+        precision: str = "float32",
         steps: int = PATH_STEPS,
     ):
         self._program = program
@@ -56,12 +59,18 @@ class Probe:
         self._method = METHODS[method]
         self._predicted = target == "predicted"
         self._steps = steps
+        self._precision = precision
+        # float16 has no numbers below 6e-8, where the gradients of deep nets are.
+        self._magnified = 1024.0 if precision == "float16" else 1.0
+        self._copies: dict[int, Any] = {}
         specs = [
             tf.TensorSpec([None, *program.tensors[tensor].sample_shape], program.tensors[tensor].dtype)
             for tensor in program.inputs
         ]
         if self._method.on_path:
             _require_floats(program, method)
+        if precision != "float32":
+            self._copies = lowered(program, self._operation, precision, crossing=self._tensors)
         traced = tf.function(self._values, input_signature=[specs, tf.TensorSpec([None], tf.int64)])
         self._call = traced.get_concrete_function()
 
@@ -79,6 +88,8 @@ class Probe:
         return values
 
     def _values(self, inputs: list[tf.Tensor], labels: tf.Tensor) -> tf.Tensor:
+        if self._precision != "float32":
+            inputs = [to_precision(x, self._precision) for x in inputs]
         features, gradients, classes = self._pass(inputs, None if self._predicted else labels)
         if self._method.on_path:
             parts = self._along_path(inputs, classes, features, gradients)
@@ -110,7 +121,7 @@ class Probe:
             logits = values[self._logits.tensor]
             if classes is None:
                 classes = kernels.predicted(logits, binary_unit=unit)
-            total = tf.reduce_sum(kernels.score(logits, classes, binary_unit=unit))
+            total = tf.reduce_sum(kernels.score(logits, classes, binary_unit=unit)) * self._magnified
         features = [tensor for k in range(len(self._places)) for tensor in crossing[k]]
         gradients = tape.gradient(total, features)
         for tensor, gradient in zip(self._tensors, gradients, strict=True):
@@ -120,6 +131,8 @@ class Probe:
                     f"'{program.name}': a later operation has none (rounding, argmax, an integer cast). "
                     "Leave out the cuts before it: cuts=[...]."
                 )
+        if self._magnified != 1:
+            gradients = [tf.cast(gradient, tf.float32) / self._magnified for gradient in gradients]
         return features, gradients, classes
 
     def _along_path(self, inputs: list[tf.Tensor], classes: tf.Tensor, features: list, gradients: list) -> list:
@@ -148,7 +161,8 @@ class Probe:
         return [values[tensor] for tensor in place]
 
     def _operation(self, step: Step) -> Callable:
-        return self._logits.replacement if step is self._logits.step else step.operation
+        own = self._logits.replacement if step is self._logits.step else step.operation
+        return self._copies.get(id(own), own)
 
     def _explain(self, inputs: list[tf.Tensor], values: np.ndarray) -> None:
         """Raise the error that names the layer: the first that makes NaN, else the last bad gradient."""

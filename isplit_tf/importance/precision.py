@@ -1,0 +1,148 @@
+"""A model in lower precision, on copies of its layers."""
+
+import warnings
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from ..errors import ArgumentError, ModelError
+from ..graph.keras_layers import all_layers, copy_layer, copy_state
+from ..graph.program import Program, Step
+from ..graph.weights import WeightedOperation
+from .folding import fold, folded_norms, unchanged
+
+PRECISIONS = ("float32", "bfloat16", "float16")
+# On processors TensorFlow takes several times as long for their gradient in bfloat16 as in float32.
+_SLOW_IN_BFLOAT16 = (
+    keras.layers.DepthwiseConv1D,
+    keras.layers.DepthwiseConv2D,
+    keras.layers.SeparableConv1D,
+    keras.layers.SeparableConv2D,
+)
+_NAMED = 8  # layers that a warning names one by one
+# What a layer that was written for float32 raises on a tensor in another precision.
+_REFUSALS = (TypeError, ValueError, tf.errors.InvalidArgumentError, tf.errors.UnimplementedError)
+
+
+def require_precision(precision: str) -> None:
+    """Refuse a precision that there is not, and float16 where there is no GPU.
+
+    Raises:
+        ArgumentError: It is refused.
+    """
+    if precision not in PRECISIONS:
+        raise ArgumentError(f"Unknown precision {precision!r}. Possible: {', '.join(map(repr, PRECISIONS))}.")
+    if precision == "float16" and not tf.config.list_physical_devices("GPU"):
+        raise ArgumentError(
+            "precision='float16' needs a GPU, and TensorFlow sees none: processors convert every number of it to "
+            "float32 and back, which takes longer than float32 itself. Possible here: 'bfloat16'."
+        )
+
+
+def lowered(
+    program: Program, operation: Callable[[Step], Any], precision: str, *, crossing: Iterable[int] = ()
+) -> dict[int, Any]:
+    """Copies of a program's float32 layers in lower precision, weights included.
+
+    One image of zeros is run through them. A layer that cannot be copied, that does not run in lower precision, or
+    that would be slower, stays in float32. A normalization is folded into a linear layer before it.
+
+    Args:
+        program: The model.
+        operation: What is called for a step.
+        precision: "bfloat16" or "float16".
+        crossing: Tensors that are looked at.
+
+    Returns:
+        What to call by `id` of the operation that it stands for.
+
+    Warns:
+        UserWarning: Of the layers whose results are in float32 all the same.
+    """
+    copier = _Copier(program, operation, precision, crossing)
+    values = {tensor: _zeros(program, tensor, precision) for tensor in program.inputs}
+    high = []
+    for step in program.steps:
+        copier.run(step, values)
+        if any(tf.as_dtype(values[tensor].dtype) == tf.float32 for tensor in step.makes):
+            high.append(f"'{step.name}' ({step.layer_type})")
+    if high:
+        more = f" and {len(high) - _NAMED} more" if len(high) > _NAMED else ""
+        warnings.warn(
+            f"precision='{precision}': of model '{program.name}' these stay in float32: "
+            f"{', '.join(high[:_NAMED])}{more}.",
+            stacklevel=4,
+        )
+    return copier.filled()
+
+
+def to_precision(value: tf.Tensor, precision: str) -> tf.Tensor:
+    """A float32 tensor in lower precision; any other as it is."""
+    return tf.cast(value, precision) if value.dtype == tf.float32 else value
+
+
+class _Copier:
+    """Copies operations as they are first called."""
+
+    def __init__(self, program: Program, operation: Callable[[Step], Any], precision: str, crossing: Iterable[int]):
+        self._program = program
+        self._operation = operation
+        self._precision = precision
+        self._norms = folded_norms(program, operation, crossing)
+        self._own: dict[int, Any] = {}
+        self._copies: dict[int, Any] = {}
+
+    def run(self, step: Step, values: dict[int, Any]) -> None:
+        """Run a step, on a copy of its operation where there can be one."""
+        own = self._operation(step)
+        if id(own) not in self._own:
+            self._own[id(own)] = own
+            self._copies[id(own)] = self._copy(own)
+        try:
+            self._program.run(values, [step], lambda _: self._copies[id(own)])
+        except _REFUSALS:
+            if self._copies[id(own)] is own:
+                raise
+            self._copies[id(own)] = own
+            self._norms.pop(id(own), None)
+            self._program.run(values, [step], self._operation)
+
+    def filled(self) -> dict[int, Any]:
+        """The copies, with the weights of what they stand for."""
+        for key, own in self._own.items():
+            copy = self._copies[key]
+            if copy is own or copy is unchanged:
+                continue
+            if key in self._norms:
+                fold(own, self._norms[key], copy)
+            else:
+                copy_state(own, copy)
+        return self._copies
+
+    def _copy(self, own: Any) -> Any:
+        """A copy, whose weights come to be once it is called; the operation itself where it is to be called."""
+        folds = id(own) in self._norms
+        slow = isinstance(own, _SLOW_IN_BFLOAT16) and not tf.config.list_physical_devices("GPU")
+        if own in self._norms.values():
+            return unchanged
+        if not isinstance(own, keras.layers.Layer) or own.dtype_policy.name != "float32" or (slow and not folds):
+            return own
+        if isinstance(own, WeightedOperation):
+            return own.with_weights_as(self._precision)
+        try:
+            copy = copy_layer(own, own.name)
+        except ModelError:
+            return own
+        if folds:
+            copy.use_bias = True
+        for inner in all_layers(copy):
+            if inner.dtype_policy.name == "float32" and not slow:
+                inner.dtype_policy = self._precision
+        return copy
+
+
+def _zeros(program: Program, tensor: int, precision: str) -> tf.Tensor:
+    spec = program.tensors[tensor]
+    return to_precision(tf.zeros([1, *(size or 1 for size in spec.sample_shape)], spec.dtype), precision)
