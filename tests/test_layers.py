@@ -14,7 +14,7 @@ ROWS = [
     {"errors", "progress", "records", "tables", "arguments", "atomic", "quiet", "models_config"},
     {"graph", "datasets", "batches"},
     {"importance", "bottleneck", "latent", "metrics", "accuracy", "projection", "quantizer"},
-    {"candidates", "splitting", "training", "evaluation", "predictions", "fitting", "forecasting", "forecasting", "sampling", "costs"},
+    {"candidates", "splitting", "training", "evaluation", "predictions", "fitting", "forecasting", "sampling", "costs"},
     {"export", "server", "plots", "report", "sweep"},
     {"demo", "experiments"},
     {"cli", "commands", "opening", "candidate_training", "__main__"},
@@ -91,9 +91,9 @@ def test_importing_loads_no_tensorflow(package):
 def test_public_names():
     """The names of the contract, and nothing that is only there by accident."""
     assert sorted(isplit_tf.__all__) == sorted(
-        "AccuracyCurve Autoencoder Bundle Candidate Candidates Curve Cut Distillation Evaluation History ISplitError Projection "
-        "SplitModel __version__ datasets edge evaluate export_bundle find_cuts measure_importance predict_accuracy propose split "
-        "train".split()
+        "AccuracyCurve Autoencoder Bundle Candidate Candidates Curve Cut Distillation Evaluation History "
+        "ISplitError Projection SplitModel __version__ datasets edge evaluate export_bundle find_cuts "
+        "measure_importance predict_accuracy propose split train".split()
     )
     for name in isplit_tf.__all__:
         assert getattr(isplit_tf, name).__doc__

@@ -45,8 +45,9 @@ class Distillation:
         ArgumentError: An argument is outside of its range.
 
     Example:
-        >>> train(halves, images, loss=Distillation(temperature=4.0))
-        >>> train(halves, (images, labels), loss=Distillation(label_weight=0.3))
+        >>> from isplit_tf import train
+        >>> loss = Distillation(temperature=4.0, teacher=model)
+        >>> history = train(halves, images, bottleneck_epochs=0, fine_tune_epochs=1, loss=loss)
 
     Reference:
         Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network", 2015, Sec. 2.
