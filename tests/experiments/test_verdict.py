@@ -1,0 +1,102 @@
+"""What the page says first follows from the figures, whichever way they come out."""
+
+import numpy as np
+import pytest
+
+from isplit_tf.experiments.rate_page import rate_page, winners
+from isplit_tf.experiments.verdict import verdict
+
+CUI = "CUI, mean, label"
+
+
+def result(depth, size, *, peak=(0.0, -1.0, 1.0), trust=0.5):
+    """A series where CUI's lead over depth and size has these intervals."""
+
+    def estimate(bounds):
+        low, high = bounds
+        return {"value": (low + high) / 2, "low": low, "high": high}
+
+    value, low, high = peak
+    return {
+        "scores": {
+            CUI: {"spearman": {"value": 0.4}, "minus_depth": estimate(depth), "minus_size": estimate(size)},
+            "depth": {"spearman": {"value": trust}},
+            "random": {"spearman": {"value": 1.0}},
+        },
+        "peaks": {"mean": {"value": value, "low": low, "high": high}},
+    }
+
+
+@pytest.mark.parametrize(
+    ("depth", "size", "claim"),
+    [
+        ((0.1, 0.3), (0.1, 0.3), "CUI beat both depth and layer size"),
+        ((0.1, 0.3), (-0.1, 0.3), "CUI beat depth, but not layer size"),
+        ((-0.3, 0.3), (0.1, 0.3), "CUI beat layer size, but not depth"),
+        ((-0.3, -0.1), (-0.1, 0.1), "CUI beat neither depth nor layer size"),
+    ],
+)
+def test_the_claim(depth, size, claim):
+    """Better means that the interval of the difference lies above zero."""
+    text = " ".join(verdict({"studies": {"a": {"90": result(depth, size)}}}))
+    assert text.startswith(f"**Here {claim}")
+
+
+def test_one_study_of_three_is_no_victory():
+    """Better in one of three comparisons, undecided in the others: not beaten."""
+    series = {"90": result((0.1, 0.2), (0.1, 0.2)), "99": result((-1, 1), (-1, 1)), "fixed": result((-1, 1), (-1, 1))}
+    text = " ".join(verdict({"studies": {"a": series}}))
+    assert text.startswith("**Here CUI beat neither")
+    assert "Of 3 comparisons" in text
+    assert "better than depth in 1, worse in 0" in text
+
+
+def test_the_advice_leaves_chance_out():
+    """The score with the highest mean correlation is named, never the random one."""
+    text = " ".join(verdict({"studies": {"a": {"90": result((0, 1), (0, 1), trust=0.9)}}}))
+    assert "**depth**" in text
+
+
+def test_peaks_are_counted_by_their_intervals():
+    """Above, below, undecided."""
+    series = {"90": result((0, 1), (0, 1), peak=(1, 0.5, 1.5)), "99": result((0, 1), (0, 1), peak=(-1, -2, -0.5))}
+    text = " ".join(verdict({"studies": {"a": series}}))
+    assert "in 1 of 2 comparisons, less in 1" in text
+
+
+def test_nothing_measured_says_so():
+    """No figure, no claim."""
+    assert "No study is complete yet" in " ".join(verdict(None))
+    assert "No study is complete yet" in " ".join(verdict({"studies": {"a": {}}}))
+
+
+def rates(split, images):
+    def point(size, accuracy):
+        costs = {"encoder_macs": 1, "encoder_params": 1}
+        return {"payload_bytes": size, "accuracy": accuracy, "low": accuracy, "high": accuracy} | costs
+
+    return {
+        "title": "A study",
+        "original": 0.95,
+        "cuts": {"pool": {"projection, untrained, 8 bits": [point(*pair) for pair in split]}},
+        "codecs": {"jpeg": [{"quality": 1, "bytes": size, "accuracy": accuracy} for size, accuracy in images]},
+        "head_macs": {"pool": 10},
+    }
+
+
+def test_the_winner_at_a_rate_is_the_best_that_fits_into_it():
+    """Smaller payloads and smaller images count too; where no image is as small there is none."""
+    table = winners(rates([(28, 0.9), (100, 0.8)], [(90, 0.7), (200, 0.94)]))
+    assert table[28][1:] == (0.9, None)
+    assert table[100][1:] == (0.9, 0.7)
+
+
+def test_the_page_says_from_where_images_win():
+    """From the first rate at which an image keeps as much as the best split; else that there is none."""
+    found = {"studies": {"a": rates([(28, 0.9), (300, 0.93)], [(90, 0.7), (200, 0.945)])}}
+    assert "**From 300 bytes a frame on, compressed images" in rate_page(found, "smoke", "smoke")
+    found = {"studies": {"a": rates([(28, 0.9), (300, 0.95)], [(90, 0.7), (200, 0.94)])}}
+    text = rate_page(found, "smoke", "smoke")
+    assert "split keeps more accuracy than compressed images" in text
+    assert "nan" not in text
+    assert np.isfinite(found["studies"]["a"]["original"])
