@@ -17,7 +17,7 @@ test: $(VENV)/test lint types
 	$(RUN) -m pytest
 
 docs: $(VENV)/test
-	$(RUN) tools/site/notebooks.py build/notebooks
+	$(RUN) tools/site/notebook_pages.py build/notebooks
 	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict
 
 lint: $(VENV)/test

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import zlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -65,6 +66,53 @@ def test_the_site_has_every_notebook_and_every_command(site):
     page = (site / "reference" / "command_line.html").read_text()
     for name in ("demo", "cuts", "importance", "propose", "split", "train", "evaluate", "export", "serve", "predict"):
         assert f"usage: isplit {name}" in page
+
+
+@pytest.fixture
+def tools(monkeypatch):
+    """The modules that make the pages."""
+    pytest.importorskip("mkdocs")
+    monkeypatch.syspath_prepend(ROOT / "tools" / "site")
+    import hooks
+    import notebook_pages
+
+    return SimpleNamespace(hooks=hooks, notebooks=notebook_pages)
+
+
+def test_a_page_of_results_is_in_the_navigation_once_it_was_made(tools, tmp_path):
+    """The navigation names pages that a command writes; until then they are left out, and nothing else is."""
+    wanted = [{"Home": "index.md"}, {"Known": [{"Paper": "reproduction.md"}, {"Typo": "tpyo.md"}]}]
+    config = SimpleNamespace(docs_dir=str(tmp_path), nav=wanted)
+    assert tools.hooks.on_config(config).nav == [{"Home": "index.md"}, {"Known": [{"Typo": "tpyo.md"}]}]
+    (tmp_path / "reproduction.md").touch()
+    assert tools.hooks.on_config(SimpleNamespace(docs_dir=str(tmp_path), nav=wanted)).nav == wanted
+
+
+def test_a_page_shows_what_its_notebook_printed_and_nothing_stale(tools, tmp_path, monkeypatch):
+    """Output of the cells as they are now, as text, picture and table; without the cells' own, none."""
+    nbformat = pytest.importorskip("nbformat")
+    new = nbformat.v4
+    outputs = [
+        new.new_output("stream", name="stdout", text="printed\n"),
+        new.new_output("stream", name="stderr", text="noise\n"),
+        new.new_output("display_data", {"image/png": "iVBORw=="}),
+        new.new_output("execute_result", {"text/plain": "plain", "text/html": "<table></table>"}),
+        new.new_output("execute_result", {"text/plain": "<object at 0x7f>"}),
+    ]
+    path, kept = tmp_path / "n.ipynb", tmp_path / "kept"
+    kept.mkdir()
+    nbformat.write(new.new_notebook(cells=[new.new_code_cell("1 + 1")]), path)
+    nbformat.write(new.new_notebook(cells=[new.new_code_cell("1 + 1", outputs=outputs)]), kept / "n.ipynb")
+    monkeypatch.setattr(tools.notebooks, "EXECUTED", kept)
+    page = tools.notebooks.page_of(path)
+    body = page.text.split("```python\n1 + 1\n```")[1]
+    assert [part for part in ("printed", "noise", "<table>", "object", "plain") if part in body] == [
+        "printed",
+        "<table>",
+    ]
+    assert list(page.pictures) == ["n_0_2.png"]
+    nbformat.write(new.new_notebook(cells=[new.new_code_cell("1 + 2")]), path)
+    assert "printed" not in tools.notebooks.page_of(path).text
 
 
 def messages() -> list[str]:

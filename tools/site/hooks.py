@@ -11,7 +11,7 @@ from mkdocs.structure.files import File, Files
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from notebooks import FOLDER, page_of
+from notebook_pages import FOLDER, page_of
 
 # Made from results by a command of their own, each.
 MADE_ELSEWHERE = ("reproduction.md", "performance.md", "rate_accuracy.md")

@@ -1,6 +1,6 @@
 """The notebooks as pages, and what they print.
 
-python tools/site/notebooks.py build/notebooks      # runs them all, and keeps them there with their output
+python tools/site/notebook_pages.py build/notebooks      # runs them all, and keeps them there with their output
 """
 
 import base64
