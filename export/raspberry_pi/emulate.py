@@ -97,7 +97,8 @@ def compare(
         The report: `equal` says whether the two agree, as far as the head's precision promises it.
     """
     exact = manifest.dtype != "float32"
-    dtype = np.dtype(manifest.dtype).newbyteorder("<")
+    # Levels of few bits, several in a byte, are compared as bytes.
+    dtype = np.dtype(manifest.dtype if manifest.latent_bits is None else "uint8").newbyteorder("<")
     latents = [np.ascontiguousarray(side["payloads"][:, HEADER_BYTES:]).view(dtype) for side in (here, there)]
     apart = np.abs(latents[0].astype(np.float64) - latents[1])
     answers_apart = float(np.abs(here["probabilities"] - there["probabilities"]).max())
