@@ -30,8 +30,8 @@ def settled(args: argparse.Namespace) -> dict[str, Any]:
 
 def against_retraining(args: argparse.Namespace, cheaper: float) -> dict[str, Any]:
     """A fresh process that loads the model and chooses, against the seconds of retraining in the results."""
+    from isplit_tf.experiments.catalogue import SCALES
     from isplit_tf.experiments.jobs import points
-    from isplit_tf.experiments.recipes import SCALES
     from isplit_tf.sweep import Store
 
     study = SCALES["cpu"]["tiny_vgg16"]

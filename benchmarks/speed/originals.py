@@ -5,21 +5,18 @@ from pathlib import Path
 
 import numpy as np
 
-from isplit_tf.experiments.jobs import Job
 from isplit_tf.experiments.recipes import Study
-from isplit_tf.experiments.work import Worker
+from isplit_tf.experiments.workshop import Workshop
 
 _WORK = Path(tempfile.gettempdir()) / "isplit_tf_benchmarks"
 
 
 def original_and_validation(study: Study, archives: Path, weights: Path) -> tuple[str, str]:
     """Paths of the model and of its validation images; kept for the next measure."""
-    worker = Worker(study, _WORK, archives=archives, weights=weights)
-    path = _WORK / study.name / "original_seed0.keras"
-    if not path.exists():
-        worker(Job(study.name, "original", 0))
-    data = path.with_name("validation.npz")
-    if not data.exists():
-        x, y = worker.images.validation
-        np.savez(data, x=x, y=y)
-    return str(path), str(data)
+    shop = Workshop(study, _WORK, archives=archives, weights=weights)
+    folder = _WORK / study.name
+    model, data = folder / "model.keras", folder / "validation.npz"
+    shop.original_of(0).save(model)
+    x, y = shop.images.validation
+    np.savez(data, x=x, y=y)
+    return str(model), str(data)

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ArgumentError
+from .catalogue import find_experiments, find_scale
 from .page import write_page
-from .recipes import Experiment, find_experiments
+from .recipes import Experiment
 from .report import write_findings
-from .runner import Sources, find_scale, run_jobs
+from .runner import Sources, run_jobs
 
 
 def reproduce(args: argparse.Namespace) -> tuple[str, Any]:

@@ -12,6 +12,10 @@ from ..sweep.store import Row, Store
 from .jobs import Score, points, unpacked
 from .recipes import Study
 
+Found = dict[str, Any]
+Picture = tuple[str, Any]
+"""A name for the file, and a matplotlib figure."""
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -49,6 +53,13 @@ class Measured:
     def labels(self) -> np.ndarray:
         """int64 `(N,)`: of the test images."""
         return unpacked(self.original["labels"])
+
+    def series_title(self, name: str) -> str:
+        """What a series is, in words."""
+        series = next(each for each in self.study.series if each.name == name)
+        if series.compression is None:
+            return f"{series.elements} elements at every cut"
+        return f"{series.compression:.0%} compression"
 
     def seeds(self, series: str) -> list[int]:
         """The seeds of a series that are whole: measured at every point."""

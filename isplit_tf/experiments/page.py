@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from . import paper
-from .correlation import PRIMARY
+from .catalogue import EXPERIMENTS
+from .correlation_page import SERIES_TITLES, correlation_section, picture
 from .rate_page import rate_page
-from .recipes import EXPERIMENTS, SCALES
 from .verdict import verdict
 
 Found = Mapping[str, Any]
-_SERIES = {"90": "90 % compression", "99": "99 % compression", "fixed": "a fixed number of elements"}
 
 
 def reproduction_page(found: Mapping[str, Found], scale: str, pictures: str) -> str:
@@ -30,7 +29,7 @@ def reproduction_page(found: Mapping[str, Found], scale: str, pictures: str) -> 
     sections.append(_how(scale))
     sections.append(_what_was_run(found))
     makers = {
-        "correlation": _correlation,
+        "correlation": correlation_section,
         "projection": _projection,
         "fig3": _axes,
         "fig4": _fig4,
@@ -101,7 +100,7 @@ def _axes(found: Found, pictures: str) -> Iterator[str]:
         if one["boxes"] is None:
             yield "The accuracies after the split are not measured yet."
             continue
-        yield _picture(f"{found['experiment']}_{name}", one["title"], pictures)
+        yield picture(f"{found['experiment']}_{name}", one["title"], pictures)
         yield (
             f"Boxes: {paper.BOX_SETS} test sets of {one['box_images']} of the {one['test_images']:,} test images at "
             "each cut. They show the sampling of the test set, not the noise of training."
@@ -150,7 +149,7 @@ def _accuracy_table(one: Found) -> str:
 
 def _fig4(found: Found, pictures: str) -> Iterator[str]:
     for name, one in found["studies"].items():
-        yield _picture(f"fig4_{name}", "Grad-CAM and gradients", pictures)
+        yield picture(f"fig4_{name}", "Grad-CAM and gradients", pictures)
         yield (
             f"Spearman's correlation of the two curves over {len(one['cuts'])} cuts: {one['spearman']:.2f}. "
             "The paper prefers Grad-CAM by the shape of its curve."
@@ -159,7 +158,7 @@ def _fig4(found: Found, pictures: str) -> Iterator[str]:
 
 def _fig5(found: Found, pictures: str) -> Iterator[str]:
     for name, one in found["studies"].items():
-        yield _picture(f"fig5_{name}", "F1 before and after", pictures)
+        yield picture(f"fig5_{name}", "F1 before and after", pictures)
         yield (
             f"Split at `{one['cut']}`: {one['classes_that_gained']} classes gained, {one['classes_that_lost']} lost. "
             f"Highest F1 of a class: {one['highest_before']:.0%} before, {one['highest_after']:.0%} after; the paper "
@@ -181,7 +180,7 @@ def _fig8(found: Found, pictures: str) -> Iterator[str]:
         if not one["cuts"]:
             yield "All classes peak at one place, so there are no two groups to compare."
             continue
-        yield _picture(f"fig8_{name}", "Curves of the two groups", pictures)
+        yield picture(f"fig8_{name}", "Curves of the two groups", pictures)
         if one["accuracy"]:
             yield _group_table(one)
         yield (
@@ -231,78 +230,12 @@ def _projection(found: Found, pictures: str) -> Iterator[str]:
         yield f"**{one['title']}**, {one['original']:.2%} before the split"
         lines = ["| | highest loss of a cut | lowest loss | at |", "|---|---|---|---|"]
         lines += [
-            f"| {_SERIES[key]} | {100 * each['largest_loss']:.2f} points | {100 * each['smallest_loss']:.2f} points "
-            f"| {each['best']} |"
+            f"| {SERIES_TITLES[key]} | {100 * each['largest_loss']:.2f} points "
+            f"| {100 * each['smallest_loss']:.2f} points | {each['best']} |"
             for key, each in one["series"].items()
         ]
         yield "\n".join(lines)
-        yield _picture(f"projection_{name}", one["title"], pictures)
-
-
-def _correlation(found: Found, pictures: str) -> Iterator[str]:
-    series, score = PRIMARY
-    if found["primary"]:
-        primary = found["primary"]
-        yield (
-            f"The one test named beforehand: Spearman's correlation of '{score}' with the accuracy at "
-            f"{_SERIES[series]}, mean over {len(primary['studies'])} studies, cuts permuted within each study: "
-            f"{primary['mean_spearman']:+.2f}, p = {primary['p']:.4f}. All other p-values are corrected by Holm for "
-            f"{found['tests_corrected']} tests. Intervals: bootstrap over seeds and test images, 95 %. 'Noise ceiling' "
-            "is the correlation of one seed's accuracies with another's: no score can be expected to do better."
-        )
-    for name, by_series in found["studies"].items():
-        for key, result in by_series.items():
-            title = next(study.title for study in SCALES[found["scale"]].values() if study.name == name)
-            yield f"### {title}, {_SERIES[key]}"
-            yield _correlation_table(result)
-            yield _peak_text(result)
-            yield _picture(f"correlation_{name}_{key}", f"{title}, {_SERIES[key]}", pictures)
-
-
-def _correlation_table(result: Found) -> str:
-    ceiling = "not known from one seed" if result["noise_ceiling"] is None else f"{result['noise_ceiling']:.2f}"
-    lines = [
-        f"{result['seeds']} seed(s), {len(result['points'])} cuts, {result['images']:,} test images; noise ceiling: "
-        f"{ceiling}.",
-        "",
-        "| score | Spearman | 95 % | Kendall | p, corrected | minus depth | minus size | given depth "
-        "| accuracy lost by its choice |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    for name, one in result["scores"].items():
-        p = one.get("p_holm")
-        lines.append(
-            f"| {name} | {one['spearman']['value']:+.2f} | {_between(one['spearman'])} | {one['kendall']:+.2f} "
-            f"| {'primary' if p is None else f'{p:.3f}'} "
-            f"| {_difference(one.get('minus_depth'))} | {_difference(one.get('minus_size'))} "
-            f"| {'' if one.get('given_depth') is None else format(one['given_depth'], '+.2f')} "
-            f"| {-100 * one['accuracy_at_highest']:.2f} points |"
-        )
-    return "\n".join(lines)
-
-
-def _between(estimate: Found) -> str:
-    return f"{estimate['low']:+.2f} to {estimate['high']:+.2f}"
-
-
-def _difference(estimate: Found | None) -> str:
-    return "" if estimate is None else f"{estimate['value']:+.2f} ({_between(estimate)})"
-
-
-def _peak_text(result: Found) -> str:
-    peaks = result["peaks"]
-    if not peaks["measured"]:
-        return "No peak was measured together with both of its neighbours."
-    parts = [
-        f"`{one['name']}` {100 * one['value']:+.2f} ({100 * one['low']:+.2f} to {100 * one['high']:+.2f})"
-        for one in peaks["measured"]
-    ]
-    mean = peaks["mean"]
-    return (
-        "Accuracy at a peak minus the mean of its two neighbours, in points: "
-        + ", ".join(parts)
-        + f"; mean {100 * mean['value']:+.2f} ({100 * mean['low']:+.2f} to {100 * mean['high']:+.2f})."
-    )
+        yield picture(f"projection_{name}", one["title"], pictures)
 
 
 def _limits(scale: str) -> Iterator[str]:
@@ -319,10 +252,6 @@ def _limits(scale: str) -> Iterator[str]:
         "The intervals of a study with one seed hold the sampling of test images only, not the noise of training. "
         "The paper does not name the data set of its ResNet-50; notMNIST stands in for it."
     )
-
-
-def _picture(name: str, title: str, pictures: str) -> str:
-    return f"![{title}]({pictures}/{name}.svg)"
 
 
 def write_page(found: Mapping[str, Found], scale: str, results: Path, page: Path) -> None:

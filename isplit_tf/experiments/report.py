@@ -6,11 +6,12 @@ from typing import Any
 
 from ..plots import svg
 from ..records import write_record
+from .catalogue import find_scale
 from .findings import FINDERS
 from .jobs import open_jobs
 from .measured import Measured
 from .recipes import Experiment
-from .runner import find_scale, store_of
+from .runner import store_of
 
 FORMAT_VERSION = 1
 

@@ -8,10 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..errors import ArgumentError
 from ..sweep import Row, Store, run_sweep
+from .catalogue import find_scale
 from .jobs import Job, is_ready, open_jobs
-from .recipes import SCALES, Experiment, Study
+from .recipes import Experiment, Study
 
 
 @dataclass(frozen=True)
@@ -31,17 +31,6 @@ class Sources:
     archives: Path | None = None
     weights: Path | None = None
     data_dir: Path | None = None
-
-
-def find_scale(name: str) -> dict[str, Study]:
-    """The studies of a scale.
-
-    Raises:
-        ArgumentError: There is no such scale.
-    """
-    if name not in SCALES:
-        raise ArgumentError(f"No scale {name!r}. There are: {', '.join(SCALES)}.")
-    return SCALES[name]
 
 
 def store_of(study: Study, scale: str, results: Path) -> Store:
@@ -99,10 +88,10 @@ def run_jobs(
 
 def _make_worker(study: Study, sources: Sources, scale: str) -> Any:
     from .work import Worker
+    from .workshop import Workshop
 
-    return Worker(
-        study, sources.work / scale, archives=sources.archives, weights=sources.weights, data_dir=sources.data_dir
-    )
+    where = {"archives": sources.archives, "weights": sources.weights, "data_dir": sources.data_dir}
+    return Worker(Workshop(study, sources.work / scale, **where))
 
 
 def _studies(experiments: Sequence[Experiment], studies: dict[str, Study]) -> list[Study]:

@@ -1,0 +1,213 @@
+"""The experiments by name, and their studies at each scale."""
+
+from dataclasses import replace
+
+from ..errors import ArgumentError
+from .recipes import DataRecipe, Experiment, ModelRecipe, Retraining, Series, Study
+
+_ALL = ("tiny_vgg16", "notmnist_vgg16", "xray_vgg16", "notmnist_resnet50")
+EXPERIMENTS = {
+    one.name: one
+    for one in (
+        Experiment("fig3", "VGG16 on Tiny-ImageNet: importance, sizes, accuracy", ("tiny_vgg16",), ("90",)),
+        Experiment("fig4", "Grad-CAM against gradients alone", ("tiny_vgg16",)),
+        Experiment("fig5", "F1 of each class before and after the split", ("tiny_vgg16",), ("90",)),
+        Experiment("fig6", "VGG16 on notMNIST and Chest X-Ray", ("notmnist_vgg16", "xray_vgg16"), ("90",)),
+        Experiment("fig7", "ResNet-50", ("notmnist_resnet50",), ("90",)),
+        Experiment("fig8", "Classes grouped by where their own curve peaks", ("tiny_vgg16",), (), groups=True),
+        Experiment(
+            "correlation",
+            "Which score predicts the accuracy after the split",
+            _ALL,
+            ("90", "99", "fixed"),
+            predicted=True,
+            rivals=True,
+        ),
+        Experiment(
+            "rate_accuracy",
+            "Accuracy over bytes a frame",
+            ("notmnist_vgg16", "xray_vgg16", "tiny_vgg16"),
+            predicted=True,
+            rates=True,
+        ),
+        Experiment("projection", "What a projection keeps without any training", _ALL, predicted=True),
+        Experiment("cost", "The curve against retraining at every cut", ("tiny_vgg16",), ("90",)),
+    )
+}
+"""The experiments by name."""
+
+# Paper's layer numbers: 5, 9, 11, 13 and 15 are the peaks of its Fig. 3; the others are their neighbours.
+_NINE_OF_VGG16 = (2, 5, 9, 11, 12, 13, 14, 15, 16)
+_NINE_OF_RESNET50 = (0, 1, 3, 5, 8, 10, 12, 14, 16)
+
+
+def _series(first: int, others: int, elements: int = 256) -> tuple[Series, ...]:
+    return (
+        Series("90", 0.9, None, first),
+        Series("99", 0.99, None, others),
+        Series("fixed", None, elements, others),
+    )
+
+
+_FINE_TUNED = ModelRecipe("vgg16", imagenet=True, epochs=3, learning_rate=1e-4)
+_SCRATCH = ModelRecipe("resnet50", imagenet=False, epochs=6, learning_rate=1e-3)
+_VGG_PHASES = Retraining(3, 1, (1e-5, 3e-5, 1e-4), tuned_at=9)
+
+_RATES = (10, 30, 100, 300, 1000, 3000)
+_FEW_RATES = (16, 64, 256)
+
+_PAPER = (
+    Study(
+        "tiny_vgg16",
+        "VGG16 on Tiny-ImageNet-200",
+        DataRecipe("tiny_imagenet200", 64),
+        replace(_FINE_TUNED, epochs=10),
+        Retraining(10, 10, (1e-5, 3e-5, 1e-4), tuned_at=9),
+        None,
+        _series(3, 3),
+        groups=True,
+        rates=_RATES,
+    ),
+    Study(
+        "notmnist_vgg16",
+        "VGG16 on notMNIST",
+        DataRecipe("notmnist", 32),
+        replace(_FINE_TUNED, epochs=10),
+        Retraining(10, 10, (1e-5, 3e-5, 1e-4), tuned_at=9),
+        None,
+        _series(3, 3),
+        rates=_RATES,
+    ),
+    Study(
+        "xray_vgg16",
+        "VGG16 on Chest X-Ray Pneumonia",
+        DataRecipe("chest_xray_pneumonia", 224),
+        replace(_FINE_TUNED, epochs=10),
+        Retraining(10, 10, (1e-5, 3e-5, 1e-4), tuned_at=9),
+        None,
+        _series(3, 3, 1024),
+        rates=_RATES,
+    ),
+    Study(
+        "notmnist_resnet50",
+        "ResNet-50 on notMNIST",
+        DataRecipe("notmnist", 64),
+        ModelRecipe("resnet50", imagenet=True, epochs=10, learning_rate=1e-4),
+        Retraining(10, 10, (1e-5, 3e-5, 1e-4), tuned_at=8),
+        None,
+        _series(3, 3),
+    ),
+)
+
+_CPU = (
+    replace(
+        _PAPER[0],
+        title="VGG16 on 40 classes of Tiny-ImageNet",
+        data=DataRecipe("tiny_imagenet200", 64, classes=40, train=2000, test=2000),
+        model=replace(_FINE_TUNED, epochs=4),
+        retraining=_VGG_PHASES,
+        points=_NINE_OF_VGG16,
+        series=_series(1, 1),
+        rates=_FEW_RATES,
+    ),
+    replace(
+        _PAPER[1],
+        data=DataRecipe("notmnist", 32, train=2000, original_train=5000, validation=1000, test=2000),
+        model=_FINE_TUNED,
+        retraining=_VGG_PHASES,
+        series=_series(3, 2),
+        rates=_FEW_RATES,
+    ),
+    replace(
+        _PAPER[2],
+        data=DataRecipe("chest_xray_pneumonia", 64, train=1000, original_train=2000),
+        model=_FINE_TUNED,
+        retraining=_VGG_PHASES,
+        points=_NINE_OF_VGG16,
+        series=_series(3, 2),
+        rates=_FEW_RATES,
+    ),
+    replace(
+        _PAPER[3],
+        data=DataRecipe("notmnist", 32, train=3000, original_train=5000, validation=1000, test=2000),
+        model=_SCRATCH,
+        retraining=Retraining(3, 1, (3e-5, 1e-4, 3e-4), tuned_at=8),
+        points=_NINE_OF_RESNET50,
+        series=_series(1, 1),
+    ),
+)
+
+_GLYPHS = DataRecipe("glyphs", 32, train=300, original_train=1500, validation=200, test=300)
+_SMALL = ModelRecipe("vgg16_narrow", imagenet=False, epochs=3, learning_rate=2e-3)
+_SMOKE_PHASES = Retraining(1, 1, (3e-4, 1e-3), tuned_at=9)
+_SMOKE = (
+    replace(
+        _PAPER[0],
+        title="VGG16's layout on glyphs",
+        data=_GLYPHS,
+        model=_SMALL,
+        retraining=_SMOKE_PHASES,
+        points=(5, 9, 13, 14, 15),
+        series=_series(1, 1, 64),
+        rates=(),
+    ),
+    replace(
+        _PAPER[1],
+        title="VGG16's layout on glyphs",
+        data=_GLYPHS,
+        model=_SMALL,
+        retraining=_SMOKE_PHASES,
+        points=(2, 9, 13),
+        series=_series(2, 1, 64),
+        rates=(16,),
+        qualities=(10, 75),
+    ),
+    replace(
+        _PAPER[2],
+        title="VGG16's layout on two classes of glyphs",
+        data=replace(_GLYPHS, classes=2, original_train=600, test=200),
+        model=_SMALL,
+        retraining=_SMOKE_PHASES,
+        points=(2, 9, 13),
+        series=_series(1, 1, 64),
+        rates=(),
+    ),
+    replace(
+        _PAPER[3],
+        title="ResNet-50 on glyphs",
+        data=replace(_GLYPHS, train=100, original_train=400, test=200),
+        model=replace(_SCRATCH, epochs=1),
+        retraining=Retraining(1, 1, (1e-4,), tuned_at=8),
+        points=(1, 8),
+        series=_series(1, 1, 64)[:1],
+    ),
+)
+
+SCALES: dict[str, dict[str, Study]] = {
+    name: {one.name: one for one in studies} for name, studies in (("smoke", _SMOKE), ("cpu", _CPU), ("paper", _PAPER))
+}
+"""The studies of each scale: `smoke` (minutes, on the embedded glyphs), `cpu` (hours on 2 cores), `paper` (a GPU)."""
+
+
+def find_experiments(name: str) -> list[Experiment]:
+    """The experiment of that name, or all of them.
+
+    Raises:
+        ArgumentError: There is none.
+    """
+    if name == "all":
+        return list(EXPERIMENTS.values())
+    if name not in EXPERIMENTS:
+        raise ArgumentError(f"No experiment {name!r}. There are: {', '.join(EXPERIMENTS)}, and all.")
+    return [EXPERIMENTS[name]]
+
+
+def find_scale(name: str) -> dict[str, Study]:
+    """The studies of a scale.
+
+    Raises:
+        ArgumentError: There is no such scale.
+    """
+    if name not in SCALES:
+        raise ArgumentError(f"No scale {name!r}. There are: {', '.join(SCALES)}.")
+    return SCALES[name]

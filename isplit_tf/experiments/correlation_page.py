@@ -1,0 +1,81 @@
+"""The page's section on scores against accuracies."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from .catalogue import SCALES
+from .correlation import PRIMARY
+
+Found = Mapping[str, Any]
+SERIES_TITLES = {"90": "90 % compression", "99": "99 % compression", "fixed": "a fixed number of elements"}
+
+
+def correlation_section(found: Found, pictures: str) -> Iterator[str]:
+    series, score = PRIMARY
+    if found["primary"]:
+        primary = found["primary"]
+        yield (
+            f"The one test named beforehand: Spearman's correlation of '{score}' with the accuracy at "
+            f"{SERIES_TITLES[series]}, mean over {len(primary['studies'])} studies, cuts permuted within each study: "
+            f"{primary['mean_spearman']:+.2f}, p = {primary['p']:.4f}. All other p-values are corrected by Holm for "
+            f"{found['tests_corrected']} tests. Intervals: bootstrap over seeds and test images, 95 %. 'Noise ceiling' "
+            "is the correlation of one seed's accuracies with another's: no score can be expected to do better."
+        )
+    for name, by_series in found["studies"].items():
+        for key, result in by_series.items():
+            title = next(study.title for study in SCALES[found["scale"]].values() if study.name == name)
+            yield f"### {title}, {SERIES_TITLES[key]}"
+            yield _correlation_table(result)
+            yield _peak_text(result)
+            yield picture(f"correlation_{name}_{key}", f"{title}, {SERIES_TITLES[key]}", pictures)
+
+
+def _correlation_table(result: Found) -> str:
+    ceiling = "not known from one seed" if result["noise_ceiling"] is None else f"{result['noise_ceiling']:.2f}"
+    lines = [
+        f"{result['seeds']} seed(s), {len(result['points'])} cuts, {result['images']:,} test images; noise ceiling: "
+        f"{ceiling}.",
+        "",
+        "| score | Spearman | 95 % | Kendall | p, corrected | minus depth | minus size | given depth "
+        "| accuracy lost by its choice |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, one in result["scores"].items():
+        p = one.get("p_holm")
+        lines.append(
+            f"| {name} | {one['spearman']['value']:+.2f} | {_between(one['spearman'])} | {one['kendall']:+.2f} "
+            f"| {'primary' if p is None else f'{p:.3f}'} "
+            f"| {_difference(one.get('minus_depth'))} | {_difference(one.get('minus_size'))} "
+            f"| {'' if one.get('given_depth') is None else format(one['given_depth'], '+.2f')} "
+            f"| {-100 * one['accuracy_at_highest']:.2f} points |"
+        )
+    return "\n".join(lines)
+
+
+def _between(estimate: Found) -> str:
+    return f"{estimate['low']:+.2f} to {estimate['high']:+.2f}"
+
+
+def _difference(estimate: Found | None) -> str:
+    return "" if estimate is None else f"{estimate['value']:+.2f} ({_between(estimate)})"
+
+
+def _peak_text(result: Found) -> str:
+    peaks = result["peaks"]
+    if not peaks["measured"]:
+        return "No peak was measured together with both of its neighbours."
+    parts = [
+        f"`{one['name']}` {100 * one['value']:+.2f} ({100 * one['low']:+.2f} to {100 * one['high']:+.2f})"
+        for one in peaks["measured"]
+    ]
+    mean = peaks["mean"]
+    return (
+        "Accuracy at a peak minus the mean of its two neighbours, in points: "
+        + ", ".join(parts)
+        + f"; mean {100 * mean['value']:+.2f} ({100 * mean['low']:+.2f} to {100 * mean['high']:+.2f})."
+    )
+
+
+def picture(name: str, title: str, pictures: str) -> str:
+    """A picture of the results in the page."""
+    return f"![{title}]({pictures}/{name}.svg)"

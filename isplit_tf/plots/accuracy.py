@@ -1,0 +1,171 @@
+"""Accuracies: along the axis of cuts, of classes, over bytes, and against a score."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from .style import BLUE, GREY, STYLES, name_ticks
+
+if TYPE_CHECKING:
+    from ..evaluation import Evaluation
+
+
+def draw_accuracies(ax: Any, at: Sequence[int], accuracies: Any, references: Mapping[str, float]) -> None:
+    """Accuracies along an axis of cuts, in percent: boxes for `(n_points, n_sets)`, a line for `(n_points,)`."""
+    import numpy as np
+
+    values = 100 * np.asarray(accuracies, float)
+    if values.ndim == 2:
+        ax.boxplot(
+            values.T,
+            positions=at,
+            widths=0.5,
+            manage_ticks=False,
+            medianprops={"color": BLUE, "linewidth": 2},
+            flierprops={"marker": ".", "markersize": 4},
+        )
+    else:
+        ax.plot(at, values, "-o", color=BLUE, markersize=4)
+    for (name, value), style in zip(references.items(), ("-", "--", ":", "-.") * 2, strict=False):
+        if np.isfinite(value):
+            ax.axhline(100 * value, color=GREY, linestyle=style, linewidth=1.2, label=name)
+    ax.set_ylabel("accuracy (%)")
+    if references:
+        ax.legend(fontsize=8)
+
+
+def accuracies(names: Sequence[str], lines: Mapping[str, Any], *, references: Mapping[str, float]) -> Any:
+    """Accuracies of several kinds over one axis of cuts, with level lines for what they compare with.
+
+    Args:
+        names: Of the cuts.
+        lines: `(n_cuts,)` by name, from 0 to 1.
+        references: Accuracies to draw as level lines, by name.
+
+    Returns:
+        A matplotlib figure.
+    """
+    import matplotlib.pyplot as plt
+    import numpy as np
+
+    figure, ax = plt.subplots(figsize=(max(6.5, 0.42 * len(names)), 4), layout="constrained")
+    draw_accuracies(ax, [], np.empty(0), references)
+    for (name, values), (color, marker, style) in zip(lines.items(), STYLES * len(lines), strict=False):
+        percent = 100 * np.asarray(values, float)
+        ax.plot(percent, color=color, marker=marker, linestyle=style, markersize=4, label=name)
+    ax.grid(alpha=0.3)
+    ax.legend(fontsize=8)
+    name_ticks(ax, names)
+    return figure
+
+
+def rate_and_accuracy(
+    splits: Mapping[str, Sequence[tuple[float, float]]],
+    codecs: Mapping[str, Sequence[tuple[float, float]]],
+    *,
+    references: Mapping[str, float],
+    title: str = "",
+) -> Any:
+    """Accuracy over bytes a frame, of splits and of compressed images.
+
+    Args:
+        splits: Pairs of bytes and accuracy by name, drawn with marks.
+        codecs: Likewise, drawn as grey lines.
+        references: Accuracies to draw as level lines, by name.
+        title: Above the picture.
+
+    Returns:
+        A matplotlib figure.
+    """
+    import matplotlib.pyplot as plt
+    import numpy as np
+
+    figure, ax = plt.subplots(figsize=(7.5, 5), layout="constrained")
+    draw_accuracies(ax, [], np.empty(0), references)
+    for (name, points), style in zip(codecs.items(), ("-", "--", ":") * len(codecs), strict=False):
+        x, y = np.array(points, float).T
+        ax.plot(x, 100 * y, color="0.5", linestyle=style, marker="." if len(x) < 3 else None, label=name)
+    styles = (*STYLES, ("#E69F00", "P", "--")) * len(splits)
+    for (name, points), (color, marker, style) in zip(splits.items(), styles, strict=False):
+        x, y = np.array(points, float).T
+        ax.plot(x, 100 * y, color=color, marker=marker, linestyle=style, markersize=6, label=name)
+    ax.set_xscale("log")
+    ax.set_xlabel("bytes a frame")
+    ax.set_title(title)
+    ax.grid(alpha=0.3)
+    ax.legend(fontsize=8)
+    return figure
+
+
+def f1_before_and_after(before: "Evaluation", after: "Evaluation", *, title: str = "") -> Any:
+    """F1 of each class before and after a split, classes in descending F1 of the original: the paper's Fig. 5.
+
+    Args:
+        before: Of the original.
+        after: Of the split, on the same images.
+        title: Above the picture.
+
+    Returns:
+        A matplotlib figure.
+    """
+    import matplotlib.pyplot as plt
+    import numpy as np
+
+    order = np.argsort(-np.nan_to_num(before.f1, nan=-1), kind="stable")
+    figure, ax = plt.subplots(figsize=(max(6.5, 0.22 * len(order)), 4), layout="constrained")
+    where = np.arange(len(order))
+    ax.bar(where - 0.2, 100 * before.f1[order], 0.4, color="0.8", edgecolor="0.2", label="original")
+    ax.bar(where + 0.2, 100 * after.f1[order], 0.4, color=BLUE, edgecolor="0.2", hatch="///", label="after the split")
+    names = before.class_names or tuple(map(str, range(before.n_classes)))
+    ax.set_xticks(where, [str(names[k])[:18] for k in order], rotation=60, ha="right", fontsize=7)
+    ax.set_ylabel("F1 (%)")
+    ax.set_title(title)
+    ax.grid(alpha=0.3, axis="y")
+    ax.legend(fontsize=8)
+    return figure
+
+
+def score_against_accuracy(
+    score: Any,
+    accuracies: Any,
+    *,
+    names: Sequence[str],
+    label: str,
+    intervals: Any = None,
+    references: Mapping[str, float] | None = None,
+    title: str = "",
+) -> Any:
+    """A score of each cut against the accuracy after the split, with the controls as level lines.
+
+    Args:
+        score: `(n_points,)`.
+        accuracies: `(n_points,)`, from 0 to 1.
+        names: Of the cuts.
+        label: Name of the score.
+        intervals: low and high `(2, n_points)` of the accuracies.
+        references: Accuracies to draw as level lines, by name.
+        title: Above the picture.
+
+    Returns:
+        A matplotlib figure.
+    """
+    import matplotlib.pyplot as plt
+    import numpy as np
+
+    score, accuracies = np.asarray(score, float), np.asarray(accuracies, float)
+    figure, ax = plt.subplots(figsize=(6.5, 4.5), layout="constrained")
+    errors = None if intervals is None else 100 * np.abs(np.asarray(intervals, float) - accuracies)
+    ax.errorbar(score, 100 * accuracies, errors, fmt="o", color=BLUE, ecolor="0.6", capsize=2, markersize=5)
+    for name, x, y in zip(names, score, accuracies, strict=True):
+        ax.annotate(name, (x, 100 * y), xytext=(3, 3), textcoords="offset points", fontsize=6, color="0.25")
+    for (name, value), style in zip((references or {}).items(), ("-", "--", ":", "-.") * 2, strict=False):
+        if np.isfinite(value):
+            ax.axhline(100 * value, color=GREY, linestyle=style, linewidth=1.2, label=name)
+    if np.all(score > 0) and score.max() > 20 * score.min():
+        ax.set_xscale("log")
+    ax.set_xlabel(label)
+    ax.set_ylabel("accuracy after the split (%)")
+    ax.set_title(title)
+    ax.grid(alpha=0.3)
+    if references:
+        ax.legend(fontsize=8)
+    return figure

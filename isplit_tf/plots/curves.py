@@ -1,0 +1,131 @@
+"""Importance along the axis of cuts, with the layers' sizes and the accuracy after the split."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from .accuracy import draw_accuracies
+from .style import BLUE, GREY, RED, STYLES, name_ticks
+
+if TYPE_CHECKING:
+    from ..candidates import Candidate
+    from ..importance.curve import Curve
+
+
+def curve_and_sizes(curve: "Curve", candidates: Sequence["Candidate"] = (), *, log: bool = True) -> Any:
+    """The curve above the sizes that Cut-Distil-Encode goes by, candidates marked, as in the paper's Fig. 3.
+
+    Args:
+        curve: The curve.
+        candidates: What `propose` found; the first is marked as the choice.
+        log: log10 of the importance, as the authors draw it.
+
+    Returns:
+        A matplotlib figure.
+    """
+    import matplotlib.pyplot as plt
+
+    width = max(6.5, 0.42 * len(curve.cuts))
+    figure, (upper, lower) = plt.subplots(
+        2, 1, figsize=(width, 5.6), sharex=True, layout="constrained", height_ratios=[3, 2]
+    )
+    curve.plot(log=log, ax=upper)
+    sizes = [cut.size for cut in curve.cuts]
+    lower.step(range(len(sizes)), sizes, where="mid", color="0.35", linestyle="--", label="elements of the layer")
+    drops = [k for k in range(1, len(sizes)) if sizes[k] < sizes[k - 1]]
+    lower.plot(drops, [sizes[k] for k in drops], "s", color="0.35", label="size drops (CDE)")
+    lower.set_yscale("log")
+    lower.set_ylabel("elements")
+    lower.set_xlabel("cut, from the input to the output")
+    upper.tick_params(axis="x", labelbottom=False)
+    lower.tick_params(axis="x", labelbottom=True, labelrotation=60, labelsize=8)
+    plt.setp(lower.get_xticklabels(), ha="right", rotation_mode="anchor")
+    lower.grid(alpha=0.3)
+    positions = {cut.index: k for k, cut in enumerate(curve.cuts)}
+    for rank, candidate in enumerate(candidates):
+        if candidate.is_peak or rank == 0:
+            for ax in (upper, lower):
+                style = "-" if rank == 0 else ":"
+                ax.axvline(positions[candidate.cut.index], color="#D55E00", linewidth=1, linestyle=style, zorder=0)
+    lower.legend(fontsize=8)
+    return figure
+
+
+def importance_sizes_accuracy(
+    names: Sequence[str],
+    importance: Any,
+    sizes: Any,
+    accuracies: Any,
+    *,
+    positions: Sequence[int] | None = None,
+    peaks: Sequence[int] = (),
+    references: Mapping[str, float] | None = None,
+    title: str = "",
+) -> Any:
+    """Importance, layer sizes and accuracy after retraining over one axis of cuts: the paper's Fig. 3.
+
+    Args:
+        names: Of the cuts along the axis.
+        importance: `(n_cuts,)`.
+        sizes: `(n_cuts,)`: elements of each.
+        accuracies: From 0 to 1: `(n_points, n_sets)`, drawn as boxes, or `(n_points,)`, drawn as a line.
+        positions: Where on the axis the accuracies were measured; all of it by default.
+        peaks: Positions of the curve's peaks.
+        references: Accuracies to draw as level lines, by name: the original and other controls.
+        title: Above the picture.
+
+    Returns:
+        A matplotlib figure.
+    """
+    import matplotlib.pyplot as plt
+    import numpy as np
+
+    at = list(range(len(names))) if positions is None else list(positions)
+    figure, axes = plt.subplots(
+        3, 1, figsize=(max(6.5, 0.42 * len(names)), 7.2), sharex=True, layout="constrained", height_ratios=[3, 2, 3]
+    )
+    axes[0].plot(np.log10(importance), "-o", color=BLUE, markersize=4)
+    axes[0].plot(list(peaks), np.log10(importance)[list(peaks)], "^", color=RED, markersize=9, label="peak")
+    axes[0].set_ylabel("log10 importance")
+    axes[0].legend(fontsize=8)
+    axes[1].step(range(len(sizes)), sizes, where="mid", color=GREY, linestyle="--")
+    drops = [k for k in range(1, len(sizes)) if sizes[k] < sizes[k - 1]]
+    axes[1].plot(drops, [sizes[k] for k in drops], "s", color=GREY, label="size drop (CDE)")
+    axes[1].set_yscale("log")
+    axes[1].set_ylabel("elements")
+    axes[1].legend(fontsize=8)
+    draw_accuracies(axes[2], at, accuracies, references or {})
+    for ax in axes:
+        ax.grid(alpha=0.3)
+        for peak in peaks:
+            ax.axvline(peak, color=RED, linewidth=0.8, linestyle=":", zorder=0)
+    name_ticks(axes[2], names)
+    axes[0].set_title(title)
+    return figure
+
+
+def curves(names: Sequence[str], lines: Mapping[str, Any], *, log: bool = False, label: str = "importance") -> Any:
+    """Several curves over one axis of cuts, each scaled to a maximum of 1 so that their shapes compare.
+
+    Args:
+        names: Of the cuts.
+        lines: `(n_cuts,)` by name.
+        log: log10 of them.
+        label: Of the vertical axis.
+
+    Returns:
+        A matplotlib figure.
+    """
+    import matplotlib.pyplot as plt
+    import numpy as np
+
+    figure, ax = plt.subplots(figsize=(max(6.5, 0.42 * len(names)), 4), layout="constrained")
+    for (name, values), (color, marker, style) in zip(lines.items(), STYLES * len(lines), strict=False):
+        scaled = np.asarray(values, float) / np.nanmax(values)
+        ax.plot(
+            np.log10(scaled) if log else scaled, color=color, marker=marker, linestyle=style, markersize=4, label=name
+        )
+    ax.set_ylabel(f"{'log10 ' if log else ''}{label}, highest = {0 if log else 1}")
+    ax.grid(alpha=0.3)
+    ax.legend(fontsize=8)
+    name_ticks(ax, names)
+    return figure
