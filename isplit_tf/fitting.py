@@ -11,17 +11,15 @@ import numpy as np
 import tensorflow as tf
 
 from .batches import batches, count_images
-from .errors import ArgumentError, ModelError, NumericsError
+from .errors import ModelError, NumericsError
 from .graph.cuts import place_maker
 from .graph.program import Program, Step, read_program
 from .importance.probe import feed
 from .importance.scores import Logits, find_logits
-from .latent import LatentPlan
 from .progress import bar
 from .projection.kernels import LinearMap, lost_variance, metric_of, solve
-from .projection.layers import assign, fisher_score, layer_named
+from .projection.layers import DECODE, ENCODE, assign, fisher_score, layer_named
 from .projection.moments import Moments
-from .projection.record import DECODE, ENCODE, Projection
 from .sampling import spread
 from .splitting import SplitModel
 
@@ -41,6 +39,9 @@ class Fitted:
     mean: np.ndarray
     lost: float
     energy: float
+
+
+Halves = tuple[keras.Model, keras.Model]
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,8 +82,15 @@ def pass_of_program(program: Program, places: Sequence[Sequence[int]], logits: L
     return _traced(program, names, program, logits, forward)
 
 
-def pass_of_split(split: SplitModel, *, weighted: bool) -> Pass:
-    """The tensors that cross at the cut of a split, each in its own shape; the bottleneck is left out."""
+def pass_of_split(split: SplitModel, *, weighted: bool, through: Sequence[Halves] | None = None) -> Pass:
+    """The tensors that cross at the cut of a split, each in its own shape; its own bottleneck is left out.
+
+    Args:
+        split: The split.
+        weighted: Whether gradients are wanted.
+        through: For each tensor an encoder and a decoder: what the encoder makes of it is then looked at. Its gradient
+            is that through the decoder, where the tail reads the tensor itself.
+    """
     head, tail = read_program(split.head, training=False), read_program(split.tail, training=False)
     logits = find_logits(tail, loss=split.loss) if weighted else None
     shapes = [tuple(int(n or 1) for n in shape) for shape in split.cut.shapes]
@@ -94,11 +102,17 @@ def pass_of_split(split: SplitModel, *, weighted: bool) -> Pass:
         if len(shapes) > 1:
             bounds = zip([0, *ends], ends, shapes, strict=False)
             parts = [tf.reshape(whole[:, a:b], [-1, *shape]) for a, b, shape in bounds]
-        for part in parts:
-            tape.watch(part)
+        seen = parts
+        if through is not None:
+            seen = [encoder(part) for part, (encoder, _) in zip(parts, through, strict=True)]
+        for one in seen:
+            tape.watch(one)
+        if through is not None:
+            back = [decoder(one) for one, (_, decoder) in zip(seen, through, strict=True)]
+            parts = [one + tf.stop_gradient(part - one) for part, one in zip(parts, back, strict=True)]
         flat = [tf.reshape(part, [-1, math.prod(shape)]) for part, shape in zip(parts, shapes, strict=True)]
         features = parts[0] if len(parts) == 1 else tf.concat(flat, axis=1)
-        return parts, tail.run({tail.inputs[0]: features}, operation=_operation(logits))
+        return seen, tail.run({tail.inputs[0]: features}, operation=_operation(logits))
 
     names = split.cut.name.split("+") if len(shapes) > 1 else [split.cut.name]
     return _traced(head, names, tail, logits, forward)
@@ -137,19 +151,19 @@ def _traced(entry: Program, names: list[str], end: Program, logits: Logits | Non
 
 def gather(
     source: Pass,
-    plans: Sequence[LatentPlan],
+    moments: Sequence[Moments],
     data: Any,
     *,
     images: int,
     seed: int,
     batch_size: int = 32,
     progress: bool = True,
-) -> tuple[list[Moments], int]:
-    """The moments of every tensor, in one pass over a part of the data.
+) -> int:
+    """Adds up the moments of every tensor, in one pass over a part of the data.
 
     Args:
         source: What gives the tensors.
-        plans: For each tensor, the plan whose patches are looked at.
+        moments: Empty ones, for each tensor.
         data: As in `batches`, labels not needed.
         images: How many are read, spread over the data.
         seed: Of their choice, and of the random numbers of each.
@@ -157,13 +171,12 @@ def gather(
         progress: Whether to show a bar.
 
     Returns:
-        The moments, and the number of images.
+        The number of images.
 
     Raises:
         DataError: There are no images, or they do not fit the model.
         NumericsError: Features or gradients are not finite.
     """
-    moments = [Moments(plan.shape, plan.patch, weighted=source.units > 0) for plan in plans]
     chosen = spread(data, images, seed=seed)
     seen = 0
     with bar(total=count_images(chosen, images), desc="fit", unit="image", enabled=progress) as shown:
@@ -178,7 +191,7 @@ def gather(
                 one.add(features[k].numpy(), gradient, generators)
             seen += batch.size
             shown.update(batch.size)
-    return moments, seen
+    return seen
 
 
 def _check_finite(name: str, features: np.ndarray, gradients: np.ndarray | None) -> None:
@@ -187,10 +200,10 @@ def _check_finite(name: str, features: np.ndarray, gradients: np.ndarray | None)
             raise NumericsError(f"The {what} at '{name}' holds NaN or infinity: look at the images and the weights.")
 
 
-def fit(moments: Moments, plan: LatentPlan) -> Fitted:
-    """The projection of a plan, from the moments of its patches."""
+def fit(moments: Moments, k: int) -> Fitted:
+    """The projection onto k numbers, from the moments of the patches."""
     covariance, mean = moments.covariance(), moments.mean
-    found = solve(covariance, metric_of(moments.fisher(), moments.size), plan.latent_shape[-1])
+    found = solve(covariance, metric_of(moments.fisher(), moments.size), k)
     return Fitted(found, mean, lost_variance(covariance, found), moments.energy)
 
 
@@ -199,40 +212,8 @@ def put(found: Fitted, encoder: keras.Model, decoder: keras.Model, suffix: str =
     assign(layer_named(encoder, ENCODE + suffix), layer_named(decoder, DECODE + suffix), found.map, found.mean)
 
 
-def fit_split(split: SplitModel, data: Any, *, batch_size: int = 32, progress: bool = True) -> dict[str, float]:
-    """Fits the projections of a split and gives their weights to its encoder and decoder.
-
-    Args:
-        split: A split whose bottleneck is a `Projection`; changed.
-        data: Images; labels are not read.
-        batch_size: Images at once, where the data are arrays.
-        progress: Whether to show a bar.
-
-    Returns:
-        `relative_error`, the sum of ||F - restored||^2 over the sum of ||F||^2, and `fit_images`.
-
-    Raises:
-        ModelError: The weighting is "task" and the output is not class scores, or no gradient reaches the cut.
-        DataError: There are no images, or they do not fit.
-        NumericsError: Features or gradients are not finite.
-    """
-    wanted: Projection = split.bottleneck
-    encoder, decoder = split.encoder, split.decoder
-    if encoder is None or decoder is None:
-        raise ArgumentError("Expected a split with a Projection between its halves.")
-    source = pass_of_split(split, weighted=wanted.weighting == "task")
-    plans = [wanted.plan([int(n or 0) for n in shape]) for shape in split.cut.shapes]
-    moments, n_images = gather(
-        source, plans, data, images=wanted.fit_images, seed=wanted.seed, batch_size=batch_size, progress=progress
-    )
-    found = [fit(one, plan) for one, plan in zip(moments, plans, strict=True)]
-    for k, one in enumerate(found):
-        put(one, encoder, decoder, f"_{k}" if len(found) > 1 else "")
-    return {"relative_error": error_of(found, plans), "fit_images": float(n_images)}
-
-
-def error_of(found: Iterable[Fitted], plans: Iterable[LatentPlan]) -> float:
-    """Sum of ||F - restored||^2 over the sum of ||F||^2, over all tensors that cross at a cut."""
-    weighted = [(one, math.prod(plan.latent_shape[:-1])) for one, plan in zip(found, plans, strict=True)]
-    energy = sum(one.energy * positions for one, positions in weighted)
-    return sum(one.lost * positions for one, positions in weighted) / energy if energy > 0 else 0.0
+def error_of(found: Iterable[Fitted], positions: Iterable[int]) -> float:
+    """Sum of ||F - restored||^2 over the sum of ||F||^2, over all tensors of a cut, which have so many patches."""
+    weighted = list(zip(found, positions, strict=True))
+    energy = sum(one.energy * n for one, n in weighted)
+    return sum(one.lost * n for one, n in weighted) / energy if energy > 0 else 0.0

@@ -24,6 +24,7 @@ from .importance.scores import Logits, Output, compiled_loss, find_logits, to_pr
 from .latent import LatentPlan, checked_amount
 from .progress import bar
 from .projection import Projection
+from .projection.moments import Moments
 
 
 def predict_accuracy(
@@ -196,19 +197,20 @@ def _fit(
     weighted = logits if common["weighting"] == "task" else None
     source = pass_of_program(program, [station.tensors for station in stations], weighted)
     plans = [plan for station in stations for plan in station.plans]
+    moments = [Moments(plan.shape, plan.patch, weighted=weighted is not None) for plan in plans]
     images = checked_integer("fit_images", common["fit_images"], 1)
-    moments, n_images = gather(
-        source, plans, data, images=images, seed=common["seed"], batch_size=batch_size, progress=progress
+    n_images = gather(
+        source, moments, data, images=images, seed=common["seed"], batch_size=batch_size, progress=progress
     )
     with bar(total=len(plans), desc="solve", unit="tensor", enabled=progress) as shown:
         for station in stations:
             found = []
             for projection, plan in zip(station.projections, station.plans, strict=True):
-                found.append(fit(moments.pop(0), plan))  # they are large, and not needed any more
+                found.append(fit(moments.pop(0), plan.latent_shape[-1]))  # they are large, and not needed any more
                 station.models.append(projection.build(plan.shape))
                 put(found[-1], *station.models[-1])
                 shown.update()
-            station.relative_error = error_of(found, station.plans)
+            station.relative_error = error_of(found, [math.prod(plan.latent_shape[:-1]) for plan in station.plans])
     return n_images
 
 

@@ -11,11 +11,10 @@ from ..arguments import checked_integer
 from ..errors import ArgumentError
 from ..latent import LatentPlan, checked_amount, checked_shape, requested_size
 from ..quantizer import checked_bits, with_levels
-from .patches import grid_of, padding_of
+from .layers import build_halves
+from .patches import grid_of
 
 WEIGHTINGS = ("task", "features")
-# Name of the layer that holds the weights, in the encoder and in the decoder.
-ENCODE, DECODE = "encoder_projection", "decoder_projection"
 # Elements of a patch of which a full covariance is kept and taken apart.
 _MOST_ELEMENTS = 4096
 # What an encoder may weigh, so that a patch grows: wider ones always keep more in as many numbers. One convolution of 3
@@ -25,11 +24,6 @@ _BUDGET, _BUDGET_CHANNELS = 2**18, 256
 # misses what was asked for.
 _FEWEST_CHANNELS = 8
 _ALWAYS = ("patch", "weighting", "fit_images", "seed")
-_LAYERS_BY_RANK = {
-    1: (keras.layers.Dense, keras.layers.Dense, None),
-    2: (keras.layers.Conv1D, keras.layers.Conv1DTranspose, keras.layers.Cropping1D),
-    3: (keras.layers.Conv2D, keras.layers.Conv2DTranspose, keras.layers.Cropping2D),
-}
 
 
 @dataclass(frozen=True)
@@ -168,27 +162,8 @@ class Projection:
             ((None, 5, 4), (None, 9, 5))
         """
         plan = self.plan(shape)
-        *space, channels = plan.shape
-        down, up, crop = _LAYERS_BY_RANK[len(plan.shape)]
-        dtype = keras.config.dtype_policy().variable_dtype
-        window: dict[str, Any] = {}
-        if space:
-            window = {"kernel_size": plan.patch, "strides": plan.patch, "padding": "same"}
-            window["data_format"] = "channels_last"
-
-        def layer(kind: Any, units: int, name: str) -> keras.layers.Layer:
-            start = keras.initializers.Orthogonal(seed=self.seed)
-            return kind(units, kernel_initializer=start, name=name, dtype=dtype, **window)
-
-        features = keras.Input(plan.shape, name="features", dtype=dtype)
-        encoder = keras.Model(features, layer(down, plan.latent_shape[-1], ENCODE)(features), name="encoder")
-        latent = keras.Input(plan.latent_shape, name="latent", dtype=dtype)
-        restored = layer(up, channels, DECODE)(latent)
-        padding = padding_of(space, plan.patch)
-        if crop is not None and any(after for _, after in padding):
-            cropping = padding[0] if len(padding) == 1 else tuple(padding)
-            restored = crop(cropping, name="decoder_crop", dtype=dtype)(restored)
-        return with_levels(encoder, keras.Model(latent, restored, name="decoder"), self.latent_bits)
+        encoder, decoder = build_halves(plan, plan.latent_shape[-1], seed=self.seed)
+        return with_levels(encoder, decoder, self.latent_bits)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments as plain JSON values; `from_config` makes an equal record of them."""

@@ -1,10 +1,19 @@
-"""In place of phase 1: bottlenecks that are fitted, not trained."""
+"""Before phase 1, or in its place: bottlenecks whose weights are found in closed form."""
 
+import math
 import time
+from collections.abc import Sequence
 from typing import Any
 
-from ..fitting import fit_split
+import keras
+
+from ..errors import ArgumentError
+from ..fitting import Fitted, Halves, error_of, fit, gather, pass_of_split, put
+from ..graph.keras_layers import all_layers
 from ..projection import Projection
+from ..projection.embedding import embed, hidden_numbers
+from ..projection.layers import Patches, build_halves
+from ..projection.moments import Moments
 from ..quantizer import forget
 from ..splitting import SplitModel
 from .history import Epoch
@@ -14,14 +23,102 @@ PHASE = "fit"
 
 
 def is_fitted(split: SplitModel) -> bool:
-    """Whether the bottleneck of a split is fitted in closed form."""
+    """Whether the weights of a split's bottleneck are found in closed form, at least those it starts with."""
+    return is_final(split) or getattr(split.bottleneck, "init", None) == "projection"
+
+
+def is_final(split: SplitModel) -> bool:
+    """Whether nothing is left for phase 1 then."""
     return isinstance(split.bottleneck, Projection)
 
 
 def fit_bottleneck(split: SplitModel, data: Any, state: TrainingState, *, batch_size: int, progress: bool) -> None:
     """Fits encoder and decoder, and takes it down as one epoch."""
     began = time.perf_counter()
-    if split.encoder is not None and split.decoder is not None:
-        forget(split.encoder, split.decoder)
     metrics = fit_split(split, data, batch_size=batch_size, progress=progress)
     state.keep(Epoch(PHASE, 1, metrics, time.perf_counter() - began), None, stopped=False)
+
+
+def fit_split(split: SplitModel, data: Any, *, batch_size: int = 32, progress: bool = True) -> dict[str, float]:
+    """Finds the weights of a split's encoder and decoder in closed form.
+
+    Args:
+        split: A split whose bottleneck is a `Projection`, or an `Autoencoder` that starts as two of them; changed.
+        data: Images; labels are not read.
+        batch_size: Images at once, where the data are arrays.
+        progress: Whether to show a bar.
+
+    Returns:
+        `fit_images`, and of a `Projection` also `relative_error`, the sum of ||F - restored||^2 over that of ||F||^2.
+
+    Raises:
+        ModelError: The weighting is "task" and the output is not class scores, or no gradient reaches the cut.
+        DataError: There are no images, or they do not fit.
+        NumericsError: Features or gradients are not finite.
+    """
+    if split.encoder is None or split.decoder is None:
+        raise ArgumentError("Expected a split with a bottleneck between its halves.")
+    forget(split.encoder, split.decoder)
+    fitting = _Fitting(split, (split.encoder, split.decoder), data, batch_size=batch_size, progress=progress)
+    return fitting.projection() if is_final(split) else fitting.autoencoder()
+
+
+class _Fitting:
+    """The steps of a fit, which read the same images."""
+
+    def __init__(self, split: SplitModel, halves: Halves, data: Any, *, batch_size: int, progress: bool):
+        self._split, self._halves, self._data = split, halves, data
+        self._how: dict[str, Any] = {"batch_size": batch_size, "progress": progress}
+        self._shapes = [tuple(int(n or 0) for n in shape) for shape in split.cut.shapes]
+        self._suffixes = [f"_{k}" for k in range(len(self._shapes))] if len(self._shapes) > 1 else [""]
+        self._n_images = 0
+
+    def projection(self) -> dict[str, float]:
+        """The weights of a projection for each tensor that crosses."""
+        wanted: Projection = self._split.bottleneck
+        plans = [wanted.plan(shape) for shape in self._shapes]
+        found = self._fitted(wanted, plans, [plan.latent_shape[-1] for plan in plans])
+        for one, suffix in zip(found, self._suffixes, strict=True):
+            put(one, *self._halves, suffix)
+        positions = [math.prod(plan.latent_shape[:-1]) for plan in plans]
+        return {"relative_error": error_of(found, positions), "fit_images": float(self._n_images)}
+
+    def autoencoder(self) -> dict[str, float]:
+        """The weights of two projections for each tensor that crosses, one behind the other."""
+        plans = [self._split.bottleneck.plan(shape) for shape in self._shapes]
+        whole = Projection()
+        outer = [Patches(shape, _patch(shape)) for shape in self._shapes]
+        widths = [hidden_numbers(plan.filters, one.size) for plan, one in zip(plans, outer, strict=True)]
+        first = self._fitted(whole, outer, widths)
+        through = [build_halves(one, k) for one, k in zip(outer, widths, strict=True)]
+        for one, halves in zip(first, through, strict=True):
+            put(one, *halves)
+        hidden = [tuple(encoder.output_shape[1:]) for encoder, _ in through]
+        inner = [Patches(shape, _patch(shape)) for shape in hidden]
+        latents = [min(plan.latent_shape[-1], one.size) for plan, one in zip(plans, inner, strict=True)]
+        second = self._fitted(whole, inner, latents, through)
+        for k, suffix in enumerate(self._suffixes):
+            pair = (first[k], second[k])
+            spaces = [self._shapes[k][:-1], hidden[k][:-1]]
+            embed(self._layers(suffix), spaces, [one.map for one in pair], [one.mean for one in pair])
+        return {"fit_images": float(self._n_images)}
+
+    def _fitted(
+        self, how: Projection, patches: Sequence[Any], numbers: Sequence[int], through: Sequence[Halves] | None = None
+    ) -> list[Fitted]:
+        """A linear map for each tensor, or for what `through` makes of it."""
+        weighted = how.weighting == "task"
+        source = pass_of_split(self._split, weighted=weighted, through=through)
+        moments = [Moments(one.shape, one.patch, weighted=weighted) for one in patches]
+        self._n_images = gather(source, moments, self._data, images=how.fit_images, seed=how.seed, **self._how)
+        return [fit(one, k) for one, k in zip(moments, numbers, strict=True)]
+
+    def _layers(self, suffix: str) -> list[keras.layers.Layer]:
+        """The layers with weights of the autoencoder of one tensor, in order."""
+        every = [layer for half in self._halves for layer in all_layers(half)]
+        return [layer for layer in every if hasattr(layer, "kernel") and layer.name.endswith(suffix)]
+
+
+def _patch(shape: Sequence[int]) -> tuple[int, ...]:
+    """What two taps of stride 2 see; one of an axis of a single element."""
+    return tuple(min(2, n) for n in shape[:-1])

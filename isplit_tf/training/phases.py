@@ -143,7 +143,7 @@ def train(
     if batch_norm not in ("frozen", "update"):
         raise ArgumentError(f"batch_norm: expected 'frozen' or 'update'. Received: {batch_norm!r}")
     fitted = closed_form.is_fitted(split)
-    trained = split.encoder is not None and not fitted
+    trained = split.encoder is not None and not closed_form.is_final(split)
     epochs = {
         closed_form.PHASE: int(fitted),
         _BOTTLENECK: checked_integer("bottleneck_epochs", bottleneck_epochs, 0) if trained else 0,
