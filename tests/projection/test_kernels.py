@@ -1,0 +1,91 @@
+"""The linear algebra of projections, against the textbook's way on small matrices."""
+
+import numpy as np
+import pytest
+
+from isplit_tf.projection import kernels
+from isplit_tf.projection.kernels import leading, lost_variance, metric_of, solve
+
+
+@pytest.fixture
+def covariance(rng):
+    """Of 60 rows of 12 elements."""
+    rows = rng.normal(size=(60, 12)) * np.geomspace(3, 0.1, 12)
+    return np.cov(rows.T)
+
+
+def root(metric):
+    """The symmetric square root."""
+    values, vectors = np.linalg.eigh(metric)
+    return vectors * np.sqrt(values) @ vectors.T
+
+
+def test_encoder_and_decoder_are_the_eigenvectors_in_the_metric(covariance, rng):
+    """Leading eigenvectors of M Cov M after M, and their inverse, worked out with the square root itself."""
+    gradients = rng.normal(size=(12, 5))
+    metric = metric_of(gradients @ gradients.T, 12)
+    found = solve(covariance, metric, 4)
+
+    m = root(metric)
+    values, vectors = np.linalg.eigh(m @ covariance @ m)
+    values, vectors = values[::-1][:4], vectors[:, ::-1][:, :4]
+    np.testing.assert_allclose(found.variances, values)
+    scale = np.sign(np.sum(vectors.T @ m * found.encode, axis=1)) / np.sqrt(values)
+    np.testing.assert_allclose(found.encode, scale[:, None] * (vectors.T @ m), atol=1e-10)
+    np.testing.assert_allclose(found.decode, np.linalg.inv(m) @ vectors / scale, atol=1e-10)
+
+
+def test_without_gradients_it_is_principal_component_analysis(covariance):
+    """In the features' own metric nothing else of the same rank loses less variance."""
+    found = solve(covariance, metric_of(None, 12), 3)
+    np.testing.assert_allclose(lost_variance(covariance, found), np.linalg.eigvalsh(covariance)[:-3].sum())
+
+
+def test_latents_have_one_variance_and_a_fixed_sign(covariance):
+    """One int8 scale fits all of them, and two fits of the same data give the same numbers."""
+    found = solve(covariance, metric_of(None, 12), 5)
+    np.testing.assert_allclose(np.diag(found.encode @ covariance @ found.encode.T), 1)
+    largest = np.take_along_axis(found.encode, np.abs(found.encode).argmax(axis=1)[:, None], axis=1)
+    assert (largest > 0).all()
+
+
+def test_as_many_latents_as_elements_lose_nothing(covariance, rng):
+    """At full rank the decoder is the encoder's inverse, whatever the metric."""
+    gradients = rng.normal(size=(12, 2))
+    found = solve(covariance, metric_of(gradients @ gradients.T, 12), 12)
+    np.testing.assert_allclose(found.decode @ found.encode, np.eye(12), atol=1e-9)
+
+
+def test_the_metric_prefers_what_matters_to_what_varies():
+    """Element 0 varies most and means nothing to the output; element 1 hardly varies and decides: it is kept."""
+    covariance = np.diag([20.0, 1.0, 10.0])
+    fisher = np.diag([0.0, 1e4, 0.0])
+    plain, weighted = solve(covariance, metric_of(None, 3), 1), solve(covariance, metric_of(fisher, 3), 1)
+    assert np.abs(plain.encode[0]).argmax() == 0
+    assert np.abs(weighted.encode[0]).argmax() == 1
+
+
+def test_dead_channels_and_few_images_give_finite_weights():
+    """Covariances of less than full rank, features that are constant, and gradients that vanish are no trouble."""
+    rank_two = np.zeros((6, 6))
+    rank_two[:2, :2] = np.eye(2)
+    for covariance in (rank_two, np.zeros((6, 6))):
+        for fisher in (np.zeros((6, 6)), rank_two):
+            found = solve(covariance, metric_of(fisher, 6), 4)
+            assert np.isfinite(found.encode).all()
+            assert np.isfinite(found.decode).all()
+            assert lost_variance(covariance, found) < 1e-12
+    np.testing.assert_array_equal(metric_of(np.zeros((6, 6)), 6), np.eye(6))
+
+
+@pytest.mark.parametrize("decay", [0.5, 1.5])
+def test_few_directions_of_a_large_matrix_keep_what_the_exact_ones_keep(decay, monkeypatch, rng):
+    """The random block misses less than a thousandth of what the leading eigenvectors hold, and repeats itself."""
+    values = np.arange(1, 201) ** -decay
+    basis = np.linalg.qr(rng.normal(size=(200, 200)))[0]
+    matrix = basis * values @ basis.T
+    monkeypatch.setattr(kernels, "_SMALL", 100)
+    found, vectors = leading(lambda block: matrix @ block, 200, 8)
+    np.testing.assert_allclose(vectors.T @ vectors, np.eye(8), atol=1e-10)
+    assert 0 <= 1 - found.sum() / values[:8].sum() < 1e-3
+    np.testing.assert_array_equal(leading(lambda block: matrix @ block, 200, 8)[1], vectors)
