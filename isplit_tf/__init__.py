@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from .graph.cuts import Cut, find_cuts
     from .importance.curve import Curve
     from .importance.measure import measure_importance
+    from .importance.sanity import sanity_check
+    from .importance.sanity_record import SanityCheck
     from .projection import Projection
     from .splitting import SplitModel, split
     from .training import Distillation, History, train
@@ -41,6 +43,7 @@ _HOMES = {
     "Evaluation": "evaluation",
     "History": "training",
     "Projection": "projection",
+    "SanityCheck": "importance.sanity_record",
     "SplitModel": "splitting",
     "evaluate": "evaluation",
     "export_bundle": "export.bundle",
@@ -48,6 +51,7 @@ _HOMES = {
     "measure_importance": "importance.measure",
     "predict_accuracy": "forecasting",
     "propose": "candidates",
+    "sanity_check": "importance.sanity",
     "split": "splitting",
     "train": "training",
 }
@@ -66,6 +70,7 @@ __all__ = [
     "History",
     "ISplitError",
     "Projection",
+    "SanityCheck",
     "SplitModel",
     "__version__",
     "datasets",
@@ -76,6 +81,7 @@ __all__ = [
     "measure_importance",
     "predict_accuracy",
     "propose",
+    "sanity_check",
     "split",
     "train",
 ]

@@ -86,7 +86,7 @@ def measure_importance(
     Reference:
         Cunico, Capogrosso et al., I-Split, ICPR 2022, Eq. 1 and 2, read as one layer.
     """
-    _require(method=method, reduction=reduction, target=target)
+    require_choices(method=method, reduction=reduction, target=target)
     require_precision(precision)
     confidence = None if confidence is None else checked_share("confidence", confidence)
     program = read_program(model, output=output, training=False)
@@ -121,7 +121,8 @@ def measure_importance(
     )
 
 
-def _require(**choices: str) -> None:
+def require_choices(**choices: str) -> None:
+    """Raise `ArgumentError` for a method, reduction or target that there is not."""
     for name, value in choices.items():
         if value not in _CHOICES[name]:
             raise ArgumentError(f"Unknown {name} {value!r}. Possible: {', '.join(map(repr, _CHOICES[name]))}.")

@@ -1,4 +1,4 @@
-"""The curve as a picture, readable in grey print."""
+"""Pictures of a curve and of a sanity check, readable in grey print."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -6,6 +6,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from .curve import Curve
+    from .sanity_record import SanityCheck
 
 _BLUE = "#0072B2"
 
@@ -47,6 +48,26 @@ def draw_curve(curve: "Curve", *, log: bool = False, per_class: bool = False, ax
     ax.set_xticks(positions, [_short(cut.name) for cut in curve.cuts], rotation=60, ha="right", fontsize=8)
     ax.set_ylabel("log10 of importance" if log else "importance (CUI)")
     ax.set_title(f"{curve.model_name}: {curve.method}, {curve.reduction}, {curve.n_images} images", fontsize=10)
+    ax.grid(alpha=0.3)
+    ax.legend(fontsize=8)
+    return ax
+
+
+def draw_sanity_check(check: "SanityCheck", *, ax: Any = None) -> Any:
+    """Draw a sanity check; see `SanityCheck.plot`."""
+    import matplotlib.pyplot as plt
+
+    if ax is None:
+        _, ax = plt.subplots(figsize=(max(6.0, 0.45 * len(check.layers)), 4.2), layout="constrained")
+    rows = check.rows()
+    positions = np.arange(len(rows))
+    ax.plot(positions, [row["maps"] for row in rows], color=_BLUE, marker="o", label="maps at the cuts before")
+    ax.plot(positions, [row["curve"] for row in rows], color="#D55E00", marker="s", linestyle="--", label="curve")
+    ax.axhline(0, color="0.5", linewidth=0.8)
+    ax.set_xticks(positions, [_short(row["layer"]) for row in rows], rotation=60, ha="right", fontsize=8)
+    ax.set_xlabel("random from the output to")
+    ax.set_ylabel("rank correlation with the trained model")
+    ax.set_title(f"{check.model_name}: {check.method}, {check.n_images} images", fontsize=10)
     ax.grid(alpha=0.3)
     ax.legend(fontsize=8)
     return ax

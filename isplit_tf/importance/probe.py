@@ -1,6 +1,8 @@
 """One backward pass that gives the importance of every cut at once."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import keras
@@ -31,6 +33,7 @@ class Probe:
         method: A name in `METHODS`.
         target: "label" or "predicted".
         precision: "float32" for the model as it is; "bfloat16" or "float16" for copies of its layers.
+        replaced: What to call in place of some operations, by `id` of each.
         steps: Steps of the path, for a method that adds up gradients on one; each is one more pass.
 
     Raises:
@@ -46,6 +49,7 @@ class Probe:
         method: str,
         target: str,
         precision: str = "float32",
+        replaced: Mapping[int, Any] | None = None,
         steps: int = PATH_STEPS,
     ):
         self._program = program
@@ -54,7 +58,6 @@ class Probe:
         self._after: dict[int, list[int]] = {}
         for k, place in enumerate(self._places):
             self._after.setdefault(place_maker(program, place), []).append(k)
-        self._orders = [_to_channels_last(program, tensor) for tensor in self._tensors]
         self._logits = logits
         self._method = METHODS[method]
         self._predicted = target == "predicted"
@@ -62,17 +65,19 @@ class Probe:
         self._precision = precision
         # float16 has no numbers below 6e-8, where the gradients of deep nets are.
         self._magnified = 1024.0 if precision == "float16" else 1.0
-        self._copies: dict[int, Any] = {}
-        specs = [
-            tf.TensorSpec([None, *program.tensors[tensor].sample_shape], program.tensors[tensor].dtype)
-            for tensor in program.inputs
+        self._replaced = dict(replaced or {})
+        self._signature = [
+            [
+                tf.TensorSpec([None, *program.tensors[tensor].sample_shape], program.tensors[tensor].dtype)
+                for tensor in program.inputs
+            ],
+            tf.TensorSpec([None], tf.int64),
         ]
         if self._method.on_path:
             _require_floats(program, method)
         if precision != "float32":
-            self._copies = lowered(program, self._operation, precision, crossing=self._tensors)
-        traced = tf.function(self._values, input_signature=[specs, tf.TensorSpec([None], tf.int64)])
-        self._call = traced.get_concrete_function()
+            self._replaced = lowered(program, self._operation, precision, crossing=self._tensors)
+        self._call = tf.function(self._values, input_signature=self._signature).get_concrete_function()
 
     def __call__(self, x: Any, labels: np.ndarray) -> np.ndarray:
         """Importance of each image at each cut: float64 `(N, n_cuts)`, sums over the map's positions.
@@ -87,20 +92,47 @@ class Probe:
             self._explain(inputs, values)
         return values
 
+    @cached_property
+    def maps(self) -> Callable[[Any, np.ndarray], list[np.ndarray]]:
+        """x and labels to each image's map at each cut before the ReLU, float32 `(N, P)`.
+
+        Where each element counts on its own, the sum over the channels; several tensors lie one behind the other.
+        """
+        traced = tf.function(self._positions, input_signature=self._signature).get_concrete_function()
+        return lambda x, labels: [one.numpy() for one in traced(feed(self._program, x), tf.constant(labels))]
+
     def _values(self, inputs: list[tf.Tensor], labels: tf.Tensor) -> tf.Tensor:
+        sums = [kernels.cumulate(one) for one in self._maps(inputs, labels)]
+        return tf.stack([tf.add_n(some) for some in self._by_place(sums)], axis=1)
+
+    def _positions(self, inputs: list[tf.Tensor], labels: tf.Tensor) -> list[tf.Tensor]:
+        maps = []
+        for tensor, one in zip(self._tensors, self._maps(inputs, labels), strict=True):
+            shape = [size or 1 for size in self._program.tensors[tensor].sample_shape]
+            positions = math.prod(shape) // shape[_channel_axis(self._program, tensor)]
+            maps.append(tf.reduce_sum(tf.reshape(one, [tf.shape(one)[0], positions, -1]), axis=2))
+        return [tf.concat(some, axis=1) for some in self._by_place(maps)]
+
+    def _by_place(self, items: list) -> list[list]:
+        each = iter(items)
+        return [[next(each) for _ in place] for place in self._places]
+
+    def _maps(self, inputs: list[tf.Tensor], labels: tf.Tensor) -> list[tf.Tensor]:
+        """The map of each tensor that crosses at a cut."""
         if self._precision != "float32":
             inputs = [to_precision(x, self._precision) for x in inputs]
         features, gradients, classes = self._pass(inputs, None if self._predicted else labels)
+        parts = [features, gradients]
         if self._method.on_path:
-            parts = self._along_path(inputs, classes, features, gradients)
-            maps = [self._method.maps(kernels.by_position(part)) for part in parts]
-        else:
-            maps = [
-                self._method.maps(*(kernels.by_position(order(one)) for one in pair))
-                for order, *pair in zip(self._orders, features, gradients, strict=True)
-            ]
-        sums = iter([kernels.cumulate(one) for one in maps])
-        return tf.stack([tf.add_n([next(sums) for _ in place]) for place in self._places], axis=1)
+            parts = [self._along_path(inputs, classes, features, gradients)]
+        ordered = [[self._by_position(*pair) for pair in zip(self._tensors, some, strict=True)] for some in parts]
+        return [self._method.maps(*tensors) for tensors in zip(*ordered, strict=True)]
+
+    def _by_position(self, tensor: int, value: tf.Tensor) -> tf.Tensor:
+        rank = len(self._program.tensors[tensor].shape)
+        if rank > 2 and _channel_axis(self._program, tensor) == 0:
+            value = tf.transpose(value, [0, *range(2, rank), 1])
+        return kernels.by_position(value)
 
     def _pass(self, inputs: list[tf.Tensor], classes: tf.Tensor | None) -> tuple[list, list, tf.Tensor]:
         """One forward and one backward pass.
@@ -162,7 +194,7 @@ class Probe:
 
     def _operation(self, step: Step) -> Callable:
         own = self._logits.replacement if step is self._logits.step else step.operation
-        return self._copies.get(id(own), own)
+        return self._replaced.get(id(own), own)
 
     def _explain(self, inputs: list[tf.Tensor], values: np.ndarray) -> None:
         """Raise the error that names the layer: the first that makes NaN, else the last bad gradient."""
@@ -199,19 +231,17 @@ def _require_floats(program: Program, method: str) -> None:
             )
 
 
-def _to_channels_last(program: Program, tensor: int) -> Callable:
-    """What brings a channels-first map into the order that the kernels take."""
+def _channel_axis(program: Program, tensor: int) -> int:
+    """The axis of a tensor's channels, without the batch: the first where a layer before says so, else the last."""
     rank = len(program.tensors[tensor].shape)
     current: int | None = tensor
     while rank > 2 and current in program.makers:
         step = program.steps[program.makers[current]]
         data_format = getattr(step.operation, "data_format", None)
         if data_format is not None:
-            if data_format == "channels_first":
-                return lambda value: tf.transpose(value, [0, *range(2, rank), 1])
-            break
+            return 0 if data_format == "channels_first" else -1
         current = step.reads[0]
-    return lambda value: value
+    return -1
 
 
 def feed(program: Program, x: Any) -> list[tf.Tensor]:

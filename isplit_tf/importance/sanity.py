@@ -1,0 +1,174 @@
+"""Does a method look at what the model learned? Its maps must change when the weights behind a cut are shuffled."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import keras
+import numpy as np
+import tensorflow as tf
+from scipy import stats
+
+from ..arguments import checked_integer
+from ..batches import Batch, batches
+from ..errors import ArgumentError, ModelError
+from ..graph.cuts import Cut, place_maker, place_of
+from ..graph.keras_layers import copy_layer, copy_state
+from ..graph.program import Program, Step, read_program
+from ..graph.weights import WeightedOperation
+from .measure import choose_cuts, require_choices
+from .probe import Probe
+from .sanity_record import SanityCheck
+from .scores import compiled_loss, find_logits
+
+
+def sanity_check(
+    model: keras.Model,
+    data: Any,
+    *,
+    method: str = "grad_cam",
+    cuts: Literal["main", "all"] | Sequence[Cut | int | str] = "main",
+    target: Literal["label", "predicted"] = "label",
+    max_images: int = 32,
+    draws: int = 3,
+    seed: int = 0,
+    batch_size: int = 32,
+    from_logits: bool | None = None,
+    output: str | int | None = None,
+) -> SanityCheck:
+    """Shuffle the weights of a copy of the model, layer after layer from its output down, and compare the maps.
+
+    A method that shows what the model learned gives other maps once the layers behind a cut are random. One that
+    shows the image, as an edge detector would, gives the same. Weights are put into random order, each tensor by
+    itself: their scale stays, what was learned goes. (The reference draws them anew; initializers may be seeded or
+    zero.)
+
+    Args:
+        model: A built classifier; it stays as it is.
+        data: As in `measure_importance`; shuffled, since the first images are taken.
+        method: As in `measure_importance`, but not "gradients", whose map is the same at every position.
+        cuts: As in `measure_importance`.
+        target: Score of the "label" or of the "predicted" class.
+        max_images: Images to compare the maps of.
+        draws: How many times all layers are shuffled; figures are means over them.
+        seed: Of the random orders.
+        batch_size: Images in a batch, where `data` are arrays.
+        from_logits: As in `measure_importance`.
+        output: As in `measure_importance`.
+
+    Returns:
+        What the maps and the curve keep, layer by layer. It prints and plots itself; `verdict` is one sentence.
+
+    Raises:
+        ModelError: The model has no cut or no weights, a layer cannot be copied, or its output is not class scores.
+        ArgumentError: The method has no map.
+        CutError, DataError, NumericsError: As in `measure_importance`.
+
+    Example:
+        >>> print(sanity_check(model, (images, labels)).verdict)
+
+    Reference:
+        Adebayo et al., Sanity Checks for Saliency Maps, NeurIPS 2018, cascading randomization.
+    """
+    require_choices(method=method, target=target)
+    if method == "gradients":
+        raise ArgumentError("method='gradients' gives every position the same value: there is no map to compare.")
+    draws = checked_integer("draws", draws, 1)
+    program = read_program(model, output=output, training=False)
+    chosen = choose_cuts(program, cuts)
+    logits = find_logits(program, loss=compiled_loss(model, output), from_logits=from_logits)
+    twins = _Twins(program, lambda step: logits.replacement if step is logits.step else step.operation)
+    places = [place_of(program, cut) for cut in chosen]
+    probe = Probe(program, places, logits, method=method, target=target, replaced=twins.copies)
+    seen = list(batches(data, n_classes=logits.output.n_classes, batch_size=batch_size, max_images=max_images))
+    sizes = np.array([cut.size for cut in chosen])
+    kept = [_cascade(probe, seen, sizes, twins, np.random.default_rng((seed, k))) for k in range(draws)]
+    return SanityCheck(
+        model_name=model.name,
+        method=method,
+        cuts=chosen,
+        layers=list(twins.from_the_top),
+        behind=[sum(last > place_maker(program, place) for last in twins.last_calls) for place in places],
+        maps=np.mean([maps for maps, _ in kept], axis=0),
+        curve=np.mean([curve for _, curve in kept], axis=0),
+        n_images=sum(batch.size for batch in seen),
+        draws=draws,
+    )
+
+
+class _Twins:
+    """Copies of the layers of a program that have weights.
+
+    Attributes:
+        copies: By `id` of what is called in the program.
+        from_the_top: By the name of the last call, from the output down.
+        last_calls: Index of the step of that call, in the same order.
+    """
+
+    def __init__(self, program: Program, operation: Callable[[Step], Any]):
+        originals = {id(one): one for one in map(operation, program.steps) if getattr(one, "weights", None)}
+        if not originals:
+            raise ModelError(f"Model '{program.name}' has no weights to shuffle.")
+        self.copies = {key: _copy(one) for key, one in originals.items()}
+        zeros = {}
+        for tensor in program.inputs:
+            spec = program.tensors[tensor]
+            zeros[tensor] = tf.zeros([1, *(size or 1 for size in spec.sample_shape)], spec.dtype)
+        # The first call makes the weights.
+        program.run(zeros, None, lambda step: self.copies.get(id(operation(step)), operation(step)))
+        for key, one in originals.items():
+            copy_state(one, self.copies[key])
+        self.from_the_top: dict[str, keras.layers.Layer] = {}
+        self.last_calls: list[int] = []
+        for index, step in reversed(list(enumerate(program.steps))):
+            copy = self.copies.get(id(operation(step)))
+            if copy is not None and all(copy is not one for one in self.from_the_top.values()):
+                self.from_the_top[step.name] = copy
+                self.last_calls.append(index)
+
+
+def _copy(layer: keras.layers.Layer) -> keras.layers.Layer:
+    return layer.with_weights_as("float32") if isinstance(layer, WeightedOperation) else copy_layer(layer, layer.name)
+
+
+def _cascade(
+    probe: Probe, seen: Sequence[Batch], sizes: np.ndarray, twins: _Twins, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """What is left after each layer: of the maps `(n_layers, n_cuts)`, of the curve `(n_layers,)`."""
+    learned = [(weight, weight.numpy()) for layer in twins.from_the_top.values() for weight in layer.weights]
+    maps, curve = _look(probe, seen, sizes)
+    kept = []
+    for layer in twins.from_the_top.values():
+        for weight in layer.weights:
+            if "float" in weight.dtype:
+                weight.assign(rng.permutation(weight.numpy().ravel()).reshape(weight.shape))
+        others, other_curve = _look(probe, seen, sizes)
+        of_maps = [mean_rank_correlation(a, b) for a, b in zip(maps, others, strict=True)]
+        kept.append((of_maps, mean_rank_correlation(curve[None], other_curve[None])))
+    for weight, value in learned:
+        weight.assign(value)
+    return np.array([of_maps for of_maps, _ in kept]), np.array([of_curve for _, of_curve in kept])
+
+
+def _look(probe: Probe, seen: Sequence[Batch], sizes: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+    """The map of each image at each cut, and the curve."""
+    labels = [np.asarray(batch.labels) for batch in seen]
+    maps = [probe.maps(batch.x, some) for batch, some in zip(seen, labels, strict=True)]
+    values = [probe(batch.x, some) for batch, some in zip(seen, labels, strict=True)]
+    return [np.concatenate(some) for some in zip(*maps, strict=True)], np.concatenate(values).mean(axis=0) / sizes
+
+
+def mean_rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """Spearman's rank correlation of two arrays row by row, the mean over rows; rows without two ranks are left out.
+
+    Args:
+        a: `(N, P)`.
+        b: The same shape.
+
+    Returns:
+        From -1 to 1; NaN where every row is left out.
+    """
+    ranks = [stats.rankdata(one, axis=1) - (one.shape[1] + 1) / 2 for one in (a, b)]
+    sizes = np.sqrt((ranks[0] ** 2).sum(axis=1) * (ranks[1] ** 2).sum(axis=1))
+    known = sizes > 0
+    return float(((ranks[0] * ranks[1]).sum(axis=1)[known] / sizes[known]).mean()) if known.any() else math.nan
