@@ -10,9 +10,8 @@ from scipy import linalg
 # Share of the mean Fisher information by which every direction counts, whatever the gradients say: it keeps the
 # metric definite where channels are dead, and what the gradients of a few thousand images did not see.
 RIDGE = 0.1
-# Latents of a variance below this share of the greatest are scaled up no further: what is in them is mostly the
-# rounding of the features, which would then set the range of the whole payload.
-_FLOOR = 1e-4
+# Latents of a variance below this share of the greatest are scaled up no further.
+_FLOOR = 1e-8
 # Up to one eigenvector in 20 is found faster by itself in a matrix that is not small; in a large one also more of them.
 _SMALL, _LARGE, _FEW = 512, 2048, 20
 # Spare columns of the random block, at least, and rounds.
@@ -58,9 +57,12 @@ def solve(covariance: np.ndarray, metric: np.ndarray, k: int) -> LinearMap:
 
     With metric = M^2, the rows of `encode` are the k leading eigenvectors of M Cov M applied after M, and `decode`
     is their inverse. A triangular factor L^T with L L^T = M^2 stands in for M: it differs by a rotation, which turns
-    the eigenvectors along. Each latent is then scaled to a variance of 1 (less where hardly anything varies): all of
-    them cross the wire with one scale, and rounding to its steps then costs least in this metric. Signs are such that
-    the element of each row of `encode` that is largest is positive.
+    the eigenvectors along. Signs are such that the element of each row of `encode` that is largest is positive.
+
+    All latents cross the wire with one int8 scale, so they are brought nearer to each other: where their standard
+    deviations were s_1 to s_k, they become sqrt(s_i / s_1). With equal ones, what the features lost by rounding before
+    would be blown up in those that hardly vary; as they were, these would drown in the steps. Through int8 bundles of
+    a VGG16 on glyphs, at four cuts and compressions, this changed the probabilities least.
 
     Args:
         covariance: `(d, d)`.
@@ -74,7 +76,7 @@ def solve(covariance: np.ndarray, metric: np.ndarray, k: int) -> LinearMap:
     encode = vectors.T @ factor.T
     decode = linalg.solve_triangular(factor, vectors, trans="T", lower=True)
     largest = np.take_along_axis(encode, np.abs(encode).argmax(axis=1)[:, None], axis=1)[:, 0]
-    spread = np.sqrt(np.maximum(values, _FLOOR * values[0])) if values[0] > 0 else np.ones(k)
+    spread = (values[0] * np.maximum(values, _FLOOR * values[0])) ** 0.25 if values[0] > 0 else np.ones(k)
     scale = np.where(largest < 0, -1.0, 1.0) / spread
     return LinearMap(encode * scale[:, None], decode / scale, values)
 

@@ -18,8 +18,8 @@ WEIGHTINGS = ("task", "features")
 # Elements of a patch of which a full covariance is kept and taken apart.
 _MOST_ELEMENTS = 4096
 # What an encoder may weigh, so that a patch grows: a wider one keeps more in as many numbers. So many C^2 weights are
-# those of five convolutions of 3 x 3 taps from C to C channels, and let patches have 4 elements on each axis of a map at
-# a compression of 0.9, and 8 at 0.99. On VGG16 at 0.9, patches of 2 lost up to one point of accuracy, before poolings.
+# those of five convolutions of 3 x 3 taps from C to C channels, and give patches 4 elements on each axis of a map at a
+# compression of 0.9, and 8 at 0.99. On VGG16 at 0.9, patches of 2 lost up to one point of accuracy, before poolings.
 _BUDGET = 45
 # Latent numbers a position should have, whatever the encoder weighs: with fewer, rounding to a whole number of them
 # misses what was asked for.

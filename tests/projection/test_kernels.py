@@ -30,7 +30,7 @@ def test_encoder_and_decoder_are_the_eigenvectors_in_the_metric(covariance, rng)
     values, vectors = np.linalg.eigh(m @ covariance @ m)
     values, vectors = values[::-1][:4], vectors[:, ::-1][:, :4]
     np.testing.assert_allclose(found.variances, values)
-    scale = np.sign(np.sum(vectors.T @ m * found.encode, axis=1)) / np.sqrt(values)
+    scale = np.sign(np.sum(vectors.T @ m * found.encode, axis=1)) / (values[0] * values) ** 0.25
     np.testing.assert_allclose(found.encode, scale[:, None] * (vectors.T @ m), atol=1e-10)
     np.testing.assert_allclose(found.decode, np.linalg.inv(m) @ vectors / scale, atol=1e-10)
 
@@ -41,10 +41,12 @@ def test_without_gradients_it_is_principal_component_analysis(covariance):
     np.testing.assert_allclose(lost_variance(covariance, found), np.linalg.eigvalsh(covariance)[:-3].sum())
 
 
-def test_latents_have_one_variance_and_a_fixed_sign(covariance):
-    """One int8 scale fits all of them, and two fits of the same data give the same numbers."""
+def test_latents_are_brought_nearer_to_each_other_and_have_a_fixed_sign(covariance):
+    """The first has a standard deviation of 1, the others the root of theirs; two fits give the same numbers."""
     found = solve(covariance, metric_of(None, 12), 5)
-    np.testing.assert_allclose(np.diag(found.encode @ covariance @ found.encode.T), 1)
+    deviations = np.sqrt(np.linalg.eigvalsh(covariance)[::-1][:5])
+    scaled = np.sqrt(np.diag(found.encode @ covariance @ found.encode.T))
+    np.testing.assert_allclose(scaled, np.sqrt(deviations / deviations[0]))
     largest = np.take_along_axis(found.encode, np.abs(found.encode).argmax(axis=1)[:, None], axis=1)
     assert (largest > 0).all()
 
