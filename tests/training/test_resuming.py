@@ -203,7 +203,7 @@ def test_damaged_checkpoints_are_refused(halves, data, tmp_path, checkpoint):
         (b"", "cannot be read as a checkpoint"),
         (checkpoint[:-40], "cannot be read as a checkpoint"),
         (checkpoint[:100], "cannot be read as a checkpoint"),
-        (newer.read_bytes(), "format version 99; this release reads up to 1"),
+        (newer.read_bytes(), "format version 99; this release reads up to 2"),
     ]:
         with pytest.raises(BundleError, match=message):
             resume(halves, data, tmp_path, content)
