@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 
+from isplit_tf.accuracy import AccuracyCurve
 from isplit_tf.bottleneck import Autoencoder
 from isplit_tf.candidates import Candidates, PayloadWarning, propose
 from isplit_tf.costs import jpeg_bytes
@@ -234,3 +235,83 @@ def test_on_a_measured_curve():
         assert found[0].cut == curve.best
     assert {"pool1", "pool2", "pool3"} <= set(names(found))
     assert all(c.cut in find_cuts(model) for c in found)
+
+
+def accuracy_of(curve, accuracies, latent_sizes):
+    """An accuracy curve of the same cuts, of 100 images of which so many are right."""
+    right = np.arange(100)[:, None] < 100 * np.array(accuracies)
+    sizes = np.array(latent_sizes)
+    return AccuracyCurve(
+        cuts=curve.cuts,
+        labels=np.zeros(100, np.int64),
+        predictions=np.where(right, 0, 1),
+        original_predictions=np.zeros(100, np.int64),
+        latent_sizes=sizes,
+        encoder_params=10 * sizes,
+        encoder_macs=100 * sizes,
+        relative_errors=np.zeros(len(sizes)),
+        class_names=None,
+        model_name="net",
+        settings={"compression": 0.9, "weighting": "task"},
+    )
+
+
+CURVE = curve_of([1, 5, 3, 4, 2])
+ACCURACY = accuracy_of(CURVE, [0.9, 0.7, 0.95, 0.8, 0.95], [40, 30, 20, 10, 5])
+
+
+def test_predicted_accuracy_joins_as_a_column():
+    """Order and best stay those of importance; costs are those of the projections that were predicted with."""
+    found = propose(CURVE, accuracy=ACCURACY)
+    assert names(found) == names(propose(CURVE)) == ["layer1", "layer3"]
+    assert found[0].cut == CURVE.best
+    assert [c.predicted_accuracy for c in found] == [0.7, 0.8]
+    assert (found[0].payload_bytes, found[0].encoder_params, found[0].encoder_macs) == (42, 300, 3000)
+    assert "predicted accuracy" in found.table()
+    assert "predicted accuracy" not in propose(CURVE).table()
+    assert "predicted accuracy 0.7000" in repr(found[0])
+    own = propose(CURVE, accuracy=ACCURACY, bottleneck=Autoencoder(0.5))[0]
+    assert own.encoder_params == Autoencoder(0.5).plan((8, 8, 4)).encoder_params
+
+
+def test_ranked_by_accuracy_all_cuts_come():
+    """The highest first, and of equal ones the smaller payload; peaks of importance are named."""
+    found = propose(CURVE, accuracy=ACCURACY, rank="accuracy")
+    assert names(found) == ["layer4", "layer2", "layer0", "layer3", "layer1"]
+    assert found[0].reason == "predicted accuracy 1 of 5"
+    assert found[-1].reason == "predicted accuracy 5 of 5; a peak"
+
+
+def test_bounds_leave_cuts_out():
+    """What keeps too little or sends too much is not proposed; where nothing is left, the error says what there is."""
+    within = {"accuracy": ACCURACY, "rank": "accuracy"}
+    assert names(propose(CURVE, min_accuracy=0.9, **within)) == ["layer4", "layer2", "layer0"]
+    assert names(propose(CURVE, max_payload_bytes=32, **within)) == ["layer4", "layer2", "layer3"]
+    assert names(propose(CURVE, accuracy=ACCURACY, min_accuracy=0.75)) == ["layer3"]
+    with pytest.raises(ArgumentError, match=r"highest predicted accuracy is 0.9500, the smallest payload 17 bytes"):
+        propose(CURVE, min_accuracy=0.99, **within)
+
+
+def test_without_an_accuracy_there_is_nothing_to_rank_or_bound_by():
+    """Ranking and bounds by accuracy need the curve; of another model it has no cut in common."""
+    for how in ({"rank": "accuracy"}, {"min_accuracy": 0.9}):
+        with pytest.raises(ArgumentError, match="give accuracy=predict_accuracy"):
+            propose(CURVE, **how)
+    with pytest.raises(ArgumentError, match="rank: expected 'importance' or 'accuracy'"):
+        propose(CURVE, rank="size")
+    other = curve_of([1, 5, 3, 4, 2], [(4, 4, 4)] * 5)
+    with pytest.raises(ArgumentError, match="no cut in common"):
+        propose(other, accuracy=ACCURACY, rank="accuracy")
+    assert propose(other, accuracy=ACCURACY)[0].predicted_accuracy is None
+
+
+def test_predicted_accuracy_is_saved_and_older_files_are_read(tmp_path):
+    """A file of an older release has no such field."""
+    found = propose(CURVE, accuracy=ACCURACY)
+    found.save(tmp_path / "candidates.json")
+    assert Candidates.load(tmp_path / "candidates.json") == found
+    record = json.loads((tmp_path / "candidates.json").read_text()) | {"format_version": 1}
+    for one in record["candidates"]:
+        del one["predicted_accuracy"]
+    (tmp_path / "candidates.json").write_text(json.dumps(record))
+    assert Candidates.load(tmp_path / "candidates.json")[0].predicted_accuracy is None
