@@ -215,8 +215,17 @@ def _split(commands: Any) -> None:
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--cut", help="name or index of the cut")
     where.add_argument("--candidates", metavar="FILE", help="take the first candidate of isplit propose")
-    parser.add_argument("--compression", type=float, default=0.9, help="of the bottleneck (default: 0.9)")
-    parser.add_argument("--filters", type=int, help="hidden width of the bottleneck (default: bounded by its size)")
+    amount = parser.add_mutually_exclusive_group()
+    amount.add_argument("--compression", type=float, help="of the bottleneck (default: 0.9)")
+    amount.add_argument("--latent-size", type=int, metavar="N", help="elements that are sent, in its place")
+    parser.add_argument(
+        "--bottleneck",
+        default="autoencoder",
+        choices=["autoencoder", "projection"],
+        help="to be trained, or to be fitted in closed form (default: autoencoder)",
+    )
+    parser.add_argument("--filters", type=int, help="hidden width of the autoencoder (default: bounded by its size)")
+    parser.add_argument("--init", choices=["random", "projection"], help="how the autoencoder starts (default: random)")
     parser.add_argument(
         "--latent-bits", type=int, choices=[8, 4, 2], help="bits of each element that are sent, learned in training"
     )

@@ -12,7 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .opening import free_output, open_images, open_model, open_predictor, read_cut, read_image, read_preprocessing
+from .opening import (
+    free_output,
+    make_bottleneck,
+    open_images,
+    open_model,
+    open_predictor,
+    read_cut,
+    read_image,
+    read_preprocessing,
+)
 
 
 @dataclass(frozen=True)
@@ -153,16 +162,11 @@ def run_propose(args: argparse.Namespace) -> Result:
 
 def run_split(args: argparse.Namespace) -> Result:
     """`isplit split`"""
-    from .bottleneck import Autoencoder
     from .candidates import Candidates
     from .splitting import split
 
     output = free_output(args)
-    bottleneck = None
-    if not args.no_bottleneck:
-        bottleneck = Autoencoder(
-            compression=args.compression, filters=args.filters, latent_bits=args.latent_bits, seed=args.seed
-        )
+    bottleneck = None if args.no_bottleneck else make_bottleneck(args)
     where = read_cut(args.cut) if args.cut is not None else Candidates.load(args.candidates)[0].cut
     halves = split(open_model(args.model), where, bottleneck)
     halves.save(output, overwrite=args.overwrite)

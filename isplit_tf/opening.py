@@ -25,6 +25,19 @@ def read_cut(text: str) -> str | int:
     return int(text) if text.strip().isdigit() else text.strip()
 
 
+def make_bottleneck(args: argparse.Namespace) -> Any:
+    """The bottleneck of `isplit split`."""
+    from .bottleneck import Autoencoder
+    from .projection import Projection
+
+    common = {"compression": args.compression, "latent_size": args.latent_size, "latent_bits": args.latent_bits}
+    if args.bottleneck == "autoencoder":
+        return Autoencoder(filters=args.filters, init=args.init or "random", seed=args.seed, **common)
+    if args.filters is not None or args.init is not None:
+        raise ArgumentError("--filters and --init are of an autoencoder. A projection has no hidden layer.")
+    return Projection(seed=args.seed or 0, **common)
+
+
 def open_model(path: str) -> Any:
     """The model in a `.keras` file."""
     from .graph.files import load_model

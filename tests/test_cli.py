@@ -88,6 +88,33 @@ def test_importance_by_another_method_in_lower_precision_until_settled(place, tm
     assert found["settled"] == (found["confidence"] >= 0.5)
 
 
+def test_accuracy_is_predicted_ranked_by_and_split_at_without_training(place, tmp_path, capsys):
+    """accuracy, propose --rank accuracy, split --bottleneck projection, train without epochs: all by files."""
+    model, data = place / "tiny.keras", place / "images.npz"
+    ask = ["accuracy", model, "--data", data, "--fit-data", data, "--payload-bytes", 40, "--fit-images", 50, "--json"]
+    assert isplit(*ask, "-o", tmp_path / "accuracy.npz", "--plot", tmp_path / "accuracy.svg") == 0
+    predicted = json.loads(capsys.readouterr().out)
+    assert [cut["name"] for cut in predicted["cuts"]] == ["conv1", "pool1", "conv2", "pool2", "conv3", "pool3"]
+    assert (tmp_path / "accuracy.svg").read_text().startswith("<?xml")
+
+    assert isplit("importance", model, "--data", data, "-o", tmp_path / "curve.npz", "--max-images", 20) == 0
+    capsys.readouterr()
+    rank = ["propose", tmp_path / "curve.npz", "--accuracy", tmp_path / "accuracy.npz", "--rank", "accuracy"]
+    assert isplit(*rank, "--max-payload-bytes", 60, "-o", tmp_path / "candidates.json", "--json") == 0
+    candidates = json.loads(capsys.readouterr().out)
+    assert candidates[0]["predicted_accuracy"] == max(c["predicted_accuracy"] for c in candidates)
+    assert all(c["payload_bytes"] <= 60 for c in candidates)
+
+    halves = ["split", model, "--candidates", tmp_path / "candidates.json", "--bottleneck", "projection"]
+    assert isplit(*halves, "--latent-size", 28, "-o", tmp_path / "split") == 0
+    assert "Projection(" in capsys.readouterr().out
+    train = ["train", tmp_path / "split", "--data", data, "--fine-tune-epochs", 0, "-o", tmp_path / "fitted"]
+    assert isplit(*train, "--json") == 0
+    assert [epoch["phase"] for epoch in json.loads(capsys.readouterr().out)["epochs"]] == ["fit"]
+    assert isplit(*halves, "--filters", 8, "-o", tmp_path / "other") == 2
+    assert "A projection has no hidden layer" in capsys.readouterr().err
+
+
 def test_an_output_that_exists_is_kept(place, capsys):
     """Without --overwrite nothing is done, exit status 2."""
     (place / "kept.json").write_text("mine")
@@ -134,7 +161,7 @@ def test_a_bad_request_is_named_and_writes_nothing(place, tmp_path, monkeypatch,
 
 def test_help_has_an_example_for_each_command(capsys):
     """--help of every command shows how it is called."""
-    commands = "demo cuts importance propose split train evaluate export publish serve predict doctor".split()
+    commands = "demo cuts importance accuracy propose split train evaluate export publish serve predict doctor".split()
     for command in commands:
         with pytest.raises(SystemExit) as stop:
             parse([command, "--help"])
