@@ -16,6 +16,7 @@ from .curve import Curve
 from .methods import METHODS
 from .precision import require_precision
 from .probe import Probe
+from .replicas import Replicas, chosen_strategy
 from .scores import compiled_loss, find_logits
 
 _CHOICES = {
@@ -40,6 +41,7 @@ def measure_importance(
     batch_size: int = 32,
     from_logits: bool | None = None,
     output: str | int | None = None,
+    strategy: Any = None,
     progress: bool = True,
 ) -> Curve:
     """The cumulated importance (CUI) of cuts, one backward pass an image for all of them.
@@ -68,6 +70,9 @@ def measure_importance(
         batch_size: Images in a batch, where `data` are arrays.
         from_logits: True where linear outputs are logits and the compiled loss does not say so.
         output: Name or index of the output with the class scores, where the model has several.
+        strategy: A `tf.distribute.MirroredStrategy` or `MultiWorkerMirroredStrategy` whose devices share the images of
+            each batch; that of the open scope by default. Every worker is given the same data in the same order, and
+            gets the whole curve, the same as on one device.
         progress: Whether to show a bar on standard error, if it takes over a second.
 
     Returns:
@@ -88,6 +93,7 @@ def measure_importance(
     """
     require_choices(method=method, reduction=reduction, target=target)
     require_precision(precision)
+    strategy = chosen_strategy(strategy)
     confidence = None if confidence is None else checked_share("confidence", confidence)
     program = read_program(model, output=output, training=False)
     chosen = choose_cuts(program, cuts)
@@ -96,9 +102,10 @@ def measure_importance(
     names = _names(class_names if class_names is not None else getattr(data, "class_names", None), classes)
     places = [place_of(program, cut) for cut in chosen]
     probe = Probe(program, places, logits, method=method, target=target, precision=precision)
+    measure = probe if strategy is None else Replicas(probe, strategy)
     scale = np.array([1.0 / cut.size if reduction == "mean" else 1.0 for cut in chosen])
     collector = Collector(
-        lambda x, labels: probe(x, labels) * scale,
+        lambda x, labels: measure(x, labels) * scale,
         n_classes=classes,
         n_cuts=len(chosen),
         batch_size=batch_size,

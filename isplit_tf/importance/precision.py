@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import keras
@@ -62,12 +63,13 @@ def lowered(
         UserWarning: Of the layers whose results are in float32 all the same.
     """
     copier = _Copier(program, operation, precision, crossing)
-    values = {tensor: _zeros(program, tensor, precision) for tensor in program.inputs}
-    high = []
-    for step in program.steps:
-        copier.run(step, values)
-        if any(tf.as_dtype(values[tensor].dtype) == tf.float32 for tensor in step.makes):
-            high.append(f"'{step.name}' ({step.layer_type})")
+    if tf.distribute.has_strategy():
+        # The scope of a strategy is that of a thread. Outside of it, copies are not spread by its collectives, which
+        # do not know bfloat16.
+        with ThreadPoolExecutor(1) as outside:
+            high = outside.submit(copier.copy_all).result()
+    else:
+        high = copier.copy_all()
     if high:
         more = f" and {len(high) - _NAMED} more" if len(high) > _NAMED else ""
         warnings.warn(
@@ -75,7 +77,7 @@ def lowered(
             f"{', '.join(high[:_NAMED])}{more}.",
             stacklevel=4,
         )
-    return copier.filled()
+    return copier.copies
 
 
 def to_precision(value: tf.Tensor, precision: str) -> tf.Tensor:
@@ -84,7 +86,11 @@ def to_precision(value: tf.Tensor, precision: str) -> tf.Tensor:
 
 
 class _Copier:
-    """Copies operations as they are first called."""
+    """Copies operations as they are first called.
+
+    Attributes:
+        copies: What to call by `id` of the operation that it stands for.
+    """
 
     def __init__(self, program: Program, operation: Callable[[Step], Any], precision: str, crossing: Iterable[int]):
         self._program = program
@@ -92,34 +98,38 @@ class _Copier:
         self._precision = precision
         self._norms = folded_norms(program, operation, crossing)
         self._own: dict[int, Any] = {}
-        self._copies: dict[int, Any] = {}
+        self.copies: dict[int, Any] = {}
 
-    def run(self, step: Step, values: dict[int, Any]) -> None:
+    def copy_all(self) -> list[str]:
+        """Fill `copies`; returns the names of the steps whose results are in float32 all the same."""
+        values = {tensor: _zeros(self._program, tensor, self._precision) for tensor in self._program.inputs}
+        high = []
+        for step in self._program.steps:
+            self._run(step, values)
+            if any(tf.as_dtype(values[tensor].dtype) == tf.float32 for tensor in step.makes):
+                high.append(f"'{step.name}' ({step.layer_type})")
+        for key, copy in self.copies.items():
+            own = self._own[key]
+            if key in self._norms:
+                fold(own, self._norms[key], copy)
+            elif copy is not own and copy is not unchanged:
+                copy_state(own, copy)
+        return high
+
+    def _run(self, step: Step, values: dict[int, Any]) -> None:
         """Run a step, on a copy of its operation where there can be one."""
         own = self._operation(step)
         if id(own) not in self._own:
             self._own[id(own)] = own
-            self._copies[id(own)] = self._copy(own)
+            self.copies[id(own)] = self._copy(own)
         try:
-            self._program.run(values, [step], lambda _: self._copies[id(own)])
+            self._program.run(values, [step], lambda _: self.copies[id(own)])
         except _REFUSALS:
-            if self._copies[id(own)] is own:
+            if self.copies[id(own)] is own:
                 raise
-            self._copies[id(own)] = own
+            self.copies[id(own)] = own
             self._norms.pop(id(own), None)
             self._program.run(values, [step], self._operation)
-
-    def filled(self) -> dict[int, Any]:
-        """The copies, with the weights of what they stand for."""
-        for key, own in self._own.items():
-            copy = self._copies[key]
-            if copy is own or copy is unchanged:
-                continue
-            if key in self._norms:
-                fold(own, self._norms[key], copy)
-            else:
-                copy_state(own, copy)
-        return self._copies
 
     def _copy(self, own: Any) -> Any:
         """A copy, whose weights come to be once it is called; the operation itself where it is to be called."""

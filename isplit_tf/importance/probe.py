@@ -77,7 +77,6 @@ class Probe:
             _require_floats(program, method)
         if precision != "float32":
             self._replaced = lowered(program, self._operation, precision, crossing=self._tensors)
-        self._call = tf.function(self._values, input_signature=self._signature).get_concrete_function()
 
     def __call__(self, x: Any, labels: np.ndarray) -> np.ndarray:
         """Importance of each image at each cut: float64 `(N, n_cuts)`, sums over the map's positions.
@@ -86,11 +85,22 @@ class Probe:
             DataError: x does not fit the model's inputs.
             NumericsError: A value is not finite; the layer is named.
         """
-        inputs = feed(self._program, x)
-        values = self._call(inputs, tf.constant(labels)).numpy().astype(np.float64)
+        inputs = self.feed(x)
+        return self.checked(inputs, self._call(inputs, tf.constant(labels)).numpy())
+
+    @cached_property
+    def _call(self) -> Callable:
+        return tf.function(self.values, input_signature=self._signature).get_concrete_function()
+
+    def feed(self, x: Any) -> list[tf.Tensor]:
+        """A batch as the program's inputs; see `feed`."""
+        return feed(self._program, x)
+
+    def checked(self, inputs: list[tf.Tensor], values: np.ndarray) -> np.ndarray:
+        """The values as float64, or the error that names the layer where one is not finite."""
         if not np.isfinite(values).all():
             self._explain(inputs, values)
-        return values
+        return values.astype(np.float64)
 
     @cached_property
     def maps(self) -> Callable[[Any, np.ndarray], list[np.ndarray]]:
@@ -101,7 +111,8 @@ class Probe:
         traced = tf.function(self._positions, input_signature=self._signature).get_concrete_function()
         return lambda x, labels: [one.numpy() for one in traced(feed(self._program, x), tf.constant(labels))]
 
-    def _values(self, inputs: list[tf.Tensor], labels: tf.Tensor) -> tf.Tensor:
+    def values(self, inputs: list[tf.Tensor], labels: tf.Tensor) -> tf.Tensor:
+        """Importance of each image at each cut, float32 `(N, n_cuts)`, to be traced; labels int64 `(N,)`."""
         sums = [kernels.cumulate(one) for one in self._maps(inputs, labels)]
         return tf.stack([tf.add_n(some) for some in self._by_place(sums)], axis=1)
 
