@@ -17,29 +17,12 @@ from .graph.program import Program, Step, read_program
 from .importance.probe import feed
 from .importance.scores import Logits, find_logits
 from .progress import bar
-from .projection.kernels import LinearMap, lost_variance, metric_of, solve
+from .projection.kernels import Fitted
 from .projection.layers import DECODE, ENCODE, assign, fisher_score, layer_named
 from .projection.moments import Moments
+from .projection.sample import Sample
 from .sampling import spread
 from .splitting import SplitModel
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """One projection, fitted.
-
-    Attributes:
-        map: The linear map of a patch.
-        mean: float64 `(C,)`, of each channel.
-        lost: Mean over patches of ||F - restored||^2.
-        energy: Mean over patches of ||F||^2.
-    """
-
-    map: LinearMap
-    mean: np.ndarray
-    lost: float
-    energy: float
-
 
 Halves = tuple[keras.Model, keras.Model]
 
@@ -151,7 +134,7 @@ def _traced(entry: Program, names: list[str], end: Program, logits: Logits | Non
 
 def gather(
     source: Pass,
-    moments: Sequence[Moments],
+    moments: Sequence[Moments | Sample],
     data: Any,
     *,
     images: int,
@@ -198,13 +181,6 @@ def _check_finite(name: str, features: np.ndarray, gradients: np.ndarray | None)
     for what, values in (("features", features), ("gradient", gradients)):
         if values is not None and not np.isfinite(values.sum(dtype=np.float64)):
             raise NumericsError(f"The {what} at '{name}' holds NaN or infinity: look at the images and the weights.")
-
-
-def fit(moments: Moments, k: int) -> Fitted:
-    """The projection onto k numbers, from the moments of the patches."""
-    covariance, mean = moments.covariance(), moments.mean
-    found = solve(covariance, metric_of(moments.fisher(), moments.size), k)
-    return Fitted(found, mean, lost_variance(covariance, found), moments.energy)
 
 
 def put(found: Fitted, encoder: keras.Model, decoder: keras.Model, suffix: str = "") -> None:

@@ -15,7 +15,7 @@ from .accuracy import AccuracyCurve
 from .arguments import checked_integer
 from .batches import batches, count_images
 from .errors import ArgumentError
-from .fitting import error_of, fit, gather, pass_of_program, put
+from .fitting import error_of, gather, pass_of_program, put
 from .graph.cuts import Cut, place_maker, place_of
 from .graph.program import Program, read_program
 from .importance.measure import choose_cuts
@@ -24,7 +24,7 @@ from .importance.scores import Logits, Output, compiled_loss, find_logits, to_pr
 from .latent import LatentPlan, checked_amount
 from .progress import bar
 from .projection import Projection
-from .projection.moments import Moments
+from .projection.sample import collector
 
 
 def predict_accuracy(
@@ -197,7 +197,7 @@ def _fit(
     weighted = logits if common["weighting"] == "task" else None
     source = pass_of_program(program, [station.tensors for station in stations], weighted)
     plans = [plan for station in stations for plan in station.plans]
-    moments = [Moments(plan.shape, plan.patch, weighted=weighted is not None) for plan in plans]
+    moments = [collector(plan.shape, plan.patch, weighted=weighted is not None) for plan in plans]
     images = checked_integer("fit_images", common["fit_images"], 1)
     n_images = gather(
         source, moments, data, images=images, seed=common["seed"], batch_size=batch_size, progress=progress
@@ -206,7 +206,7 @@ def _fit(
         for station in stations:
             found = []
             for projection, plan in zip(station.projections, station.plans, strict=True):
-                found.append(fit(moments.pop(0), plan.latent_shape[-1]))  # they are large, and not needed any more
+                found.append(moments.pop(0).fit(plan.latent_shape[-1]))  # they are large, and not needed any more
                 station.models.append(projection.build(plan.shape))
                 put(found[-1], *station.models[-1])
                 shown.update()

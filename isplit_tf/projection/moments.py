@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .kernels import Fitted, lost_variance, metric_of, solve
 from .patches import elements_on_grid, patch_rows
 
 # Positions of a map that are looked at in each image, and the multiply-accumulates that they may cost: neighbours say
@@ -98,6 +99,12 @@ class Moments:
 
     def _tiled(self, channels: np.ndarray) -> np.ndarray:
         return np.tile(channels, self.size // self.channels)
+
+    def fit(self, k: int) -> Fitted:
+        """The projection onto k numbers."""
+        covariance = self.covariance()
+        found = solve(covariance, metric_of(self.fisher(), self.size), k)
+        return Fitted(found, self.mean, lost_variance(covariance, found), self.energy)
 
     def covariance(self) -> np.ndarray:
         """`(d, d)`, of patches about the mean of their channels; padding counts as the zeros that it is."""

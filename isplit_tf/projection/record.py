@@ -13,10 +13,11 @@ from ..latent import LatentPlan, checked_amount, checked_shape, requested_size
 from ..quantizer import checked_bits, with_levels
 from .layers import build_halves
 from .patches import grid_of
+from .sample import LARGE
 
 WEIGHTINGS = ("task", "features")
-# Elements of a patch of which a full covariance is kept and taken apart.
-_MOST_ELEMENTS = 4096
+# Elements of a patch at most: what is kept of 2,048 of them takes half a gigabyte.
+_MOST_ELEMENTS = 2**16
 # What an encoder may weigh, so that a patch grows: a wider one keeps more in as many numbers. So many C^2 weights are
 # those of five convolutions of 3 x 3 taps from C to C channels, and give patches 4 elements on each axis of a map at a
 # compression of 0.9, and 8 at 0.99. On VGG16 at 0.9, patches of 2 lost up to one point of accuracy, before poolings.
@@ -38,9 +39,10 @@ class Projection:
     log-likelihood of a label drawn from the model's own output, and a tenth of its mean on the diagonal. It needs no
     labels: what matters is where the output would move.
 
-    `train` fits it from `fit_images` images in place of its first phase. Maps `(H, W, C)`, sequences `(T, D)` (patches
-    along T) and vectors `(D,)` (one patch) are taken; where a patch does not divide an axis, zeros pad it, and the
-    decoder crops them.
+    `train` fits it from `fit_images` images in place of its first phase, in constant memory: sums of products of up to
+    64 patches an image, or, where a patch holds more than 4,096 elements, 2,048 patches. Maps `(H, W, C)`, sequences
+    `(T, D)` (patches along T) and vectors `(D,)` (one patch) are taken; where a patch does not divide an axis, zeros
+    pad it, and the decoder crops them.
 
     Args:
         compression: Share of the features' elements that is left out, in [0, 1); 0.9 where neither it nor
@@ -101,7 +103,7 @@ class Projection:
 
         Raises:
             ArgumentError: A dimension is open or below 1, the rank is not 1, 2 or 3, or a patch would hold more than
-                4,096 elements.
+                65,536 elements.
         """
         shape = checked_shape(shape)
         *space, channels = shape
@@ -139,7 +141,7 @@ class Projection:
             elements = math.prod(_balanced(space, 2 * side)) * channels
             few = requested < _FEWEST_CHANNELS * math.prod(grid_of(space, _balanced(space, side)))
             weights = elements * requested / math.prod(grid_of(space, _balanced(space, 2 * side)))
-            if elements > _MOST_ELEMENTS or not (few or weights <= budget):
+            if elements > LARGE or not (few or weights <= budget):
                 break
             side *= 2
         return _balanced(space, side)

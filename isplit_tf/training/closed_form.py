@@ -8,12 +8,13 @@ from typing import Any
 import keras
 
 from ..errors import ArgumentError
-from ..fitting import Fitted, Halves, error_of, fit, gather, pass_of_split, put
+from ..fitting import Halves, error_of, gather, pass_of_split, put
 from ..graph.keras_layers import all_layers
 from ..projection import Projection
 from ..projection.embedding import embed, hidden_numbers
+from ..projection.kernels import Fitted
 from ..projection.layers import Patches, build_halves
-from ..projection.moments import Moments
+from ..projection.sample import collector
 from ..quantizer import forget
 from ..splitting import SplitModel
 from .history import Epoch
@@ -109,9 +110,9 @@ class _Fitting:
         """A linear map for each tensor, or for what `through` makes of it."""
         weighted = how.weighting == "task"
         source = pass_of_split(self._split, weighted=weighted, through=through)
-        moments = [Moments(one.shape, one.patch, weighted=weighted) for one in patches]
+        moments = [collector(one.shape, one.patch, weighted=weighted) for one in patches]
         self._n_images = gather(source, moments, self._data, images=how.fit_images, seed=how.seed, **self._how)
-        return [fit(one, k) for one, k in zip(moments, numbers, strict=True)]
+        return [one.fit(k) for one, k in zip(moments, numbers, strict=True)]
 
     def _layers(self, suffix: str) -> list[keras.layers.Layer]:
         """The layers with weights of the autoencoder of one tensor, in order."""

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from isplit_tf.projection import kernels
-from isplit_tf.projection.kernels import leading, lost_variance, metric_of, solve
+from isplit_tf.projection.kernels import leading, lost_variance, metric_of, solve, solve_rows
 
 
 @pytest.fixture
@@ -78,6 +78,22 @@ def test_dead_channels_and_few_images_give_finite_weights():
             assert np.isfinite(found.decode).all()
             assert lost_variance(covariance, found) < 1e-12
     np.testing.assert_array_equal(metric_of(np.zeros((6, 6)), 6), np.eye(6))
+
+
+@pytest.mark.parametrize("weighted", [True, False])
+def test_rows_give_what_their_moments_give(weighted, rng):
+    """Without a matrix of all elements, the same map; more latents than rows are nothing."""
+    rows = rng.normal(size=(9, 30)).astype(np.float32) * np.geomspace(3, 0.3, 30, dtype=np.float32)
+    gradients = rng.normal(size=(7, 30)).astype(np.float32) if weighted else None
+    fisher = None if gradients is None else gradients.T @ gradients / 7
+    wanted, found = solve(rows.T @ rows / 9, metric_of(fisher, 30), 4), solve_rows(rows, gradients, 4)
+    np.testing.assert_allclose(found.variances, wanted.variances, rtol=1e-4)
+    np.testing.assert_allclose(found.encode, wanted.encode, atol=1e-3)
+    np.testing.assert_allclose(found.decode, wanted.decode, atol=1e-3)
+    every = solve_rows(rows, gradients, 12)
+    np.testing.assert_allclose(rows @ every.encode.T @ every.decode.T, rows, atol=1e-3)
+    assert not every.encode[9:].any()
+    assert not every.decode[:, 9:].any()
 
 
 @pytest.mark.parametrize("decay", [0.5, 1.5])

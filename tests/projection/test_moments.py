@@ -5,6 +5,7 @@ import pytest
 
 from isplit_tf.projection.moments import Moments
 from isplit_tf.projection.patches import grid_of, padding_of, patch_rows
+from isplit_tf.projection.sample import Sample, collector
 
 CASES = [((6, 4, 3), (2, 2)), ((5, 3, 2), (2, 2)), ((7, 4), (3,)), ((5,), ()), ((1, 1, 4), (1, 1))]
 
@@ -67,3 +68,26 @@ def test_of_a_large_map_some_positions_are_looked_at_whatever_the_batches(rng):
     np.testing.assert_allclose(whole.mean, [1, -2], atol=0.1)
     np.testing.assert_allclose(whole.covariance(), np.eye(2), atol=0.1)
     assert whole.fisher() is None
+
+
+def test_a_sample_of_large_patches_is_fair_and_bounded(monkeypatch, rng):
+    """Of more patches than are kept, early ones and late ones stay alike, and what is fitted from them is close."""
+    monkeypatch.setattr("isplit_tf.projection.sample._ROWS", 64)
+    sample, moments = Sample((4, 4, 2), (2, 2)), Moments((4, 4, 2), (2, 2), weighted=False)
+    features = rng.normal(size=(400, 4, 4, 2)).astype(np.float32) * np.float32([3, 1]) + np.float32([1, 0])
+    features[..., 1] += np.arange(400)[:, None, None]  # tells the images apart
+    for start in range(0, 400, 50):
+        sample.add(features[start : start + 50], None, generators(50, start))
+    numbers = np.array([row[1] for row in sample._features])
+    assert len(numbers) == 64
+    assert 130 < numbers.mean() < 270
+    small = features[:60] * 1
+    small[..., 1] %= 1.0
+    few = Sample((4, 4, 2), (2, 2))
+    few.add(small, None, generators(60))
+    moments.add(small, None, generators(60))
+    one, other = few.fit(8), moments.fit(8)
+    np.testing.assert_allclose(one.map.decode @ one.map.encode, np.eye(8), atol=1e-3)
+    np.testing.assert_allclose(one.energy, other.energy, rtol=0.2)
+    assert isinstance(collector((4097,), (), weighted=True), Sample)
+    assert isinstance(collector((4096,), (), weighted=True), Moments)

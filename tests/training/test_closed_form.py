@@ -176,6 +176,21 @@ def test_sequences_and_a_single_sigmoid(bottleneck):
     assert np.abs(halves.predict(x) - model.predict(x, verbose=0)).max() < 0.1
 
 
+def test_vectors_of_many_elements():
+    """Where a matrix of all elements would be too large, patches themselves are kept: the answers stay."""
+    inputs = keras.Input((8, 8, 1))
+    x = keras.layers.Conv2D(80, 3, padding="same", activation="relu")(inputs)
+    x = keras.layers.Flatten(name="flat")(x)
+    model = keras.Model(inputs, keras.layers.Dense(3, activation="softmax")(x))
+    x, _ = make_data()
+    for how in ({}, {"weighting": "features"}):
+        halves, history = fitted(model, "flat", isplit.Projection(latent_size=90, **how), x)
+        np.testing.assert_allclose(halves.predict(x), model.predict(x, verbose=0), atol=1e-2)
+        features, back = restored(halves, x)
+        lost = np.square(features - back).sum() / np.square(features).sum()
+        np.testing.assert_allclose(history.values("fit", "relative_error")[0], lost, atol=1e-4)
+
+
 def test_what_cannot_be_weighted_by_the_task_says_so():
     """A regression has no class scores; features weighting takes it."""
     inputs = keras.Input((4,))
