@@ -44,10 +44,10 @@ class Sample:
                 if place >= _ROWS:
                     continue
             chosen = np.array([[position]])
-            _put(self._features, place, patch_rows(features[k : k + 1], self.patch, chosen)[0])
+            _put(self._features, place, patch_rows(features[k : k + 1], self.patch, chosen)[0].copy())
             _put(self._inside, place, int(self._elements[position]))
             if gradients is not None:
-                _put(self._gradients, place, patch_rows(gradients[k : k + 1], self.patch, chosen)[0])
+                _put(self._gradients, place, patch_rows(gradients[k : k + 1], self.patch, chosen)[0].copy())
 
     def fit(self, k: int) -> Fitted:
         """The projection onto k numbers."""
