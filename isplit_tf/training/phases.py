@@ -75,7 +75,8 @@ def train(
     encoder and decoder learn, the head runs in inference mode, and labels and weights are not used. The
     features F do not change, so they are computed once where they fit into `cache_bytes`. Without a
     bottleneck there is no such phase. A `Projection` is fitted in closed form in its place, from its
-    `fit_images` images; with `fine_tune_epochs=0` this is all there is to do, and needs no labels.
+    `fit_images` images; with `fine_tune_epochs=0` this is all there is to do, and needs no labels. An
+    `Autoencoder(init="projection")` is fitted so before phase 1, and goes on from there.
 
     Phase 2, "fine_tune", is `split.model.fit`, end to end. Layers whose `trainable` is False, as in a
     frozen backbone, stay as they are; all flags are afterwards what they were before.
