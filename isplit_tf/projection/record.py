@@ -160,7 +160,7 @@ class Projection:
             ArgumentError: As in `plan`.
 
         Example:
-            >>> encoder, decoder = Projection(0.5).build((9, 5))
+            >>> encoder, decoder = Projection(0.5, patch=2).build((9, 5))
             >>> encoder.output_shape, decoder.output_shape
             ((None, 5, 4), (None, 9, 5))
         """
