@@ -42,7 +42,7 @@ def main() -> None:
         sys.stdout.flush()
         results.append({"method": name, "maps": kept, "curve": float(found.curve[-1]), "passes": found.passes})
     if args.output:
-        facts = {"format_version": 1, "model": args.model, "images": args.images, "draws": args.draws}
+        facts = {"format_version": 1, "model": Path(args.model).name, "images": args.images, "draws": args.draws}
         args.output.write_text(json.dumps(facts | {"results": results}, indent=1) + "\n")
 
 

@@ -76,7 +76,7 @@ def main() -> None:
     best = best_position(whole, peaks)
     result = {
         "format_version": 1,
-        "model": args.model,
+        "model": Path(args.model).name,
         "images": len(labels),
         "cuts": len(names),
         "orders": args.orders,

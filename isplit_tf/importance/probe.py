@@ -5,15 +5,14 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
-from keras import tree
 
-from ..errors import DataError, ModelError, NumericsError
+from ..errors import ModelError, NumericsError
 from ..graph.cuts import place_maker, place_name
 from ..graph.program import Program, Step
 from . import kernels
+from .inputs import feed
 from .methods import METHODS
 from .precision import lowered, to_precision
 from .scores import Logits
@@ -102,27 +101,35 @@ class Probe:
             self._explain(inputs, values)
         return values.astype(np.float64)
 
-    @cached_property
-    def maps(self) -> Callable[[Any, np.ndarray], list[np.ndarray]]:
-        """x and labels to each image's map at each cut before the ReLU, float32 `(N, P)`.
+    def maps(self, x: Any, labels: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+        """Each image's map at each cut before the ReLU, float32 `(N, P)`, and what `__call__` gives.
 
         Where each element counts on its own, the sum over the channels; several tensors lie one behind the other.
         """
-        traced = tf.function(self._positions, input_signature=self._signature).get_concrete_function()
-        return lambda x, labels: [one.numpy() for one in traced(feed(self._program, x), tf.constant(labels))]
+        inputs = self.feed(x)
+        maps, values = self._call_for_maps(inputs, tf.constant(labels))
+        return [one.numpy() for one in maps], self.checked(inputs, values.numpy())
+
+    @cached_property
+    def _call_for_maps(self) -> Callable:
+        return tf.function(self._maps_and_values, input_signature=self._signature).get_concrete_function()
 
     def values(self, inputs: list[tf.Tensor], labels: tf.Tensor) -> tf.Tensor:
         """Importance of each image at each cut, float32 `(N, n_cuts)`, to be traced; labels int64 `(N,)`."""
-        sums = [kernels.cumulate(one) for one in self._maps(inputs, labels)]
+        return self._cumulated(self._maps(inputs, labels))
+
+    def _cumulated(self, maps: list[tf.Tensor]) -> tf.Tensor:
+        sums = [kernels.cumulate(one) for one in maps]
         return tf.stack([tf.add_n(some) for some in self._by_place(sums)], axis=1)
 
-    def _positions(self, inputs: list[tf.Tensor], labels: tf.Tensor) -> list[tf.Tensor]:
-        maps = []
-        for tensor, one in zip(self._tensors, self._maps(inputs, labels), strict=True):
+    def _maps_and_values(self, inputs: list[tf.Tensor], labels: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
+        maps = self._maps(inputs, labels)
+        flat = []
+        for tensor, one in zip(self._tensors, maps, strict=True):
             shape = [size or 1 for size in self._program.tensors[tensor].sample_shape]
             positions = math.prod(shape) // shape[_channel_axis(self._program, tensor)]
-            maps.append(tf.reduce_sum(tf.reshape(one, [tf.shape(one)[0], positions, -1]), axis=2))
-        return [tf.concat(some, axis=1) for some in self._by_place(maps)]
+            flat.append(tf.reduce_sum(tf.reshape(one, [tf.shape(one)[0], positions, -1]), axis=2))
+        return [tf.concat(some, axis=1) for some in self._by_place(flat)], self._cumulated(maps)
 
     def _by_place(self, items: list) -> list[list]:
         each = iter(items)
@@ -253,49 +260,3 @@ def _channel_axis(program: Program, tensor: int) -> int:
             return 0 if data_format == "channels_first" else -1
         current = step.reads[0]
     return -1
-
-
-def feed(program: Program, x: Any) -> list[tf.Tensor]:
-    """A batch as the program's inputs, in their order and dtype.
-
-    Args:
-        program: The model.
-        x: One array, or a list, tuple or dict of arrays as the model takes them; a dict goes by input name.
-
-    Raises:
-        DataError: Number, names, rank or shape do not fit.
-    """
-    names = [program.tensors[tensor].name for tensor in program.inputs]
-    structure = program.input_structure
-    if isinstance(x, dict) and not isinstance(structure, dict):
-        missing = set(names) - set(x)
-        if missing:
-            raise DataError(f"Model '{program.name}' takes inputs {names}. Received: {sorted(x)}.")
-        parts = [x[name] for name in names]
-    elif isinstance(structure, dict) and isinstance(x, dict):
-        if set(structure) - set(x):
-            raise DataError(f"Model '{program.name}' takes inputs {sorted(structure)}. Received: {sorted(x)}.")
-        parts = tree.flatten({key: x[key] for key in structure})
-    else:
-        parts = tree.flatten(x) if isinstance(x, dict | list | tuple) else [x]
-    if len(parts) != len(names):
-        raise DataError(f"Model '{program.name}' takes {len(names)} inputs: {names}. Received: {len(parts)}.")
-    return [_as_input(program, tensor, part) for tensor, part in zip(program.inputs, parts, strict=True)]
-
-
-def _as_input(program: Program, tensor: int, part: Any) -> tf.Tensor:
-    spec = program.tensors[tensor]
-    value = tf.convert_to_tensor(part)
-    wanted = spec.sample_shape
-    if value.shape.rank == len(wanted) and wanted[-1:] == (1,) and value.shape[1:] == wanted[:-1]:
-        value = tf.expand_dims(value, -1)
-    fits = value.shape.rank == len(wanted) + 1 and all(
-        w is None or w == f for w, f in zip(wanted, value.shape[1:], strict=True)
-    )
-    if not fits:
-        hint = " The data set seems not to be batched: call .batch(32) on it." if value.shape == wanted else ""
-        raise DataError(
-            f"Input '{spec.name}' of model '{program.name}' takes (N, {', '.join(map(str, wanted))}). "
-            f"Received: {tuple(value.shape)}.{hint}"
-        )
-    return value if value.dtype == spec.dtype else keras.ops.cast(value, spec.dtype)

@@ -152,10 +152,9 @@ def _cascade(
 
 def _look(probe: Probe, seen: Sequence[Batch], sizes: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
     """The map of each image at each cut, and the curve."""
-    labels = [np.asarray(batch.labels) for batch in seen]
-    maps = [probe.maps(batch.x, some) for batch, some in zip(seen, labels, strict=True)]
-    values = [probe(batch.x, some) for batch, some in zip(seen, labels, strict=True)]
-    return [np.concatenate(some) for some in zip(*maps, strict=True)], np.concatenate(values).mean(axis=0) / sizes
+    looks = [probe.maps(batch.x, np.asarray(batch.labels)) for batch in seen]
+    maps = [np.concatenate(some) for some in zip(*(maps for maps, _ in looks), strict=True)]
+    return maps, np.concatenate([values for _, values in looks]).mean(axis=0) / sizes
 
 
 def mean_rank_correlation(a: np.ndarray, b: np.ndarray) -> float:

@@ -1,0 +1,56 @@
+"""A batch as a program takes it."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import tree
+
+from ..errors import DataError
+from ..graph.program import Program
+
+
+def feed(program: Program, x: Any) -> list[tf.Tensor]:
+    """A batch as the program's inputs, in their order and dtype.
+
+    Args:
+        program: The model.
+        x: One array, or a list, tuple or dict of arrays as the model takes them; a dict goes by input name.
+
+    Raises:
+        DataError: Number, names, rank or shape do not fit.
+    """
+    names = [program.tensors[tensor].name for tensor in program.inputs]
+    structure = program.input_structure
+    if isinstance(x, dict) and not isinstance(structure, dict):
+        missing = set(names) - set(x)
+        if missing:
+            raise DataError(f"Model '{program.name}' takes inputs {names}. Received: {sorted(x)}.")
+        parts = [x[name] for name in names]
+    elif isinstance(structure, dict) and isinstance(x, dict):
+        if set(structure) - set(x):
+            raise DataError(f"Model '{program.name}' takes inputs {sorted(structure)}. Received: {sorted(x)}.")
+        parts = tree.flatten({key: x[key] for key in structure})
+    else:
+        parts = tree.flatten(x) if isinstance(x, dict | list | tuple) else [x]
+    if len(parts) != len(names):
+        raise DataError(f"Model '{program.name}' takes {len(names)} inputs: {names}. Received: {len(parts)}.")
+    return [_as_input(program, tensor, part) for tensor, part in zip(program.inputs, parts, strict=True)]
+
+
+def _as_input(program: Program, tensor: int, part: Any) -> tf.Tensor:
+    spec = program.tensors[tensor]
+    value = tf.convert_to_tensor(part)
+    wanted = spec.sample_shape
+    if value.shape.rank == len(wanted) and wanted[-1:] == (1,) and value.shape[1:] == wanted[:-1]:
+        value = tf.expand_dims(value, -1)
+    fits = value.shape.rank == len(wanted) + 1 and all(
+        w is None or w == f for w, f in zip(wanted, value.shape[1:], strict=True)
+    )
+    if not fits:
+        hint = " The data set seems not to be batched: call .batch(32) on it." if value.shape == wanted else ""
+        raise DataError(
+            f"Input '{spec.name}' of model '{program.name}' takes (N, {', '.join(map(str, wanted))}). "
+            f"Received: {tuple(value.shape)}.{hint}"
+        )
+    return value if value.dtype == spec.dtype else keras.ops.cast(value, spec.dtype)
