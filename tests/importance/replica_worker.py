@@ -1,6 +1,6 @@
 """Measures a curve in a process of its own, on two logical devices or as one of two workers, and saves it.
 
-python replica_worker.py mirrored|worker|uneven OUTPUT
+python replica_worker.py mirrored|worker OUTPUT
 """
 
 import sys
@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from isplit_tf import measure_importance
+from isplit_tf.errors import DataError
 
 
 def net() -> keras.Model:
@@ -43,10 +44,6 @@ def main() -> None:
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
     assert strategy.num_replicas_in_sync == 2
     options = {"batch_size": 8, "progress": False, "cuts": "all"}
-    if kind == "uneven":
-        worker = strategy.cluster_resolver.task_id
-        measure_importance(net(), images(seed=worker), strategy=strategy, **options)
-        return
     curve = measure_importance(net(), images(), strategy=strategy, **options)
     curve.save(f"{output}_all.npz")
     with strategy.scope():  # variables on every device, and the strategy of the scope
@@ -56,6 +53,11 @@ def main() -> None:
             warnings.simplefilter("error")  # nothing stays in float32
             some = measure_importance(mirrored, images(), confidence=0.6, precision="bfloat16", **options)
     some.save(f"{output}_some.npz")
+    if kind == "worker":
+        try:
+            measure_importance(net(), images(seed=strategy.cluster_resolver.task_id), strategy=strategy, **options)
+        except DataError as error:
+            print(error)
 
 
 if __name__ == "__main__":

@@ -53,14 +53,14 @@ def test_layers_come_from_the_top_each_once():
     assert found.behind == sorted(found.behind, reverse=True)
 
 
-def test_a_seed_gives_the_same_shuffle(net):
+def test_a_seed_gives_the_same_shuffle():
     """Correlations lie in [-1, 1]; one seed gives one result, another seed another."""
-    data = random_input(net, 8), np.arange(8) % 3
+    net = randomize(ZOO["chain"]())
+    data = random_input(net, 4), np.arange(4) % 5
     one, again, other = (sanity_check(net, data, draws=1, seed=seed) for seed in (0, 0, 1))
     np.testing.assert_array_equal(one.maps, again.maps)
     assert not np.array_equal(one.maps, other.maps)
-    known = one.maps[np.isfinite(one.maps)]
-    assert (np.abs(known) <= 1 + 1e-9).all()
+    assert (np.abs(one.maps[np.isfinite(one.maps)]) <= 1 + 1e-9).all()
 
 
 @pytest.mark.parametrize("name", ["constants", "nested", "subclassed"])
