@@ -222,7 +222,6 @@ def _competing(study: Study, experiments: Sequence[Experiment]) -> Iterator[Scor
     if any(one.predicted for one in experiments):
         for series in study.series:
             yield Score(PREDICTED, series=series.name)
-            yield Score(PREDICTED, part="test", series=series.name)
 
 
 def _tuning(study: Study) -> Iterator[Job]:

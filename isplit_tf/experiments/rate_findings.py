@@ -18,10 +18,10 @@ def find_projection(studies: Mapping[str, Measured]) -> tuple[Found, list[Pictur
         original = one.original["accuracy"]
         series: dict[str, Found] = {}
         for each in one.study.series:
-            score = Score(PREDICTED, part="test", series=each.name)
+            score = Score(PREDICTED, series=each.name)
             if one.has(score):
                 row = next(one.store.rows(kind="score", score=score.name, seed=0))
-                values = np.array(row["values"])
+                values = np.array(row["test_values"])
                 series[each.name] = {
                     "accuracy": values.tolist(),
                     "latent_elements": row["latent_elements"],
