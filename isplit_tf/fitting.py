@@ -2,13 +2,16 @@
 
 import itertools
 import math
+import os
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+from threadpoolctl import threadpool_limits
 
 from .batches import batches, count_images
 from .errors import ModelError, NumericsError
@@ -25,6 +28,8 @@ from .sampling import spread
 from .splitting import SplitModel
 
 Halves = tuple[keras.Model, keras.Model]
+# Matrices that are taken apart at the same time, each of which takes up to 400 MB.
+_AT_ONCE = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,6 +186,34 @@ def _check_finite(name: str, features: np.ndarray, gradients: np.ndarray | None)
     for what, values in (("features", features), ("gradient", gradients)):
         if values is not None and not np.isfinite(values.sum(dtype=np.float64)):
             raise NumericsError(f"The {what} at '{name}' holds NaN or infinity: look at the images and the weights.")
+
+
+def fit_all(
+    collected: list[Moments | Sample], numbers: Sequence[int], *, done: Callable[[], object] = lambda: None
+) -> list[Fitted]:
+    """The projection of each tensor onto so many numbers; empties `collected`, since it is large.
+
+    Each is worked out in one thread, several at once: where a matrix is taken apart by as many threads as there are
+    cores, beside others that want them, these wait for each other most of the time.
+
+    Args:
+        collected: What `gather` filled.
+        numbers: Latents of a patch, for each.
+        done: Called after each.
+    """
+
+    waiting: list[Moments | Sample | None] = list(collected)
+    collected.clear()
+
+    def fitted(index: int) -> Fitted:
+        one, waiting[index] = waiting[index], None
+        assert one is not None  # each index comes once
+        found = one.fit(numbers[index])
+        done()
+        return found
+
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(min(_AT_ONCE, os.cpu_count() or 1)) as threads:
+        return list(threads.map(fitted, range(len(numbers))))
 
 
 def put(found: Fitted, encoder: keras.Model, decoder: keras.Model, suffix: str = "") -> None:

@@ -15,7 +15,7 @@ from .accuracy import AccuracyCurve
 from .arguments import checked_integer
 from .batches import batches, count_images
 from .errors import ArgumentError
-from .fitting import error_of, gather, pass_of_program, put
+from .fitting import error_of, fit_all, gather, pass_of_program, put
 from .graph.cuts import Cut, place_maker, place_of
 from .graph.program import Program, read_program
 from .importance.measure import choose_cuts
@@ -203,14 +203,13 @@ def _fit(
         source, moments, data, images=images, seed=common["seed"], batch_size=batch_size, progress=progress
     )
     with bar(total=len(plans), desc="solve", unit="tensor", enabled=progress) as shown:
-        for station in stations:
-            found = []
-            for projection, plan in zip(station.projections, station.plans, strict=True):
-                found.append(moments.pop(0).fit(plan.latent_shape[-1]))  # they are large, and not needed any more
-                station.models.append(projection.build(plan.shape))
-                put(found[-1], *station.models[-1])
-                shown.update()
-            station.relative_error = error_of(found, [math.prod(plan.latent_shape[:-1]) for plan in station.plans])
+        found = iter(fit_all(moments, [plan.latent_shape[-1] for plan in plans], done=shown.update))
+    for station in stations:
+        own = [next(found) for _ in station.plans]
+        for one, projection, plan in zip(own, station.projections, station.plans, strict=True):
+            station.models.append(projection.build(plan.shape))
+            put(one, *station.models[-1])
+        station.relative_error = error_of(own, [math.prod(plan.latent_shape[:-1]) for plan in station.plans])
     return n_images
 
 

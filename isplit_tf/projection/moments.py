@@ -10,7 +10,7 @@ from .patches import elements_on_grid, patch_rows
 
 # Positions of a map that are looked at in each image, and the multiply-accumulates that they may cost: neighbours say
 # much the same, and on early layers all of them would cost more than the network itself.
-_POSITIONS, _FEWEST_POSITIONS, _PRODUCTS = 64, 4, 2**26
+_POSITIONS, _FEWEST_POSITIONS, _PRODUCTS = 64, 4, 2**25
 # Sums of larger matrices are kept in float32: there are few of them, and they would fill the memory.
 _LARGE = 2048
 # Rows that one product takes: few of them would move the whole matrix through memory each time.

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from ..errors import ArgumentError
-from ..fitting import Halves, error_of, gather, pass_of_split, put
+from ..fitting import Halves, error_of, fit_all, gather, pass_of_split, put
 from ..graph.keras_layers import all_layers
 from ..projection import Projection
 from ..projection.embedding import embed, hidden_numbers
@@ -112,7 +112,7 @@ class _Fitting:
         source = pass_of_split(self._split, weighted=weighted, through=through)
         moments = [collector(one.shape, one.patch, weighted=weighted) for one in patches]
         self._n_images = gather(source, moments, self._data, images=how.fit_images, seed=how.seed, **self._how)
-        return [one.fit(k) for one, k in zip(moments, numbers, strict=True)]
+        return fit_all(moments, numbers)
 
     def _layers(self, suffix: str) -> list[keras.layers.Layer]:
         """The layers with weights of the autoencoder of one tensor, in order."""
