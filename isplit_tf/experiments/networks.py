@@ -39,16 +39,16 @@ def build_network(
     """
     keras.utils.set_random_seed(seed)
     shape = (size, size, 3)
-    if recipe.name == "vgg16_narrow":
-        base = _narrow_vgg16(shape)
+    if recipe.name in _NARROW_NETWORKS:
+        base = _NARROW_NETWORKS[recipe.name](shape)
     else:
         makers = {"vgg16": keras.applications.VGG16, "resnet50": keras.applications.ResNet50}
         if recipe.name not in makers:
-            raise ArgumentError(f"No network {recipe.name!r}. There are: {', '.join(makers)}, vgg16_narrow.")
+            raise ArgumentError(f"No network {recipe.name!r}. There are: {', '.join([*makers, *_NARROW_NETWORKS])}.")
         start = (str(weights) if weights is not None else "imagenet") if recipe.imagenet else None
         base = makers[recipe.name](include_top=False, weights=start, input_shape=shape)
     layers = keras.layers
-    if recipe.name == "resnet50":
+    if recipe.name in ("resnet50", "residual_narrow"):
         x = layers.GlobalAveragePooling2D(name="pooled")(base.output)
     else:
         x = layers.Dense(base.output.shape[-1] // 2, activation="relu", name="fc1")(
@@ -71,3 +71,23 @@ def _narrow_vgg16(shape: tuple[int, int, int]) -> keras.Model:
             )(x)
         x = keras.layers.MaxPooling2D(name=f"block{block}_pool")(x)
     return keras.Model(inputs, x)
+
+
+def _narrow_residual(shape: tuple[int, int, int]) -> keras.Model:
+    layers = keras.layers
+    inputs = keras.Input(shape)
+    x = layers.Conv2D(8, 3, padding="same", name="stem")(inputs)
+    x = layers.ReLU(name="stem_relu")(layers.BatchNormalization(name="stem_bn")(x))
+    x = layers.MaxPooling2D(name="stem_pool")(x)
+    for k, (width, stride) in enumerate(((8, 1), (16, 2), (16, 1), (32, 2)), 1):
+        y = layers.Conv2D(width, 3, strides=stride, padding="same", name=f"block{k}_conv1")(x)
+        y = layers.ReLU(name=f"block{k}_relu1")(layers.BatchNormalization(name=f"block{k}_bn1")(y))
+        y = layers.Conv2D(width, 3, padding="same", name=f"block{k}_conv2")(y)
+        y = layers.BatchNormalization(name=f"block{k}_bn2")(y)
+        if stride > 1:
+            x = layers.Conv2D(width, 1, strides=stride, name=f"block{k}_shortcut")(x)
+        x = layers.ReLU(name=f"block{k}_out")(layers.Add(name=f"block{k}_add")([x, y]))
+    return keras.Model(inputs, x)
+
+
+_NARROW_NETWORKS = {"vgg16_narrow": _narrow_vgg16, "residual_narrow": _narrow_residual}

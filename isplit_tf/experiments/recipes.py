@@ -31,7 +31,8 @@ class ModelRecipe:
     """The network.
 
     Attributes:
-        name: `vgg16`, `resnet50`, or `vgg16_narrow`, VGG16's layout with a sixteenth of its width.
+        name: `vgg16`, `resnet50`; or, small, `vgg16_narrow`, VGG16's layout with a sixteenth of its width, and
+            `residual_narrow`, four residual blocks.
         imagenet: Whether its convolutions start from ImageNet weights.
         epochs: Epochs of the original.
         learning_rate: Of Adam for the original.

@@ -14,7 +14,7 @@ from isplit_tf.experiments.catalogue import EXPERIMENTS, SCALES
 from isplit_tf.experiments.jobs import open_jobs
 from isplit_tf.sweep.store import VOLATILE, Store
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 def command(results, *words):
