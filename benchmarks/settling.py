@@ -54,6 +54,29 @@ def apart_by_a_tie(one: list[int], other: list[int], curve: np.ndarray) -> bool:
     return all(min(abs(curve[k] - curve[j]) / max(curve[k], curve[j]) for j in (k - 1, k + 1)) < TIE for k in odd)
 
 
+def settle(model, data, cuts: str, confidence: float, orders: int) -> dict:
+    """How many images the pass takes in so many orders, and how often its best cut and peaks are those of all."""
+    values, labels, names = image_scores(model, data, cuts)
+    whole = values.mean(axis=0)
+    peaks = peak_positions(whole)
+    passes = [replay(values, labels, confidence, seed) for seed in range(orders)]
+    seen = np.array([n for n, _ in passes])
+    found = [peak_positions(curve) for _, curve in passes]
+    best = best_position(whole, peaks)
+    return {
+        "images": len(labels),
+        "cuts": len(names),
+        "orders": orders,
+        "confidence": confidence,
+        "seen_median": float(np.median(seen)),
+        "seen_90_percent": float(np.quantile(seen, 0.9)),
+        "seen_most": int(seen.max()),
+        "same_best": float(np.mean([best_position(c, p) == best for (_, c), p in zip(passes, found, strict=True)])),
+        "same_peaks": float(np.mean([p == peaks for p in found])),
+        "same_peaks_but_for_ties": float(np.mean([apart_by_a_tie(p, peaks, whole) for p in found])),
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="a .keras file")
@@ -67,27 +90,9 @@ def main() -> None:
     model = open_model(args.model)
     reading = Namespace(batch_size=32, preprocessing=args.preprocessing)
     data, _ = open_images(args.data, reading, model.inputs[0].shape[1:], split="validation")
-    values, labels, names = image_scores(model, data, args.cuts)
-    whole = values.mean(axis=0)
-    peaks = peak_positions(whole)
-    passes = [replay(values, labels, args.confidence, seed) for seed in range(args.orders)]
-    seen = np.array([n for n, _ in passes])
-    found = [peak_positions(curve) for _, curve in passes]
-    best = best_position(whole, peaks)
-    result = {
-        "format_version": 1,
-        "model": Path(args.model).name,
-        "images": len(labels),
-        "cuts": len(names),
-        "orders": args.orders,
-        "confidence": args.confidence,
-        "seen_median": float(np.median(seen)),
-        "seen_90_percent": float(np.quantile(seen, 0.9)),
-        "seen_most": int(seen.max()),
-        "same_best": float(np.mean([best_position(c, p) == best for (_, c), p in zip(passes, found, strict=True)])),
-        "same_peaks": float(np.mean([p == peaks for p in found])),
-        "same_peaks_but_for_ties": float(np.mean([apart_by_a_tie(p, peaks, whole) for p in found])),
-    }
+    result = {"format_version": 1, "model": Path(args.model).name} | settle(
+        model, data, args.cuts, args.confidence, args.orders
+    )
     print(json.dumps(result, indent=1))
     if args.output:
         args.output.write_text(json.dumps(result, indent=1) + "\n")

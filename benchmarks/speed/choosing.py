@@ -6,6 +6,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import keras
+import numpy as np
+
 _ROWS = Path(__file__).resolve().parents[2] / "docs" / "results" / "cpu" / "tiny_vgg16.jsonl"
 
 _CHOICE = """
@@ -23,9 +26,25 @@ def settled(args: argparse.Namespace) -> dict[str, Any]:
     """Images until settled, and how often another order of the images settles on the same."""
     if args.archives is None or args.weights is None:
         return _not_measured("needs --archives and --weights")
-    import settled as orders
+    from settling import settle
 
-    return orders.measure(args.archives, args.weights)
+    from isplit_tf.experiments.catalogue import SCALES
+
+    from .originals import original_and_validation
+
+    reached, ok, details = {}, {}, {}
+    for name in ("notmnist_vgg16", "xray_vgg16"):
+        path, data = original_and_validation(SCALES["cpu"][name], args.archives, args.weights)
+        with np.load(data) as arrays:
+            found = settle(keras.models.load_model(path), (arrays["x"], arrays["y"]), "main", 0.95, 200)
+        reached[name] = (
+            f"{found['seen_median']:.0f} of {found['images']}, same best {found['same_best']:.0%}, "
+            f"same peaks {found['same_peaks']:.0%} ({found['same_peaks_but_for_ties']:.0%} but for ties)"
+        )
+        few = found["seen_median"] <= max(64, found["images"] / 50)
+        ok[name] = few and min(found["same_best"], found["same_peaks"]) >= 0.95
+        details[name] = found
+    return {"reached": reached, "ok": ok, "details": details}
 
 
 def against_retraining(args: argparse.Namespace, cheaper: float) -> dict[str, Any]:
