@@ -23,7 +23,7 @@ def reproduce(args: argparse.Namespace) -> tuple[str, Any]:
     Returns:
         What was found, as text and as JSON values.
     """
-    experiments = [_narrowed(one, args.study) for one in find_experiments(args.experiment)]
+    experiments = _chosen(args.experiment, args.study)
     find_scale(args.scale)
     results = Path(args.results)
     sources = Sources(
@@ -45,12 +45,15 @@ def reproduce(args: argparse.Namespace) -> tuple[str, Any]:
     return "\n".join(lines) or "Nothing is measured yet.", found
 
 
-def _narrowed(experiment: Experiment, study: str | None) -> Experiment:
+def _chosen(name: str, study: str | None) -> list[Experiment]:
+    """The experiments of that name, on one study alone where it is named."""
+    experiments = find_experiments(name)
     if study is None:
-        return experiment
-    if study not in experiment.studies:
-        raise ArgumentError(f"{experiment.name} reads no study {study!r}. It reads: {', '.join(experiment.studies)}.")
-    return replace(experiment, studies=(study,))
+        return experiments
+    known = dict.fromkeys(each for one in experiments for each in one.studies)
+    if study not in known:
+        raise ArgumentError(f"{name} reads no study {study!r}. It reads: {', '.join(known)}.")
+    return [replace(one, studies=(study,)) for one in experiments if study in one.studies]
 
 
 def _line(name: str, one: dict[str, Any], folder: Path) -> str:
