@@ -53,6 +53,8 @@ _FINE_TUNED = ModelRecipe("vgg16", imagenet=True, epochs=3, learning_rate=1e-4)
 _SCRATCH = ModelRecipe("resnet50", imagenet=False, epochs=6, learning_rate=1e-3)
 _VGG_PHASES = Retraining(3, 1, (1e-5, 3e-5, 1e-4), tuned_at=9)
 
+_PAPER_VGG16 = replace(_FINE_TUNED, epochs=10)
+_PAPER_PHASES = Retraining(10, 10, (1e-5, 3e-5, 1e-4), tuned_at=9)
 _RATES = (10, 30, 100, 300, 1000, 3000)
 _FEW_RATES = (16, 64, 256)
 
@@ -61,8 +63,8 @@ _PAPER = (
         "tiny_vgg16",
         "VGG16 on Tiny-ImageNet-200",
         DataRecipe("tiny_imagenet200", 64),
-        replace(_FINE_TUNED, epochs=10),
-        Retraining(10, 10, (1e-5, 3e-5, 1e-4), tuned_at=9),
+        _PAPER_VGG16,
+        _PAPER_PHASES,
         None,
         _series(3, 3),
         groups=True,
@@ -72,8 +74,8 @@ _PAPER = (
         "notmnist_vgg16",
         "VGG16 on notMNIST",
         DataRecipe("notmnist", 32),
-        replace(_FINE_TUNED, epochs=10),
-        Retraining(10, 10, (1e-5, 3e-5, 1e-4), tuned_at=9),
+        _PAPER_VGG16,
+        _PAPER_PHASES,
         None,
         _series(3, 3),
         rates=_RATES,
@@ -82,8 +84,8 @@ _PAPER = (
         "xray_vgg16",
         "VGG16 on Chest X-Ray Pneumonia",
         DataRecipe("chest_xray_pneumonia", 224),
-        replace(_FINE_TUNED, epochs=10),
-        Retraining(10, 10, (1e-5, 3e-5, 1e-4), tuned_at=9),
+        _PAPER_VGG16,
+        _PAPER_PHASES,
         None,
         _series(3, 3, 1024),
         rates=_RATES,
@@ -93,7 +95,7 @@ _PAPER = (
         "ResNet-50 on notMNIST",
         DataRecipe("notmnist", 64),
         ModelRecipe("resnet50", imagenet=True, epochs=10, learning_rate=1e-4),
-        Retraining(10, 10, (1e-5, 3e-5, 1e-4), tuned_at=8),
+        replace(_PAPER_PHASES, tuned_at=8),
         None,
         _series(3, 3),
     ),
