@@ -14,7 +14,7 @@ demo: $(VENV)/run
 	$(RUN) -m isplit_tf demo --output demo
 
 test: $(VENV)/test lint types
-	$(RUN) -m pytest
+	$(RUN) -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 
 docs: $(VENV)/test
 	$(RUN) tools/site/notebook_pages.py build/notebooks

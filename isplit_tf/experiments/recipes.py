@@ -35,7 +35,7 @@ class ModelRecipe:
             `residual_narrow`, four residual blocks.
         imagenet: Whether its convolutions start from ImageNet weights.
         epochs: Epochs of the original.
-        learning_rate: Of Adam for the original.
+        learning_rate: Of Adam for the original at its first step; it falls to 0 along a cosine.
     """
 
     name: str

@@ -82,12 +82,13 @@ class Workshop:
         recipe = self.study.model
         size = self.study.data.size
         model = build_network(recipe, size, self.images.n_classes, seed=seed, weights=self._weights)
-        model.compile(
-            keras.optimizers.Adam(recipe.learning_rate), "sparse_categorical_crossentropy", metrics=["accuracy"]
-        )
-        keras.utils.set_random_seed(seed)
+        x, y = self.images.original_train
         batch_size = self.study.retraining.batch_size
-        model.fit(*self.images.original_train, epochs=recipe.epochs, batch_size=batch_size, verbose=0)
+        steps = recipe.epochs * -(-len(y) // batch_size)
+        falling = keras.optimizers.schedules.CosineDecay(recipe.learning_rate, steps)
+        model.compile(keras.optimizers.Adam(falling), "sparse_categorical_crossentropy", metrics=["accuracy"])
+        keras.utils.set_random_seed(seed)
+        model.fit(x, y, epochs=recipe.epochs, batch_size=batch_size, verbose=0)
         path.parent.mkdir(parents=True, exist_ok=True)
         scratch = path.with_name(f".{path.name}")
         model.save(scratch.with_suffix(".new.keras"))

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 import time
@@ -45,7 +46,7 @@ def test_every_experiment_is_complete(finished):
         assert set(found["jobs_left"]) == set(experiment.studies)
         assert not any(found["jobs_left"].values())
         assert f"{experiment.name}: {experiment.title}, complete" in done.stdout
-    assert "left, about" in done.stderr
+    assert re.search(r"in \d+ s; about \d+ min left; \d+ left\n", done.stderr)
     assert " jobs to do, 0 done" in done.stderr
 
 
@@ -121,8 +122,6 @@ def test_killed_runs_end_with_the_same_results(finished, tmp_path):
 )
 def test_bad_requests_are_refused(words, message, tmp_path, capsys):
     """The message says what there is, and nothing is written."""
-    import re
-
     assert run(parse(["reproduce", "--results", str(tmp_path), *words])) == 2
     assert re.search(message, capsys.readouterr().err)
     assert not list(tmp_path.iterdir())
