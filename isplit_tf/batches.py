@@ -29,6 +29,22 @@ class Batch:
     size: int
 
 
+def predict_rows(model: keras.Model, x: Any) -> np.ndarray:
+    """What a model of one output gives for a batch, a row an image.
+
+    A model that was built in the scope of a `tf.distribute` strategy answers once for each replica, from the whole
+    batch each; all but the first answer are left out.
+
+    Args:
+        model: The model.
+        x: `(N, ...)`, or a dict or tuple of such.
+
+    Returns:
+        `(N, ...)`.
+    """
+    return np.asarray(model.predict_on_batch(x))[: len(tree.flatten(x)[0])]
+
+
 def batches(
     data: Any,
     *,

@@ -3,12 +3,13 @@
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import keras
 import numpy as np
 
-from .batches import batches, count_images
+from .batches import batches, count_images, predict_rows
 from .errors import ArgumentError, DataError, ModelError, NumericsError
 from .importance.scores import describe_output, to_probabilities
 from .progress import bar
@@ -89,12 +90,12 @@ def _source(predictor: Any, from_logits: bool | None) -> _Source:
     if isinstance(predictor, SplitModel) and predictor.output_kind and from_logits is None:
         whole, units = predictor.model, predictor.model.output_shape[-1]
         n_classes = 2 if predictor.output_kind in ("sigmoid", "binary_logit") else units
-        return _Source(whole.predict_on_batch, predictor.output_kind, n_classes)
+        return _Source(partial(predict_rows, whole), predictor.output_kind, n_classes)
     if isinstance(predictor, SplitModel):
         predictor = predictor.model
     if isinstance(predictor, keras.Model):
         output = describe_output(predictor, from_logits=from_logits)
-        return _Source(predictor.predict_on_batch, output.kind, output.n_classes)
+        return _Source(partial(predict_rows, predictor), output.kind, output.n_classes)
     predict = getattr(predictor, "predict", None)
     if not callable(predict):
         raise ArgumentError(

@@ -17,6 +17,7 @@ from ..graph.program import read_program
 from ..graph.surgery import copy_model
 from ..importance.scores import describe_output
 from ..splitting import SplitModel
+from .replicas import replica_share
 
 DISTILL = "distill"
 # Probabilities below it count as it: their logarithm, and its gradient, stay finite in float32.
@@ -177,7 +178,7 @@ class Teacher:
         total = (1 - chosen.label_weight) * ops.mean(rows)
         if chosen.label_weight:
             total = total + chosen.label_weight * cross_entropy(y, y_pred, sample_weight=weights)
-        return total + sum(student.losses)
+        return replica_share(total + sum(student.losses))
 
 
 @contextmanager

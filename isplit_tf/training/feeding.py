@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from keras import tree
 
-from ..batches import batches, count_images
+from ..batches import batches, count_images, predict_rows
 from ..errors import DataError
 from ..progress import bar
 from .objectives import Objective
@@ -186,7 +186,7 @@ def cached_features(
         for batch in batches(data, batch_size=batch_size, labels=False):
             if seen + batch.size > most:
                 return None
-            values = np.asarray(head.predict_on_batch(batch.x), np.float32)
+            values = predict_rows(head, batch.x).astype(np.float32, copy=False)
             if features is None:
                 parts.append(values)
             else:

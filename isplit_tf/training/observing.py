@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from ..batches import batches, count_images
+from ..batches import batches, count_images, predict_rows
 from ..errors import NumericsError
 from ..progress import bar
 from ..quantizer import is_observed, set_ranges
@@ -38,7 +38,7 @@ def observe(split: SplitModel, data: Any, *, batch_size: int = 32, progress: boo
     latents: list[np.ndarray] = []
     with bar(total=count_images(chosen, most), desc="latent's range", enabled=progress, unit="image") as shown:
         for batch in batches(chosen, batch_size=batch_size, max_images=most, labels=False):
-            latents.append(np.asarray(encoder.predict_on_batch(split.head.predict_on_batch(batch.x)), np.float32))
+            latents.append(predict_rows(encoder, predict_rows(split.head, batch.x)).astype(np.float32))
             shown.update(batch.size)
     values = np.concatenate(latents)
     if not np.isfinite(values).all():

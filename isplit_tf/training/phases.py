@@ -23,6 +23,7 @@ from .objectives import loss_identity
 from .observing import observe
 from .optimizers import copied, optimizer_identity, read_optimizer
 from .reconstruction import Reconstruction
+from .replicas import check_strategy
 from .state import TrainingState
 from .summaries import Summaries
 from .tuning import Tuning, prepare
@@ -81,6 +82,9 @@ def train(
     Phase 2, "fine_tune", is `split.model.fit`, end to end. Layers whose `trainable` is False, as in a
     frozen backbone, stay as they are; all flags are afterwards what they were before.
 
+    Where the model, `isplit_tf.split` and `train` are all inside the scope of a `tf.distribute.MirroredStrategy`, its
+    devices share each batch.
+
     Afterwards `split.model` is compiled with the loss of phase 2, an accuracy and a new optimizer, ready
     for `fit` or `evaluate`; after `fine_tune_epochs=0` it is not compiled. If the training fails or is
     interrupted, the split is left with the weights of the last whole epoch.
@@ -127,7 +131,8 @@ def train(
         Metrics and seconds of each epoch.
 
     Raises:
-        ArgumentError: An argument is out of range, or `checkpoint_dir` holds another run.
+        ArgumentError: An argument is out of range, `checkpoint_dir` holds another run, or a `tf.distribute` strategy
+            other than `MirroredStrategy` or `OneDeviceStrategy` is in use.
         BundleError: The checkpoint cannot be read.
         DataError: The data are of another kind, empty or endless, or the labels do not fit.
         NumericsError: The loss or a weight became NaN or infinite; the message names phase and epoch.
@@ -141,6 +146,7 @@ def train(
     """
     if not isinstance(split, SplitModel):
         raise ArgumentError(f"Expected a SplitModel, as isplit_tf.split makes it. Received: {type(split).__name__}.")
+    check_strategy(split.model)
     if batch_norm not in ("frozen", "update"):
         raise ArgumentError(f"batch_norm: expected 'frozen' or 'update'. Received: {batch_norm!r}")
     fitted = closed_form.is_fitted(split)

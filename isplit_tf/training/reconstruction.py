@@ -5,6 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from .replicas import replica_share
+
 
 class RelativeError(keras.metrics.Metric):
     """Sum of ||F - restored||^2 over the sum of ||F||^2, from rows `(error, energy)`; 0 is a perfect
@@ -59,7 +61,7 @@ class Reconstruction(keras.Model):
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> Any:
         """Eq. 3."""
-        return ops.mean(y_pred[:, 0])
+        return replica_share(ops.mean(y_pred[:, 0]))
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         """The mean loss and the relative error."""

@@ -1,0 +1,34 @@
+"""Training on several devices: which strategies `train` works with, and the share of each replica in a loss."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from ..errors import ArgumentError
+
+_SUPPORTED = (tf.distribute.MirroredStrategy, tf.distribute.OneDeviceStrategy)
+
+
+def check_strategy(model: keras.Model) -> None:
+    """Refuses a strategy under which Keras' `fit` does not work, or was not tried.
+
+    Raises:
+        ArgumentError: The model was built, or is about to be trained, under such a strategy.
+    """
+    strategy = tf.distribute.get_strategy()
+    if not tf.distribute.has_strategy():
+        strategy = model.distribute_strategy
+        with strategy.scope():
+            if not tf.distribute.has_strategy():
+                return
+    if not isinstance(strategy, _SUPPORTED):
+        raise ArgumentError(
+            "A split is trained on one device, or on those of a tf.distribute.MirroredStrategy, in whose scope the "
+            f"model, the split and the training are. Received: {type(strategy).__name__}."
+        )
+
+
+def replica_share(loss: Any) -> Any:
+    """What a replica adds to the loss, from the mean over its own images: Keras sums the gradients of all replicas."""
+    return loss / tf.distribute.get_strategy().num_replicas_in_sync
