@@ -250,7 +250,7 @@ def _why_no_cut(program: Program, wanted: str, cuts: Sequence[Cut]) -> str:
     if not tensors:
         close = difflib.get_close_matches(wanted, [cut.name.rsplit("/", 1)[-1] for cut in cuts], n=3)
         close += [cut.name for cut in cuts if wanted.lower() in cut.name.lower()][: 3 - len(close)]
-        shown = close or [cuts[0].name, "...", cuts[-1].name]
+        shown = list(dict.fromkeys(close)) or [cuts[0].name, "...", cuts[-1].name]
         return f"{text} No layer has this name. {'Similar' if close else 'There are'}: {', '.join(map(repr, shown))}."
     maker = program.makers[tensors[0]]
     if tensors[0] in program.outputs:

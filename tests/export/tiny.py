@@ -32,7 +32,7 @@ def make_original(seed: int = 0, last: str | None = None, units: int = 4) -> ker
     x = keras.layers.Conv2D(8, 3, padding="same", activation="relu")(x)
     x = keras.layers.MaxPooling2D(name="pool")(x)
     y = keras.layers.Conv2D(8, 3, padding="same", activation="relu")(x)
-    x = keras.layers.Add()([x, y])
+    x = keras.layers.Add(name="add")([x, y])
     x = keras.layers.BatchNormalization(momentum=0.8)(x)
     x = keras.layers.Conv2D(8, 3, activation="relu")(x)
     x = keras.layers.GlobalAveragePooling2D()(x)
