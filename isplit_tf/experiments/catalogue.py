@@ -105,16 +105,16 @@ _CPU = (
     replace(
         _PAPER[0],
         title="VGG16 on 40 classes of Tiny-ImageNet",
-        data=DataRecipe("tiny_imagenet200", 64, classes=40, train=2000, test=2000),
+        data=DataRecipe("tiny_imagenet200", 64, classes=40, train=1000, test=2000),
         model=replace(_FINE_TUNED, epochs=4),
         retraining=_VGG_PHASES,
         points=_NINE_OF_VGG16,
         series=_series(1, 1),
-        rates=_FEW_RATES,
+        rates=_FEW_RATES[::2],
     ),
     replace(
         _PAPER[1],
-        data=DataRecipe("notmnist", 32, train=2000, original_train=5000, validation=1000, test=2000),
+        data=DataRecipe("notmnist", 32, train=1000, original_train=5000, validation=1000, test=2000),
         model=_FINE_TUNED,
         retraining=_VGG_PHASES,
         series=_series(3, 2),
@@ -122,7 +122,7 @@ _CPU = (
     ),
     replace(
         _PAPER[2],
-        data=DataRecipe("chest_xray_pneumonia", 64, train=1000, original_train=2000),
+        data=DataRecipe("chest_xray_pneumonia", 64, train=600, original_train=2000),
         model=_FINE_TUNED,
         retraining=_VGG_PHASES,
         points=_NINE_OF_VGG16,
@@ -131,7 +131,7 @@ _CPU = (
     ),
     replace(
         _PAPER[3],
-        data=DataRecipe("notmnist", 32, train=3000, original_train=5000, validation=1000, test=2000),
+        data=DataRecipe("notmnist", 32, train=2000, original_train=5000, validation=1000, test=2000),
         model=_SCRATCH,
         retraining=Retraining(3, 1, (3e-5, 1e-4, 3e-4), tuned_at=8),
         points=_NINE_OF_RESNET50,
