@@ -26,14 +26,14 @@ def fine_tune(goal: float) -> dict[str, Any]:
         y = y % 200
         cut = {"VGG16": "block4_pool", "MobileNetV2": "block_6_project_BN"}[name]
         halves = split(build(name, size), cut, Autoencoder(0.9, seed=0))
-        times = _epoch_times(halves, x, y)
+        times = epoch_times(halves, x, y)
         ratio = float(np.median([ours / theirs for ours, theirs in times]))
         reached[f"{name} {size}"], ok[f"{name} {size}"] = round(ratio, 3), ratio <= goal
         details[name] = {"epochs_s": times, "steps": _IMAGES // 32}
     return {"reached": reached, "ok": ok, "details": details}
 
 
-def _epoch_times(halves: Any, x: np.ndarray, y: np.ndarray) -> list[tuple[float, float]]:
+def epoch_times(halves: Any, x: np.ndarray, y: np.ndarray, turns: int = 5) -> list[tuple[float, float]]:
     """Seconds of an epoch on either side, taking turns; the first epoch, which traces, is left out."""
     whole = halves.model
     twin = keras.models.clone_model(whole)
@@ -44,7 +44,7 @@ def _epoch_times(halves: Any, x: np.ndarray, y: np.ndarray) -> list[tuple[float,
     twin.compile(keras.optimizers.Adam(1e-5), "sparse_categorical_crossentropy", metrics=["accuracy"])
     twin.fit(x, y, batch_size=32, verbose=0)
     pairs = []
-    for _ in range(5):
+    for _ in range(turns):
         history = train(
             halves,
             (x, y),
