@@ -61,7 +61,12 @@ def run(args: argparse.Namespace) -> int:
         print(f"isplit {args.command}: interrupted", file=sys.stderr)
         return 130
     if result is not None:
-        print(json.dumps(result.json, indent=1, allow_nan=False) if args.json else result.text)
+        try:
+            print(json.dumps(result.json, indent=1, allow_nan=False) if args.json else result.text, flush=True)
+        except BrokenPipeError:
+            # Whoever read has enough, as `head` has. What is left in the buffer goes nowhere, or the interpreter
+            # would complain of it at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 

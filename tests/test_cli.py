@@ -1,6 +1,7 @@
 """The command line: the story step by step in files, and what it says when it cannot."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -178,6 +179,16 @@ def test_standard_output_is_the_result_alone():
     assert done.returncode == 0
     assert json.loads(done.stdout)["keras_backend"] == "tensorflow"
     assert done.stderr == ""
+
+
+def test_a_reader_that_has_enough_is_no_error():
+    """Standard output closed at its other end, as by `head`: nothing on standard error."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([sys.executable, "-m", "isplit_tf", "doctor"], stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    assert done.returncode == 0
+    assert done.stderr == b""
 
 
 def test_another_backend_is_named():
