@@ -282,7 +282,7 @@ def _reproduce(commands: Any) -> None:
         "run the paper's experiments; a run that ended early goes on",
         "isplit reproduce fig3 --scale smoke",
     )
-    parser.add_argument("experiment", help="fig3 to fig8, correlation, cost, or all")
+    parser.add_argument("experiment", help="fig3 to fig8, correlation, cost, projection, rate_accuracy, or all")
     parser.add_argument("--scale", default="smoke", help="smoke, cpu or paper (default: smoke)")
     parser.add_argument("--study", metavar="NAME", help="only this one of the studies that the experiment reads")
     parser.add_argument("--results", default="results", metavar="DIR", help="rows, JSON, pictures (default: results)")
