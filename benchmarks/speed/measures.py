@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from . import choosing, memory, passes, serving, starting, steps
+from . import choosing, memory, parts, passes, serving, starting, steps
 
 Found = dict[str, Any]
 
@@ -44,6 +44,12 @@ MEASURES = {
         "float32",
         "2.5 times faster, rank correlation of the curves at least 0.99",
         lambda _: passes.bfloat16(2.5, 0.99),
+    ),
+    "bfloat16_parts": Measure(
+        "where that time goes: every layer alone, forward and back, in bfloat16",
+        "the same in float32",
+        "nothing: a profile",
+        lambda _: parts.bfloat16_parts(),
     ),
     "tf_keras_vis": Measure(
         "importance of the main cuts, time an image",
