@@ -38,7 +38,8 @@ class Lenient(doctest.OutputChecker):
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    """What the examples take for granted: a model, data, a split, a curve, and bundles in the current folder."""
+    """What the examples take for granted: a model, data, a split, a curve, and bundles and the model's file in the
+    current folder."""
     folder = tmp_path_factory.mktemp("examples")
     keras.utils.set_random_seed(0)
     layers = keras.layers
@@ -47,6 +48,7 @@ def world(tmp_path_factory):
         x = layers.Conv2D(4, 3, padding="same", activation="relu", name=f"block{block}_conv")(x)
         x = layers.MaxPooling2D(padding="same", name=f"block{block}_pool")(x)
     model = keras.Model(inputs, layers.Dense(10, activation="softmax")(layers.Flatten()(x)), name="example")
+    model.save(folder / "classifier.keras")
     images, labels = (part[:128] for part in isplit_tf.datasets.load("glyphs").train)
     data = images.astype("float32"), labels
     halves = isplit_tf.split(model, "block3_pool", isplit_tf.Autoencoder(compression=0.9, seed=0))
