@@ -17,7 +17,6 @@ _KINDS = {
     "BatchNormalization": "normalization",
     "Activation": "activation",
     "ReLU": "activation",
-    "Rescaling": "the rest",
 }
 
 

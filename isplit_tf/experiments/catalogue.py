@@ -110,7 +110,7 @@ _CPU = (
         retraining=_VGG_PHASES,
         points=_NINE_OF_VGG16,
         series=_series(1, 1),
-        rates=_FEW_RATES[::2],
+        rates=(16, 256),
     ),
     replace(
         _PAPER[1],

@@ -132,7 +132,8 @@ def train(
 
     Raises:
         ArgumentError: An argument is out of range, `checkpoint_dir` holds another run, or a `tf.distribute` strategy
-            other than `MirroredStrategy` or `OneDeviceStrategy` is in use.
+            other than `MirroredStrategy` or `OneDeviceStrategy` is in use, or one in whose scope only the split was
+            made, or only `train` was called.
         BundleError: The checkpoint cannot be read.
         DataError: The data are of another kind, empty or endless, or the labels do not fit.
         NumericsError: The loss or a weight became NaN or infinite; the message names phase and epoch.

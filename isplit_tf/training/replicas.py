@@ -11,21 +11,27 @@ _SUPPORTED = (tf.distribute.MirroredStrategy, tf.distribute.OneDeviceStrategy)
 
 
 def check_strategy(model: keras.Model) -> None:
-    """Refuses a strategy under which Keras' `fit` does not work, or was not tried.
+    """Refuses a strategy under which Keras' `fit` does not work, or was not tried, and a model from outside its scope.
 
     Raises:
-        ArgumentError: The model was built, or is about to be trained, under such a strategy.
+        ArgumentError: The model was built, or is about to be trained, under such a strategy; or under two.
     """
-    strategy = tf.distribute.get_strategy()
-    if not tf.distribute.has_strategy():
-        strategy = model.distribute_strategy
-        with strategy.scope():
-            if not tf.distribute.has_strategy():
-                return
+    inside = tf.distribute.has_strategy()
+    strategy = tf.distribute.get_strategy() if inside else model.distribute_strategy
+    with strategy.scope():
+        if not tf.distribute.has_strategy():
+            return  # neither
     if not isinstance(strategy, _SUPPORTED):
         raise ArgumentError(
             "A split is trained on one device, or on those of a tf.distribute.MirroredStrategy, in whose scope the "
             f"model, the split and the training are. Received: {type(strategy).__name__}."
+        )
+    of_scope = strategy.extended.variable_created_in_scope
+    if not (inside and all(of_scope(weight.value) for weight in model.weights)):
+        made, called = ("outside", "inside") if inside else ("inside", "outside")
+        raise ArgumentError(
+            f"The split was made {made} of the scope of the {type(strategy).__name__}, and train was called {called}. "
+            "Make the split and call train both inside of its scope, or both outside."
         )
 
 

@@ -3,9 +3,9 @@
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -47,5 +47,15 @@ def test_other_strategies_are_refused():
         elsewhere = split(net(), "cut")
     with pytest.raises(ArgumentError, match=message):
         train(elsewhere, data, progress=False)
-    keras.utils.set_random_seed(0)
-    train(halves, data, fine_tune_epochs=1, progress=False)
+
+
+@pytest.mark.parametrize("made", ["outside", "inside"])
+def test_the_split_and_the_training_belong_to_one_scope(made):
+    """Variables of one device do not train on several, nor the other way round; the message says what was where."""
+    data = np.zeros((4, 8, 8, 3), "float32"), np.arange(4)
+    scope = tf.distribute.MirroredStrategy(["CPU:0"]).scope()
+    with scope if made == "inside" else nullcontext():
+        halves = split(net(), "cut")
+    message = f"made {made} of the scope of the MirroredStrategy, and train was called"
+    with scope if made == "outside" else nullcontext(), pytest.raises(ArgumentError, match=message):
+        train(halves, data, progress=False)
