@@ -105,7 +105,7 @@ _CPU = (
     replace(
         _PAPER[0],
         title="VGG16 on 40 classes of Tiny-ImageNet",
-        data=DataRecipe("tiny_imagenet200", 64, classes=40, train=1000, test=2000),
+        data=DataRecipe("tiny_imagenet200", 64, classes=40, train=600, test=2000),
         model=replace(_FINE_TUNED, epochs=4),
         retraining=_VGG_PHASES,
         points=_NINE_OF_VGG16,
