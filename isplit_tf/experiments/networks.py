@@ -11,6 +11,7 @@ from .recipes import ModelRecipe
 
 _VGG16_LAYOUT = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))  # width and convolutions of each block
 _NARROW = 16
+_TOP_NAMES = ("pooled", "flatten")
 
 
 def preparation(recipe: ModelRecipe) -> Callable[[np.ndarray], np.ndarray]:
@@ -55,6 +56,11 @@ def build_network(
             layers.Flatten(name="flatten")(base.output)
         )
     return keras.Model(base.input, layers.Dense(n_classes, activation="softmax", name="predictions")(x))
+
+
+def top_start(model: keras.Model) -> keras.Layer:
+    """The first layer behind the base of what `build_network` made."""
+    return next(layer for layer in model.layers if layer.name in _TOP_NAMES)
 
 
 def _narrow_vgg16(shape: tuple[int, int, int]) -> keras.Model:

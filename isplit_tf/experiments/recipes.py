@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+TOP_LEARNING_RATE = 1e-3
+"""Of Adam for the layers behind the base, at the first step of their own epochs."""
+
 
 @dataclass(frozen=True)
 class DataRecipe:
@@ -36,12 +39,15 @@ class ModelRecipe:
         imagenet: Whether its convolutions start from ImageNet weights.
         epochs: Epochs of the original.
         learning_rate: Of Adam for the original at its first step; it falls to 0 along a cosine.
+        top_epochs: Epochs before those in which only the layers behind the base learn, at `TOP_LEARNING_RATE`.
+            Many classes on ImageNet weights need them: the first steps of a random top would undo the base.
     """
 
     name: str
     imagenet: bool
     epochs: int
     learning_rate: float
+    top_epochs: int = 0
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from ..splitting import SplitModel
 from ..training import train
 from .images import Images, Part, open_images
 from .jobs import Job, packed
-from .networks import build_network, preparation
-from .recipes import Series, Study
+from .networks import build_network, preparation, top_start
+from .recipes import TOP_LEARNING_RATE, Series, Study
 
 _EVALUATED_AT_ONCE = 64
 _CACHE_BYTES = 2**31  # features of 2,000 images at block1 of VGG16 at 64 pixels
@@ -82,18 +82,31 @@ class Workshop:
         recipe = self.study.model
         size = self.study.data.size
         model = build_network(recipe, size, self.images.n_classes, seed=seed, weights=self._weights)
-        x, y = self.images.original_train
-        batch_size = self.study.retraining.batch_size
-        steps = recipe.epochs * -(-len(y) // batch_size)
-        falling = keras.optimizers.schedules.CosineDecay(recipe.learning_rate, steps)
-        model.compile(keras.optimizers.Adam(falling), "sparse_categorical_crossentropy", metrics=["accuracy"])
-        keras.utils.set_random_seed(seed)
-        model.fit(x, y, epochs=recipe.epochs, batch_size=batch_size, verbose=0)
+        if recipe.top_epochs:
+            self._train_top(model, seed)
+        self._fit(model, self.images.original_train, recipe.epochs, recipe.learning_rate, seed)
         path.parent.mkdir(parents=True, exist_ok=True)
         scratch = path.with_name(f".{path.name}")
         model.save(scratch.with_suffix(".new.keras"))
         scratch.with_suffix(".new.keras").replace(path)
         return keras.models.load_model(path)
+
+    def _train_top(self, model: keras.Model, seed: int) -> None:
+        """The layers behind the base alone, on features that are computed once."""
+        first = top_start(model)
+        base = keras.Model(model.input, first.input)
+        x, y = self.images.original_train
+        features = base.predict(x, batch_size=_EVALUATED_AT_ONCE, verbose=0)
+        behind = model.layers[model.layers.index(first) :]
+        top = keras.Sequential([keras.Input(features.shape[1:]), *behind])
+        self._fit(top, (features, y), self.study.model.top_epochs, TOP_LEARNING_RATE, seed)
+
+    def _fit(self, model: keras.Model, part: Part, epochs: int, learning_rate: float, seed: int) -> None:
+        batch_size = self.study.retraining.batch_size
+        falling = keras.optimizers.schedules.CosineDecay(learning_rate, epochs * -(-len(part[1]) // batch_size))
+        model.compile(keras.optimizers.Adam(falling), "sparse_categorical_crossentropy", metrics=["accuracy"])
+        keras.utils.set_random_seed(seed)
+        model.fit(*part, epochs=epochs, batch_size=batch_size, verbose=0)
 
     def part(self, name: str) -> Part:
         """Images by the name of a part: `validation`, `first_half` or `second_half` of it, `test`."""
