@@ -39,6 +39,12 @@ MEASURES = {
         "at most 1.10 on VGG16, 1.25 on the others",
         lambda _: passes.against_bare("all", {name: 1.10 if name == "VGG16" else 1.25 for name in passes.MODELS}),
     ),
+    "cut_parts": Measure(
+        "where that time goes: every element at the cuts and its gradient read once; Grad-CAM's arithmetic alone",
+        "the same bare pass",
+        "nothing: a profile",
+        lambda _: parts.cut_parts(),
+    ),
     "bfloat16": Measure(
         "importance in bfloat16",
         "float32",
@@ -74,6 +80,12 @@ MEASURES = {
         "`model.predict`'s first call on the same images",
         "at most 3 times",
         lambda _: starting.first_curve(3.0),
+    ),
+    "first_parts": Measure(
+        "where that time goes",
+        "the whole first curve",
+        "nothing: a profile",
+        lambda _: parts.first_parts(),
     ),
     "fine_tune_step": Measure(
         "`train`, phase 2, time a step",

@@ -26,9 +26,6 @@ def write_page(results: dict[str, Any], page: Path) -> None:
         lines.append(f"| {measure.what} | {measure.against} | {measure.goal} | {_reached(measures.get(name))} |")
     if "growth" in measures:
         lines += ["", *_growth(measures["growth"]["details"], page)]
-    notes = page.with_name("performance_notes.md")
-    if notes.exists():
-        lines += ["", notes.read_text().strip()]
     page.write_text("\n".join(lines) + "\n")
 
 

@@ -99,9 +99,20 @@ def waiting(goal: float) -> dict[str, Any]:
         times = taking_turns(
             lambda: measure_importance(model, arrays, progress=False), from_files, repeats=5, warm_up=1
         )
+
+        def decoding() -> None:
+            data, _ = open_data(folder, image_size=(64, 64))
+            for _ in data:
+                pass
+
+        alone = taking_turns(decoding, from_files, repeats=5, warm_up=1)["first_s"]
     share = max(0.0, 1 - 1 / times["ratio"])
+    both = times["second_s"] / (times["first_s"] + alone)
     return {
-        "reached": {"MobileNetV2 64": f"{share:.1%}"},
+        "reached": {
+            "MobileNetV2 64": f"{share:.1%}",
+            "of the pass and the decoding one after the other, on the same cores": f"{both:.0%}",
+        },
         "ok": {"MobileNetV2 64": share <= goal},
-        "details": times | {"images": 512, "files": "PNG, 256x256"},
+        "details": times | {"images": 512, "files": "PNG, 256x256", "decoding_s": alone},
     }

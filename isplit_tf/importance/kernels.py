@@ -24,8 +24,13 @@ def grad_cam(features: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
     if features.dtype == gradients.dtype == tf.bfloat16:
         # Matrix products of bfloat16 are summed in float32: no wider copy of F and g is needed, only results round.
         alpha = tf.cast(mean_over_positions(gradients), tf.bfloat16)
-        return tf.cast(tf.linalg.matvec(features, alpha), tf.float32)
-    return tf.linalg.matvec(_wide(features), mean_over_positions(gradients))
+        return tf.cast(_over_channels(features, alpha), tf.float32)
+    return _over_channels(_wide(features), mean_over_positions(gradients))
+
+
+def _over_channels(features: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+    """`sum_c w_c F_pc`: `(N, P)`. A row times the transpose of F takes half the time of `matvec` on a CPU."""
+    return tf.matmul(weights[:, tf.newaxis], features, transpose_b=True)[:, 0]
 
 
 def mean_over_positions(tensor: tf.Tensor) -> tf.Tensor:
@@ -67,7 +72,7 @@ def grad_cam_plus_plus(features: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
     """
     features, rising = _wide(features), tf.nn.relu(_wide(gradients))
     total = tf.reduce_sum(tf.nn.relu(features), axis=1, keepdims=True)
-    return tf.linalg.matvec(features, tf.reduce_sum(rising / (2.0 + rising * total), axis=1))
+    return _over_channels(features, tf.reduce_sum(rising / (2.0 + rising * total), axis=1))
 
 
 def hires_cam(features: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
