@@ -12,6 +12,7 @@ from .rate_page import rate_page
 from .verdict import verdict
 
 Found = Mapping[str, Any]
+LOSSES = {"squared_error": "squared error (Eq. 4)", "sparse_categorical_crossentropy": "cross-entropy"}
 
 
 def reproduction_page(found: Mapping[str, Found], scale: str, pictures: str) -> str:
@@ -66,8 +67,8 @@ def _what_was_run(found: Mapping[str, Found]) -> str:
             studies[name] = (run, left)
     lines = [
         "| study | training images (original, retraining) | validation, test | epochs (original, phase 1, phase 2) "
-        "| seeds | jobs done | jobs left | hours |",
-        "|---|---|---|---|---|---|---|---|",
+        "| images a step, loss of phase 2 | seeds | jobs done | jobs left | hours of processor |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for name, (run, left) in studies.items():
         images = run["images"]
@@ -75,7 +76,8 @@ def _what_was_run(found: Mapping[str, Found]) -> str:
             f"| `{name}` | {images['original_train']:,}, {images['train']:,} "
             f"| {images['validation']:,}, {images['test']:,} "
             f"| {run['original_epochs']}, {run['bottleneck_epochs']}, {run['fine_tune_epochs']} "
-            f"| {len(run['seeds'])} | {run['rows']} | {left} | {run['seconds'] / 3600:.1f} |"
+            f"| {run['batch_size']}, {LOSSES.get(run['loss'], run['loss'])} "
+            f"| {len(run['seeds'])} | {run['rows']} | {left} | {run['cpu_seconds'] / 3600:.1f} |"
         )
     versions = sorted({text for run, _ in studies.values() for text in run["versions"]})
     mixed = [
@@ -219,6 +221,7 @@ def _cost(found: Found, pictures: str) -> Iterator[str]:
                 f"| retraining | {one['retraining_seconds'] / 60:.0f} minutes, {one['retraining_cuts']} cuts "
                 f"| {paper.RETRAINING_MINUTES} minutes |",
                 f"| ratio | {one['ratio']:.0f} | {paper.RETRAINING_MINUTES / paper.CURVE_MINUTES:.1f} |",
+                f"| ratio of processor time | {one['cpu_ratio']:.0f} | not reported |",
             ]
         )
     if not found["studies"]:

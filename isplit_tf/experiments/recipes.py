@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+ORIGINAL_BATCH = 32
+"""Images a step of the original's training."""
+
 TOP_LEARNING_RATE = 1e-3
 """Of Adam for the layers behind the base, at the first step of their own epochs."""
 
@@ -59,7 +62,8 @@ class Retraining:
         fine_tune_epochs: Of phase 2.
         learning_rates: Of Adam in phase 2; the one with the highest validation accuracy at `tuned_at` is taken.
         tuned_at: Position on the axis of the main cuts.
-        batch_size: Images a step.
+        batch_size: Images a step, in both phases.
+        loss: Of phase 2, as `isplit_tf.train` takes it; the paper's Eq. 4 where nothing else is said.
     """
 
     bottleneck_epochs: int
@@ -67,6 +71,7 @@ class Retraining:
     learning_rates: tuple[float, ...]
     tuned_at: int
     batch_size: int = 32
+    loss: str = "squared_error"
 
 
 @dataclass(frozen=True)

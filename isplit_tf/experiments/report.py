@@ -72,10 +72,13 @@ def _runs(one: Measured) -> dict[str, Any]:
     return {
         "rows": len(rows),
         "seconds": round(sum(row["seconds"] for row in rows), 1),
+        "cpu_seconds": round(sum(row["cpu_seconds"] for row in rows), 1),
         "images": one.original["images"],
         "original_epochs": one.study.model.epochs,
         "bottleneck_epochs": retraining.bottleneck_epochs,
         "fine_tune_epochs": retraining.fine_tune_epochs,
+        "batch_size": retraining.batch_size,
+        "loss": retraining.loss,
         "seeds": sorted({row["seed"] for row in rows}),
         "learning_rates": sorted({row["learning_rate"] for row in one.store.rows(kind="split")}),
         "originals": {str(seed): sorted(_originals(rows, seed)) for seed in sorted({row["seed"] for row in rows})},

@@ -18,7 +18,7 @@ from ..training import train
 from .images import Images, Part, open_images
 from .jobs import Job, packed
 from .networks import build_network, preparation, top_start
-from .recipes import TOP_LEARNING_RATE, Series, Study
+from .recipes import ORIGINAL_BATCH, TOP_LEARNING_RATE, Series, Study
 
 _EVALUATED_AT_ONCE = 64
 _CACHE_BYTES = 2**31  # features of 2,000 images at block1 of VGG16 at 64 pixels
@@ -102,11 +102,10 @@ class Workshop:
         self._fit(top, (features, y), self.study.model.top_epochs, TOP_LEARNING_RATE, seed)
 
     def _fit(self, model: keras.Model, part: Part, epochs: int, learning_rate: float, seed: int) -> None:
-        batch_size = self.study.retraining.batch_size
-        falling = keras.optimizers.schedules.CosineDecay(learning_rate, epochs * -(-len(part[1]) // batch_size))
+        falling = keras.optimizers.schedules.CosineDecay(learning_rate, epochs * -(-len(part[1]) // ORIGINAL_BATCH))
         model.compile(keras.optimizers.Adam(falling), "sparse_categorical_crossentropy", metrics=["accuracy"])
         keras.utils.set_random_seed(seed)
-        model.fit(*part, epochs=epochs, batch_size=batch_size, verbose=0)
+        model.fit(*part, epochs=epochs, batch_size=ORIGINAL_BATCH, verbose=0)
 
     def part(self, name: str) -> Part:
         """Images by the name of a part: `validation`, `first_half` or `second_half` of it, `test`."""
@@ -138,7 +137,7 @@ class Workshop:
         settings: dict[str, Any] = {
             "bottleneck_epochs": retraining.bottleneck_epochs,
             "fine_tune_epochs": retraining.fine_tune_epochs,
-            "loss": "squared_error",
+            "loss": retraining.loss,
         } | changes
         history = train(
             halves,
