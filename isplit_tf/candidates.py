@@ -130,6 +130,7 @@ def propose(
     rank: Literal["importance", "accuracy"] = "importance",
     min_accuracy: float | None = None,
     max_payload_bytes: int | None = None,
+    max_head_macs: int | None = None,
     bottleneck: Any = None,
     image_bytes: int | None = None,
 ) -> Candidates:
@@ -147,6 +148,7 @@ def propose(
         rank: "importance" or "accuracy", which needs `accuracy`.
         min_accuracy: Leaves out cuts whose predicted accuracy is lower, or not known.
         max_payload_bytes: Leaves out cuts whose payload is larger, or not known.
+        max_head_macs: Leaves out cuts whose head takes more multiply-accumulates an image, the encoder not counted.
         bottleneck: What will stand at the cut, for the costs; by default `Autoencoder()`.
         image_bytes: Bytes of a compressed image as it would be sent to a server that runs the whole model,
             for the warnings. By default a JPEG is estimated from the model's input, if this is an image (H,
@@ -175,9 +177,11 @@ def propose(
         image_bytes = checked_integer("image_bytes", image_bytes, 1)
     if max_payload_bytes is not None:
         max_payload_bytes = checked_integer("max_payload_bytes", max_payload_bytes, 1)
+    if max_head_macs is not None:
+        max_head_macs = checked_integer("max_head_macs", max_head_macs, 0)
     reasons = _reasons(curve) if rank == "importance" else dict.fromkeys(range(len(curve.cuts)), "")
     every = [_candidate(curve, at, reason, bottleneck, image_bytes, accuracy) for at, reason in reasons.items()]
-    found = _within(every, min_accuracy, max_payload_bytes)
+    found = _within(every, min_accuracy, max_payload_bytes, max_head_macs)
     if rank == "accuracy":
         found = _by_accuracy(found)
     if image_bytes is not None and found[0].warning:
@@ -194,20 +198,24 @@ def _check(accuracy: AccuracyCurve | None, rank: str, min_accuracy: float | None
         checked_share("min_accuracy", min_accuracy)
 
 
-def _within(found: list[Candidate], min_accuracy: float | None, max_payload_bytes: int | None) -> Candidates:
+def _within(
+    found: list[Candidate], min_accuracy: float | None, max_payload_bytes: int | None, max_head_macs: int | None
+) -> Candidates:
     kept = Candidates(
         c
         for c in found
         if (min_accuracy is None or (c.predicted_accuracy is not None and c.predicted_accuracy >= min_accuracy))
         and (max_payload_bytes is None or (c.payload_bytes is not None and c.payload_bytes <= max_payload_bytes))
+        and (max_head_macs is None or c.cut.head_macs <= max_head_macs)
     )
     if kept:
         return kept
     highest = max((c.predicted_accuracy for c in found if c.predicted_accuracy is not None), default=None)
     smallest = min((c.payload_bytes for c in found if c.payload_bytes is not None), default=None)
     raise ArgumentError(
-        f"No cut is within min_accuracy={min_accuracy} and max_payload_bytes={max_payload_bytes}. The highest "
-        f"predicted accuracy is {cell_text(highest)}, the smallest payload {cell_text(smallest)} bytes."
+        f"No cut is within min_accuracy={min_accuracy}, max_payload_bytes={max_payload_bytes} and "
+        f"max_head_macs={max_head_macs}. The highest predicted accuracy is {cell_text(highest)}, the smallest payload "
+        f"{cell_text(smallest)} bytes, the smallest head {min(c.cut.head_macs for c in found):,} multiply-accumulates."
     )
 
 

@@ -152,6 +152,7 @@ def run_propose(args: argparse.Namespace) -> Result:
         rank=args.rank,
         min_accuracy=args.min_accuracy,
         max_payload_bytes=args.max_payload_bytes,
+        max_head_macs=args.max_head_macs,
         bottleneck=None if args.compression is None else Autoencoder(compression=args.compression),
         image_bytes=args.image_bytes,
     )

@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +14,26 @@ import numpy as np
 import tensorflow as tf
 
 from isplit_edge import Client
+from isplit_edge.wire import HEADER_BYTES
 
+from .accuracy import AccuracyCurve
 from .bottleneck import Autoencoder
-from .candidates import Candidates, propose
+from .candidates import Candidate, Candidates, propose
 from .datasets import load
+from .demo_report import JPEG_QUALITY, DemoReport
 from .evaluation import Evaluation, evaluate
 from .export.bundle import Bundle, export_bundle
+from .forecasting import predict_accuracy
 from .importance.curve import Curve
 from .importance.measure import measure_importance
 from .plots import curve_and_sizes, save_figure, svg
 from .report import Section, html_page
 from .server import Server
 from .splitting import SplitModel, split
-from .tables import html_table, text_table
+from .tables import html_table
 from .training import train
 
 SIZE = 32  # VGG16's five poolings need 32 pixels; the glyphs have 28 and get a black border
-JPEG_QUALITY = 75
 _LAYOUT = ((1, 2), (2, 2), (3, 3), (4, 3), (5, 3))  # VGG16's blocks and their convolutions
 
 
@@ -44,71 +47,15 @@ class Scale:
     bottleneck_epochs: int
     fine_tune_epochs: int
     timed_frames: int
+    predicted_images: int
 
 
-FULL = Scale((24, 48, 96, 128, 128), None, 6, 8, 3, 200)
-QUICK = Scale((16, 32, 64, 128, 128), 4000, 3, 6, 2, 50)
+FULL = Scale((24, 48, 96, 128, 128), None, 6, 8, 3, 200, 1000)
+QUICK = Scale((16, 32, 64, 128, 128), 4000, 3, 6, 2, 50, 300)
+PAYLOAD_BYTES = 64  # a frame, the same at every cut: else the cuts would be compared by their bytes
 _LEARNING_RATE = 1e-3
 _FINE_TUNE_RATE = 3e-4
 _BATCH = 64
-
-
-@dataclass(frozen=True)
-class DemoReport:
-    """What the demo found.
-
-    Attributes:
-        cut: Name of the cut that was chosen.
-        accuracy: On the test set: of the original, of the control (the original trained for as many more epochs),
-            of the split, of the exported pair, and of the original on JPEGs; each with its 95 % interval.
-        frame_bytes: Mean bytes a frame: payload, float features at the cut, raw image, PNG, JPEG.
-        head_bytes: Size of head.tflite.
-        latency_ms: Median milliseconds for one frame: head, wire, tail.
-        seconds: What each step took.
-    """
-
-    cut: str
-    n_test: int
-    accuracy: dict[str, tuple[float, float, float]]
-    frame_bytes: dict[str, float]
-    head_bytes: int
-    latency_ms: dict[str, float]
-    seconds: dict[str, float]
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return {"format_version": 1, "kind": "demo"} | asdict(self)
-
-    def rows(self) -> tuple[list[str], list[list[Any]]]:
-        """The table: a row for each way to classify a frame."""
-        accuracy, sizes, ms = self.accuracy, self.frame_bytes, self.latency_ms
-        names = {
-            "original": ("original, whole", "raw image", sizes["raw"]),
-            "control": ("control: original, trained on", "raw image", sizes["raw"]),
-            "png": ("original behind PNG", "PNG", sizes["png"]),
-            "jpeg": (f"original behind JPEG {JPEG_QUALITY}", "JPEG", sizes["jpeg"]),
-            "features": ("split without bottleneck", "float features", sizes["features"]),
-            "split": ("split, float", "float latent", sizes["float_latent"]),
-            "exported": ("split, exported pair over the wire", "int8 payload", sizes["payload"]),
-        }
-        # Without loss, PNG and float features leave the original's answers as they are.
-        same = {"png": "original", "features": "original"}
-        rows: list[list[Any]] = []
-        for key, (label, sent, size) in names.items():
-            value, low, high = accuracy[same.get(key, key)]
-            rows.append([label, f"{value:.2%}", f"{low:.2%} to {high:.2%}", sent, f"{size:,.0f} B"])
-        rows.append(["size of the head (head.tflite)", "", "", "", f"{self.head_bytes:,} B"])
-        for part, what in (("head", "head and encoder"), ("wire", "wire, loopback"), ("tail", "decoder and tail")):
-            rows.append([what, "", "", "", f"{ms[part]:.2f} ms"])
-        return ["", "accuracy", "95 % interval", "sent", "a frame"], rows
-
-    def table(self) -> str:
-        """The table as text."""
-        header, rows = self.rows()
-        return (
-            f"Split at '{self.cut}', {self.n_test:,} test images of font families that nothing was trained on\n\n"
-            + text_table(header, rows)
-        )
 
 
 def build_classifier(widths: tuple[int, ...], seed: int) -> keras.Model:
@@ -139,8 +86,8 @@ def run_demo(directory: Path, *, quick: bool = False, seed: int = 0) -> DemoRepo
     """Run the demo.
 
     Args:
-        directory: Gets classifier.keras, curve.npz, curve.png, candidates.json, split/, bundle/, report.json and
-            report.html; what an earlier run left there is replaced.
+        directory: Gets classifier.keras, curve.npz, accuracy.npz, curve.png, candidates.json, split/, bundle/,
+            report.json and report.html; what an earlier run left there is replaced.
         quick: Less training, under a minute.
         seed: Of everything random; the same seed chooses the same cut again.
 
@@ -184,14 +131,29 @@ class _Demo:
         with self.step("importance", "Measuring the importance of every cut on the validation images"):
             curve = measure_importance(model, self.validation, class_names=names)
             curve.save(self.directory / "curve.npz")
-            candidates = propose(curve)
-            candidates.save(self.directory / "candidates.json")
-            save_figure(curve_and_sizes(curve, candidates), self.directory / "curve.png")
-        sys.stderr.write(f"  split at '{candidates[0].cut.name}': {candidates[0].reason}\n")
+        with self.step("prediction", f"Predicting the accuracy that {PAYLOAD_BYTES} bytes a frame keep at every cut"):
+            accuracy = predict_accuracy(
+                model,
+                self.validation,
+                payload_bytes=PAYLOAD_BYTES,
+                fit_data=self.train,
+                fit_images=scale.predicted_images,
+                max_images=scale.predicted_images,
+                class_names=names,
+                seed=self.seed,
+            )
+            accuracy.save(self.directory / "accuracy.npz")
+        candidates = propose(curve, accuracy=accuracy, rank="accuracy", max_head_macs=_half(curve))
+        candidates.save(self.directory / "candidates.json")
+        save_figure(curve_and_sizes(curve, candidates, accuracy=accuracy), self.directory / "curve.png")
+        sys.stderr.write(
+            f"  split at '{candidates[0].cut.name}': {candidates[0].reason}; the peak of the curve is at "
+            f"'{curve.best.name}'\n"
+        )
         with self.step(
             "split", f"Splitting there and training: {scale.bottleneck_epochs} + {scale.fine_tune_epochs} epochs"
         ):
-            halves = split(model, candidates[0].cut, Autoencoder(compression=0.9, seed=self.seed))
+            halves = split(model, candidates[0].cut, Autoencoder(latent_size=_elements(candidates[0]), seed=self.seed))
             train(
                 halves,
                 self.train,
@@ -229,7 +191,7 @@ class _Demo:
             latency_ms=latency,
             seconds=self.seconds,
         )
-        self._write(report, curve, candidates, reports)
+        self._write(report, curve, accuracy, candidates, reports)
         return report
 
     def _steps(self, epochs: int) -> int:
@@ -276,7 +238,14 @@ class _Demo:
         names = self.splits.class_names
         return evaluate(model, (_framed(decoded), labels), class_names=names, progress=False), sizes
 
-    def _write(self, report: DemoReport, curve: Curve, candidates: Candidates, reports: dict[str, Evaluation]) -> None:
+    def _write(
+        self,
+        report: DemoReport,
+        curve: Curve,
+        accuracy: AccuracyCurve,
+        candidates: Candidates,
+        reports: dict[str, Evaluation],
+    ) -> None:
         (self.directory / "report.json").write_text(json.dumps(report.to_json(), indent=1, allow_nan=False) + "\n")
         header, rows = report.rows()
         exported = reports["exported"]
@@ -291,9 +260,11 @@ class _Demo:
             Section(
                 "Where to split",
                 "Importance (CUI) of each cut, from one backward pass an image over the validation set; below it the "
-                "elements of each layer, whose drops Cut-Distil-Encode names. Vertical lines: the choice (solid) and "
-                "the other peaks (dotted).",
-                svg(curve_and_sizes(curve, candidates)),
+                "elements of each layer, whose drops Cut-Distil-Encode names; and the accuracy that is predicted for "
+                f"{PAYLOAD_BYTES} bytes a frame at every cut, before anything is trained. The choice is the cut with "
+                "the highest predicted accuracy among those whose head does at most half of the multiply-accumulates. "
+                "Vertical lines: the choice (solid) and the curve's peaks (dotted).",
+                svg(curve_and_sizes(curve, candidates, accuracy=accuracy)),
             ),
             Section("Candidates", "", candidates._repr_html_()),
             Section("Class by class, through the wire", "", exported._repr_html_()),
@@ -302,6 +273,17 @@ class _Demo:
         lead = "A VGG-style classifier of the letters A to J, split between a device and a server."
         (self.directory / "report.html").write_text(html_page("isplit demo", lead, sections))
         sys.stderr.write(f"See {self.directory / 'report.html'}; the bundle is {self.directory / 'bundle'}.\n")
+
+
+def _half(curve: Curve) -> int:
+    """Half of the multiply-accumulates of the whole model."""
+    return (curve.cuts[-1].head_macs + curve.cuts[-1].tail_macs) // 2
+
+
+def _elements(candidate: Candidate) -> int:
+    """Elements of an int8 latent with a candidate's payload."""
+    assert candidate.payload_bytes is not None
+    return candidate.payload_bytes - HEADER_BYTES
 
 
 def _framed(glyphs: np.ndarray) -> np.ndarray:

@@ -135,6 +135,7 @@ def _propose(commands: Any) -> None:
     parser.add_argument("--rank", default="importance", choices=["importance", "accuracy"])
     parser.add_argument("--min-accuracy", type=float, metavar="X", help="leave out cuts predicted to keep less")
     parser.add_argument("--max-payload-bytes", type=int, metavar="N", help="leave out cuts that send more a frame")
+    parser.add_argument("--max-head-macs", type=int, metavar="N", help="leave out cuts whose head computes more")
     parser.add_argument("--compression", type=float, help="of an autoencoder, for the costs (default: 0.9)")
     parser.add_argument("--image-bytes", type=int, metavar="N", help="bytes of a compressed image, to compare with")
     _add_output(parser, "candidates.json", "the candidates")

@@ -288,7 +288,13 @@ def test_bounds_leave_cuts_out():
     assert names(propose(CURVE, min_accuracy=0.9, **within)) == ["layer4", "layer2", "layer0"]
     assert names(propose(CURVE, max_payload_bytes=32, **within)) == ["layer4", "layer2", "layer3"]
     assert names(propose(CURVE, accuracy=ACCURACY, min_accuracy=0.75)) == ["layer3"]
-    with pytest.raises(ArgumentError, match=r"highest predicted accuracy is 0.9500, the smallest payload 17 bytes"):
+    macs = sorted(cut.head_macs for cut in CURVE.cuts)
+    assert names(propose(CURVE, max_head_macs=macs[1], **within)) == [
+        name for name in names(propose(CURVE, **within)) if name in ("layer0", "layer1")
+    ]
+    with pytest.raises(
+        ArgumentError, match=r"highest predicted accuracy is 0.9500, the smallest payload 17 bytes, the"
+    ):
         propose(CURVE, min_accuracy=0.99, **within)
 
 

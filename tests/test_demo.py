@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from isplit_tf import Bundle, Curve, SplitModel
+from isplit_tf import AccuracyCurve, Bundle, Candidates, Curve, SplitModel
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,10 @@ def test_it_leaves_what_it_says(demo):
     """Model, curve, candidates, split, bundle, picture and a page without links to a network."""
     folder, report, said = demo
     curve = Curve.load(folder / "curve.npz")
-    assert curve.best.name == report["cut"] == SplitModel.load(folder / "split").cut.name
+    accuracy = AccuracyCurve.load(folder / "accuracy.npz")
+    chosen = Candidates.load(folder / "candidates.json")[0].cut.name
+    assert chosen == report["cut"] == SplitModel.load(folder / "split").cut.name
+    assert chosen in {cut.name for cut in accuracy.cuts} <= {cut.name for cut in curve.cuts}
     bundle = Bundle.load(folder / "bundle")
     assert bundle.manifest.accuracy["images"] == report["n_test"] == 1810
     assert bundle.manifest.accuracy["artefacts"] == pytest.approx(report["accuracy"]["exported"][0], abs=1e-9)

@@ -15,7 +15,7 @@ ROWS = [
     {"graph", "datasets", "batches"},
     {"importance", "bottleneck", "latent", "metrics", "accuracy", "projection", "quantizer"},
     {"candidates", "splitting", "training", "evaluation", "predictions", "fitting", "forecasting", "sampling", "costs"},
-    {"export", "server", "plots", "report", "sweep"},
+    {"export", "server", "plots", "report", "demo_report", "sweep"},
     {"demo", "experiments"},
     {"cli", "options", "commands", "opening", "candidate_training", "__main__"},
 ]

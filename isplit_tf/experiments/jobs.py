@@ -182,12 +182,12 @@ def _all_jobs(study: Study, experiments: Sequence[Experiment], store: Store) -> 
             yield from (Job(study.name, "score", 0, score=score) for score in SCORES)
             if needed or groups or rates:
                 yield from _tuning(study)
+        yield from (Job(study.name, "score", seed, score=score) for score in _competing(study, experiments))
         yield from _retraining(study, needed, seed)
         if seed == 0 and groups:
             yield from _group_jobs(study, store)
         elif seed and needed:
             yield from (Job(study.name, "score", seed, score=score) for score in SCORES)
-        yield from (Job(study.name, "score", seed, score=score) for score in _competing(study, experiments))
         if seed == 0 and rates:
             yield from _rate_jobs(study, store)
 

@@ -7,16 +7,24 @@ from .accuracy import draw_accuracies
 from .style import BLUE, GREY, RED, STYLES, name_ticks
 
 if TYPE_CHECKING:
+    from ..accuracy import AccuracyCurve
     from ..candidates import Candidate
     from ..importance.curve import Curve
 
 
-def curve_and_sizes(curve: "Curve", candidates: Sequence["Candidate"] = (), *, log: bool = True) -> Any:
+def curve_and_sizes(
+    curve: "Curve",
+    candidates: Sequence["Candidate"] = (),
+    *,
+    accuracy: "AccuracyCurve | None" = None,
+    log: bool = True,
+) -> Any:
     """The curve above the sizes that Cut-Distil-Encode goes by, candidates marked, as in the paper's Fig. 3.
 
     Args:
         curve: The curve.
         candidates: What `propose` found; the first is marked as the choice.
+        accuracy: What `predict_accuracy` found, drawn below where it is given.
         log: log10 of the importance, as the authors draw it.
 
     Returns:
@@ -25,9 +33,12 @@ def curve_and_sizes(curve: "Curve", candidates: Sequence["Candidate"] = (), *, l
     import matplotlib.pyplot as plt
 
     width = max(6.5, 0.42 * len(curve.cuts))
-    figure, (upper, lower) = plt.subplots(
-        2, 1, figsize=(width, 5.6), sharex=True, layout="constrained", height_ratios=[3, 2]
+    ratios = [3, 2] if accuracy is None else [3, 2, 3]
+    figure, axes = plt.subplots(
+        len(ratios), 1, figsize=(width, 1.15 * sum(ratios)), sharex=True, layout="constrained", height_ratios=ratios
     )
+    upper, lower = axes[:2]
+    positions = {cut.index: k for k, cut in enumerate(curve.cuts)}
     curve.plot(log=log, ax=upper)
     sizes = [cut.size for cut in curve.cuts]
     lower.step(range(len(sizes)), sizes, where="mid", color="0.35", linestyle="--", label="elements of the layer")
@@ -35,15 +46,21 @@ def curve_and_sizes(curve: "Curve", candidates: Sequence["Candidate"] = (), *, l
     lower.plot(drops, [sizes[k] for k in drops], "s", color="0.35", label="size drops (CDE)")
     lower.set_yscale("log")
     lower.set_ylabel("elements")
-    lower.set_xlabel("cut, from the input to the output")
-    upper.tick_params(axis="x", labelbottom=False)
-    lower.tick_params(axis="x", labelbottom=True, labelrotation=60, labelsize=8)
-    plt.setp(lower.get_xticklabels(), ha="right", rotation_mode="anchor")
     lower.grid(alpha=0.3)
-    positions = {cut.index: k for k, cut in enumerate(curve.cuts)}
+    if accuracy is not None:
+        at = [positions[cut.index] for cut in accuracy.cuts if cut.index in positions]
+        values = [value for cut, value in zip(accuracy.cuts, accuracy.accuracy, strict=True) if cut.index in positions]
+        draw_accuracies(axes[2], at, values, {"original": accuracy.original})
+        axes[2].set_ylabel("predicted accuracy (%)")
+        axes[2].grid(alpha=0.3)
+    for ax in axes[:-1]:
+        ax.tick_params(axis="x", labelbottom=False)
+    axes[-1].set_xlabel("cut, from the input to the output")
+    axes[-1].tick_params(axis="x", labelbottom=True, labelrotation=60, labelsize=8)
+    plt.setp(axes[-1].get_xticklabels(), ha="right", rotation_mode="anchor")
     for rank, candidate in enumerate(candidates):
         if candidate.is_peak or rank == 0:
-            for ax in (upper, lower):
+            for ax in axes:
                 style = "-" if rank == 0 else ":"
                 ax.axvline(positions[candidate.cut.index], color="#D55E00", linewidth=1, linestyle=style, zorder=0)
     lower.legend(fontsize=8)
