@@ -1,5 +1,6 @@
 """Candidates: the order, the reasons, the costs and the warnings."""
 
+import dataclasses
 import json
 import math
 import warnings
@@ -288,10 +289,12 @@ def test_bounds_leave_cuts_out():
     assert names(propose(CURVE, min_accuracy=0.9, **within)) == ["layer4", "layer2", "layer0"]
     assert names(propose(CURVE, max_payload_bytes=32, **within)) == ["layer4", "layer2", "layer3"]
     assert names(propose(CURVE, accuracy=ACCURACY, min_accuracy=0.75)) == ["layer3"]
-    macs = sorted(cut.head_macs for cut in CURVE.cuts)
-    assert names(propose(CURVE, max_head_macs=macs[1], **within)) == [
-        name for name in names(propose(CURVE, **within)) if name in ("layer0", "layer1")
-    ]
+    costly = dataclasses.replace(
+        CURVE, cuts=[dataclasses.replace(cut, head_macs=1000 * k) for k, cut in enumerate(CURVE.cuts)]
+    )
+    assert names(propose(costly, max_head_macs=1000, **within)) == ["layer0", "layer1"]
+    with pytest.raises(ArgumentError, match="the smallest head 0 multiply-accumulates"):
+        propose(costly, max_head_macs=0, min_accuracy=0.95, **within)
     with pytest.raises(
         ArgumentError, match=r"highest predicted accuracy is 0.9500, the smallest payload 17 bytes, the"
     ):
