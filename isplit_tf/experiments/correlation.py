@@ -119,6 +119,22 @@ def _series(measured: Measured, series: str) -> dict[str, Any]:
         "noise_ceiling": noise_ceiling(right.mean(axis=2)),
         "scores": {name: _score(name, scores, accuracy, draws) for name in scores},
         "peaks": _peaks(measured, accuracy, draws),
+        "untrained": _untrained(measured, series, accuracy),
+    }
+
+
+def _untrained(measured: Measured, series: str, accuracy: np.ndarray) -> dict[str, Any] | None:
+    """What projections keep on the test images without any training, beside the splits that were trained."""
+    score = Score(PREDICTED_METHOD, series=series)
+    if not measured.has(score):
+        return None
+    rows = list(measured.store.rows(kind="score", score=score.name))
+    kept = np.mean([row["test_values"] for row in rows], axis=0)[measured.points]
+    return {
+        "accuracy": kept.tolist(),
+        "as_good_at": int(np.sum(kept >= accuracy)),
+        "mean_lead": float(np.mean(kept - accuracy)),
+        "spearman_of_prediction": spearman(measured.curve(score)[measured.points], kept),
     }
 
 

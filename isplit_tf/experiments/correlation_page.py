@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .catalogue import SCALES
-from .correlation import PRIMARY
+from .correlation import PREDICTED, PRIMARY
 
 Found = Mapping[str, Any]
 SERIES_TITLES = {"90": "90 % compression", "99": "99 % compression", "fixed": "a fixed number of elements"}
@@ -21,13 +21,65 @@ def correlation_section(found: Found, pictures: str) -> Iterator[str]:
             f"{found['tests_corrected']} tests. Intervals: bootstrap over seeds and test images, 95 %. 'Noise ceiling' "
             "is the correlation of one seed's accuracies with another's: no score can be expected to do better."
         )
+    if any(found["studies"].values()):
+        yield _summary_table(found)
+        yield from _on_trial(found)
     for name, by_series in found["studies"].items():
         for key, result in by_series.items():
             title = next(study.title for study in SCALES[found["scale"]].values() if study.name == name)
             yield f"### {title}, {SERIES_TITLES[key]}"
             yield _correlation_table(result)
             yield _peak_text(result)
+            if result["untrained"]:
+                yield _untrained_table(result)
             yield picture(f"correlation_{name}_{key}", f"{title}, {SERIES_TITLES[key]}", pictures)
+
+
+def _summary_table(found: Found) -> str:
+    """Each score over all comparisons: mean correlation, how often it beat depth and size, and what it would cost."""
+    results = [result for by_series in found["studies"].values() for result in by_series.values()]
+    names = [name for name in results[0]["scores"] if all(name in result["scores"] for result in results)]
+    lines = [
+        f"All {len(results)} comparisons together; better and worse as far as the 95 % intervals tell:",
+        "",
+        "| score | mean Spearman | better, worse than depth | better, worse than size | accuracy lost by its choice |",
+        "|---|---|---|---|---|",
+    ]
+    rows = []
+    for name in names:
+        scores = [result["scores"][name] for result in results]
+        mean = sum(one["spearman"]["value"] for one in scores) / len(scores)
+        lost = -100 * sum(one["accuracy_at_highest"] for one in scores) / len(scores)
+        beaten = [_decided([one.get(f"minus_{rival}") for one in scores]) for rival in ("depth", "size")]
+        rows.append((mean, f"| {name} | {mean:+.2f} | {beaten[0]} | {beaten[1]} | {lost:.2f} points |"))
+    return "\n".join([*lines, *(row for _, row in sorted(rows, key=lambda row: -row[0]))])
+
+
+def _decided(estimates: list[Found | None]) -> str:
+    known = [one for one in estimates if one is not None]
+    if not known:
+        return ""
+    return f"{sum(one['low'] > 0 for one in known)}, {sum(one['high'] < 0 for one in known)}"
+
+
+def _on_trial(found: Found) -> Iterator[str]:
+    """Whether the predicted accuracy reaches the noise ceiling and beats depth and size."""
+    lines = ["| | Spearman | noise ceiling | share of it | minus depth | minus size |", "|---|---|---|---|---|---|"]
+    for name, by_series in found["studies"].items():
+        for key, result in by_series.items():
+            one = result["scores"].get(PREDICTED)
+            if one is None:
+                continue
+            ceiling, value = result["noise_ceiling"], one["spearman"]["value"]
+            share = f"{value / ceiling:.2f}" if ceiling is not None and ceiling > 0 else ""
+            shown = "one seed" if ceiling is None else f"{ceiling:+.2f}"
+            lines.append(
+                f"| `{name}`, {SERIES_TITLES[key]} | {value:+.2f} | {shown} "
+                f"| {share} | {_difference(one.get('minus_depth'))} | {_difference(one.get('minus_size'))} |"
+            )
+    if len(lines) > 2:
+        yield "`predict_accuracy` on trial, beside what one seed's training says about another's:"
+        yield "\n".join(lines)
 
 
 def _correlation_table(result: Found) -> str:
@@ -73,6 +125,24 @@ def _peak_text(result: Found) -> str:
         "Accuracy at a peak minus the mean of its two neighbours, in points: "
         + ", ".join(parts)
         + f"; mean {100 * mean['value']:+.2f} ({100 * mean['low']:+.2f} to {100 * mean['high']:+.2f})."
+    )
+
+
+def _untrained_table(result: Found) -> str:
+    one = result["untrained"]
+    lines = [
+        "| cut | autoencoder, both phases | projection, untrained | elements |",
+        "|---|---|---|---|",
+        *(
+            f"| {name} | {trained:.2%} | {untrained:.2%} | {elements:,.0f} |"
+            for name, trained, untrained, elements in zip(
+                result["points"], result["accuracy"], one["accuracy"], result["latent_elements"], strict=True
+            )
+        ),
+    ]
+    return "\n".join(lines) + (
+        "\n\nSpearman's correlation of the predicted accuracy, on validation images, with that of the untrained "
+        f"projections on test images: {one['spearman_of_prediction']:+.2f}."
     )
 
 

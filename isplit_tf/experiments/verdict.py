@@ -40,6 +40,7 @@ def verdict(found: Mapping[str, Any] | None) -> Iterator[str]:
     )
     yield from _peaks(results)
     yield from _advice(results)
+    yield from _untrained(results)
 
 
 def _decided(results: list[Any], field: str) -> tuple[int, int]:
@@ -66,3 +67,21 @@ def _advice(results: list[Any]) -> Iterator[str]:
         f"The score to trust, by mean rank correlation over all comparisons: **{ranked[0]}** (highest: {listed}; "
         f"{_CUI} {means[_CUI]:+.2f})."
     )
+    if means[ranked[0]] < _WEAK:
+        yield f"With a mean below {_WEAK:.1f} even that is weak advice: train two or three candidates and compare them."
+
+
+def _untrained(results: list[Any]) -> Iterator[str]:
+    known = [result for result in results if result.get("untrained")]
+    if known:
+        cuts = sum(len(result["accuracy"]) for result in known)
+        as_good = sum(result["untrained"]["as_good_at"] for result in known)
+        lead = 100 * float(np.mean([result["untrained"]["mean_lead"] for result in known]))
+        yield (
+            f"A projection without any training kept at least as much accuracy as the paper's autoencoder after both "
+            f"phases at {as_good} of {cuts} cuts, {lead:+.2f} points in the mean: behind a projection, "
+            "`predict_accuracy` is no forecast but a measurement on validation images."
+        )
+
+
+_WEAK = 0.5  # under half of a perfect order

@@ -57,6 +57,21 @@ def test_the_advice_leaves_chance_out():
     assert "**depth**" in text
 
 
+def test_weak_advice_is_called_so():
+    """Where even the best score orders the cuts badly, the page says that it does."""
+    series = {"90": result((0, 1), (0, 1), trust=0.45)}
+    assert "weak advice" in " ".join(verdict({"studies": {"a": series}}))
+    series = {"90": result((0, 1), (0, 1), trust=0.9)}
+    assert "weak advice" not in " ".join(verdict({"studies": {"a": series}}))
+
+
+def test_untrained_projections_are_counted_against_trained_autoencoders():
+    """Cuts where they keep as much, and the mean difference in points."""
+    one = result((0, 1), (0, 1)) | {"accuracy": [0.5, 0.5], "untrained": {"as_good_at": 1, "mean_lead": 0.02}}
+    text = " ".join(verdict({"studies": {"a": {"90": one, "99": one}}}))
+    assert "at 2 of 4 cuts, +2.00 points in the mean" in text
+
+
 def test_peaks_are_counted_by_their_intervals():
     """Above, below, undecided."""
     series = {"90": result((0, 1), (0, 1), peak=(1, 0.5, 1.5)), "99": result((0, 1), (0, 1), peak=(-1, -2, -0.5))}
