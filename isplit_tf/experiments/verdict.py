@@ -61,7 +61,7 @@ def _peaks(results: list[Any]) -> Iterator[str]:
 def _advice(results: list[Any]) -> Iterator[str]:
     names = set.intersection(*(set(result["scores"]) for result in results)) - set(_NO_ADVICE)
     means = {name: float(np.mean([r["scores"][name]["spearman"]["value"] for r in results])) for name in names}
-    ranked = sorted(means, key=lambda name: -means[name])
+    ranked = sorted(means, key=lambda name: (-means[name], name))
     listed = ", ".join(f"{name} {means[name]:+.2f}" for name in ranked[:4])
     yield (
         f"The score to trust, by mean rank correlation over all comparisons: **{ranked[0]}** (highest: {listed}; "
