@@ -18,12 +18,14 @@ class Measure:
         against: What it is compared with, in the same run.
         goal: What it is to reach, in words.
         run: Measures; gives `reached`, figures by name, and `ok`, whether each is within the goal.
+        why: Where the time or the memory goes, for what is not reached.
     """
 
     what: str
     against: str
     goal: str
     run: Callable[[Any], Found]
+    why: str = ""
 
 
 MEASURES = {

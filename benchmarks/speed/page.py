@@ -24,9 +24,24 @@ def write_page(results: dict[str, Any], page: Path) -> None:
     lines += ["| measure | against | to reach | reached | |", "|---|---|---|---|---|"]
     for name, measure in MEASURES.items():
         lines.append(f"| {measure.what} | {measure.against} | {measure.goal} | {_reached(measures.get(name))} |")
+    lines += _missed(measures)
     if "growth" in measures:
         lines += ["", *_growth(measures["growth"]["details"], page)]
     page.write_text("\n".join(lines) + "\n")
+
+
+def _missed(measures: dict[str, Any]) -> list[str]:
+    """Why some are not reached."""
+    missed = [
+        measure
+        for name, measure in MEASURES.items()
+        if measure.why and name in measures and not all(measures[name]["ok"].values())
+    ]
+    return (
+        ["", "## What is not reached, and why", "", *(f"- **{one.what}**: {one.why}" for one in missed)]
+        if missed
+        else []
+    )
 
 
 def _reached(found: dict[str, Any] | None) -> str:
