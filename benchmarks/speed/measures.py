@@ -34,12 +34,15 @@ MEASURES = {
         "a bare forward and backward pass to the input, same batch",
         "at most 1.05",
         lambda _: passes.against_bare("main", dict.fromkeys(passes.MODELS, 1.05)),
+        "a network of depthwise convolutions computes little for each element that lies at its cuts, so that reading "
+        "these once more is a good part of the pass by itself; the next profile gives reading and arithmetic as shares",
     ),
     "all_cuts": Measure(
         "importance of all cuts",
         "the same",
         "at most 1.10 on VGG16, 1.25 on the others",
         lambda _: passes.against_bare("all", {name: 1.10 if name == "VGG16" else 1.25 for name in passes.MODELS}),
+        "as for the main cuts, with several times as many elements to read",
     ),
     "cut_parts": Measure(
         "where that time goes: every element at the cuts and its gradient read once; Grad-CAM's arithmetic alone",
@@ -52,6 +55,8 @@ MEASURES = {
         "float32",
         "2.5 times faster, rank correlation of the curves at least 0.99",
         lambda _: passes.bfloat16(2.5, 0.99),
+        "oneDNN has bfloat16 kernels for convolutions and matrix products, and the gain stays where they are the work; "
+        "see the profile by kind of layer",
     ),
     "bfloat16_parts": Measure(
         "where that time goes: every layer alone, forward and back, in bfloat16",
@@ -70,6 +75,8 @@ MEASURES = {
         "that of the bare pass; all cuts: one training step",
         "main cuts 1.3, all cuts below one training step; flat in the number of images",
         lambda _: memory.added(1.3),
+        "the tensors at the cuts and their gradients live until both have been read; the profile of the cuts gives "
+        "their size",
     ),
     "settled": Measure(
         "images until settled (`confidence=0.95`)",
@@ -82,6 +89,8 @@ MEASURES = {
         "`model.predict`'s first call on the same images",
         "at most 3 times",
         lambda _: starting.first_curve(3.0),
+        "tracing the forward and the backward pass, operation by operation, where `predict` traces the forward pass "
+        "alone; see the profile",
     ),
     "first_parts": Measure(
         "where that time goes",
@@ -106,6 +115,8 @@ MEASURES = {
         "its whole time, images decoded from PNG files",
         "at most 5 %",
         lambda _: steps.waiting(0.05),
+        "decoding runs on the same cores as the model, which leaves none idle; the second figure compares with one "
+        "after the other",
     ),
     "client": Measure(
         "client, overhead a frame besides interpreter and wire",
