@@ -87,6 +87,8 @@ def _what_was_run(found: Mapping[str, Found]) -> str:
         if len(prints) > 1
     ]
     text = "\n".join(lines) + "\n\nVersions: " + "; ".join(versions) + "."
+    if any(left for _, left in studies.values()):
+        text = "**The runs are not complete**; what is missing below is not measured yet.\n\n" + text
     if mixed:
         text += (
             f" The original of {', '.join(mixed)} was trained again by the same recipe on a machine that rounds "
