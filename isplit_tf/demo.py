@@ -14,11 +14,10 @@ import numpy as np
 import tensorflow as tf
 
 from isplit_edge import Client
-from isplit_edge.wire import HEADER_BYTES
 
 from .accuracy import AccuracyCurve
 from .bottleneck import Autoencoder
-from .candidates import Candidate, Candidates, propose
+from .candidates import Candidates, propose
 from .datasets import load
 from .demo_report import JPEG_QUALITY, DemoReport
 from .evaluation import Evaluation, evaluate
@@ -131,18 +130,7 @@ class _Demo:
         with self.step("importance", "Measuring the importance of every cut on the validation images"):
             curve = measure_importance(model, self.validation, class_names=names)
             curve.save(self.directory / "curve.npz")
-        with self.step("prediction", f"Predicting the accuracy that {PAYLOAD_BYTES} bytes a frame keep at every cut"):
-            accuracy = predict_accuracy(
-                model,
-                self.validation,
-                payload_bytes=PAYLOAD_BYTES,
-                fit_data=self.train,
-                fit_images=scale.predicted_images,
-                max_images=scale.predicted_images,
-                class_names=names,
-                seed=self.seed,
-            )
-            accuracy.save(self.directory / "accuracy.npz")
+        accuracy = self._predict(model)
         candidates = propose(curve, accuracy=accuracy, rank="accuracy", max_head_macs=_half(curve))
         candidates.save(self.directory / "candidates.json")
         save_figure(curve_and_sizes(curve, candidates, accuracy=accuracy), self.directory / "curve.png")
@@ -153,7 +141,8 @@ class _Demo:
         with self.step(
             "split", f"Splitting there and training: {scale.bottleneck_epochs} + {scale.fine_tune_epochs} epochs"
         ):
-            halves = split(model, candidates[0].cut, Autoencoder(latent_size=_elements(candidates[0]), seed=self.seed))
+            elements = accuracy.latent_sizes[accuracy.cuts.index(candidates[0].cut)]
+            halves = split(model, candidates[0].cut, Autoencoder(latent_size=int(elements), seed=self.seed))
             train(
                 halves,
                 self.train,
@@ -193,6 +182,23 @@ class _Demo:
         )
         self._write(report, curve, accuracy, candidates, reports)
         return report
+
+    def _predict(self, model: keras.Model) -> AccuracyCurve:
+        """What each cut keeps at one payload, before anything is trained."""
+        images = self.scale.predicted_images
+        with self.step("prediction", f"Predicting the accuracy that {PAYLOAD_BYTES} bytes a frame keep at every cut"):
+            accuracy = predict_accuracy(
+                model,
+                self.validation,
+                payload_bytes=PAYLOAD_BYTES,
+                fit_data=self.train,
+                fit_images=images,
+                max_images=images,
+                class_names=self.splits.class_names,
+                seed=self.seed,
+            )
+            accuracy.save(self.directory / "accuracy.npz")
+        return accuracy
 
     def _steps(self, epochs: int) -> int:
         return epochs * -(-len(self.train[1]) // _BATCH)
@@ -278,12 +284,6 @@ class _Demo:
 def _half(curve: Curve) -> int:
     """Half of the multiply-accumulates of the whole model."""
     return (curve.cuts[-1].head_macs + curve.cuts[-1].tail_macs) // 2
-
-
-def _elements(candidate: Candidate) -> int:
-    """Elements of an int8 latent with a candidate's payload."""
-    assert candidate.payload_bytes is not None
-    return candidate.payload_bytes - HEADER_BYTES
 
 
 def _framed(glyphs: np.ndarray) -> np.ndarray:
