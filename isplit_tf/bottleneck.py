@@ -5,15 +5,15 @@ The encoder runs on the device and is kept small; the decoder runs on the server
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
 
 from .arguments import checked_integer
 from .errors import ArgumentError
-from .latent import LatentPlan, checked_amount, checked_shape, requested_size
-from .quantizer import checked_bits, with_levels
+from .latent import Bottleneck, LatentPlan, checked_shape
+from .quantizer import with_levels
 
 __all__ = ["Autoencoder", "LatentPlan"]
 
@@ -26,8 +26,6 @@ _TAPS = 3
 _FEWEST_FILTERS = 8
 # Channels of the convolution that the encoder may weigh at most: one of C to min(C, 256) channels.
 _BUDGET_CHANNELS = 256
-# Arguments that every release writes; others are left out where they say nothing.
-_ALWAYS = ("filters", "seed")
 _LAYERS_BY_RANK = {
     1: (keras.layers.Dense, keras.layers.Dense, None),
     2: (keras.layers.Conv1D, keras.layers.Conv1DTranspose, keras.layers.Cropping1D),
@@ -36,7 +34,7 @@ _LAYERS_BY_RANK = {
 
 
 @dataclass(frozen=True)
-class Autoencoder:
+class Autoencoder(Bottleneck):
     """The paper's bottleneck: two convolutions down, two transposed convolutions and a crop back up.
 
     A convolution has 3 taps and stride 2 on each axis where the map that it reads has at least 2 elements
@@ -52,8 +50,8 @@ class Autoencoder:
     int8 saves a further factor of 4 of float32.
 
     Args:
-        compression: Share of the features' elements that is left out, in [0, 1); 0.9 where neither it nor
-            `latent_size` is given.
+        compression: Share of the features' elements that is left out, in [0, 1); 0.9 where neither it,
+            `latent_size` nor `payload_bytes` is given.
         filters: Hidden width. By default the widest (8 at least) with which the encoder has no more weights
             than one convolution from C to min(C, 256) channels with the same taps, and so, as it works at
             half the resolution, about a quarter of its multiply-accumulates. A head that ends in C channels
@@ -63,6 +61,8 @@ class Autoencoder:
             convolutions; `filters` is there for those.
         latent_size: Elements of the latent, in place of `compression`: the same payload at every cut. The
             grid gives the nearest that it allows, and never more than the features have.
+        payload_bytes: Bytes a frame at most, header included, with a latent of int8 or of `latent_bits`, in place of
+            `compression`; the grid's positions need one number each.
         latent_bits: 8, 4 or 2: so many bits of each element are sent, and the second phase of `train` learns with their
             steps, over ranges that it observes before (one a channel; they are not counted as weights). None for a
             latent that is sent as the head gives it.
@@ -74,7 +74,7 @@ class Autoencoder:
         seed: Makes the initial weights repeatable; None for new ones each time.
 
     Raises:
-        ArgumentError: An argument is outside of its range, or both compression and latent_size are given.
+        ArgumentError: An argument is outside of its range, or more than one amount is given.
 
     Example:
         >>> encoder, decoder = Autoencoder(0.9, seed=0).build((14, 14, 512))
@@ -85,24 +85,20 @@ class Autoencoder:
         Cunico, Capogrosso et al., "I-Split", ICPR 2022, Section III.
     """
 
-    compression: float | None = None
     filters: int | None = None
-    latent_size: int | None = field(default=None, kw_only=True)
-    latent_bits: int | None = field(default=None, kw_only=True)
     init: str = field(default="random", kw_only=True)
     seed: int | None = field(default=None, kw_only=True)
 
+    _ALWAYS = ("filters", "seed")  # in the records of every release
+
     def __post_init__(self) -> None:
-        compression, latent_size = checked_amount(self.compression, self.latent_size)
-        object.__setattr__(self, "compression", compression)
-        object.__setattr__(self, "latent_size", latent_size)
-        object.__setattr__(self, "latent_bits", checked_bits(self.latent_bits))
+        super().__post_init__()
         if self.init not in INITS:
             raise ArgumentError(f"init: expected one of {INITS}. Received: {self.init!r}")
         if self.filters is not None:
-            object.__setattr__(self, "filters", checked_integer("filters", self.filters, 1))
+            self._set("filters", checked_integer("filters", self.filters, 1))
         if self.seed is not None:
-            object.__setattr__(self, "seed", checked_integer("seed", self.seed, 0))
+            self._set("seed", checked_integer("seed", self.seed, 0))
 
     def plan(self, shape: Sequence[int]) -> LatentPlan:
         """Latent and cost for features of one shape, without building anything.
@@ -124,8 +120,8 @@ class Autoencoder:
         *space, channels = shape
         middle, grid = _halved(space), _halved(_halved(space))
         size, positions = math.prod(shape), math.prod(grid)
-        requested = requested_size(size, self.compression, self.latent_size)
-        latent = max(1, round(requested / positions))
+        requested = self.requested_size(size)
+        latent = self.channels(requested, positions)
         outer, inner = _taps(space), _taps(middle)
         filters = self.filters or _default_filters(outer, inner, channels, latent)
         if self.filters is None and self.init == "projection":
@@ -180,21 +176,8 @@ class Autoencoder:
 
     def get_config(self) -> dict[str, Any]:
         """The arguments as plain JSON values; `from_config` makes an equal record of them."""
-        kept = {name: value for name, value in asdict(self).items() if value is not None or name in _ALWAYS}
+        kept = super().get_config()
         return kept if self.init != "random" else {name: value for name, value in kept.items() if name != "init"}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "Autoencoder":
-        """The inverse of `get_config`.
-
-        Raises:
-            ArgumentError: There are names that no `Autoencoder` has, or values outside of their range.
-        """
-        known = [argument.name for argument in fields(cls)]
-        unknown = sorted(set(config) - set(known))
-        if unknown:
-            raise ArgumentError(f"{cls.__name__} has no arguments {unknown}; possible are {str(known)[1:-1]}")
-        return cls(**config)
 
 
 class _Stage:

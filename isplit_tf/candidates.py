@@ -16,6 +16,7 @@ from .costs import latent_cost, payload_warning
 from .errors import ArgumentError, BundleError
 from .graph.cuts import Cut
 from .importance.curve import Curve
+from .latent import for_parts
 from .records import read_record, write_record
 from .tables import cell_text, html_table, text_table
 
@@ -264,8 +265,8 @@ def _candidate(
             sizes = accuracy.latent_sizes, accuracy.encoder_params, accuracy.encoder_macs
             latent_size, params, macs = (int(one[there]) for one in sizes)
         else:
-            # One autoencoder for each tensor that crosses.
-            costs = (latent_cost(bottleneck or Autoencoder(), shape) for shape in cut.shapes)
+            parts = for_parts(bottleneck or Autoencoder(), cut.shapes)
+            costs = (latent_cost(part, shape) for part, shape in zip(parts, cut.shapes, strict=True))
             latent_size, params, macs = map(sum, zip(*costs, strict=True))
     except ArgumentError as error:
         warning = str(error)

@@ -16,7 +16,6 @@ import tensorflow as tf
 from isplit_edge import Client
 
 from .accuracy import AccuracyCurve
-from .bottleneck import Autoencoder
 from .candidates import Candidates, propose
 from .datasets import load
 from .demo_report import JPEG_QUALITY, DemoReport
@@ -26,6 +25,7 @@ from .forecasting import predict_accuracy
 from .importance.curve import Curve
 from .importance.measure import measure_importance
 from .plots import curve_and_sizes, save_figure, svg
+from .projection import Projection
 from .report import Section, html_page
 from .server import Server
 from .splitting import SplitModel, split
@@ -43,14 +43,13 @@ class Scale:
     widths: tuple[int, ...]
     train_images: int | None
     epochs: int
-    bottleneck_epochs: int
     fine_tune_epochs: int
     timed_frames: int
     predicted_images: int
 
 
-FULL = Scale((24, 48, 96, 128, 128), None, 6, 8, 3, 200, 1000)
-QUICK = Scale((16, 32, 64, 128, 128), 4000, 3, 6, 2, 50, 300)
+FULL = Scale((24, 48, 96, 128, 128), None, 6, 3, 200, 1000)
+QUICK = Scale((16, 32, 64, 128, 128), 4000, 3, 2, 50, 300)
 PAYLOAD_BYTES = 64  # a frame, the same at every cut: else the cuts would be compared by their bytes
 _LEARNING_RATE = 1e-3
 _FINE_TUNE_RATE = 3e-4
@@ -139,14 +138,12 @@ class _Demo:
             f"'{curve.best.name}'\n"
         )
         with self.step(
-            "split", f"Splitting there and training: {scale.bottleneck_epochs} + {scale.fine_tune_epochs} epochs"
+            "split", f"Splitting there, fitting the bottleneck, training end to end: {scale.fine_tune_epochs} epochs"
         ):
-            elements = accuracy.latent_sizes[accuracy.cuts.index(candidates[0].cut)]
-            halves = split(model, candidates[0].cut, Autoencoder(latent_size=int(elements), seed=self.seed))
+            halves = split(model, candidates[0].cut, Projection(payload_bytes=PAYLOAD_BYTES, seed=self.seed))
             train(
                 halves,
                 self.train,
-                bottleneck_epochs=scale.bottleneck_epochs,
                 fine_tune_epochs=scale.fine_tune_epochs,
                 optimizer=_optimizer(_FINE_TUNE_RATE, self._steps(scale.fine_tune_epochs)),
                 batch_size=_BATCH,

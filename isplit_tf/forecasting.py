@@ -9,8 +9,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from isplit_edge.wire import HEADER_BYTES
-
 from .accuracy import AccuracyCurve
 from .arguments import checked_integer
 from .batches import batches, count_images
@@ -21,7 +19,7 @@ from .graph.program import Program, read_program
 from .importance.measure import choose_cuts
 from .importance.probe import feed
 from .importance.scores import Logits, Output, compiled_loss, find_logits, to_probabilities
-from .latent import LatentPlan, checked_amount
+from .latent import LatentPlan
 from .progress import bar
 from .projection import Projection
 from .projection.sample import collector
@@ -91,12 +89,13 @@ def predict_accuracy(
         >>> curve = predict_accuracy(model, (images, labels), compression=0.9, progress=False)
         >>> curve.best.name
     """
-    amount = _amount(compression, payload_bytes, latent_size)
     program = read_program(model, output=output, training=False)
     logits = find_logits(program, loss=compiled_loss(model, output), from_logits=from_logits)
     names = _names(class_names, data, logits.output.n_classes)
     common = {"patch": patch, "weighting": weighting, "fit_images": fit_images, "seed": seed}
-    stations = [_Station.at(program, cut, amount, common) for cut in choose_cuts(program, cuts)]
+    amount = {"compression": compression, "latent_size": latent_size, "payload_bytes": payload_bytes}
+    projection = Projection(**amount, **common)
+    stations = [_Station.at(program, cut, projection) for cut in choose_cuts(program, cuts)]
     shown: dict[str, Any] = {"batch_size": checked_integer("batch_size", batch_size, 1), "progress": progress}
     n_fit = _fit(program, stations, logits, data if fit_data is None else fit_data, common, **shown)
     labels, named = _classify(program, stations, logits.output, data, max_images, **shown)
@@ -111,7 +110,7 @@ def predict_accuracy(
         relative_errors=np.array([station.relative_error for station in stations]),
         class_names=names,
         model_name=model.name,
-        settings=amount | common | {"fit_images": n_fit},
+        settings={name: getattr(projection, name) for name in amount} | common | {"fit_images": n_fit},
     )
 
 
@@ -127,10 +126,10 @@ class _Station:
     relative_error: float = 0.0
 
     @classmethod
-    def at(cls, program: Program, cut: Cut, amount: dict[str, Any], common: dict[str, Any]) -> "_Station":
+    def at(cls, program: Program, cut: Cut, projection: Projection) -> "_Station":
         shapes: Any = cut.shapes  # sized: no dimension varies
         try:
-            projections = [_projection(shape, cut.size, amount, common) for shape in shapes]
+            projections = projection.for_parts(shapes)
             plans = [one.plan(shape) for one, shape in zip(projections, shapes, strict=True)]
         except ArgumentError as error:
             raise ArgumentError(f"Cut '{cut.name}': {error}") from error
@@ -145,35 +144,6 @@ class _Station:
 def _sums(stations: Sequence[_Station], name: str) -> np.ndarray:
     """A number of the plans, over all tensors that cross at each cut."""
     return np.array([sum(getattr(plan, name) for plan in station.plans) for station in stations], np.int64)
-
-
-def _amount(compression: Any, payload_bytes: Any, latent_size: Any) -> dict[str, Any]:
-    if payload_bytes is None:
-        share, elements = checked_amount(compression, latent_size)
-        return {"compression": share, "latent_size": elements, "payload_bytes": None}
-    if compression is not None or latent_size is not None:
-        raise ArgumentError("Give one of compression, payload_bytes and latent_size.")
-    least = HEADER_BYTES + 1
-    return {
-        "compression": None,
-        "latent_size": None,
-        "payload_bytes": checked_integer("payload_bytes", payload_bytes, least),
-    }
-
-
-def _projection(shape: tuple[int, ...], cut_size: int, amount: dict[str, Any], common: dict[str, Any]) -> Projection:
-    """The projection for one of the tensors of a cut; a number of elements is shared out by size."""
-    if amount["compression"] is not None:
-        return Projection(amount["compression"], **common)
-    total = amount["latent_size"] or amount["payload_bytes"] - HEADER_BYTES
-    share = max(1, total * math.prod(shape) // cut_size)
-    found = Projection(latent_size=share, **common)
-    plan = found.plan(shape)
-    if amount["payload_bytes"] is None or plan.latent_size <= share:
-        return found
-    # One channel less, where there is one: the payload is a bound.
-    *grid, channels = plan.latent_shape
-    return Projection(latent_size=math.prod(grid) * max(1, channels - 1), **common)
 
 
 def _names(given: Sequence[str] | None, data: Any, n_classes: int) -> list[str] | None:

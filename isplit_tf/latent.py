@@ -3,13 +3,16 @@
 import math
 import numbers
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, ClassVar, Self
+
+from isplit_edge.wire import HEADER_BYTES
 
 from .arguments import checked_integer
 from .errors import ArgumentError
 
 DEFAULT_COMPRESSION = 0.9
+LATENT_BITS = (8, 4, 2)
 
 
 @dataclass(frozen=True)
@@ -57,30 +60,105 @@ class LatentPlan:
         )
 
 
-def checked_amount(compression: Any, latent_size: Any) -> tuple[float | None, int | None]:
-    """The two ways to say how much is kept, of which one is given: compression and elements of the latent.
+@dataclass(frozen=True)
+class Bottleneck:
+    """What every bottleneck is asked for: how much of the features it keeps, and in how many bits.
 
-    Returns:
-        Both, one of them None; a compression of 0.9 where neither was given.
-
-    Raises:
-        ArgumentError: Both are given, or one is out of its range.
+    Attributes:
+        compression: Share of the features' elements that is left out, or None.
+        latent_size: Elements of the latent, or None.
+        payload_bytes: Bytes a frame, or None. Of the three exactly one is there.
+        latent_bits: Bits of each element that are sent, or None for all that the head gives.
     """
-    if latent_size is None:
-        return checked_compression(DEFAULT_COMPRESSION if compression is None else compression), None
-    if compression is not None:
+
+    compression: float | None = None
+    latent_size: int | None = field(default=None, kw_only=True)
+    payload_bytes: int | None = field(default=None, kw_only=True)
+    latent_bits: int | None = field(default=None, kw_only=True)
+
+    # Arguments that every record has; others are left out where they say nothing.
+    _ALWAYS: ClassVar[tuple[str, ...]] = ()
+
+    def __post_init__(self) -> None:
+        self._set("latent_bits", checked_bits(self.latent_bits))
+        given = {name: getattr(self, name) for name in _AMOUNTS if getattr(self, name) is not None}
+        if len(given) > 1:
+            raise ArgumentError(
+                "Give one of compression, the share of elements left out, latent_size, the elements kept, and "
+                f"payload_bytes, the bytes a frame. Received: {', '.join(f'{k}={v!r}' for k, v in given.items())}"
+            )
+        if self.latent_size is not None:
+            self._set("latent_size", checked_integer("latent_size", self.latent_size, 1))
+        elif self.payload_bytes is not None:
+            self._set("payload_bytes", checked_integer("payload_bytes", self.payload_bytes, HEADER_BYTES + 1))
+        else:
+            share = DEFAULT_COMPRESSION if self.compression is None else self.compression
+            self._set("compression", checked_compression(share))
+
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+
+    @property
+    def elements(self) -> int | None:
+        """Elements of the latent that are asked for, whatever the features; None where it is a share of them."""
+        if self.payload_bytes is not None:
+            return (self.payload_bytes - HEADER_BYTES) * 8 // (self.latent_bits or 8)
+        return self.latent_size
+
+    def requested_size(self, size: int) -> int:
+        """The elements asked for, of features of `size` elements: never none, and never more than there are."""
+        if self.elements is not None:
+            return min(self.elements, size)
+        return max(1, round((1 - (self.compression or 0.0)) * size))
+
+    def channels(self, requested: int, positions: int) -> int:
+        """Numbers at each of the grid's positions: the nearest to what is asked, and at most that where it is bytes."""
+        return max(1, requested // positions if self.payload_bytes is not None else round(requested / positions))
+
+    def for_parts(self, shapes: Sequence[tuple[int, ...]]) -> list[Self]:
+        """A bottleneck for each of several tensors that cross together, which share the elements by their sizes."""
+        if len(shapes) == 1 or self.elements is None:
+            return [self] * len(shapes)
+        sizes = [math.prod(checked_shape(shape)) for shape in shapes]
+        shares = [max(1, self.elements * size // sum(sizes)) for size in sizes]
+        if self.payload_bytes is None:
+            return [replace(self, latent_size=share) for share in shares]
+        bits = self.latent_bits or 8
+        return [replace(self, payload_bytes=HEADER_BYTES + max(1, share * bits // 8)) for share in shares]
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments as plain JSON values; `from_config` makes an equal record of them."""
+        return {name: value for name, value in asdict(self).items() if value is not None or name in self._ALWAYS}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """The inverse of `get_config`.
+
+        Raises:
+            ArgumentError: There are names that this bottleneck does not have, or values outside of their range.
+        """
+        known = [argument.name for argument in fields(cls)]
+        unknown = sorted(set(config) - set(known))
+        if unknown:
+            raise ArgumentError(f"{cls.__name__} has no arguments {unknown}; possible are {str(known)[1:-1]}")
+        return cls(**config)
+
+
+_AMOUNTS = ("compression", "latent_size", "payload_bytes")
+
+
+def for_parts(bottleneck: Any, shapes: Sequence[tuple[int, ...]]) -> list[Any]:
+    """A bottleneck for each tensor that crosses; one of another make stands for each of them as it is."""
+    return bottleneck.for_parts(shapes) if isinstance(bottleneck, Bottleneck) else [bottleneck] * len(shapes)
+
+
+def checked_bits(value: Any) -> int | None:
+    """Returns `latent_bits` if it is one of `LATENT_BITS` or None, or raises `ArgumentError`."""
+    if value is not None and (isinstance(value, bool) or value not in LATENT_BITS):
         raise ArgumentError(
-            "Give compression, the share of elements left out, or latent_size, the elements kept, not both. Received: "
-            f"compression={compression!r}, latent_size={latent_size!r}"
+            f"latent_bits: expected 8, 4 or 2, or None for a latent as the head gives it. Received: {value!r}"
         )
-    return None, checked_integer("latent_size", latent_size, 1)
-
-
-def requested_size(size: int, compression: float | None, latent_size: int | None) -> int:
-    """The elements asked for, of features of `size` elements: never none, and never more than there are."""
-    if latent_size is not None:
-        return min(latent_size, size)
-    return max(1, round((1 - (compression or 0.0)) * size))
+    return None if value is None else int(value)
 
 
 def checked_compression(value: Any) -> float:

@@ -30,7 +30,7 @@ def make_bottleneck(args: argparse.Namespace) -> Any:
     from .bottleneck import Autoencoder
     from .projection import Projection
 
-    common = {"compression": args.compression, "latent_size": args.latent_size, "latent_bits": args.latent_bits}
+    common = {name: getattr(args, name) for name in ("compression", "latent_size", "payload_bytes", "latent_bits")}
     if args.bottleneck == "autoencoder":
         return Autoencoder(filters=args.filters, init=args.init or "random", seed=args.seed, **common)
     if args.filters is not None or args.init is not None:

@@ -155,6 +155,7 @@ def _split(commands: Any) -> None:
     amount = parser.add_mutually_exclusive_group()
     amount.add_argument("--compression", type=float, help="of the bottleneck (default: 0.9)")
     amount.add_argument("--latent-size", type=int, metavar="N", help="elements that are sent, in its place")
+    amount.add_argument("--payload-bytes", type=int, metavar="N", help="or bytes a frame, header included")
     parser.add_argument(
         "--bottleneck",
         default="autoencoder",

@@ -14,25 +14,14 @@ import keras
 import numpy as np
 from keras import ops
 
-from .errors import ArgumentError
 from .graph.keras_layers import all_layers
 from .graph.program import read_program
 
-LATENT_BITS = (8, 4, 2)
 # Shares of the widest range that are tried, from all of it to 1/32; the best for 2 bits of a normal distribution lies
 # near one half.
 _SHARES = np.geomspace(1.0, 1 / 32, 24)
 # A channel that hardly varies gets a range of at least this share of the widest one.
 _NARROWEST = 1e-3
-
-
-def checked_bits(value: Any) -> int | None:
-    """Returns `latent_bits` if it is one of `LATENT_BITS` or None, or raises `ArgumentError`."""
-    if value is not None and (isinstance(value, bool) or value not in LATENT_BITS):
-        raise ArgumentError(
-            f"latent_bits: expected 8, 4 or 2, or None for a latent as the head gives it. Received: {value!r}"
-        )
-    return None if value is None else int(value)
 
 
 class _Ranged(keras.layers.Layer):

@@ -15,10 +15,11 @@ from .atomic import replacing
 from .errors import ArgumentError, BundleError, ExistsError, ModelError
 from .graph.cuts import Cut, place_maker, place_of, require_sized, resolve_cut
 from .graph.files import lambda_layers, load_model
-from .graph.joining import bottleneck_of_parts, join, take_apart
+from .graph.joining import join, join_bottlenecks, take_apart
 from .graph.program import Program, Ref, fill, read_program
 from .graph.surgery import build, copy_model, free_name, segment
 from .importance.scores import compiled_loss, find_logits
+from .latent import for_parts
 
 FORMAT_VERSION = 1
 _MODEL_FILE = "model.keras"
@@ -172,8 +173,9 @@ def split(
         model: A built Keras 3 model.
         cut: A `Cut`, its index in `find_cuts(model)`, its name, or an unambiguous last part of its name. Where it has
             several tensors, they cross as one vector.
-        bottleneck: What to put between the halves, for instance `Autoencoder(compression=0.9)`; one for each tensor
-            of the cut; None for the tensors as they are.
+        bottleneck: What to put between the halves, for instance `Projection(payload_bytes=64)` or
+            `Autoencoder(compression=0.9)`; one for each tensor of the cut, which share the elements or bytes; None for
+            the tensors as they are.
         output: Name or index of the output to keep, where the model has several; all by default.
 
     Returns:
@@ -221,7 +223,7 @@ def _build(bottleneck: Any, cut: Cut) -> tuple[keras.Model, keras.Model]:
     if not hasattr(bottleneck, "build"):
         raise ArgumentError(f"Expected a bottleneck such as Autoencoder(). Received: {bottleneck!r}.")
     shapes: Any = cut.shapes  # sized: no dimension varies
-    return bottleneck.build(shapes[0]) if len(shapes) == 1 else bottleneck_of_parts(bottleneck, shapes)
+    return bottleneck.build(shapes[0]) if len(shapes) == 1 else join_bottlenecks(for_parts(bottleneck, shapes), shapes)
 
 
 def _insert(

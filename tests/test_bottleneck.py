@@ -9,9 +9,11 @@ import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
+from isplit_edge.wire import payload_bytes
 from isplit_tf.bottleneck import Autoencoder, LatentPlan
 from isplit_tf.errors import ArgumentError
 from isplit_tf.graph.cost import count_macs
+from isplit_tf.projection import Projection
 
 SHAPES = [
     (1, 1, 512),
@@ -220,10 +222,47 @@ def test_a_latent_size_never_exceeds_the_features_and_excludes_a_compression():
     bottleneck = Autoencoder(latent_size=20)
     assert bottleneck.get_config() == {"latent_size": 20, "filters": None, "seed": None}
     assert Autoencoder.from_config(bottleneck.get_config()) == bottleneck
-    with pytest.raises(ArgumentError, match=r"not both. Received: compression=0.9, latent_size=20"):
+    with pytest.raises(ArgumentError, match=r"Give one of compression, .* Received: compression=0.9, latent_size=20"):
         Autoencoder(0.9, latent_size=20)
     with pytest.raises(ArgumentError, match="latent_size: expected an integer of at least 1"):
         Autoencoder(latent_size=0)
+
+
+@pytest.mark.parametrize("bits", [None, 8, 4, 2])
+@pytest.mark.parametrize("kind", [Autoencoder, Projection])
+@pytest.mark.parametrize("bound", [13, 20, 45, 76, 5000])
+def test_a_payload_is_a_bound(kind, bound, bits):
+    """The wire's own count of the latent's bytes stays within it, where the grid's positions leave a number each."""
+    for shape in [(8, 8, 16), (5, 7, 3), (9, 5), (40,), (1, 1, 3)]:
+        plan = kind(payload_bytes=bound, latent_bits=bits).plan(shape)
+        sent = payload_bytes("int8", plan.latent_shape, None if bits == 8 else bits)
+        assert sent <= bound or plan.latent_shape[-1] == 1
+        more = (*plan.latent_shape[:-1], plan.latent_shape[-1] + 1)
+        is_full = plan.requested_size == math.prod(shape)
+        assert is_full or payload_bytes("int8", more, None if bits == 8 else bits) > bound
+
+
+def test_a_payload_in_the_record():
+    """It takes the place of a compression, has room for a header and an element, and comes back from the record."""
+    bottleneck = Projection(payload_bytes=64, latent_bits=4)
+    assert (bottleneck.compression, bottleneck.latent_size, bottleneck.elements) == (None, None, 104)
+    assert Projection.from_config(bottleneck.get_config()) == bottleneck
+    with pytest.raises(ArgumentError, match="payload_bytes: expected an integer of at least 13"):
+        Autoencoder(payload_bytes=12)
+    with pytest.raises(ArgumentError, match=r"Give one of .* Received: latent_size=20, payload_bytes=64"):
+        Autoencoder(latent_size=20, payload_bytes=64)
+
+
+@pytest.mark.parametrize(
+    "amount", [{"payload_bytes": 76}, {"payload_bytes": 76, "latent_bits": 4}, {"latent_size": 64}]
+)
+def test_tensors_that_cross_together_share_what_was_asked(amount):
+    """By their sizes; a compression says the same for each of them."""
+    shapes = [(4, 4, 12), (4, 4, 4)]
+    whole = Projection(**amount)
+    one, other = whole.for_parts(shapes)
+    assert (one.elements, other.elements) == (whole.elements * 3 // 4, whole.elements // 4)
+    assert Projection(0.5).for_parts(shapes) == [Projection(0.5)] * 2
 
 
 @pytest.mark.parametrize("filters", [0, -1, 2.0, True, "8", float("nan")])

@@ -154,7 +154,7 @@ def test_save_and_load(net, tmp_path):
     ("how", "message"),
     [
         ({"compression": 0.9, "payload_bytes": 50}, "Give one of"),
-        ({"compression": 0.9, "latent_size": 50}, "not both"),
+        ({"compression": 0.9, "latent_size": 50}, "Give one of"),
         ({"payload_bytes": 12}, "payload_bytes: expected an integer of at least 13"),
         ({"weighting": "labels"}, "weighting: expected one of"),
         ({"fit_images": 0}, "fit_images"),

@@ -1,6 +1,8 @@
 """What choosing a cut costs, and how many images it takes."""
 
 import argparse
+import json
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -12,13 +14,20 @@ import numpy as np
 _ROWS = Path(__file__).resolve().parents[2] / "docs" / "results" / "cpu" / "tiny_vgg16.jsonl"
 
 _CHOICE = """
-import sys
+import json, sys, time
+start = time.process_time()
 import keras, numpy as np
 import isplit_tf as isplit
+isplit.measure_importance, isplit.propose  # imported when first asked for
+imported = time.process_time()
 model = keras.models.load_model(sys.argv[1])
 data = np.load(sys.argv[2])
-curve = isplit.measure_importance(model, (data["x"], data["y"]), confidence=0.95, progress=False)
-print(isplit.propose(curve)[0].cut.name, curve.n_images)
+data = data["x"], data["y"]
+opened = time.process_time()
+curve = isplit.measure_importance(model, data, confidence=0.95, progress=False)
+isplit.propose(curve)
+chosen = time.process_time()
+print(json.dumps({"importing": imported - start, "opening": opened - imported, "choosing": chosen - opened}))
 """
 
 
@@ -62,15 +71,32 @@ def against_retraining(args: argparse.Namespace, cheaper: float) -> dict[str, An
     model, data = original_and_validation(study, args.archives, args.weights)
     from .timing import seconds
 
-    took = seconds(
-        lambda: subprocess.run([sys.executable, "-c", _CHOICE, model, data], stdout=subprocess.DEVNULL, check=True)
-    )
-    each = sum(row["seconds"] for row in rows) / len(rows)
-    ratio = 18 * each / took
+    parts: dict[str, float] = {}
+
+    def choose() -> None:
+        done = subprocess.run([sys.executable, "-c", _CHOICE, model, data], stdout=subprocess.PIPE, check=True)
+        parts.update(json.loads(done.stdout.splitlines()[-1]))
+
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    took = seconds(choose)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    each, each_cpu = (sum(row[name] for row in rows) / len(rows) for name in ("seconds", "cpu_seconds"))
+    ratio = 18 * each_cpu / cpu
     return {
-        "reached": {"VGG16 64": f"{ratio:.0f} times"},
+        "reached": {
+            "VGG16 64": f"{ratio:.0f} times in processor time, {18 * each / took:.0f} by the clock",
+            "of the choice": ", ".join(f"{name} {share / cpu:.0%}" for name, share in parts.items()),
+        },
         "ok": {"VGG16 64": ratio >= cheaper},
-        "details": {"choice_s": took, "retraining_a_cut_s": each, "cuts": 18, "measured_cuts": len(rows)},
+        "details": {
+            "choice_s": took,
+            "choice_cpu_s": cpu,
+            "retraining_a_cut_s": each,
+            "retraining_a_cut_cpu_s": each_cpu,
+            "cuts": 18,
+            "measured_cuts": len(rows),
+        },
     }
 
 

@@ -82,20 +82,28 @@ def growth() -> dict[str, Any]:
     for count in (64, 128, 256, 512):
         found["images"].append(_point(count, *_side("importance", name, size, count=count)))
     for classes in (2, 10, 100, 1000):
-        found["classes"].append(_point(classes, *_side("importance", name, size, count=128, classes=classes)))
+        found["classes"].append(_point(classes, *_typical("importance", name, size, classes)))
+    few, many = (_typical("bare", name, size, classes)[1] for classes in (2, 1000))
     for cuts in (1, 5, 20, 70):
         chosen = [round(k * 72 / cuts) for k in range(cuts)]
         found["cuts"].append(_point(cuts, *_side("importance", name, size, count=128, cuts=chosen)))
     times = {key: points[-1]["seconds"] / points[0]["seconds"] for key, points in found.items()}
+    ours = times["classes"] / (many / few)
     return {
         "reached": {
             "8 times the images": f"{times['images']:.2f} times the time",
-            "500 times the classes": f"{times['classes']:.2f} times the time",
+            "500 times the classes": f"{times['classes']:.2f} times the time, a bare pass {many / few:.2f}",
             "70 times the cuts": f"{times['cuts']:.2f} times the time",
         },
-        "ok": {"500 times the classes": times["classes"] <= 1.15, "8 times the images": times["images"] <= 8.8},
+        "ok": {"500 times the classes": ours <= 1.1, "8 times the images": times["images"] <= 8.8},
         "details": found,
     }
+
+
+def _typical(side: str, name: str, size: int, classes: int) -> tuple[float, float, float]:
+    """Of three processes, the one whose time is the median."""
+    turns = [_side(side, name, size, count=256, classes=classes) for _ in range(3)]
+    return sorted(turns, key=lambda turn: turn[1])[1]
 
 
 def _point(amount: int, added_bytes: float, seconds: float, peak: float) -> dict[str, float]:

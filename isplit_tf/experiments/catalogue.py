@@ -62,6 +62,8 @@ _PAPER_VGG16 = replace(_FINE_TUNED, epochs=10)
 _PAPER_PHASES = Retraining(10, 10, (1e-5, 3e-5, 1e-4), tuned_at=9)
 _RATES = (10, 30, 100, 300, 1000, 3000)
 _FEW_RATES = (16, 64, 256)
+_TWO_RATES = (16, 256)
+_FEW_QUALITIES = (1, 5, 10, 15, 20, 30, 40, 60, 80, 95)
 
 _PAPER = (
     Study(
@@ -115,7 +117,8 @@ _CPU = (
         retraining=replace(_MORE_STEPS, loss=_CROSS_ENTROPY),
         points=_NINE_OF_VGG16,
         series=_series(1, 1),
-        rates=(16, 256),
+        rates=_TWO_RATES,
+        qualities=_FEW_QUALITIES,
     ),
     replace(
         _PAPER[1],
@@ -132,11 +135,12 @@ _CPU = (
         retraining=_MORE_STEPS,
         points=_NINE_OF_VGG16,
         series=_series(3, 2),
-        rates=_FEW_RATES,
+        rates=_TWO_RATES,
+        qualities=_FEW_QUALITIES,
     ),
     replace(
         _PAPER[3],
-        data=DataRecipe("notmnist", 32, train=2000, original_train=5000, validation=1000, test=2000),
+        data=DataRecipe("notmnist", 32, train=1000, original_train=5000, validation=1000, test=2000),
         model=_SCRATCH,
         retraining=Retraining(3, 1, (3e-5, 1e-4, 3e-4), tuned_at=8),
         points=_NINE_OF_RESNET50,

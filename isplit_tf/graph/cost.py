@@ -235,7 +235,7 @@ def _traced_macs(program: Program, step: Step) -> int:
         return step.operation(*args, **kwargs)
 
     try:
-        graph = tf.function(call).get_concrete_function(*specs.values()).graph
+        graph = tf.function(call, autograph=False).get_concrete_function(*specs.values()).graph
     except (TypeError, ValueError, AttributeError, NotImplementedError, tf.errors.OpError) as error:
         raise ModelError(
             f"Layer '{step.name}' ({step.layer_type}) of model '{program.name}' does not run in a TensorFlow graph: "

@@ -73,17 +73,17 @@ def take_apart(vector: Any, like: Sequence[Any], *, name: str) -> list[Any]:
     ]
 
 
-def bottleneck_of_parts(bottleneck: Any, shapes: Sequence[tuple[int, ...]]) -> tuple[keras.Model, keras.Model]:
-    """An autoencoder for each of the tensors in a vector, as one: encoder and decoder from vector to vector.
+def join_bottlenecks(bottlenecks: Sequence[Any], shapes: Sequence[tuple[int, ...]]) -> tuple[keras.Model, keras.Model]:
+    """A bottleneck for each of the tensors in a vector, as one: encoder and decoder from vector to vector.
 
     Args:
-        bottleneck: What makes an encoder and a decoder of a shape.
+        bottlenecks: What makes an encoder and a decoder of a shape; one for each tensor.
         shapes: Shapes of the tensors, without the batch.
 
     Returns:
         The encoder, from the joined tensors to the joined latents, in graph order; the decoder, the other way.
     """
-    pairs = [_renamed(pair, k) for k, pair in enumerate(bottleneck.build(shape) for shape in shapes)]
+    pairs = [_renamed(one.build(shape), k) for k, (one, shape) in enumerate(zip(bottlenecks, shapes, strict=True))]
     likes = [keras.KerasTensor((None, *shape)) for shape in shapes]
     features = keras.Input((sum(math.prod(shape) for shape in shapes),), name="features")
     latents = [pair[0](one) for pair, one in zip(pairs, take_apart(features, likes, name="encoder_part"), strict=True)]

@@ -89,7 +89,7 @@ class Probe:
 
     @cached_property
     def _call(self) -> Callable:
-        return tf.function(self.values, input_signature=self._signature).get_concrete_function()
+        return tf.function(self.values, input_signature=self._signature, autograph=False).get_concrete_function()
 
     def feed(self, x: Any) -> list[tf.Tensor]:
         """A batch as the program's inputs; see `feed`."""
@@ -112,7 +112,8 @@ class Probe:
 
     @cached_property
     def _call_for_maps(self) -> Callable:
-        return tf.function(self._maps_and_values, input_signature=self._signature).get_concrete_function()
+        traced = tf.function(self._maps_and_values, input_signature=self._signature, autograph=False)
+        return traced.get_concrete_function()
 
     def values(self, inputs: list[tf.Tensor], labels: tf.Tensor) -> tf.Tensor:
         """Importance of each image at each cut, float32 `(N, n_cuts)`, to be traced; labels int64 `(N,)`."""

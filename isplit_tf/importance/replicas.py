@@ -42,7 +42,9 @@ class Replicas:
         self._probe = probe
         self._strategy = strategy
         self._run = tf.function(
-            lambda inputs, labels: strategy.run(self._one_part, args=(inputs, labels)), reduce_retracing=True
+            lambda inputs, labels: strategy.run(self._one_part, args=(inputs, labels)),
+            reduce_retracing=True,
+            autograph=False,
         )
 
     def _one_part(self, inputs: list[tf.Tensor], labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -2,15 +2,14 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from dataclasses import dataclass, field
 
 import keras
 
 from ..arguments import checked_integer
 from ..errors import ArgumentError
-from ..latent import LatentPlan, checked_amount, checked_shape, requested_size
-from ..quantizer import checked_bits, with_levels
+from ..latent import Bottleneck, LatentPlan, checked_shape
+from ..quantizer import with_levels
 from .layers import build_halves
 from .patches import grid_of
 from .sample import LARGE
@@ -25,11 +24,10 @@ _BUDGET = 45
 # Latent numbers a position should have, whatever the encoder weighs: with fewer, rounding to a whole number of them
 # misses what was asked for.
 _FEWEST_CHANNELS = 8
-_ALWAYS = ("patch", "weighting", "fit_images", "seed")
 
 
 @dataclass(frozen=True)
-class Projection:
+class Projection(Bottleneck):
     """The best linear bottleneck, in closed form: one strided convolution, and one transposed convolution back.
 
     Features are cut into patches; each patch is projected onto the directions that count most. With C the covariance
@@ -45,13 +43,15 @@ class Projection:
     pad it, and the decoder crops them.
 
     Args:
-        compression: Share of the features' elements that is left out, in [0, 1); 0.9 where neither it nor
-            `latent_size` is given.
+        compression: Share of the features' elements that is left out, in [0, 1); 0.9 where neither it,
+            `latent_size` nor `payload_bytes` is given.
         patch: Elements of a patch on each axis, or "auto": 1, doubled as long as a patch holds at most 4,096 elements
             and the encoder at most 45 C^2 weights, those of five 3 x 3 convolutions from C to C channels. A wider patch
             keeps more in as many numbers, and weighs more: it can outweigh a small head, and `patch` is there for that.
         weighting: "task" or "features".
         latent_size: Elements of the latent, in place of `compression`; the nearest that the grid allows.
+        payload_bytes: Bytes a frame at most, header included, with a latent of int8 or of `latent_bits`, in place of
+            `compression`; the grid's positions need one number each.
         latent_bits: 8, 4 or 2: so many bits of each element are sent, and the second phase of `train` learns with their
             steps, over ranges that it observes before (one a channel; they are not counted as weights). None for a
             latent that is sent as the head gives it.
@@ -59,7 +59,7 @@ class Projection:
         seed: Of the choice of these images and of what is drawn for the Fisher information.
 
     Raises:
-        ArgumentError: An argument is outside of its range, or both compression and latent_size are given.
+        ArgumentError: An argument is outside of its range, or more than one amount is given.
 
     Example:
         >>> Projection(0.9).plan((14, 14, 512)).latent_shape
@@ -70,27 +70,23 @@ class Projection:
         1998 (the Fisher information as a metric).
     """
 
-    compression: float | None = None
     patch: int | str = "auto"
     weighting: str = "task"
-    latent_size: int | None = field(default=None, kw_only=True)
-    latent_bits: int | None = field(default=None, kw_only=True)
     fit_images: int = field(default=2000, kw_only=True)
     seed: int = field(default=0, kw_only=True)
 
+    _ALWAYS = ("patch", "weighting", "fit_images", "seed")  # in the records of every release
+
     def __post_init__(self) -> None:
-        compression, latent_size = checked_amount(self.compression, self.latent_size)
-        object.__setattr__(self, "compression", compression)
-        object.__setattr__(self, "latent_size", latent_size)
-        object.__setattr__(self, "latent_bits", checked_bits(self.latent_bits))
+        super().__post_init__()
         if self.patch != "auto":
             if isinstance(self.patch, str):
                 raise ArgumentError(f"patch: expected 'auto' or an integer of at least 1. Received: {self.patch!r}")
-            object.__setattr__(self, "patch", checked_integer("patch", self.patch, 1))
+            self._set("patch", checked_integer("patch", self.patch, 1))
         if self.weighting not in WEIGHTINGS:
             raise ArgumentError(f"weighting: expected one of {WEIGHTINGS}. Received: {self.weighting!r}")
-        object.__setattr__(self, "fit_images", checked_integer("fit_images", self.fit_images, 1))
-        object.__setattr__(self, "seed", checked_integer("seed", self.seed, 0))
+        self._set("fit_images", checked_integer("fit_images", self.fit_images, 1))
+        self._set("seed", checked_integer("seed", self.seed, 0))
 
     def plan(self, shape: Sequence[int]) -> LatentPlan:
         """Latent and cost for features of one shape, without building anything.
@@ -108,7 +104,7 @@ class Projection:
         shape = checked_shape(shape)
         *space, channels = shape
         size = math.prod(shape)
-        requested = requested_size(size, self.compression, self.latent_size)
+        requested = self.requested_size(size)
         patch = self._patch(space, channels, requested)
         elements = math.prod(patch) * channels
         if elements > _MOST_ELEMENTS:
@@ -119,7 +115,7 @@ class Projection:
             )
         grid = grid_of(space, patch)
         positions = math.prod(grid)
-        latent = max(1, round(requested / positions))
+        latent = self.channels(requested, positions)
         return LatentPlan(
             shape=shape,
             latent_shape=(*grid, latent),
@@ -167,23 +163,6 @@ class Projection:
         plan = self.plan(shape)
         encoder, decoder = build_halves(plan, plan.latent_shape[-1], seed=self.seed)
         return with_levels(encoder, decoder, self.latent_bits)
-
-    def get_config(self) -> dict[str, Any]:
-        """The arguments as plain JSON values; `from_config` makes an equal record of them."""
-        return {name: value for name, value in asdict(self).items() if value is not None or name in _ALWAYS}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "Projection":
-        """The inverse of `get_config`.
-
-        Raises:
-            ArgumentError: There are names that no `Projection` has, or values outside of their range.
-        """
-        known = [argument.name for argument in fields(cls)]
-        unknown = sorted(set(config) - set(known))
-        if unknown:
-            raise ArgumentError(f"{cls.__name__} has no arguments {unknown}; possible are {str(known)[1:-1]}")
-        return cls(**config)
 
 
 def _balanced(space: Sequence[int], side: int) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ import keras
 from ..errors import ArgumentError
 from ..fitting import Halves, error_of, fit_all, gather, pass_of_split, put
 from ..graph.keras_layers import all_layers
+from ..latent import LatentPlan, for_parts
 from ..projection import Projection
 from ..projection.embedding import embed, hidden_numbers
 from ..projection.kernels import Fitted
@@ -77,7 +78,7 @@ class _Fitting:
     def projection(self) -> dict[str, float]:
         """The weights of a projection for each tensor that crosses."""
         wanted: Projection = self._split.bottleneck
-        plans = [wanted.plan(shape) for shape in self._shapes]
+        plans = self._plans()
         found = self._fitted(wanted, plans, [plan.latent_shape[-1] for plan in plans])
         for one, suffix in zip(found, self._suffixes, strict=True):
             put(one, *self._halves, suffix)
@@ -86,7 +87,7 @@ class _Fitting:
 
     def autoencoder(self) -> dict[str, float]:
         """The weights of two projections for each tensor that crosses, one behind the other."""
-        plans = [self._split.bottleneck.plan(shape) for shape in self._shapes]
+        plans = self._plans()
         whole = Projection()
         outer = [Patches(shape, _patch(shape)) for shape in self._shapes]
         widths = [hidden_numbers(plan.filters, one.size) for plan, one in zip(plans, outer, strict=True)]
@@ -103,6 +104,10 @@ class _Fitting:
             spaces = [self._shapes[k][:-1], hidden[k][:-1]]
             embed(self._layers(suffix), spaces, [one.map for one in pair], [one.mean for one in pair])
         return {"fit_images": float(self._n_images)}
+
+    def _plans(self) -> list[LatentPlan]:
+        parts = for_parts(self._split.bottleneck, self._shapes)
+        return [part.plan(shape) for part, shape in zip(parts, self._shapes, strict=True)]
 
     def _fitted(
         self, how: Projection, patches: Sequence[Any], numbers: Sequence[int], through: Sequence[Halves] | None = None
