@@ -92,8 +92,8 @@ def predict_accuracy(
     program = read_program(model, output=output, training=False)
     logits = find_logits(program, loss=compiled_loss(model, output), from_logits=from_logits)
     names = _names(class_names, data, logits.output.n_classes)
-    common = {"patch": patch, "weighting": weighting, "fit_images": fit_images, "seed": seed}
-    amount = {"compression": compression, "latent_size": latent_size, "payload_bytes": payload_bytes}
+    common: dict[str, Any] = {"patch": patch, "weighting": weighting, "fit_images": fit_images, "seed": seed}
+    amount: dict[str, Any] = {"compression": compression, "latent_size": latent_size, "payload_bytes": payload_bytes}
     projection = Projection(**amount, **common)
     stations = [_Station.at(program, cut, projection) for cut in choose_cuts(program, cuts)]
     shown: dict[str, Any] = {"batch_size": checked_integer("batch_size", batch_size, 1), "progress": progress}

@@ -115,7 +115,7 @@ class Bottleneck:
         """Numbers at each of the grid's positions: the nearest to what is asked, and at most that where it is bytes."""
         return max(1, requested // positions if self.payload_bytes is not None else round(requested / positions))
 
-    def for_parts(self, shapes: Sequence[tuple[int, ...]]) -> list[Self]:
+    def for_parts(self, shapes: Sequence[tuple[int | None, ...]]) -> list[Self]:
         """A bottleneck for each of several tensors that cross together, which share the elements by their sizes."""
         if len(shapes) == 1 or self.elements is None:
             return [self] * len(shapes)
@@ -147,7 +147,7 @@ class Bottleneck:
 _AMOUNTS = ("compression", "latent_size", "payload_bytes")
 
 
-def for_parts(bottleneck: Any, shapes: Sequence[tuple[int, ...]]) -> list[Any]:
+def for_parts(bottleneck: Any, shapes: Sequence[tuple[int | None, ...]]) -> list[Any]:
     """A bottleneck for each tensor that crosses; one of another make stands for each of them as it is."""
     return bottleneck.for_parts(shapes) if isinstance(bottleneck, Bottleneck) else [bottleneck] * len(shapes)
 
