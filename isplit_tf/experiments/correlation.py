@@ -119,12 +119,17 @@ def _series(measured: Measured, series: str) -> dict[str, Any]:
         "noise_ceiling": noise_ceiling(right.mean(axis=2)),
         "scores": {name: _score(name, scores, accuracy, draws) for name in scores},
         "peaks": _peaks(measured, accuracy, draws),
-        "untrained": _untrained(measured, series, accuracy),
+        "untrained": _untrained(measured, series, scores, accuracy),
     }
 
 
-def _untrained(measured: Measured, series: str, accuracy: np.ndarray) -> dict[str, Any] | None:
-    """What projections keep on the test images without any training, beside the splits that were trained."""
+def _untrained(
+    measured: Measured, series: str, scores: dict[str, np.ndarray], accuracy: np.ndarray
+) -> dict[str, Any] | None:
+    """What projections keep on the test images without any training, beside the splits that were trained.
+
+    And what each score says about that: its correlation, and the accuracy at the cut that it would choose.
+    """
     score = Score(PREDICTED_METHOD, series=series)
     if not measured.has(score):
         return None
@@ -134,7 +139,11 @@ def _untrained(measured: Measured, series: str, accuracy: np.ndarray) -> dict[st
         "accuracy": kept.tolist(),
         "as_good_at": int(np.sum(kept >= accuracy)),
         "mean_lead": float(np.mean(kept - accuracy)),
-        "spearman_of_prediction": spearman(measured.curve(score)[measured.points], kept),
+        "spread": float(np.ptp(kept)),
+        "scores": {
+            name: {"spearman": spearman(one, kept), "accuracy": float(kept[int(np.argmax(one))])}
+            for name, one in scores.items()
+        },
     }
 
 

@@ -42,8 +42,9 @@ def _summary_table(found: Found) -> str:
     lines = [
         f"All {len(results)} comparisons together; better and worse as far as the 95 % intervals tell:",
         "",
-        "| score | mean Spearman | better, worse than depth | better, worse than size | accuracy lost by its choice |",
-        "|---|---|---|---|---|",
+        "| score | mean Spearman | better, worse than depth | better, worse than size | accuracy lost by its choice "
+        "| untrained projections: mean Spearman | lost by its choice |",
+        "|---|---|---|---|---|---|---|",
     ]
     rows = []
     for name in names:
@@ -51,8 +52,19 @@ def _summary_table(found: Found) -> str:
         mean = sum(one["spearman"]["value"] for one in scores) / len(scores)
         lost = -100 * sum(one["accuracy_at_highest"] for one in scores) / len(scores)
         beaten = [_decided([one.get(f"minus_{rival}") for one in scores]) for rival in ("depth", "size")]
-        rows.append((mean, f"| {name} | {mean:+.2f} | {beaten[0]} | {beaten[1]} | {lost:.2f} points |"))
+        untrained = " | ".join(_behind_projections(results, name))
+        rows.append((mean, f"| {name} | {mean:+.2f} | {beaten[0]} | {beaten[1]} | {lost:.2f} points | {untrained} |"))
     return "\n".join([*lines, *(row for _, row in sorted(rows, key=lambda row: -row[0]))])
+
+
+def _behind_projections(results: list[Found], name: str) -> tuple[str, str]:
+    """What a score says about untrained projections: mean correlation, and points lost by its choice."""
+    known = [result["untrained"] for result in results if result["untrained"]]
+    if not known:
+        return "", ""
+    mean = sum(one["scores"][name]["spearman"] for one in known) / len(known)
+    lost = sum(max(one["accuracy"]) - one["scores"][name]["accuracy"] for one in known) / len(known)
+    return f"{mean:+.2f}", f"{100 * lost:.2f} points"
 
 
 def _decided(estimates: list[Found | None]) -> str:
@@ -141,8 +153,9 @@ def _untrained_table(result: Found) -> str:
         ),
     ]
     return "\n".join(lines) + (
-        "\n\nSpearman's correlation of the predicted accuracy, on validation images, with that of the untrained "
-        f"projections on test images: {one['spearman_of_prediction']:+.2f}."
+        f"\n\nThe untrained projections lie within {100 * one['spread']:.2f} points of each other. Spearman's "
+        "correlation of the predicted accuracy, on validation images, with theirs on test images: "
+        f"{one['scores'][PREDICTED]['spearman']:+.2f}."
     )
 
 

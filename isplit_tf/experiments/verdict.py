@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from .correlation import PRIMARY
+from .correlation import DEPTH, PREDICTED, PRIMARY
 
 _CUI = PRIMARY[1]
 # What cannot be known before the test images are seen, or that says nothing, is no advice.
@@ -41,6 +41,7 @@ def verdict(found: Mapping[str, Any] | None) -> Iterator[str]:
     yield from _peaks(results)
     yield from _advice(results)
     yield from _untrained(results)
+    yield from _what_to_do(results)
 
 
 def _decided(results: list[Any], field: str) -> tuple[int, int]:
@@ -82,6 +83,28 @@ def _untrained(results: list[Any]) -> Iterator[str]:
             f"phases at {as_good} of {cuts} cuts, {lead:+.2f} points in the mean: behind a projection, "
             "`predict_accuracy` is no forecast but a measurement on validation images."
         )
+
+
+def _what_to_do(results: list[Any]) -> Iterator[str]:
+    """The score whose choice keeps the most behind a projection, beside what the paper's way keeps."""
+    known = [result for result in results if result.get("untrained")]
+    if not known:
+        return
+    names = set.intersection(*(set(result["scores"]) for result in known)) - set(_NO_ADVICE)
+
+    def projected(name: str) -> float:
+        return float(np.mean([result["untrained"]["scores"][name]["accuracy"] for result in known]))
+
+    lost = [result["scores"][_CUI]["accuracy_at_highest"] for result in known]
+    papers = float(np.mean([max(result["accuracy"]) + points for result, points in zip(known, lost, strict=True)]))
+    best = max(sorted(names), key=projected)
+    text = (
+        f"What to do, then: split with a projection, at the cut that **{best}** names. That keeps "
+        f"{projected(best):.2%} in the mean of {len(known)} comparisons, untrained, where the paper's autoencoder at CUI's cut keeps "
+        f"{papers:.2%} after training"
+    )
+    others = [f"{name} {projected(name):.2%}" for name in (PREDICTED, _CUI, DEPTH) if name in names - {best}]
+    yield f"{text} (projections at other cuts: {', '.join(others)})." if others else f"{text}."
 
 
 _WEAK = 0.5  # under half of a perfect order

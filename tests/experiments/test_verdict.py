@@ -27,6 +27,15 @@ def result(depth, size, *, peak=(0.0, -1.0, 1.0), trust=0.5):
     }
 
 
+def projected(at_cui, at_depth):
+    """A series whose untrained projections keep so much at the cuts that the two scores choose."""
+    one = result((0, 1), (0, 1))
+    one["scores"][CUI]["accuracy_at_highest"] = -0.05
+    kept = {CUI: at_cui, "depth": at_depth, "random": 0.99}
+    scores = {name: {"accuracy": accuracy} for name, accuracy in kept.items()}
+    return one | {"accuracy": [0.5, 0.5], "untrained": {"as_good_at": 1, "mean_lead": 0.02, "scores": scores}}
+
+
 @pytest.mark.parametrize(
     ("depth", "size", "claim"),
     [
@@ -67,9 +76,19 @@ def test_weak_advice_is_called_so():
 
 def test_untrained_projections_are_counted_against_trained_autoencoders():
     """Cuts where they keep as much, and the mean difference in points."""
-    one = result((0, 1), (0, 1)) | {"accuracy": [0.5, 0.5], "untrained": {"as_good_at": 1, "mean_lead": 0.02}}
-    text = " ".join(verdict({"studies": {"a": {"90": one, "99": one}}}))
+    text = " ".join(verdict({"studies": {"a": {"90": projected(0.5, 0.6), "99": projected(0.5, 0.6)}}}))
     assert "at 2 of 4 cuts, +2.00 points in the mean" in text
+
+
+def test_what_to_do_is_the_choice_that_keeps_the_most():
+    """The best score behind projections, chance left out, and the autoencoder at the curve's cut beside it."""
+    text = " ".join(verdict({"studies": {"a": {"90": projected(0.5, 0.6), "99": projected(0.8, 0.6)}}}))
+    assert f"at the cut that **{CUI}** names. That keeps 65.00% in the mean of 2 comparisons" in text
+    text = " ".join(verdict({"studies": {"a": {"90": projected(0.5, 0.7)}}}))
+    assert "at the cut that **depth** names. That keeps 70.00%" in text
+    assert "the paper's autoencoder at CUI's cut keeps 45.00% after training" in text
+    assert "projections at other cuts: CUI, mean, label 50.00%" in text
+    assert "random" not in text
 
 
 def test_peaks_are_counted_by_their_intervals():
