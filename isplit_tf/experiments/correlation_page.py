@@ -23,6 +23,10 @@ def correlation_section(found: Found, pictures: str) -> Iterator[str]:
         )
     if any(found["studies"].values()):
         yield _summary_table(found)
+        yield (
+            "LayerCAM and gradient times activation are one score where features come out of a ReLU: both then add up "
+            "the positive products of gradient and activation."
+        )
         yield from _on_trial(found)
     for name, by_series in found["studies"].items():
         for key, result in by_series.items():

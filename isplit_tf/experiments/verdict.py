@@ -100,8 +100,8 @@ def _what_to_do(results: list[Any]) -> Iterator[str]:
     best = max(sorted(names), key=projected)
     text = (
         f"What to do, then: split with a projection, at the cut that **{best}** names. That keeps "
-        f"{projected(best):.2%} in the mean of {len(known)} comparisons, untrained, where the paper's autoencoder at CUI's cut keeps "
-        f"{papers:.2%} after training"
+        f"{projected(best):.2%} in the mean of {len(known)} comparisons, untrained, where the paper's autoencoder at "
+        f"CUI's cut keeps {papers:.2%} after training"
     )
     others = [f"{name} {projected(name):.2%}" for name in (PREDICTED, _CUI, DEPTH) if name in names - {best}]
     yield f"{text} (projections at other cuts: {', '.join(others)})." if others else f"{text}."
