@@ -103,7 +103,8 @@ class _Worker:
         args = self._args
         bottleneck = Autoencoder(compression=args.compression, seed=args.seed)
         halves = split(self._model, read_cut(str(task.index)), bottleneck)
-        train(halves, self._train, progress=False, **training_arguments(args))
+        watched = self._watched if args.keep_best else None
+        train(halves, self._train, validation_data=watched, progress=False, **training_arguments(args))
         halves.save(Path(args.output) / task.folder, overwrite=True)
         accuracy = None if self._watched is None else evaluate(halves, self._watched, progress=False).accuracy
         return {
@@ -127,13 +128,15 @@ def training_arguments(args: argparse.Namespace) -> dict[str, Any]:
         "optimizer": None if args.learning_rate is None else keras.optimizers.Adam(args.learning_rate),
         "loss": args.loss,
         "seed": args.seed,
+        "keep_best": args.keep_best or None,
     }
     return {name: value for name, value in chosen.items() if value is not None}
 
 
 def _settings(args: argparse.Namespace) -> str:
     names = ("model", "data", "compression", "bottleneck_epochs", "fine_tune_epochs", "learning_rate", "loss", "seed")
-    return " ".join(f"{name}={getattr(args, name)}" for name in names)
+    settings = " ".join(f"{name}={getattr(args, name)}" for name in names)
+    return f"{settings} keep_best" if args.keep_best else settings
 
 
 def _percent(value: float | None) -> str:

@@ -144,7 +144,9 @@ class _Demo:
             train(
                 halves,
                 self.train,
+                validation_data=self.validation,
                 fine_tune_epochs=scale.fine_tune_epochs,
+                keep_best=True,
                 optimizer=_optimizer(_FINE_TUNE_RATE, self._steps(scale.fine_tune_epochs)),
                 batch_size=_BATCH,
                 seed=self.seed,

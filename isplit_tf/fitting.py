@@ -134,7 +134,7 @@ def _traced(entry: Program, names: list[str], end: Program, logits: Logits | Non
                 )
         return [tf.cast(f, tf.float32) for f in features], [tf.cast(g, tf.float32) for g in gradients]
 
-    return Pass(entry, names, units, call)
+    return Pass(entry, names, units, call.get_concrete_function())  # no warning of a call that traces too often
 
 
 def gather(

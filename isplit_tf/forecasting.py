@@ -194,9 +194,9 @@ def _classify(
     progress: bool,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Labels `(N,)`, and the classes that are named `(N, 1 + n_cuts)`: by the whole model first."""
-    ask = _traced(program, stations)
     labels, named = [], []
     with bar(total=count_images(data, max_images), desc="accuracy", unit="image", enabled=progress) as shown:
+        ask = _traced(program, stations)
         for batch in batches(data, n_classes=output.n_classes, batch_size=batch_size, max_images=max_images):
             answers = [to_probabilities(one.numpy(), output.kind).argmax(axis=1) for one in ask(feed(program, batch.x))]
             labels.append(np.asarray(batch.labels))
@@ -219,6 +219,7 @@ def _traced(program: Program, stations: Sequence[_Station]) -> Callable[[list[tf
         values = program.run(dict(zip(program.inputs, inputs, strict=True)))
         return values[program.outputs[0]], [values[tensor] for tensor in crossing]
 
+    # Concrete from the start: TensorFlow takes functions of one place in the code for one that is traced too often.
     def tail(station: _Station) -> Any:
         after = program.steps[place_maker(program, station.tensors) + 1 :]
 
@@ -227,12 +228,13 @@ def _traced(program: Program, stations: Sequence[_Station]) -> Callable[[list[tf
             restored = station.restore(dict(zip(station.tensors, tensors, strict=True)))
             return program.run(restored, after)[program.outputs[0]]
 
-        return call
+        return call.get_concrete_function()
 
+    run = whole.get_concrete_function()
     tails = [(station.tensors, tail(station)) for station in stations]
 
     def ask(inputs: list[tf.Tensor]) -> Iterator[tf.Tensor]:
-        answer, found = whole(inputs)
+        answer, found = run(inputs)
         values = dict(zip(crossing, found, strict=True))
         yield answer
         for tensors, call in tails:

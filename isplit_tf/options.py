@@ -192,6 +192,7 @@ def _train(commands: Any) -> None:
     parser.add_argument("--fine-tune-epochs", type=int, metavar="N", help="passes in phase 2")
     parser.add_argument("--learning-rate", type=float, metavar="X", help="of Adam in phase 2")
     parser.add_argument("--loss", help="a Keras loss by name, squared_error (Eq. 4), or distill")
+    parser.add_argument("--keep-best", action="store_true", help="end with the best weights by --validation-data")
     parser.add_argument("--checkpoint-dir", metavar="DIR", help="go on from here after an interruption")
     parser.add_argument("--tensorboard-dir", metavar="DIR", help="write the metrics of both phases for TensorBoard")
     parser.add_argument("--seed", type=int, help="of the data's order")

@@ -176,3 +176,10 @@ def test_models_and_data_that_do_not_fit_are_refused(net):
         predict(model, (np.zeros((4, 4), np.float32), np.zeros(4, int)))
     with pytest.raises(DataError):
         predict(net[0], net[2][0])
+
+
+def test_tensorflow_has_nothing_to_warn_of(net, caplog):
+    """Many cuts, called again and again: nothing is traced more than once, and TensorFlow does not say that it is."""
+    for _ in range(3):
+        predict(net[0], net[2], cuts="all", fit_images=20, max_images=20)
+    assert "retracing" not in caplog.text

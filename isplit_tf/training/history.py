@@ -15,6 +15,7 @@ from ..tables import html_table, text_table
 FORMAT_VERSION = 2
 PHASES = ("fit", "bottleneck", "fine_tune")
 _KIND = "history"
+_KEPT = {0: "kept the weights before the first epoch end to end"}
 _TITLES = {"fit": "in closed form", "bottleneck": "bottleneck alone", "fine_tune": "end to end"}
 
 
@@ -69,10 +70,12 @@ class History:
     Attributes:
         epochs: In the order in which they ran.
         seed: The seed that was given, or that was drawn; the same one repeats the run.
+        kept_epoch: With `keep_best`, the epoch of phase 2 whose weights the split has; 0 for those before the first.
     """
 
     epochs: tuple[Epoch, ...] = field(default=())
     seed: int = 0
+    kept_epoch: int | None = None
 
     def of_phase(self, phase: str) -> tuple[Epoch, ...]:
         """The epochs of "fit", "bottleneck" or "fine_tune".
@@ -107,7 +110,8 @@ class History:
 
     def __repr__(self) -> str:
         parts = [self._phase_text(phase) for phase in PHASES if self.of_phase(phase)]
-        return f"History({'; '.join([*parts, f'{self.duration_s:.1f} s'])})"
+        kept = [] if self.kept_epoch is None else [_KEPT.get(self.kept_epoch, f"kept epoch {self.kept_epoch}")]
+        return f"History({'; '.join([*parts, *kept, f'{self.duration_s:.1f} s'])})"
 
     def _repr_html_(self) -> str:
         return html_table(*self._rows())
@@ -172,7 +176,9 @@ class History:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the history as JSON, replacing the file if it is there; its folder must exist."""
-        fields = {"seed": self.seed, "epochs": [epoch.to_json() for epoch in self.epochs]}
+        fields: dict[str, Any] = {"seed": self.seed, "epochs": [epoch.to_json() for epoch in self.epochs]}
+        if self.kept_epoch is not None:
+            fields["kept_epoch"] = self.kept_epoch
         write_record(path, _KIND, FORMAT_VERSION, fields)
 
     @classmethod
@@ -184,6 +190,8 @@ class History:
         """
         record = read_record(path, _KIND, FORMAT_VERSION)
         try:
-            return cls(tuple(Epoch.from_json(epoch) for epoch in record["epochs"]), int(record["seed"]))
+            epochs = tuple(Epoch.from_json(epoch) for epoch in record["epochs"])
+            kept = record.get("kept_epoch")
+            return cls(epochs, int(record["seed"]), None if kept is None else int(kept))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise BundleError(f"'{path}' is damaged: {error!r}") from error

@@ -48,6 +48,7 @@ class _Run:
     callbacks: Sequence[keras.callbacks.Callback]
     batch_size: int
     cache_bytes: int
+    keep_best: bool
     progress: bool
 
 
@@ -61,6 +62,7 @@ def train(
     optimizer: Any = None,
     bottleneck_optimizer: Any = None,
     loss: Any = None,
+    keep_best: bool = False,
     batch_norm: str = "frozen",
     checkpoint_dir: str | os.PathLike[str] | None = None,
     callbacks: Sequence[keras.callbacks.Callback] | None = None,
@@ -109,6 +111,10 @@ def train(
             was compiled with, else the cross-entropy that fits its output and the labels. `"distill"`, or a
             `Distillation` with its settings, takes the outputs of the original model as targets. Labels are
             brought to the form that one of Keras' own losses wants; any other loss gets them as they come.
+        keep_best: At the end of phase 2, give the split the weights of the epoch that was best on
+            `validation_data`, by accuracy, or by the loss where the accuracy is equal or not known; what it had
+            before the first epoch counts too. A split that was good already, as behind a `Projection`, then
+            cannot become worse on them.
         batch_norm: "frozen": BatchNormalization of head and tail runs in inference mode in phase 2 and does
             not learn. "update": it learns.
         checkpoint_dir: A directory of this run's own, in which each epoch is taken down. Called again with
@@ -131,9 +137,9 @@ def train(
         Metrics and seconds of each epoch.
 
     Raises:
-        ArgumentError: An argument is out of range, `checkpoint_dir` holds another run, or a `tf.distribute` strategy
-            other than `MirroredStrategy` or `OneDeviceStrategy` is in use, or one in whose scope only the split was
-            made, or only `train` was called.
+        ArgumentError: An argument is out of range, `keep_best` lacks `validation_data`, `checkpoint_dir` holds another
+            run, or a `tf.distribute` strategy other than `MirroredStrategy` or `OneDeviceStrategy` is in use, or one in
+            whose scope only the split was made, or only `train` was called.
         BundleError: The checkpoint cannot be read.
         DataError: The data are of another kind, empty or endless, or the labels do not fit.
         NumericsError: The loss or a weight became NaN or infinite; the message names phase and epoch.
@@ -150,6 +156,8 @@ def train(
     check_strategy(split.model)
     if batch_norm not in ("frozen", "update"):
         raise ArgumentError(f"batch_norm: expected 'frozen' or 'update'. Received: {batch_norm!r}")
+    if keep_best and validation_data is None:
+        raise ArgumentError("keep_best=True takes the best epoch by validation_data. Received: none.")
     fitted = closed_form.is_fitted(split)
     trained = split.encoder is not None and not closed_form.is_final(split)
     epochs = {
@@ -170,13 +178,21 @@ def train(
         callbacks=list(callbacks or ()),
         batch_size=checked_integer("batch_size", batch_size, 1),
         cache_bytes=checked_integer("cache_bytes", cache_bytes, 0),
+        keep_best=bool(keep_best),
         progress=progress,
     )
     tuning = None
     if epochs[_FINE_TUNE]:
         tuning = prepare(split, data, validation_data, loss=loss, batch_size=run.batch_size)
     seed = None if seed is None else checked_integer("seed", seed, 0)
-    state = TrainingState(split, checkpoint_dir, _arguments(run, loss), seed, summaries=Summaries(tensorboard_dir))
+    state = TrainingState(
+        split,
+        checkpoint_dir,
+        _arguments(run, loss),
+        seed,
+        summaries=Summaries(tensorboard_dir),
+        keep_best=_FINE_TUNE if keep_best else None,
+    )
     if tuning is not None and tuning.teacher is not None and tuning.teacher.is_original:
         state.teach(tuning.teacher.variables)
     with _falling_back(state):
@@ -187,7 +203,7 @@ def train(
         observe(split, data, batch_size=run.batch_size, progress=progress)
         if tuning is not None:
             _fine_tune(run, state, tuning)
-    return History(tuple(state.epochs), state.seed)
+    return History(tuple(state.epochs), state.seed, state.kept_epoch)
 
 
 def _train_bottleneck(run: _Run, state: TrainingState) -> None:
@@ -233,6 +249,9 @@ def _fine_tune(run: _Run, state: TrainingState, tuning: Tuning) -> None:
         with frozen(batch_norms(run.split) if run.freeze_batch_norm else []), tuning.taught(model):
             if state.goes_on(_FINE_TUNE, run.epochs[_FINE_TUNE]):
                 tuning.compile(model, copied(optimizer))
+                if run.keep_best and not state.done(_FINE_TUNE):
+                    found = model.evaluate(tuning.validation, verbose=0, return_dict=True)
+                    state.keep_start({f"val_{name}": value for name, value in found.items()})
                 feeds = {"feed": tuning.feed, "validation": tuning.validation}
                 _fit(run, state, _FINE_TUNE, model=model, callbacks=run.callbacks, **feeds)
             state.finish(_FINE_TUNE)
@@ -290,4 +309,5 @@ def _arguments(run: _Run, loss: Any) -> dict[str, Any]:
         "loss": distilled.identity() if distilled else loss_identity(run.split.loss if loss is None else loss),
         "batch_norm": "frozen" if run.freeze_batch_norm else "update",
         "batch_size": run.batch_size,
+        "keep_best": run.keep_best,
     }

@@ -5,7 +5,8 @@ import json
 import os
 import secrets
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,8 @@ class TrainingState:
         arguments: What the run was asked to do, plain values; another run's checkpoint is refused.
         seed: The seed that was given, or None.
         summaries: Where epochs are shown as well.
+        keep_best: The phase that ends with the weights of its best epoch by the validation data, in place of the
+            last one's; None for no such phase.
 
     Raises:
         ArgumentError: The checkpoint is of another split or of other arguments, or the directory is a file.
@@ -52,9 +55,12 @@ class TrainingState:
         seed: int | None,
         *,
         summaries: Summaries,
+        keep_best: str | None = None,
     ):
         self._split = split
         self._summaries = summaries
+        self._keep_best = keep_best
+        self._best: _Best | None = None
         self._path = None if directory is None else _prepared(Path(directory))
         self._arguments = json.loads(json.dumps(arguments | {"seed": seed}, default=str))
         self.epochs: list[Epoch] = []
@@ -102,6 +108,9 @@ class TrainingState:
         """Puts the split where the checkpoint is; returns the seed of the run."""
         variables = self._split.model.variables
         weights, optimizer = arrays[: len(variables)], arrays[len(variables) :]
+        if record.get("best"):
+            optimizer, best = optimizer[: -len(variables)], optimizer[-len(variables) :]
+            self._best = _Best(int(record["best"]["epoch"]), tuple(record["best"]["score"]), best)
         self._refuse_others(record, weights)
         _assign(variables, weights)
         self.epochs = [Epoch.from_json(epoch) for epoch in record["epochs"]]
@@ -159,6 +168,8 @@ class TrainingState:
             if value.dtype.kind == "f" and not np.isfinite(value).all():
                 raise NumericsError(f"The weights of '{variable.path}' became NaN or infinite {_when(epoch)}.")
         self._weights = weights
+        if epoch.phase == self._keep_best:
+            self._compare(epoch.number, epoch.metrics)
         if self._path is not None:
             self._optimizer = (epoch.phase, _values(optimizer.variables if optimizer else []))
         self.epochs.append(epoch)
@@ -167,9 +178,26 @@ class TrainingState:
         self._summaries.write(epoch)
         self._write()
 
+    @property
+    def kept_epoch(self) -> int | None:
+        """The epoch whose weights are the best so far, 0 for those before the first; None where none is kept."""
+        return None if self._best is None else self._best.epoch
+
+    def keep_start(self, metrics: Mapping[str, float]) -> None:
+        """Takes the weights before the first epoch, with what the validation data say, for the best so far."""
+        self._weights = _values(self._split.model.variables)
+        self._compare(0, metrics)
+
+    def _compare(self, number: int, metrics: Mapping[str, float]) -> None:
+        score = _score(metrics)
+        if self._best is None or score > self._best.score:
+            self._best = _Best(number, score, self._weights)
+
     def finish(self, phase: str) -> None:
-        """Takes down the end of a phase, with what callbacks did to the weights at its end."""
+        """Takes down the end of a phase, with what callbacks did to the weights at its end, or with the best ones."""
         if phase not in self._finished:
+            if self._best is not None and phase == self._keep_best:
+                _assign(self._split.model.variables, self._best.weights)
             self._weights = _values(self._split.model.variables)
             self._finished.add(phase)
             self._write()
@@ -189,8 +217,25 @@ class TrainingState:
             "epochs": [epoch.to_json() for epoch in self.epochs],
             "stopped": sorted(self._stopped),
             "finished": sorted(self._finished),
+            "best": None if self._best is None else {"epoch": self._best.epoch, "score": self._best.score},
         }
-        _write(self._path, record, [*self._weights, *(self._optimizer[1] if self._optimizer else [])])
+        optimizer = self._optimizer[1] if self._optimizer else []
+        _write(self._path, record, [*self._weights, *optimizer, *(self._best.weights if self._best else [])])
+
+
+@dataclass(frozen=True)
+class _Best:
+    """The best weights so far: after which epoch, what was said of them, and they themselves."""
+
+    epoch: int
+    score: tuple[float, ...]
+    weights: list[np.ndarray]
+
+
+def _score(metrics: Mapping[str, float]) -> tuple[float, ...]:
+    """The more, the better: accuracy on the validation data where it is known, and the loss where that is equal."""
+    found = (metrics.get("val_accuracy", 0.0), -metrics["val_loss"])
+    return tuple(value if np.isfinite(value) else -1e300 for value in found)
 
 
 def _when(epoch: Epoch) -> str:

@@ -1,0 +1,144 @@
+"""The best epoch by the validation data, the start included, in place of the last one."""
+
+import keras
+import numpy as np
+import pytest
+from splitnet import assert_same, build_net, differ, weights_of
+
+from isplit_tf import Projection
+from isplit_tf.errors import ArgumentError
+from isplit_tf.splitting import split
+from isplit_tf.training import History, train
+
+EPOCHS = {"bottleneck_epochs": 1, "fine_tune_epochs": 4, "seed": 3, "progress": False}
+
+
+class Ruin(keras.callbacks.Callback):
+    """From one epoch of phase 2 on, sets the weights of the scores to zero at its end, before it is validated."""
+
+    def __init__(self, model, epoch):
+        super().__init__()
+        self._scores, self._epoch = model.get_layer("scores"), epoch
+
+    def on_test_begin(self, logs=None):
+        if self.now >= self._epoch:
+            for weight in self._scores.trainable_variables:
+                weight.assign(np.zeros(weight.shape))
+
+    def on_train_begin(self, logs=None):
+        self.now = 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.now = epoch + 1
+
+
+class Stop(keras.callbacks.Callback):
+    """Fails at the end of an epoch."""
+
+    def __init__(self, epoch):
+        super().__init__()
+        self._epoch = epoch
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == self._epoch:
+            raise RuntimeError("power cut")
+
+
+@pytest.fixture(scope="module")
+def good(data):
+    """A classifier that knows its images."""
+    keras.utils.set_random_seed(0)
+    model = build_net()
+    model.compile(keras.optimizers.Adam(1e-2), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.fit(*data, epochs=40, verbose=0)
+    assert model.evaluate(*data, verbose=0, return_dict=True)["accuracy"] > 0.95
+    return model
+
+
+@pytest.mark.parametrize("keep_best", [True, False])
+def test_a_split_that_only_becomes_worse_stays_as_it_was(good, data, keep_best):
+    """A ruinous rate: the weights are those from before the first epoch, and the history says so; unless not asked."""
+    untouched, halves = (split(good, "pool", Projection(0.5, patch=2)) for _ in range(2))
+    train(untouched, data, fine_tune_epochs=0, progress=False)
+    history = train(
+        halves,
+        data,
+        validation_data=data,
+        fine_tune_epochs=2,
+        optimizer=keras.optimizers.SGD(1e3, clipnorm=1.0),
+        keep_best=keep_best,
+        seed=0,
+        progress=False,
+    )
+    assert len(history.of_phase("fine_tune")) == 2
+    assert history.kept_epoch == (0 if keep_best else None)
+    assert ("before the first epoch" in repr(history)) == keep_best
+    same = [
+        np.allclose(one, other, rtol=1e-4, atol=1e-5)
+        for one, other in zip(weights_of(untouched.model), weights_of(halves.model), strict=True)
+    ]
+    assert all(same) == keep_best
+
+
+def test_the_best_epoch_is_kept_and_not_the_last(good, data, tmp_path):
+    """Epochs 3 and 4 are ruined: the weights are those that a run of fewer epochs ends with."""
+    halves = split(good, "pool", Projection(0.8))
+    history = train(halves, data, validation_data=data, keep_best=True, callbacks=[Ruin(halves.model, 3)], **EPOCHS)
+    accuracy = history.values("fine_tune", "val_accuracy")
+    loss = history.values("fine_tune", "val_loss")
+    kept = history.kept_epoch
+    assert kept in (0, 1, 2)
+    if kept:
+        assert (accuracy[kept - 1], -loss[kept - 1]) == max(zip(accuracy, -loss, strict=True))
+        shorter = split(good, "pool", Projection(0.8))
+        train(shorter, data, validation_data=data, **EPOCHS | {"fine_tune_epochs": kept})
+        assert_same(weights_of(halves.model), weights_of(shorter.model))
+    history.save(tmp_path / "history.json")
+    assert History.load(tmp_path / "history.json") == history
+    found = halves.model.evaluate(*data, verbose=0, return_dict=True)
+    assert found["accuracy"] >= accuracy.max()
+
+
+@pytest.mark.parametrize("epoch", [1, 2, 3])
+def test_an_interrupted_run_keeps_what_the_whole_one_keeps(good, data, tmp_path, epoch):
+    """The best weights so far are in the checkpoint: found before the interruption, they are not lost."""
+
+    def run(directory, *others):
+        halves = split(good, "pool", Projection(0.8))
+        arguments = {"validation_data": data, "keep_best": True, "checkpoint_dir": directory}
+        return halves, train(halves, data, callbacks=[Ruin(halves.model, 2), *others], **arguments, **EPOCHS)
+
+    whole, history = run(tmp_path / "whole")
+    with pytest.raises(RuntimeError, match="power cut"):
+        run(tmp_path / "cut", Stop(epoch))
+    resumed, went_on = run(tmp_path / "cut")
+    assert went_on.kept_epoch == history.kept_epoch
+    assert_same(weights_of(resumed.model), weights_of(whole.model))
+    once_more, ended = run(tmp_path / "cut")
+    assert ended.kept_epoch == history.kept_epoch
+    assert_same(weights_of(once_more.model), weights_of(whole.model))
+
+
+def test_without_labels_the_loss_decides(good, data):
+    """The teacher's outputs are the targets; a rate of 0 leaves every epoch as good as the start, which is kept."""
+    halves = split(good, "pool", Projection(0.8))
+    history = train(
+        halves,
+        data[0],
+        validation_data=data[0],
+        loss="distill",
+        optimizer=keras.optimizers.SGD(0.0),
+        keep_best=True,
+        **EPOCHS,
+    )
+    assert history.kept_epoch == 0
+    assert not any(differ(weights_of(halves.head), weights_of(split(good, "pool").head)))
+
+
+def test_it_needs_validation_data(good, data):
+    """There is nothing to choose by; nothing is trained."""
+    halves = split(good, "pool", Projection(0.8))
+    before = weights_of(halves.model)
+    with pytest.raises(ArgumentError, match="keep_best=True takes the best epoch by validation_data"):
+        train(halves, data, keep_best=True, **EPOCHS)
+    assert_same(before, weights_of(halves.model))
