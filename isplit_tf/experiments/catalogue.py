@@ -119,6 +119,7 @@ _CPU = (
         series=_series(1, 1),
         rates=_TWO_RATES,
         qualities=_FEW_QUALITIES,
+        rate_images=800,
     ),
     replace(
         _PAPER[1],

@@ -200,6 +200,11 @@ def _rate_jobs(study: Study, store: Store) -> Iterator[Job]:
                 yield Job(study.name, "rate", 0, cut=cut, rate=Rate(method, bits, latent_bytes))
 
 
+def rated_images(study: Study, count: int) -> np.ndarray:
+    """Which of so many test images the rate-accuracy figure is made from: int64 `(n,)`, ascending."""
+    return np.sort(np.random.default_rng(0).permutation(count)[: study.rate_images])
+
+
 def best_two(study: Study, store: Store) -> tuple[int, ...]:
     """Where the curve and the predicted accuracy at the smallest latents would split; none before both are measured.
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from .. import plots
 from ..metrics import wilson_interval
-from .jobs import PREDICTED, Score
+from .jobs import PREDICTED, Score, rated_images, unpacked
 from .measured import Found, Measured, Picture
 
 
@@ -44,10 +44,13 @@ def find_rate_accuracy(studies: Mapping[str, Measured]) -> tuple[Found, list[Pic
     pictures: list[Picture] = []
     for study, one in studies.items():
         lines: dict[str, dict[str, list[Found]]] = {}
+        if not one.is_there:
+            continue
+        labels = one.labels[rated_images(one.study, len(one.labels))]
         for row in one.store.rows(kind="rate"):
             label = f"{METHOD_TITLES[row['method']]}, {row['bits']} bits"
-            right = round(row["accuracy"] * len(one.labels))
-            low, high = wilson_interval(right, len(one.labels), 0.95)
+            right = round(row["accuracy"] * len(labels))
+            low, high = wilson_interval(right, len(labels), 0.95)
             point = {name: row[name] for name in ("payload_bytes", "accuracy", "encoder_macs", "encoder_params")}
             lines.setdefault(one.cuts[row["cut"]]["name"], {}).setdefault(label, []).append(
                 point | {"low": low, "high": high}
@@ -58,8 +61,8 @@ def find_rate_accuracy(studies: Mapping[str, Measured]) -> tuple[Found, list[Pic
         raw = float(np.prod(one.study.data.size**2 * 3))
         found[study] = {
             "title": one.study.title,
-            "original": one.original["accuracy"],
-            "test_images": len(one.labels),
+            "original": _original(one),
+            "test_images": len(labels),
             "raw_bytes": raw,
             "cuts": lines,
             "codecs": codecs,
@@ -71,13 +74,19 @@ def find_rate_accuracy(studies: Mapping[str, Measured]) -> tuple[Found, list[Pic
                 plots.rate_and_accuracy(
                     {label: _points(points, "payload_bytes") for label, points in by_label.items()},
                     {codec.upper(): _points(points, "bytes") for codec, points in codecs.items()},
-                    references={"whole model on the device, or raw images": one.original["accuracy"]},
+                    references={"whole model on the device, or raw images": found[study]["original"]},
                     title=f"{one.study.title}, split at {cut}",
                 ),
             )
             for cut, by_label in lines.items()
         )
     return {"studies": found}, pictures
+
+
+def _original(one: Measured) -> float:
+    """The original's accuracy on the images of the figure."""
+    where = rated_images(one.study, len(one.labels))
+    return float(np.mean((unpacked(one.original["predictions"]) == one.labels)[where]))
 
 
 METHOD_TITLES = {

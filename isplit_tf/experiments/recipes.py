@@ -106,6 +106,7 @@ class Study:
         groups: Whether classes are also grouped by their own peaks (Fig. 8).
         rates: Bytes of the latents whose accuracies make the rate-accuracy figure; none leaves it out.
         qualities: Qualities of JPEG and WebP beside it.
+        rate_images: Test images of that figure; None for all.
     """
 
     name: str
@@ -118,6 +119,7 @@ class Study:
     groups: bool = False
     rates: tuple[int, ...] = ()
     qualities: tuple[int, ...] = (1, *range(5, 100, 5))
+    rate_images: int | None = None
 
     @property
     def seeds(self) -> int:

@@ -165,7 +165,7 @@ def _do_rate(shop: Workshop, job: Job) -> Fields:
         changes = {"loss": "distill"}
     shop.train(halves, job, shop.images.train, **changes)
     return (
-        shop.tested(halves)
+        shop.tested(halves, shop.rated)
         | _described(halves)
         | {
             "method": rate.method,
@@ -181,10 +181,10 @@ def _do_codec(shop: Workshop, job: Job) -> Fields:
     """The whole original on images that were compressed and opened again."""
     assert job.codec is not None
     prepare = preparation(shop.study.model)
-    points = []
+    points, where = [], shop.rated
     for quality in shop.study.qualities if job.codec != "png" else (None,):
-        pixels, sizes = through_codec(shop.images.test_pixels, job.codec, quality)
-        data = prepare(pixels.astype(np.float32)), shop.images.test[1]
+        pixels, sizes = through_codec(shop.images.test_pixels[where], job.codec, quality)
+        data = prepare(pixels.astype(np.float32)), shop.images.test[1][where]
         report = shop.evaluate(shop.original_of(job.seed), data)
         points.append({"quality": quality, "bytes": float(np.mean(sizes)), "accuracy": report.accuracy})
     return {"codec": job.codec, "points": points}

@@ -16,7 +16,7 @@ from ..graph.program import read_program
 from ..splitting import SplitModel
 from ..training import train
 from .images import Images, Part, open_images
-from .jobs import Job, packed
+from .jobs import Job, packed, rated_images
 from .networks import build_network, preparation, top_start
 from .recipes import ORIGINAL_BATCH, TOP_LEARNING_RATE, Series, Study
 
@@ -159,9 +159,15 @@ class Workshop:
         """What a predictor says about images."""
         return evaluate(predictor, part, batch_size=_EVALUATED_AT_ONCE, progress=False)
 
-    def tested(self, predictor: Any) -> dict[str, Any]:
-        """Figures and predictions on the test images, for a row."""
-        report = self.evaluate(predictor, self.images.test)
+    @property
+    def rated(self) -> np.ndarray:
+        """Positions of the test images of the rate-accuracy figure."""
+        return rated_images(self.study, len(self.images.test[1]))
+
+    def tested(self, predictor: Any, where: Any = slice(None)) -> dict[str, Any]:
+        """Figures and predictions on the test images, or on those at some positions, for a row."""
+        x, y = self.images.test
+        report = self.evaluate(predictor, (x[where], y[where]))
         return {
             "accuracy": report.accuracy,
             "balanced_accuracy": report.balanced_accuracy,
