@@ -62,7 +62,8 @@ class Autoencoder(Bottleneck):
         latent_size: Elements of the latent, in place of `compression`: the same payload at every cut. The
             grid gives the nearest that it allows, and never more than the features have.
         payload_bytes: Bytes a frame at most, header included, with a latent of int8 or of `latent_bits`, in place of
-            `compression`; the grid's positions need one number each.
+            `compression`; more where its grid, a quarter of the features' positions on each axis,
+            does not have so few.
         latent_bits: 8, 4 or 2: so many bits of each element are sent, and the second phase of `train` learns with their
             steps, over ranges that it observes before (one a channel; they are not counted as weights). None for a
             latent that is sent as the head gives it.

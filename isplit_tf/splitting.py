@@ -2,6 +2,7 @@
 
 import json
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import keras
 import numpy as np
 
 from isplit_edge import __version__
+from isplit_edge.wire import payload_bytes, sent_bits
 
 from .atomic import replacing
 from .errors import ArgumentError, BundleError, ExistsError, ModelError
@@ -223,7 +225,19 @@ def _build(bottleneck: Any, cut: Cut) -> tuple[keras.Model, keras.Model]:
     if not hasattr(bottleneck, "build"):
         raise ArgumentError(f"Expected a bottleneck such as Autoencoder(). Received: {bottleneck!r}.")
     shapes: Any = cut.shapes  # sized: no dimension varies
-    return bottleneck.build(shapes[0]) if len(shapes) == 1 else join_bottlenecks(for_parts(bottleneck, shapes), shapes)
+    single = len(shapes) == 1
+    halves = bottleneck.build(shapes[0]) if single else join_bottlenecks(for_parts(bottleneck, shapes), shapes)
+    asked = getattr(bottleneck, "payload_bytes", None)
+    latent = halves[0].output_shape[1:]
+    sent = payload_bytes("int8", latent, sent_bits("int8", getattr(bottleneck, "latent_bits", None)))
+    if asked is not None and sent > asked:
+        warnings.warn(
+            f"{sent:,} bytes a frame cross at '{cut.name}', more than payload_bytes={asked}: with fewer, a position of "
+            f"the latent {latent} would be left without a number. Cut later; the patches of a Projection grow with "
+            "what is asked, up to 65,536 elements.",
+            stacklevel=3,
+        )
+    return halves
 
 
 def _insert(

@@ -10,7 +10,7 @@ import pytest
 from keras import layers, ops
 from zoo import ZOO, Shift, random_input, randomize
 
-from isplit_tf import Autoencoder, SplitModel, find_cuts, split
+from isplit_tf import Autoencoder, Projection, SplitModel, find_cuts, split
 from isplit_tf.errors import ArgumentError, BundleError, CutError, ExistsError, ModelError
 from isplit_tf.graph.files import load_model
 from isplit_tf.graph.recompose import difference
@@ -36,6 +36,14 @@ class TestParts:
         assert [tensor.name for tensor in halves.tail.inputs] == ["features"]
         assert difference(halves.tail(halves.head(x)), model(x)) == 0.0
         np.testing.assert_allclose(halves.predict(x), model.predict(x, verbose=0), atol=1e-6)
+
+    @pytest.mark.parametrize("bits", [None, 8, 4])
+    def test_more_bytes_than_asked_for_are_said(self, model, bits, recwarn):
+        """Where the grid has more positions than the payload has room for; and only there."""
+        split(model, "pool1", Projection(payload_bytes=14, latent_bits=bits))
+        assert not [one for one in recwarn if "payload_bytes" in str(one.message)]
+        with pytest.warns(UserWarning, match=r"2\d bytes a frame cross at 'pool1', more than payload_bytes=13"):
+            split(model, "pool1", Projection(payload_bytes=13, patch=1, latent_bits=bits))
 
     def test_with_bottleneck(self, model):
         """Head, encoder, decoder and tail, one after the other, are the whole."""

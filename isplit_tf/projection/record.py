@@ -15,7 +15,7 @@ from .patches import grid_of
 from .sample import LARGE
 
 WEIGHTINGS = ("task", "features")
-# Elements of a patch at most: what is kept of 2,048 of them takes half a gigabyte.
+# Elements of a patch at most: an encoder of one number a patch then weighs 64 KiB at int8.
 _MOST_ELEMENTS = 2**16
 # What an encoder may weigh, so that a patch grows: a wider one keeps more in as many numbers. So many C^2 weights are
 # those of five convolutions of 3 x 3 taps from C to C channels, and give patches 4 elements on each axis of a map at a
@@ -38,9 +38,9 @@ class Projection(Bottleneck):
     labels: what matters is where the output would move.
 
     `train` fits it from `fit_images` images in place of its first phase, in constant memory: sums of products of up to
-    64 patches an image, or, where a patch holds more than 4,096 elements, 2,048 patches. Maps `(H, W, C)`, sequences
-    `(T, D)` (patches along T) and vectors `(D,)` (one patch) are taken; where a patch does not divide an axis, zeros
-    pad it, and the decoder crops them.
+    64 patches an image, or, where a patch holds more than 4,096 elements, up to 2,048 patches. Maps `(H, W, C)`,
+    sequences `(T, D)` (patches along T) and vectors `(D,)` (one patch) are taken; where a patch does not divide an
+    axis, zeros pad it, and the decoder crops them.
 
     Args:
         compression: Share of the features' elements that is left out, in [0, 1); 0.9 where neither it,
@@ -48,10 +48,11 @@ class Projection(Bottleneck):
         patch: Elements of a patch on each axis, or "auto": 1, doubled as long as a patch holds at most 4,096 elements
             and the encoder at most 45 C^2 weights, those of five 3 x 3 convolutions from C to C channels. A wider patch
             keeps more in as many numbers, and weighs more: it can outweigh a small head, and `patch` is there for that.
+            For `payload_bytes` it grows on, to at most 65,536 elements, until no position is without a number.
         weighting: "task" or "features".
         latent_size: Elements of the latent, in place of `compression`; the nearest that the grid allows.
         payload_bytes: Bytes a frame at most, header included, with a latent of int8 or of `latent_bits`, in place of
-            `compression`; the grid's positions need one number each.
+            `compression`; more only where patches of 65,536 elements, a number each, are too small for that.
         latent_bits: 8, 4 or 2: so many bits of each element are sent, and the second phase of `train` learns with their
             steps, over ranges that it observes before (one a channel; they are not counted as weights). None for a
             latent that is sent as the head gives it.
@@ -135,9 +136,11 @@ class Projection(Bottleneck):
         side, budget = 1, _BUDGET * channels**2
         while side < max(space, default=1):
             elements = math.prod(_balanced(space, 2 * side)) * channels
-            few = requested < _FEWEST_CHANNELS * math.prod(grid_of(space, _balanced(space, side)))
+            positions = math.prod(grid_of(space, _balanced(space, side)))
+            few = requested < _FEWEST_CHANNELS * positions
             weights = elements * requested / math.prod(grid_of(space, _balanced(space, 2 * side)))
-            if elements > LARGE or not (few or weights <= budget):
+            too_many = self.payload_bytes is not None and requested < positions  # bytes are a bound
+            if elements > (_MOST_ELEMENTS if too_many else LARGE) or not (few or weights <= budget):
                 break
             side *= 2
         return _balanced(space, side)

@@ -11,12 +11,15 @@ from .patches import elements_on_grid, patch_rows
 
 # Elements of a patch up to which full matrices are kept and taken apart.
 LARGE = 4096
-# Rows that are kept of features, and as many of gradients.
+# Rows that are kept of features, and as many of gradients; and elements of them at most, which take 128 MiB.
 _ROWS = 2048
+_MOST = 2**25
 
 
 class Sample:
-    """Up to 2,048 patches, each as likely as any other, and their gradients; the counterpart of `Moments`.
+    """Up to 2,048 patches, fewer where they are very large, and their gradients; the counterpart of `Moments`.
+
+    Each patch of the data is as likely as any other.
 
     Args:
         shape: Features without the batch: `(H, W, C)`, `(T, D)` or `(D,)`.
@@ -32,6 +35,7 @@ class Sample:
         self._gradients: list[np.ndarray] = []
         self._inside: list[int] = []
         self._seen = 0
+        self._rows = min(_ROWS, _MOST // self.size)
 
     def add(self, features: np.ndarray, gradients: np.ndarray | None, random: Sequence[np.random.Generator]) -> None:
         """Takes a batch, float32 `(N, *shape)` each; `random`, one an image, chooses a patch and what it replaces."""
@@ -39,9 +43,9 @@ class Sample:
             position = int(one.integers(len(self._elements)))
             self._seen += 1
             place = self._seen - 1
-            if place >= _ROWS:
+            if place >= self._rows:
                 place = int(one.integers(self._seen))
-                if place >= _ROWS:
+                if place >= self._rows:
                     continue
             chosen = np.array([[position]])
             _put(self._features, place, patch_rows(features[k : k + 1], self.patch, chosen)[0].copy())

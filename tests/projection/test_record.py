@@ -66,6 +66,17 @@ def test_a_latent_size_is_met_as_nearly_as_the_grid_allows(size):
     assert abs(plan.latent_size - size) <= math.prod(plan.latent_shape[:-1]) / 2
 
 
+@pytest.mark.parametrize(
+    "shape", [(224, 224, 64), (112, 112, 64), (112, 112, 128), (56, 56, 256), (28, 28, 512), (14, 14, 1024), (50, 7)]
+)
+def test_a_payload_holds_also_where_the_map_is_large(shape):
+    """At the usual sizes of images a patch grows until a number a position is not too much; a share does without."""
+    plan = Projection(payload_bytes=64).plan(shape)
+    assert plan.latent_size <= 52
+    assert math.prod(plan.patch) * shape[-1] <= 65536
+    assert math.prod(Projection(0.999).plan(shape).patch) * shape[-1] <= 4096
+
+
 def test_plan_prints_what_matters():
     """A plan reads as a sentence; there are patches in place of filters."""
     assert repr(Projection(0.9, patch=2).plan((4, 4, 10))) == (
