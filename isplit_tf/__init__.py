@@ -1,8 +1,9 @@
 """Find where to split a Keras model between a device and a server, and carry the split through.
 
-`measure_importance` predicts how much accuracy a split keeps at every cut, `propose` ranks the cuts, `split`
-and `train` put a bottleneck in, `evaluate` measures, and `export_bundle` writes what a device and TensorFlow
-Serving need. An independent implementation of I-Split (Cunico, Capogrosso et al., ICPR 2022).
+`measure_importance` gives the importance of every cut, `predict_accuracy` the accuracy that a bottleneck without
+training keeps there, `propose` ranks the cuts, `split` and `train` put a bottleneck in, `evaluate` measures, and
+`export_bundle` writes what a device and TensorFlow Serving need. An independent implementation of I-Split (Cunico,
+Capogrosso et al., ICPR 2022).
 
 Importing this package loads neither TensorFlow nor Keras; the first call does.
 """

@@ -176,7 +176,7 @@ def _train(commands: Any) -> None:
     parser = _add(
         commands,
         "train",
-        "train the bottleneck alone, then end to end",
+        "fit or train the bottleneck, then all of it end to end",
         "isplit train split/ --data train/ --validation-data validation/ -o trained/ --checkpoint-dir checkpoints/",
     )
     parser.add_argument("split", help="what isplit split wrote; with --all-candidates, what isplit propose wrote")

@@ -1,5 +1,6 @@
 """The arithmetic of projections: moments in, weights out; numpy and scipy alone."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -129,11 +130,18 @@ def scaled(encode: np.ndarray, decode: np.ndarray, values: np.ndarray) -> Linear
     become sqrt(s_i / s_1). With equal ones, what the features lost by rounding before would be blown up in those that
     hardly vary; as they were, these would drown in the steps. Through int8 bundles of a VGG16 on glyphs, at four cuts
     and compressions, this changed the probabilities least.
+
+    All together are then brought to the scale at which the weights of encoder and decoder are equally large. To int8
+    it makes no difference, to training much: a step of Adam is as large for weights of 1e-5, to which features in the
+    hundreds would lead, as for any others.
     """
     largest = np.take_along_axis(encode, np.abs(encode).argmax(axis=1)[:, None], axis=1)[:, 0]
     spread = (values[0] * np.maximum(values, _FLOOR * values[0])) ** 0.25 if values[0] > 0 else np.ones(len(values))
     scale = np.where(largest < 0, -1.0, 1.0) / spread
-    return LinearMap(encode * scale[:, None], decode / scale, values)
+    encode, decode = encode * scale[:, None], decode / scale
+    sizes = [float(np.sqrt(np.mean(np.square(one, dtype=np.float64)))) for one in (encode, decode)]
+    balance = math.sqrt(sizes[1] / sizes[0]) if min(sizes) > 0 else 1.0
+    return LinearMap(encode * balance, decode / balance, values)
 
 
 def leading(

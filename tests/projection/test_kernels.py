@@ -31,8 +31,10 @@ def test_encoder_and_decoder_are_the_eigenvectors_in_the_metric(covariance, rng)
     values, vectors = values[::-1][:4], vectors[:, ::-1][:, :4]
     np.testing.assert_allclose(found.variances, values)
     scale = np.sign(np.sum(vectors.T @ m * found.encode, axis=1)) / (values[0] * values) ** 0.25
-    np.testing.assert_allclose(found.encode, scale[:, None] * (vectors.T @ m), atol=1e-10)
-    np.testing.assert_allclose(found.decode, np.linalg.inv(m) @ vectors / scale, atol=1e-10)
+    encode, decode = scale[:, None] * (vectors.T @ m), np.linalg.inv(m) @ vectors / scale
+    balance = (np.mean(decode**2) / np.mean(encode**2)) ** 0.25
+    np.testing.assert_allclose(found.encode, balance * encode, atol=1e-10)
+    np.testing.assert_allclose(found.decode, decode / balance, atol=1e-10)
 
 
 def test_without_gradients_it_is_principal_component_analysis(covariance):
@@ -42,13 +44,22 @@ def test_without_gradients_it_is_principal_component_analysis(covariance):
 
 
 def test_latents_are_brought_nearer_to_each_other_and_have_a_fixed_sign(covariance):
-    """The first has a standard deviation of 1, the others the root of theirs; two fits give the same numbers."""
+    """Their standard deviations are as the roots of what they were; two fits give the same numbers."""
     found = solve(covariance, metric_of(None, 12), 5)
     deviations = np.sqrt(np.linalg.eigvalsh(covariance)[::-1][:5])
     scaled = np.sqrt(np.diag(found.encode @ covariance @ found.encode.T))
-    np.testing.assert_allclose(scaled, np.sqrt(deviations / deviations[0]))
+    np.testing.assert_allclose(scaled / scaled[0], np.sqrt(deviations / deviations[0]))
     largest = np.take_along_axis(found.encode, np.abs(found.encode).argmax(axis=1)[:, None], axis=1)
     assert (largest > 0).all()
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1.0, 300.0])
+def test_weights_of_encoder_and_decoder_are_equally_large(covariance, scale):
+    """Whatever the features' scale: an optimizer's steps then change both by the same share, and never by all."""
+    found = solve(covariance * scale**2, metric_of(None, 12), 5)
+    same = solve(covariance, metric_of(None, 12), 5)
+    assert np.mean(found.encode**2) == pytest.approx(np.mean(found.decode**2))
+    np.testing.assert_allclose(found.encode, same.encode, rtol=1e-6)
 
 
 def test_as_many_latents_as_elements_lose_nothing(covariance, rng):
