@@ -9,11 +9,13 @@ from typing import Any
 
 from .candidates import Candidates
 from .errors import ArgumentError
-from .opening import open_images, open_model, read_cut
+from .opening import make_bottleneck, open_images, open_model, read_cut
 from .sweep import Row, Store, run_sweep
 from .tables import text_table
 
 ROWS = "results.jsonl"
+_OF_BOTTLENECK = ("compression", "latent_size", "payload_bytes", "latent_bits", "filters", "init")
+_OF_TRAINING = ("bottleneck_epochs", "fine_tune_epochs", "learning_rate", "loss", "seed", "keep_best")
 
 
 @dataclass(frozen=True)
@@ -94,15 +96,13 @@ class _Worker:
     def __call__(self, task: CandidateTask) -> Row:
         import numpy as np
 
-        from .bottleneck import Autoencoder
         from .evaluation import evaluate
         from .splitting import split
         from .training import train
 
         start = time.perf_counter()
         args = self._args
-        bottleneck = Autoencoder(compression=args.compression, seed=args.seed)
-        halves = split(self._model, read_cut(str(task.index)), bottleneck)
+        halves = split(self._model, read_cut(str(task.index)), make_bottleneck(args))
         watched = self._watched if args.keep_best else None
         train(halves, self._train, validation_data=watched, progress=False, **training_arguments(args))
         halves.save(Path(args.output) / task.folder, overwrite=True)
@@ -134,9 +134,9 @@ def training_arguments(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _settings(args: argparse.Namespace) -> str:
-    names = ("model", "data", "compression", "bottleneck_epochs", "fine_tune_epochs", "learning_rate", "loss", "seed")
-    settings = " ".join(f"{name}={getattr(args, name)}" for name in names)
-    return f"{settings} keep_best" if args.keep_best else settings
+    names = ("model", "data", "bottleneck", *_OF_BOTTLENECK, *_OF_TRAINING)
+    given = {name: getattr(args, name) for name in names}
+    return " ".join(f"{name}={value}" for name, value in given.items() if value not in (None, False))
 
 
 def _percent(value: float | None) -> str:

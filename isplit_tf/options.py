@@ -152,6 +152,13 @@ def _split(commands: Any) -> None:
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--cut", help="name or index of the cut")
     where.add_argument("--candidates", metavar="FILE", help="take the first candidate of isplit propose")
+    _add_bottleneck(parser)
+    parser.add_argument("--no-bottleneck", action="store_true", help="send the tensor as it is")
+    parser.add_argument("--seed", type=int, help="of the bottleneck's first weights")
+    _add_output(parser, "split", "the split model's folder")
+
+
+def _add_bottleneck(parser: Any) -> None:
     amount = parser.add_mutually_exclusive_group()
     amount.add_argument("--compression", type=float, help="of the bottleneck (default: 0.9)")
     amount.add_argument("--latent-size", type=int, metavar="N", help="elements that are sent, in its place")
@@ -167,9 +174,6 @@ def _split(commands: Any) -> None:
     parser.add_argument(
         "--latent-bits", type=int, choices=[8, 4, 2], help="bits of each element that are sent, learned in training"
     )
-    parser.add_argument("--no-bottleneck", action="store_true", help="send the tensor as it is")
-    parser.add_argument("--seed", type=int, help="of the bottleneck's first weights")
-    _add_output(parser, "split", "the split model's folder")
 
 
 def _train(commands: Any) -> None:
@@ -184,7 +188,7 @@ def _train(commands: Any) -> None:
         "--all-candidates", action="store_true", help="split --model at every candidate and train each, into one folder"
     )
     parser.add_argument("--model", metavar="FILE", help="the .keras file, for --all-candidates")
-    parser.add_argument("--compression", type=float, default=0.9, help="for --all-candidates (default: 0.9)")
+    _add_bottleneck(parser.add_argument_group("bottleneck, for --all-candidates"))
     _add_cluster(parser)
     _add_data(parser, what="labelled training images")
     _add_data(parser, name="--validation-data", required=False, what="labelled images to watch")
@@ -195,7 +199,7 @@ def _train(commands: Any) -> None:
     parser.add_argument("--keep-best", action="store_true", help="end with the best weights by --validation-data")
     parser.add_argument("--checkpoint-dir", metavar="DIR", help="go on from here after an interruption")
     parser.add_argument("--tensorboard-dir", metavar="DIR", help="write the metrics of both phases for TensorBoard")
-    parser.add_argument("--seed", type=int, help="of the data's order")
+    parser.add_argument("--seed", type=int, help="of the data's order, and of new bottlenecks")
     _add_input(parser)
     _add_output(parser, "trained", "the trained split model's folder")
 

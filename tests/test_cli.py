@@ -227,6 +227,24 @@ def test_all_candidates_are_trained_and_an_early_end_goes_on(place, capsys):
     assert [{**row, "seconds": 0} for row in again] == [{**row, "seconds": 0} for row in first]
 
 
+def test_all_candidates_get_the_bottleneck_that_is_asked_for(place, capsys):
+    """A projection of so many bytes at each of them; one that was trained otherwise is trained again."""
+    model, data, output = place / "tiny.keras", place / "images.npz", place / "projected"
+    curve, candidates = place / "projected.npz", place / "projected.json"
+    assert isplit("importance", model, "--data", data, "-o", curve) == 0
+    assert isplit("propose", curve, "-o", candidates) == 0
+    words = ["train", candidates, "--all-candidates", "--model", model, "--data", data, "--validation-data", data]
+    words += ["--bottleneck", "projection", "--fine-tune-epochs", "1", "--keep-best", "-o", output, "--json"]
+    for bound in (20, 30):
+        capsys.readouterr()
+        assert isplit(*words, "--payload-bytes", bound) == 0
+        for row in json.loads(capsys.readouterr().out):
+            halves = SplitModel.load(output / row["folder"])
+            assert type(halves.bottleneck).__name__ == "Projection"
+            assert halves.bottleneck.payload_bytes == bound
+            assert row["latent_elements"] + 12 <= bound
+
+
 def test_all_candidates_need_their_model(place, capsys):
     """The message says how to name it."""
     words = ["train", place / "none.json", "--all-candidates", "--data", place / "images.npz"]
