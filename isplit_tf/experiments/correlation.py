@@ -115,12 +115,18 @@ def _series(measured: Measured, series: str) -> dict[str, Any]:
         "positions": measured.points,
         "accuracy": accuracy.tolist(),
         "accuracy_by_seed": right.mean(axis=2).tolist(),
+        "original": measured.reference("original"),
+        "without_bottleneck": _number(measured.reference("identity")),
         "latent_elements": measured.column(series, "latent_elements").tolist(),
         "noise_ceiling": noise_ceiling(right.mean(axis=2)),
         "scores": {name: _score(name, scores, accuracy, draws) for name in scores},
         "peaks": _peaks(measured, accuracy, draws),
         "untrained": _untrained(measured, series, scores, accuracy),
     }
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else value
 
 
 def _untrained(

@@ -27,13 +27,17 @@ def result(depth, size, *, peak=(0.0, -1.0, 1.0), trust=0.5):
     }
 
 
-def projected(at_cui, at_depth):
+def projected(at_cui, at_depth, prediction=None):
     """A series whose untrained projections keep so much at the cuts that the two scores choose."""
     one = result((0, 1), (0, 1))
     one["scores"][CUI]["accuracy_at_highest"] = -0.05
     kept = {CUI: at_cui, "depth": at_depth, "random": 0.99}
+    if prediction is not None:
+        kept["predicted accuracy"] = prediction
+        one["scores"]["predicted accuracy"] = one["scores"]["depth"]
     scores = {name: {"accuracy": accuracy} for name, accuracy in kept.items()}
-    return one | {"accuracy": [0.5, 0.5], "untrained": {"as_good_at": 1, "mean_lead": 0.02, "scores": scores}}
+    untrained = {"as_good_at": 1, "mean_lead": 0.02, "scores": scores, "accuracy": [0.4, 0.99]}
+    return one | {"accuracy": [0.5, 0.5], "untrained": untrained, "original": 0.9, "without_bottleneck": 0.875}
 
 
 @pytest.mark.parametrize(
@@ -80,15 +84,24 @@ def test_untrained_projections_are_counted_against_trained_autoencoders():
     assert "at 2 of 4 cuts, +2.00 points in the mean" in text
 
 
-def test_what_to_do_is_the_choice_that_keeps_the_most():
-    """The best score behind projections, chance left out, and the autoencoder at the curve's cut beside it."""
-    text = " ".join(verdict({"studies": {"a": {"90": projected(0.5, 0.6), "99": projected(0.8, 0.6)}}}))
-    assert f"at the cut that **{CUI}** names. That keeps 65.00% in the mean of 2 comparisons" in text
+def test_what_training_costs_by_itself_is_said_beside_it():
+    """Without a bottleneck, and at the worst cut."""
+    text = " ".join(verdict({"studies": {"a": {"90": projected(0.5, 0.6)}}}))
+    assert "the same fine-tuning lost 2.50 to 2.50 points" in text
+    assert "at the worst cut it lost 50.00 points" in text
+
+
+def test_the_prediction_is_trusted_unless_depth_or_cui_choose_better():
+    """Not the luckiest of all scores, which is named beside it."""
     text = " ".join(verdict({"studies": {"a": {"90": projected(0.5, 0.7)}}}))
-    assert "at the cut that **depth** names. That keeps 70.00%" in text
-    assert "the paper's autoencoder at CUI's cut keeps 45.00% after training" in text
-    assert "projections at other cuts: CUI, mean, label 50.00%" in text
+    assert "**What to trust: depth, with a projection at the cut that it names.** That keeps 70.00%" in text
+    assert "at the cut of CUI 50.00%" in text
+    assert "the paper's autoencoder at the cut of CUI, trained, 45.00%" in text
     assert "random" not in text
+    series = {"90": projected(0.5, 0.6, prediction=0.65), "99": projected(0.5, 0.6, prediction=0.55)}
+    text = " ".join(verdict({"studies": {"a": series}}))
+    assert "**What to trust: predicted accuracy, with a projection" in text
+    assert "That keeps 60.00% in the mean of 2 comparisons" in text
 
 
 def test_peaks_are_counted_by_their_intervals():
