@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from isplit_edge.files import open_atomic
-from isplit_edge.wire import HEADER_BYTES
+from isplit_edge.wire import payload_bytes
 
 from .arguments import checked_share
 from .errors import BundleError
@@ -89,7 +89,7 @@ class AccuracyCurve:
     @property
     def payload_bytes(self) -> np.ndarray:
         """int64 `(n_cuts,)`: bytes a frame on the wire, with an int8 latent."""
-        return HEADER_BYTES + self.latent_sizes
+        return np.array([payload_bytes("int8", (size,)) for size in self.latent_sizes], np.int64)
 
     def interval(self, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
         """Wilson's interval for the accuracy at each cut, on images of this kind.

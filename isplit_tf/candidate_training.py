@@ -14,7 +14,7 @@ from .sweep import Row, Store, run_sweep
 from .tables import text_table
 
 ROWS = "results.jsonl"
-_OF_BOTTLENECK = ("compression", "latent_size", "payload_bytes", "latent_bits", "filters", "init")
+OF_BOTTLENECK = ("compression", "latent_size", "payload_bytes", "latent_bits", "filters", "init")
 _OF_TRAINING = ("bottleneck_epochs", "fine_tune_epochs", "learning_rate", "loss", "seed", "keep_best")
 
 
@@ -134,9 +134,11 @@ def training_arguments(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _settings(args: argparse.Namespace) -> str:
-    names = ("model", "data", "bottleneck", *_OF_BOTTLENECK, *_OF_TRAINING)
+    names = ["model", "data", "bottleneck", *OF_BOTTLENECK, *_OF_TRAINING]
+    if args.keep_best:
+        names.append("validation_data")
     given = {name: getattr(args, name) for name in names}
-    return " ".join(f"{name}={value}" for name, value in given.items() if value not in (None, False))
+    return " ".join(f"{name}={value}" for name, value in given.items() if value is not None and value is not False)
 
 
 def _percent(value: float | None) -> str:

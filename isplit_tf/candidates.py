@@ -1,13 +1,12 @@
 """Where to split: the cuts that the curve and the sizes speak for, and what each would cost."""
 
-import math
 import os
 import warnings
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from isplit_edge.wire import HEADER_BYTES
+from isplit_edge.wire import payload_bytes, sent_bits
 
 from .accuracy import AccuracyCurve
 from .arguments import checked_integer, checked_share
@@ -271,7 +270,7 @@ def _candidate(
     except ArgumentError as error:
         warning = str(error)
     else:
-        payload = HEADER_BYTES + math.ceil(latent_size * (getattr(bottleneck, "latent_bits", None) or 8) / 8)
+        payload = payload_bytes("int8", (latent_size,), sent_bits("int8", getattr(bottleneck, "latent_bits", None)))
         warning = payload_warning(payload, image_bytes, curve.input_shape)
     return Candidate(
         cut=cut,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .errors import ArgumentError
 from .opening import (
     free_output,
     make_bottleneck,
@@ -177,12 +178,15 @@ def run_split(args: argparse.Namespace) -> Result:
 
 def run_train(args: argparse.Namespace) -> Result:
     """`isplit train`"""
-    from .candidate_training import train_candidates, training_arguments
+    from .candidate_training import OF_BOTTLENECK, train_candidates, training_arguments
     from .splitting import SplitModel
     from .training import train
 
     if args.all_candidates:
         return Result(*train_candidates(args))
+    if given := [name for name in OF_BOTTLENECK if getattr(args, name) is not None]:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise ArgumentError(f"{options}: '{args.split}' has its bottleneck already. These are for --all-candidates.")
     output = free_output(args)
     halves = SplitModel.load(args.split)
     shape = halves.model.inputs[0].shape[1:]

@@ -14,7 +14,7 @@ class DemoReport:
 
     Attributes:
         cut: Name of the cut that was chosen.
-        accuracy: On the test set: of the original, of the control (the original trained for as many more epochs),
+        accuracy: On the test set: of the original, of the control (the original, trained on as the split was),
             of the split, of the exported pair, and of the original on JPEGs; each with its 95 % interval.
         frame_bytes: Mean bytes a frame: payload, float features at the cut, raw image, PNG, JPEG.
         head_bytes: Size of head.tflite.

@@ -168,9 +168,14 @@ def _fit(
     source = pass_of_program(program, [station.tensors for station in stations], weighted)
     plans = [plan for station in stations for plan in station.plans]
     moments = [collector(plan.shape, plan.patch, weighted=weighted is not None) for plan in plans]
-    images = checked_integer("fit_images", common["fit_images"], 1)
     n_images = gather(
-        source, moments, data, images=images, seed=common["seed"], batch_size=batch_size, progress=progress
+        source,
+        moments,
+        data,
+        images=common["fit_images"],
+        seed=common["seed"],
+        batch_size=batch_size,
+        progress=progress,
     )
     with bar(total=len(plans), desc="solve", unit="tensor", enabled=progress) as shown:
         found = iter(fit_all(moments, [plan.latent_shape[-1] for plan in plans], done=shown.update))

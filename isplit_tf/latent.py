@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, ClassVar, Self
 
-from isplit_edge.wire import HEADER_BYTES
+from isplit_edge.wire import HEADER_BYTES, LATENT_BITS
 
 from .arguments import checked_integer
 from .errors import ArgumentError
 
 DEFAULT_COMPRESSION = 0.9
-LATENT_BITS = (8, 4, 2)
 
 
 @dataclass(frozen=True)
@@ -120,11 +119,11 @@ class Bottleneck:
         if len(shapes) == 1 or self.elements is None:
             return [self] * len(shapes)
         sizes = [math.prod(checked_shape(shape)) for shape in shapes]
-        shares = [max(1, self.elements * size // sum(sizes)) for size in sizes]
+        total = self.elements if self.payload_bytes is None else self.payload_bytes - HEADER_BYTES
+        shares = [1 + max(0, total - len(sizes)) * size // sum(sizes) for size in sizes]  # none goes without
         if self.payload_bytes is None:
             return [replace(self, latent_size=share) for share in shares]
-        bits = self.latent_bits or 8
-        return [replace(self, payload_bytes=HEADER_BYTES + max(1, share * bits // 8)) for share in shares]
+        return [replace(self, payload_bytes=HEADER_BYTES + share) for share in shares]
 
     def get_config(self) -> dict[str, Any]:
         """The arguments as plain JSON values; `from_config` makes an equal record of them."""

@@ -67,7 +67,7 @@ def _add_cluster(parser: argparse.ArgumentParser) -> None:
 
 def _demo(commands: Any) -> None:
     parser = _add(commands, "demo", "run the whole story on the embedded glyphs", "isplit demo --quick")
-    parser.add_argument("--quick", action="store_true", help="less training, under a minute")
+    parser.add_argument("--quick", action="store_true", help="less training, a minute or two")
     parser.add_argument("-o", "--output", default="demo", metavar="DIR", help="where to (default: demo)")
     parser.add_argument("--seed", type=int, default=0, help="of the training (default: 0)")
 

@@ -180,6 +180,7 @@ def test_models_and_data_that_do_not_fit_are_refused(net):
 
 def test_tensorflow_has_nothing_to_warn_of(net, caplog):
     """Many cuts, called again and again: nothing is traced more than once, and TensorFlow does not say that it is."""
+    caplog.set_level("WARNING", "tensorflow")
     for _ in range(3):
         predict(net[0], net[2], cuts="all", fit_images=20, max_images=20)
     assert "retracing" not in caplog.text

@@ -25,10 +25,10 @@ x, y = images(size, count)
 y = y % classes
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 before = peak()
-def once():
+def once(count=count):
     if side == "importance":
         from isplit_tf import measure_importance
-        measure_importance(model, (x, y), cuts=cuts, progress=False)
+        measure_importance(model, (x[:count], y[:count]), cuts=cuts, progress=False)
     elif side == "bare":
         call = bare_pass(model)
         for k in range(0, count, 32):
@@ -37,16 +37,20 @@ def once():
         model.compile("adam", "sparse_categorical_crossentropy")
         model.train_on_batch(x[:32], y[:32])
 once()
-start = time.perf_counter()
-once()
-print(json.dumps([peak() - before, time.perf_counter() - start, peak()]))
+times = []
+for some in (32, count):
+    start = time.perf_counter()
+    once(some)
+    times.append(time.perf_counter() - start)
+# Each call traces anew; the difference is the passes alone.
+print(json.dumps([peak() - before, (times[1] - times[0]) * count / max(count - 32, 1), peak()]))
 """
 
 
 def _side(
     side: str, name: str, size: int, *, count: int = 64, classes: int = 200, cuts: str | list[int] = "main"
 ) -> tuple[float, float, float]:
-    """Bytes that a side adds to a process of its own, seconds once traced, and the peak of the process."""
+    """Bytes that a side adds to a process of its own, seconds of its passes alone, and the peak of the process."""
     script = _SIDE.format(here=str(_HERE), side=side, count=count, classes=classes, cuts=cuts, name=name, size=size)
     done = subprocess.run(
         [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True

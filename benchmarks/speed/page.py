@@ -61,7 +61,7 @@ def _growth(details: dict[str, Any], page: Path) -> list[str]:
         "",
         f"![Time and memory against images, classes and cuts](images/{picture.name})",
         "",
-        "MobileNetV2 at 96x96, the second pass over the images, in a process of its own each.",
+        "MobileNetV2 at 96x96, the passes over the images without tracing, in a process of its own each.",
         "",
         "| | amount | seconds | added memory, MiB |",
         "|---|---|---|---|",

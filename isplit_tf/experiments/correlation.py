@@ -119,7 +119,7 @@ def _series(measured: Measured, series: str) -> dict[str, Any]:
         "without_bottleneck": _number(measured.reference("identity")),
         "latent_elements": measured.column(series, "latent_elements").tolist(),
         "noise_ceiling": noise_ceiling(right.mean(axis=2)),
-        "scores": {name: _score(name, scores, accuracy, draws) for name in scores},
+        "scores": {name: _score(name, scores, accuracy, draws, _choices(measured)) for name in scores},
         "peaks": _peaks(measured, accuracy, draws),
         "untrained": _untrained(measured, series, scores, accuracy),
     }
@@ -147,13 +147,24 @@ def _untrained(
         "mean_lead": float(np.mean(kept - accuracy)),
         "spread": float(np.ptp(kept)),
         "scores": {
-            name: {"spearman": spearman(one, kept), "accuracy": float(kept[int(np.argmax(one))])}
+            name: {"spearman": spearman(one, kept), "accuracy": _at_highest(one, kept, _choices(measured))}
             for name, one in scores.items()
         },
     }
 
 
-def _score(name: str, scores: dict[str, np.ndarray], accuracy: np.ndarray, draws: np.ndarray) -> dict[str, Any]:
+def _choices(measured: Measured) -> int:
+    """How many of the points can be chosen: all but the end of the axis, where the head is the whole network."""
+    return len([k for k in measured.points if k < len(measured.cuts) - 1])
+
+
+def _at_highest(score: np.ndarray, accuracy: np.ndarray, choices: int) -> float:
+    return float(accuracy[int(np.argmax(score[:choices]))])
+
+
+def _score(
+    name: str, scores: dict[str, np.ndarray], accuracy: np.ndarray, draws: np.ndarray, choices: int
+) -> dict[str, Any]:
     score = scores[name]
     each = spearman_each(score, draws)
     figures: dict[str, Any] = {
@@ -161,7 +172,7 @@ def _score(name: str, scores: dict[str, np.ndarray], accuracy: np.ndarray, draws
         "spearman": asdict(bootstrapped(spearman(score, accuracy), each)),
         "kendall": kendall(score, accuracy),
         "p": permutation_p([score], [accuracy]),
-        "accuracy_at_highest": float(accuracy[int(np.argmax(score))] - accuracy.max()),
+        "accuracy_at_highest": _at_highest(score, accuracy, choices) - float(accuracy.max()),
     }
     for other in (DEPTH, SIZE):
         if name != other:

@@ -44,10 +44,10 @@ def find_rate_accuracy(studies: Mapping[str, Measured]) -> tuple[Found, list[Pic
     pictures: list[Picture] = []
     for study, one in studies.items():
         lines: dict[str, dict[str, list[Found]]] = {}
-        if not one.is_there:
-            continue
         labels = one.labels[rated_images(one.study, len(one.labels))]
         for row in one.store.rows(kind="rate"):
+            if row.get("test_images", len(labels)) != len(labels):
+                continue  # of a recipe with other images
             label = f"{METHOD_TITLES[row['method']]}, {row['bits']} bits"
             right = round(row["accuracy"] * len(labels))
             low, high = wilson_interval(right, len(labels), 0.95)
@@ -55,7 +55,11 @@ def find_rate_accuracy(studies: Mapping[str, Measured]) -> tuple[Found, list[Pic
             lines.setdefault(one.cuts[row["cut"]]["name"], {}).setdefault(label, []).append(
                 point | {"low": low, "high": high}
             )
-        codecs = {row["codec"]: row["points"] for row in one.store.rows(kind="codec")}
+        codecs = {
+            row["codec"]: row["points"]
+            for row in one.store.rows(kind="codec")
+            if row.get("test_images", len(labels)) == len(labels)
+        }
         if not lines or not codecs:
             continue
         raw = float(np.prod(one.study.data.size**2 * 3))

@@ -24,7 +24,7 @@ def rate_page(found: Found, scale: str, pictures: str) -> str:
     ]
     for name, one in found["studies"].items():
         parts.append(f"## {one['title']}")
-        parts.append(" ".join(_plainly(one)))
+        parts.append(" ".join(_plainly(one)) + f" All figures are of {one['test_images']:,} test images.")
         for cut, lines in one["cuts"].items():
             picture = f"{pictures}/rate_accuracy_{name}_{cut.replace('/', '.')}.svg"
             parts.append(f"![{one['title']}, split at {cut}]({picture})")

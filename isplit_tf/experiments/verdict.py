@@ -94,7 +94,7 @@ def _untrained(results: list[Any]) -> Iterator[str]:
 
 
 def _what_to_do(results: list[Any]) -> Iterator[str]:
-    """The score to trust behind a projection: the prediction, unless CUI or depth chose better."""
+    """The score to trust behind a projection: of prediction, CUI and depth the one whose choices kept the most."""
     known = [result for result in results if result.get("untrained")]
     if not known:
         return
@@ -103,8 +103,7 @@ def _what_to_do(results: list[Any]) -> Iterator[str]:
         name: float(np.mean([result["untrained"]["scores"][name]["accuracy"] for result in known])) for name in names
     }
     ranked = sorted(kept, key=lambda name: (-kept[name], name))
-    rivals = [kept[name] for name in (_CUI, DEPTH) if name in kept]
-    trusted = PREDICTED if PREDICTED in kept and kept[PREDICTED] >= max(rivals) else ranked[0]
+    trusted = max((name for name in (PREDICTED, _CUI, DEPTH) if name in kept), key=lambda name: kept[name])
     lost = [result["scores"][_CUI]["accuracy_at_highest"] for result in known]
     papers = float(np.mean([max(result["accuracy"]) + points for result, points in zip(known, lost, strict=True)]))
     yield (

@@ -187,7 +187,7 @@ def _do_codec(shop: Workshop, job: Job) -> Fields:
         data = prepare(pixels.astype(np.float32)), shop.images.test[1][where]
         report = shop.evaluate(shop.original_of(job.seed), data)
         points.append({"quality": quality, "bytes": float(np.mean(sizes)), "accuracy": report.accuracy})
-    return {"codec": job.codec, "points": points}
+    return {"codec": job.codec, "points": points, "test_images": len(where)}
 
 
 def _predict(shop: Workshop, score: Score, seed: int) -> Fields:

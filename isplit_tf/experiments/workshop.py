@@ -173,6 +173,7 @@ class Workshop:
             "balanced_accuracy": report.balanced_accuracy,
             "auc": report.auc,
             "predictions": packed(report.predictions),
+            "test_images": report.n_images,
         }
 
 

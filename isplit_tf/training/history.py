@@ -15,8 +15,11 @@ from ..tables import html_table, text_table
 FORMAT_VERSION = 2
 PHASES = ("fit", "bottleneck", "fine_tune")
 _KIND = "history"
-_KEPT = {0: "kept the weights before the first epoch end to end"}
 _TITLES = {"fit": "in closed form", "bottleneck": "bottleneck alone", "fine_tune": "end to end"}
+
+
+def _kept(epoch: int) -> str:
+    return f"epoch {epoch}" if epoch else "the weights before the first epoch"
 
 
 @dataclass(frozen=True)
@@ -71,11 +74,13 @@ class History:
         epochs: In the order in which they ran.
         seed: The seed that was given, or that was drawn; the same one repeats the run.
         kept_epoch: With `keep_best`, the epoch of phase 2 whose weights the split has; 0 for those before the first.
+        start: With `keep_best`, what the validation data said before phase 2.
     """
 
     epochs: tuple[Epoch, ...] = field(default=())
     seed: int = 0
     kept_epoch: int | None = None
+    start: Mapping[str, float] | None = None
 
     def of_phase(self, phase: str) -> tuple[Epoch, ...]:
         """The epochs of "fit", "bottleneck" or "fine_tune".
@@ -110,17 +115,19 @@ class History:
 
     def __repr__(self) -> str:
         parts = [self._phase_text(phase) for phase in PHASES if self.of_phase(phase)]
-        kept = [] if self.kept_epoch is None else [_KEPT.get(self.kept_epoch, f"kept epoch {self.kept_epoch}")]
-        return f"History({'; '.join([*parts, *kept, f'{self.duration_s:.1f} s'])})"
+        return f"History({'; '.join([*parts, f'{self.duration_s:.1f} s'])})"
 
     def _repr_html_(self) -> str:
         return html_table(*self._rows())
 
     def _phase_text(self, phase: str) -> str:
         epochs = self.of_phase(phase)
-        last = ", ".join(f"{name} {value:.4g}" for name, value in epochs[-1].metrics.items())
         count = "" if phase == "fit" else f"{len(epochs)} epochs, "
-        return f"{_TITLES[phase]}: {count}{last}"
+        shown = epochs[-1].metrics
+        if phase == "fine_tune" and self.kept_epoch is not None:
+            count += f"kept {_kept(self.kept_epoch)}: "
+            shown = epochs[self.kept_epoch - 1].metrics if self.kept_epoch else self.start or {}
+        return f"{_TITLES[phase]}: {count}{', '.join(f'{name} {value:.4g}' for name, value in shown.items())}"
 
     def _rows(self) -> tuple[list[str], list[list[Any]]]:
         names = list(dict.fromkeys(name for epoch in self.epochs for name in epoch.metrics))
@@ -128,7 +135,13 @@ class History:
         rows: list[list[Any]] = [
             [_TITLES[e.phase], e.number, *(e.metrics.get(name) for name in names), e.duration_s] for e in self.epochs
         ]
-        return header, rows
+        if self.start is None:
+            return header, rows
+        first = len(self.epochs) - len(self.of_phase("fine_tune"))
+        rows.insert(first, [_TITLES["fine_tune"], 0, *(self.start.get(name) for name in names), None])
+        for k, row in enumerate(rows):
+            row.append("kept" if k - first == self.kept_epoch else "")
+        return [*header, ""], rows
 
     def plot(self, *, axes: Any = None) -> Any:
         """Draws the metrics of each phase over its epochs, validation dashed.
@@ -179,6 +192,7 @@ class History:
         fields: dict[str, Any] = {"seed": self.seed, "epochs": [epoch.to_json() for epoch in self.epochs]}
         if self.kept_epoch is not None:
             fields["kept_epoch"] = self.kept_epoch
+            fields["start"] = {name: number_or_none(value) for name, value in (self.start or {}).items()}
         write_record(path, _KIND, FORMAT_VERSION, fields)
 
     @classmethod
@@ -192,6 +206,7 @@ class History:
         try:
             epochs = tuple(Epoch.from_json(epoch) for epoch in record["epochs"])
             kept = record.get("kept_epoch")
-            return cls(epochs, int(record["seed"]), None if kept is None else int(kept))
+            start = {str(name): number_or_nan(value) for name, value in record.get("start", {}).items()}
+            return cls(epochs, int(record["seed"]), None if kept is None else int(kept), start or None)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise BundleError(f"'{path}' is damaged: {error!r}") from error

@@ -114,7 +114,8 @@ def train(
         keep_best: At the end of phase 2, give the split the weights of the epoch that was best on
             `validation_data`, by accuracy, or by the loss where the accuracy is equal or not known; what it had
             before the first epoch counts too. A split that was good already, as behind a `Projection`, then
-            cannot become worse on them.
+            cannot become worse on them. These weights take the place of whatever callbacks, or an optimizer's
+            average, leave at the end. With `loss="distill"` the accuracy is known where all data have labels.
         batch_norm: "frozen": BatchNormalization of head and tail runs in inference mode in phase 2 and does
             not learn. "update": it learns.
         checkpoint_dir: A directory of this run's own, in which each epoch is taken down. Called again with
@@ -203,7 +204,7 @@ def train(
         observe(split, data, batch_size=run.batch_size, progress=progress)
         if tuning is not None:
             _fine_tune(run, state, tuning)
-    return History(tuple(state.epochs), state.seed, state.kept_epoch)
+    return History(tuple(state.epochs), state.seed, state.kept_epoch, state.start)
 
 
 def _train_bottleneck(run: _Run, state: TrainingState) -> None:
@@ -260,7 +261,7 @@ def _fine_tune(run: _Run, state: TrainingState, tuning: Tuning) -> None:
     finally:
         # The optimizer of this phase knows only what learned in it, which `fit` afterwards would refuse.
         tuning.compile_plainly(model, copied(optimizer))
-        run.split.fine_tuned |= state.done(_FINE_TUNE) > 0
+        run.split.fine_tuned |= state.has_changed(_FINE_TUNE)
 
 
 def _fit(
@@ -309,5 +310,5 @@ def _arguments(run: _Run, loss: Any) -> dict[str, Any]:
         "loss": distilled.identity() if distilled else loss_identity(run.split.loss if loss is None else loss),
         "batch_norm": "frozen" if run.freeze_batch_norm else "update",
         "batch_size": run.batch_size,
-        "keep_best": run.keep_best,
+        "keep_best": run.keep_best or None,  # as in records that know of no such thing
     }

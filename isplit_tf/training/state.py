@@ -16,6 +16,7 @@ import numpy as np
 from isplit_edge.files import open_atomic
 
 from ..errors import ArgumentError, BundleError, NumericsError
+from ..records import number_or_nan, number_or_none
 from ..splitting import SplitModel
 from .history import Epoch
 from .summaries import Summaries
@@ -61,6 +62,7 @@ class TrainingState:
         self._summaries = summaries
         self._keep_best = keep_best
         self._best: _Best | None = None
+        self.start: Mapping[str, float] | None = None  # what the validation data say before the first epoch
         self._path = None if directory is None else _prepared(Path(directory))
         self._arguments = json.loads(json.dumps(arguments | {"seed": seed}, default=str))
         self.epochs: list[Epoch] = []
@@ -111,6 +113,7 @@ class TrainingState:
         if record.get("best"):
             optimizer, best = optimizer[: -len(variables)], optimizer[-len(variables) :]
             self._best = _Best(int(record["best"]["epoch"]), tuple(record["best"]["score"]), best)
+            self.start = {name: number_or_nan(value) for name, value in record["start"].items()}
         self._refuse_others(record, weights)
         _assign(variables, weights)
         self.epochs = [Epoch.from_json(epoch) for epoch in record["epochs"]]
@@ -186,7 +189,12 @@ class TrainingState:
     def keep_start(self, metrics: Mapping[str, float]) -> None:
         """Takes the weights before the first epoch, with what the validation data say, for the best so far."""
         self._weights = _values(self._split.model.variables)
+        self.start = dict(metrics)
         self._compare(0, metrics)
+
+    def has_changed(self, phase: str) -> bool:
+        """Whether the split has other weights than before a phase: unless it ended with those from before it."""
+        return self.done(phase) > 0 and not (phase in self._finished and self.kept_epoch == 0)
 
     def _compare(self, number: int, metrics: Mapping[str, float]) -> None:
         score = _score(metrics)
@@ -218,6 +226,7 @@ class TrainingState:
             "stopped": sorted(self._stopped),
             "finished": sorted(self._finished),
             "best": None if self._best is None else {"epoch": self._best.epoch, "score": self._best.score},
+            "start": {name: number_or_none(value) for name, value in (self.start or {}).items()},
         }
         optimizer = self._optimizer[1] if self._optimizer else []
         _write(self._path, record, [*self._weights, *optimizer, *(self._best.weights if self._best else [])])
@@ -234,8 +243,9 @@ class _Best:
 
 def _score(metrics: Mapping[str, float]) -> tuple[float, ...]:
     """The more, the better: accuracy on the validation data where it is known, and the loss where that is equal."""
-    found = (metrics.get("val_accuracy", 0.0), -metrics["val_loss"])
-    return tuple(value if np.isfinite(value) else -1e300 for value in found)
+    if not np.isfinite(metrics["val_loss"]):  # outputs that are no numbers have an accuracy as well
+        return -1e300, -1e300
+    return metrics.get("val_accuracy", 0.0), -metrics["val_loss"]
 
 
 def _when(epoch: Epoch) -> str:

@@ -91,7 +91,7 @@ def test_what_training_costs_by_itself_is_said_beside_it():
     assert "at the worst cut it lost 50.00 points" in text
 
 
-def test_the_prediction_is_trusted_unless_depth_or_cui_choose_better():
+def test_of_prediction_cui_and_depth_the_best_choice_is_trusted():
     """Not the luckiest of all scores, which is named beside it."""
     text = " ".join(verdict({"studies": {"a": {"90": projected(0.5, 0.7)}}}))
     assert "**What to trust: depth, with a projection at the cut that it names.** That keeps 70.00%" in text
@@ -125,6 +125,7 @@ def rates(split, images):
     return {
         "title": "A study",
         "original": 0.95,
+        "test_images": 100,
         "cuts": {"pool": {"projection, untrained, 8 bits": [point(*pair) for pair in split]}},
         "codecs": {"jpeg": [{"quality": 1, "bytes": size, "accuracy": accuracy} for size, accuracy in images]},
         "head_macs": {"pool": 10},

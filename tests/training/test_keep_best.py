@@ -1,5 +1,7 @@
 """The best epoch by the validation data, the start included, in place of the last one."""
 
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from isplit_tf import Projection
 from isplit_tf.errors import ArgumentError
 from isplit_tf.splitting import split
 from isplit_tf.training import History, train
+from isplit_tf.training.state import FILE_NAME
 
 EPOCHS = {"bottleneck_epochs": 1, "fine_tune_epochs": 4, "seed": 3, "progress": False}
 
@@ -78,25 +81,36 @@ def test_a_split_that_only_becomes_worse_stays_as_it_was(good, data, keep_best):
         for one, other in zip(weights_of(untouched.model), weights_of(halves.model), strict=True)
     ]
     assert all(same) == keep_best
+    assert halves.fine_tuned != keep_best
 
 
 def test_the_best_epoch_is_kept_and_not_the_last(good, data, tmp_path):
-    """Epochs 3 and 4 are ruined: the weights are those that a run of fewer epochs ends with."""
-    halves = split(good, "pool", Projection(0.8))
-    history = train(halves, data, validation_data=data, keep_best=True, callbacks=[Ruin(halves.model, 3)], **EPOCHS)
-    accuracy = history.values("fine_tune", "val_accuracy")
-    loss = history.values("fine_tune", "val_loss")
+    """Epochs 3 and 4 are ruined, the start is bad: the weights are those that a run of fewer epochs ends with."""
+    arguments = {"validation_data": data, "optimizer": keras.optimizers.Adam(1e-2)} | EPOCHS
+
+    def begin():
+        halves = split(good, "pool", Projection(0.9))
+        for layer in halves.model.layers:
+            if layer.name == "scores":
+                layer.kernel.assign(0 * layer.kernel)
+        return halves
+
+    halves = begin()
+    history = train(halves, data, keep_best=True, callbacks=[Ruin(halves.model, 3)], **arguments)
+    accuracy, loss = (history.values("fine_tune", f"val_{name}") for name in ("accuracy", "loss"))
     kept = history.kept_epoch
-    assert kept in (0, 1, 2)
-    if kept:
-        assert (accuracy[kept - 1], -loss[kept - 1]) == max(zip(accuracy, -loss, strict=True))
-        shorter = split(good, "pool", Projection(0.8))
-        train(shorter, data, validation_data=data, **EPOCHS | {"fine_tune_epochs": kept})
-        assert_same(weights_of(halves.model), weights_of(shorter.model))
+    assert kept in (1, 2)
+    assert (accuracy[kept - 1], -loss[kept - 1]) == max(zip(accuracy, -loss, strict=True))
+    assert accuracy[kept - 1] > history.start["val_accuracy"]
+    shorter = begin()
+    train(shorter, data, **arguments | {"fine_tune_epochs": kept})
+    assert_same(weights_of(halves.model), weights_of(shorter.model))
+    assert halves.fine_tuned
+    assert f"kept epoch {kept}: accuracy" in repr(history)
+    rows = [row for row in history.table().splitlines() if "end to end" in row]
+    assert [row.rstrip().endswith("kept") for row in rows].index(True) == kept
     history.save(tmp_path / "history.json")
     assert History.load(tmp_path / "history.json") == history
-    found = halves.model.evaluate(*data, verbose=0, return_dict=True)
-    assert found["accuracy"] >= accuracy.max()
 
 
 @pytest.mark.parametrize("epoch", [1, 2, 3])
@@ -142,3 +156,30 @@ def test_it_needs_validation_data(good, data):
     with pytest.raises(ArgumentError, match="keep_best=True takes the best epoch by validation_data"):
         train(halves, data, keep_best=True, **EPOCHS)
     assert_same(before, weights_of(halves.model))
+
+
+def test_latents_of_few_bits(good, data):
+    """The ranges of a quantizer are among the weights that are kept."""
+    halves = split(good, "pool", Projection(0.5, patch=2, latent_bits=4))
+    history = train(halves, data, validation_data=data, keep_best=True, callbacks=[Ruin(halves.model, 1)], **EPOCHS)
+    assert history.kept_epoch == 0
+    found = halves.model.evaluate(*data, verbose=0, return_dict=True)
+    assert found["accuracy"] == pytest.approx(history.start["val_accuracy"])
+
+
+def test_a_checkpoint_from_before_goes_on(good, data, tmp_path):
+    """A record that does not know of it is one of a run without it."""
+    arguments = {"checkpoint_dir": tmp_path} | EPOCHS
+    with pytest.raises(RuntimeError, match="power cut"):
+        train(split(good, "pool", Projection(0.8)), data, callbacks=[Stop(2)], **arguments)
+    with np.load(tmp_path / FILE_NAME) as file:
+        arrays = dict(file)
+    record = json.loads(arrays["record"].tobytes())
+    for name in ("best", "start"):
+        del record[name]
+    del record["arguments"]["keep_best"]
+    arrays["record"] = np.frombuffer(json.dumps(record).encode(), np.uint8)
+    np.savez(tmp_path / FILE_NAME, **arrays)
+    assert len(train(split(good, "pool", Projection(0.8)), data, **arguments).of_phase("fine_tune")) == 4
+    with pytest.raises(ArgumentError, match="keep_best"):
+        train(split(good, "pool", Projection(0.8)), data, validation_data=data, keep_best=True, **arguments)
