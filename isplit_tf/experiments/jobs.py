@@ -14,7 +14,8 @@ from .groups import class_groups
 from .recipes import Experiment, Study
 
 TUNING_SERIES = "90"
-SMALLEST_SERIES = "99"
+RATE_SERIES = ("fixed", "99")
+"""By which predicted accuracy the cuts of the rate-accuracy figure are chosen: the first of these that a study has."""
 
 
 @dataclass(frozen=True)
@@ -206,12 +207,12 @@ def rated_images(study: Study, count: int) -> np.ndarray:
 
 
 def best_two(study: Study, store: Store) -> tuple[int, ...]:
-    """Where the curve and the predicted accuracy at the smallest latents would split; none before both are measured.
+    """Where the curve and the accuracy predicted at equal bytes would split; none before both are measured.
 
     Where both name one cut, the next in predicted accuracy is the second.
     """
-    smallest = next(one.name for one in study.series if one.name == SMALLEST_SERIES)
-    keys = [Job(study.name, "score", 0, score=one).key for one in (Score(), Score(PREDICTED, series=smallest))]
+    series = min((one.name for one in study.series if one.name in RATE_SERIES), key=RATE_SERIES.index)
+    keys = [Job(study.name, "score", 0, score=one).key for one in (Score(), Score(PREDICTED, series=series))]
     if not all(key in store for key in keys):
         return ()
     curve, accuracy = (np.array(store[key]["values"]) for key in keys)

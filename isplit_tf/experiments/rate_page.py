@@ -18,7 +18,7 @@ def rate_page(found: Found, scale: str, pictures: str) -> str:
         "# Rate and accuracy",
         f"Made by `isplit reproduce rate_accuracy --scale {scale} --page docs/rate_accuracy.md`. Bytes a frame are "
         "those of the whole payload, header included; accuracies are of test images, after the latent's quantization. "
-        "Splits are at the curve's best cut and at the cut with the highest predicted accuracy at 99 % compression. "
+        "Splits are at the curve's best cut and at the cut with the highest predicted accuracy at equal bytes. "
         "Against them: the image in JPEG, WebP or PNG, and the whole model on the server. A whole model on the device "
         "sends no image at all.",
     ]
