@@ -70,6 +70,7 @@ def find_rate_accuracy(studies: Mapping[str, Measured]) -> tuple[Found, list[Pic
             "raw_bytes": raw,
             "cuts": lines,
             "codecs": codecs,
+            "model_macs": one.cuts[-1]["head_macs"] + one.cuts[-1]["tail_macs"],
             "head_macs": {cut: next(c["head_macs"] for c in one.cuts if c["name"] == cut) for cut in lines},
         }
         pictures.extend(

@@ -34,46 +34,51 @@ def rate_page(found: Found, scale: str, pictures: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def winners(one: Found) -> dict[float, tuple[str, float, float | None]]:
-    """At the bytes of each split: the best split and the best compressed image of at most so many.
-
-    Returns:
-        By bytes: the split's name, its accuracy, and that of the image; None where no image is as small.
-    """
-    splits = [
-        (point["payload_bytes"], point["accuracy"], f"{label} at {cut}")
+def best_split(one: Found, size: float) -> tuple[float, float, str] | None:
+    """Of the splits that send at most so many bytes, the best: its accuracy, its bytes, its name; None for none."""
+    fitting = [
+        (point["accuracy"], -point["payload_bytes"], f"{label}, at {cut}, whose head computes {_share(one, cut)}")
         for cut, lines in one["cuts"].items()
         for label, points in lines.items()
         for point in points
+        if point["payload_bytes"] <= size
     ]
-    images = [(point["bytes"], point["accuracy"]) for points in one["codecs"].values() for point in points]
-    table = {}
-    for size in sorted({size for size, _, _ in splits}):
-        accuracy, name = max((a, n) for s, a, n in splits if s <= size)
-        small = [a for s, a in images if s <= size]
-        table[size] = name, accuracy, max(small) if small else None
-    return table
+    if not fitting:
+        return None
+    accuracy, negative, name = max(fitting)
+    return accuracy, -negative, name
 
 
 def _plainly(one: Found) -> Iterator[str]:
-    table = winners(one)
-    lost = [size for size, (_, split, image) in table.items() if image is not None and image >= split]
-    smallest = min(point["bytes"] for points in one["codecs"].values() for point in points)
-    equal = [
-        point["bytes"]
-        for points in one["codecs"].values()
-        for point in points
-        if point["accuracy"] >= one["original"] - 0.005
-    ]
-    if lost:
-        yield f"**From {min(lost):,.0f} bytes a frame on, compressed images with the whole model on the server win.**"
+    """From which bytes on a compressed image with a remote model keeps as much as a split, and from which more."""
+    images = sorted((point["bytes"], point["accuracy"]) for points in one["codecs"].values() for point in points)
+    smallest = images[0][0]
+    below = best_split(one, smallest)
+    if below is None:
+        yield f"**No split sends less than the smallest image, which takes {smallest:,.0f} bytes.**"
     else:
-        yield "**At every rate that was measured the split keeps more accuracy than compressed images.**"
-    yield f"The smallest image that any quality gives has {smallest:,.0f} bytes on the average;"
+        accuracy, size, name = below
+        yield (
+            f"**Below {smallest:,.0f} bytes a frame, the smallest image that a codec gives, only splits send anything: "
+            f"the best keeps {accuracy:.2%} in {size:,.0f} bytes ({name}).**"
+        )
+    rivals = [(size, accuracy, best_split(one, size)) for size, accuracy in images]
+    level = [size for size, accuracy, split in rivals if split is None or accuracy >= split[0] - _LEVEL]
+    if level:
+        yield (
+            f"**From {level[0]:,.0f} bytes on a compressed image with the whole model on the server keeps as much, "
+            "within half a point of the best split of at most its bytes; it needs no head on the device.**"
+        )
+    else:
+        yield "**No compressed image comes within half a point of the best split of at most its bytes.**"
+    more = [size for size, accuracy, split in rivals if split is None or accuracy >= split[0] + _LEVEL]
+    yield f"From {more[0]:,.0f} bytes on it keeps more by half a point." if more else "None keeps half a point more."
+    equal = [size for size, accuracy in images if accuracy >= one["original"] - _LEVEL]
     if equal:
-        yield f"half a point below the original's {one['original']:.2%} takes {min(equal):,.0f} bytes as an image."
-    best = max(table.values(), key=lambda row: row[1])
-    yield f"The best split: {best[0]}, {best[1]:.2%}."
+        yield f"Half a point below the original's {one['original']:.2%} takes {equal[0]:,.0f} bytes as an image."
+
+
+_LEVEL = 0.005  # half a point: what the test images can hardly tell apart
 
 
 def _table(one: Found, cut: str, lines: Found) -> str:
@@ -86,4 +91,11 @@ def _table(one: Found, cut: str, lines: Found) -> str:
                 f"| {point['low']:.2%} to {point['high']:.2%} "
                 f"| {point['encoder_macs']:,} | {point['encoder_params']:,} |"
             )
-    return "\n".join(rows) + f"\n\nThe head before it has {one['head_macs'][cut]:,} multiply-accumulates."
+    return (
+        "\n".join(rows)
+        + f"\n\nThe head before it has {one['head_macs'][cut]:,} multiply-accumulates, {_share(one, cut)}."
+    )
+
+
+def _share(one: Found, cut: str) -> str:
+    return f"{one['head_macs'][cut] / one['model_macs']:.0%} of the model"

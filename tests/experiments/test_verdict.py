@@ -1,9 +1,8 @@
 """What the page says first follows from the figures, whichever way they come out."""
 
-import numpy as np
 import pytest
 
-from isplit_tf.experiments.rate_page import rate_page, winners
+from isplit_tf.experiments.rate_page import best_split, rate_page
 from isplit_tf.experiments.verdict import verdict
 
 CUI = "CUI, mean, label"
@@ -129,22 +128,38 @@ def rates(split, images):
         "cuts": {"pool": {"projection, untrained, 8 bits": [point(*pair) for pair in split]}},
         "codecs": {"jpeg": [{"quality": 1, "bytes": size, "accuracy": accuracy} for size, accuracy in images]},
         "head_macs": {"pool": 10},
+        "model_macs": 40,
     }
 
 
-def test_the_winner_at_a_rate_is_the_best_that_fits_into_it():
-    """Smaller payloads and smaller images count too; where no image is as small there is none."""
-    table = winners(rates([(28, 0.9), (100, 0.8)], [(90, 0.7), (200, 0.94)]))
-    assert table[28][1:] == (0.9, None)
-    assert table[100][1:] == (0.9, 0.7)
+def test_the_best_split_of_at_most_so_many_bytes():
+    """Smaller payloads count too; where none is as small there is none."""
+    one = rates([(28, 0.9), (100, 0.8)], [(90, 0.7)])
+    assert best_split(one, 27) is None
+    assert best_split(one, 200) == (
+        0.9,
+        28,
+        "projection, untrained, 8 bits, at pool, whose head computes 25% of the model",
+    )
 
 
-def test_the_page_says_from_where_images_win():
-    """From the first rate at which an image keeps as much as the best split; else that there is none."""
-    found = {"studies": {"a": rates([(28, 0.9), (300, 0.93)], [(90, 0.7), (200, 0.945)])}}
-    assert "**From 300 bytes a frame on, compressed images" in rate_page(found, "smoke", "smoke")
-    found = {"studies": {"a": rates([(28, 0.9), (300, 0.95)], [(90, 0.7), (200, 0.94)])}}
+def test_the_page_says_from_where_images_keep_as_much():
+    """Below the smallest image there are splits alone; then the first image within half a point, the first above."""
+    found = {"studies": {"a": rates([(28, 0.9), (300, 0.93)], [(90, 0.7), (200, 0.897), (400, 0.94)])}}
     text = rate_page(found, "smoke", "smoke")
-    assert "split keeps more accuracy than compressed images" in text
+    assert "**Below 90 bytes a frame, the smallest image that a codec gives, only splits send anything" in text
+    assert "the best keeps 90.00% in 28 bytes (projection, untrained, 8 bits, at pool, " in text
+    assert "**From 200 bytes on a compressed image with the whole model on the server keeps as much" in text
+    assert "From 400 bytes on it keeps more by half a point." in text
     assert "nan" not in text
-    assert np.isfinite(found["studies"]["a"]["original"])
+
+
+def test_the_page_says_where_images_never_keep_as_much_or_are_always_smaller():
+    """Both ends."""
+    text = rate_page({"studies": {"a": rates([(28, 0.9)], [(90, 0.7), (200, 0.8)])}}, "smoke", "smoke")
+    assert "**No compressed image comes within half a point" in text
+    assert "None keeps half a point more." in text
+    text = rate_page({"studies": {"a": rates([(128, 0.9)], [(90, 0.95)])}}, "smoke", "smoke")
+    assert "**No split sends less than the smallest image, which takes 90 bytes.**" in text
+    assert "**From 90 bytes on a compressed image" in text
+    assert "Half a point below the original's 95.00% takes 90 bytes as an image." in text
