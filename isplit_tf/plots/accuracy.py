@@ -10,7 +10,10 @@ if TYPE_CHECKING:
 
 
 def draw_accuracies(ax: Any, at: Sequence[int], accuracies: Any, references: Mapping[str, float]) -> None:
-    """Accuracies along an axis of cuts, in percent: boxes for `(n_points, n_sets)`, a line for `(n_points,)`."""
+    """Accuracies along an axis of cuts, in percent: boxes for `(n_points, n_sets)`, a line for `(n_points,)`.
+
+    The legend is left to what calls this.
+    """
     import numpy as np
 
     values = 100 * np.asarray(accuracies, float)
@@ -29,8 +32,6 @@ def draw_accuracies(ax: Any, at: Sequence[int], accuracies: Any, references: Map
         if np.isfinite(value):
             ax.axhline(100 * value, color=GREY, linestyle=style, linewidth=1.2, label=name)
     ax.set_ylabel("accuracy (%)")
-    if references:
-        ax.legend(fontsize=8)
 
 
 def accuracies(names: Sequence[str], lines: Mapping[str, Any], *, references: Mapping[str, float]) -> Any:
@@ -79,7 +80,7 @@ def rate_and_accuracy(
     import matplotlib.pyplot as plt
     import numpy as np
 
-    figure, ax = plt.subplots(figsize=(7.5, 5), layout="constrained")
+    figure, ax = plt.subplots(figsize=(9, 4.6), layout="constrained")
     draw_accuracies(ax, [], np.empty(0), references)
     for (name, points), style in zip(codecs.items(), ("-", "--", ":") * len(codecs), strict=False):
         x, y = np.array(points, float).T
@@ -92,7 +93,7 @@ def rate_and_accuracy(
     ax.set_xlabel("bytes a frame")
     ax.set_title(title)
     ax.grid(alpha=0.3)
-    ax.legend(fontsize=8)
+    figure.legend(loc="outside right upper", fontsize=8)
     return figure
 
 

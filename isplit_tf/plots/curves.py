@@ -51,6 +51,7 @@ def curve_and_sizes(
         at = [positions[cut.index] for cut in accuracy.cuts if cut.index in positions]
         values = [value for cut, value in zip(accuracy.cuts, accuracy.accuracy, strict=True) if cut.index in positions]
         draw_accuracies(axes[2], at, values, {"original": accuracy.original})
+        axes[2].legend(fontsize=8)
         axes[2].set_ylabel("predicted accuracy (%)")
         axes[2].grid(alpha=0.3)
     for ax in axes[:-1]:
@@ -111,6 +112,8 @@ def importance_sizes_accuracy(
     axes[1].set_ylabel("elements")
     axes[1].legend(fontsize=8)
     draw_accuracies(axes[2], at, accuracies, references or {})
+    if references:
+        axes[2].legend(fontsize=8)
     for ax in axes:
         ax.grid(alpha=0.3)
         for peak in peaks:
