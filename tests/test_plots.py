@@ -88,7 +88,8 @@ def test_rates_are_on_a_logarithmic_axis():
     )
     ax = figure.axes[0]
     assert ax.get_xscale() == "log"
-    assert labels(ax) == ["original", "JPEG", "split"]
+    (legend,) = figure.legends  # beside the axes: it would cover the lines
+    assert [text.get_text() for text in legend.get_texts()] == ["original", "JPEG", "split"]
     drawn = {line.get_label(): line for line in ax.lines}
     assert drawn["split"].get_ydata().tolist() == [80, 90]
     assert len(set(to_rgb(drawn["JPEG"].get_color()))) == 1
