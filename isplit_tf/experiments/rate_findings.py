@@ -51,7 +51,7 @@ def find_rate_accuracy(studies: Mapping[str, Measured]) -> tuple[Found, list[Pic
             label = f"{METHOD_TITLES[row['method']]}, {row['bits']} bits"
             right = round(row["accuracy"] * len(labels))
             low, high = wilson_interval(right, len(labels), 0.95)
-            point = {name: row[name] for name in ("payload_bytes", "accuracy", "encoder_macs", "encoder_params")}
+            point = {name: row[name] for name in ("payload_bytes", "accuracy", "auc", "encoder_macs", "encoder_params")}
             lines.setdefault(one.cuts[row["cut"]]["name"], {}).setdefault(label, []).append(
                 point | {"low": low, "high": high}
             )
@@ -66,6 +66,7 @@ def find_rate_accuracy(studies: Mapping[str, Measured]) -> tuple[Found, list[Pic
         found[study] = {
             "title": one.study.title,
             "original": _original(one),
+            "original_auc": one.original["auc"],
             "test_images": len(labels),
             "raw_bytes": raw,
             "cuts": lines,

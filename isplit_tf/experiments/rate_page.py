@@ -76,19 +76,27 @@ def _plainly(one: Found) -> Iterator[str]:
     equal = [size for size, accuracy in images if accuracy >= one["original"] - _LEVEL]
     if equal:
         yield f"Half a point below the original's {one['original']:.2%} takes {equal[0]:,.0f} bytes as an image."
+    if one.get("original_auc") is not None:
+        yield (
+            "Where prevalence differs between training and test images, the accuracy of two classes follows the "
+            "threshold, which training moves: a split above the original is no better for that. The AUC does not: the "
+            f"original's is {one['original_auc']:.4f}."
+        )
 
 
 _LEVEL = 0.005  # half a point: what the test images can hardly tell apart
 
 
 def _table(one: Found, cut: str, lines: Found) -> str:
-    rows = ["| bottleneck | bytes a frame | accuracy | 95 % interval | encoder MACs | encoder weights |"]
-    rows.append("|---|---|---|---|---|---|")
+    has_auc = one.get("original_auc") is not None
+    rows = [f"| bottleneck | bytes a frame | accuracy | 95 % interval |{' AUC |' * has_auc} encoder MACs | weights |"]
+    rows.append("|---|---|---|---|---|---|" + "---|" * has_auc)
     for label, points in lines.items():
         for point in sorted(points, key=lambda p: p["payload_bytes"]):
             rows.append(
                 f"| {label} | {point['payload_bytes']:,} | {point['accuracy']:.2%} "
                 f"| {point['low']:.2%} to {point['high']:.2%} "
+                f"{'| ' + format(point['auc'], '.4f') + ' ' if has_auc else ''}"
                 f"| {point['encoder_macs']:,} | {point['encoder_params']:,} |"
             )
     return (
