@@ -177,7 +177,7 @@ def _all_jobs(study: Study, experiments: Sequence[Experiment], store: Store) -> 
     needed = {name for one in experiments for name in one.series}
     groups = study.groups and any(one.groups for one in experiments)
     rates = bool(study.rates) and any(one.rates for one in experiments)
-    for seed in range(study.seeds):
+    for seed in range(study.seeds if needed else 1):
         yield Job(study.name, "original", seed)
         if seed == 0:
             yield from (Job(study.name, "score", 0, score=score) for score in SCORES)

@@ -63,10 +63,11 @@ def _advice(results: list[Any]) -> Iterator[str]:
     names = set.intersection(*(set(result["scores"]) for result in results)) - set(_NO_ADVICE)
     means = {name: float(np.mean([r["scores"][name]["spearman"]["value"] for r in results])) for name in names}
     ranked = sorted(means, key=lambda name: (-means[name], name))
-    listed = ", ".join(f"{name} {means[name]:+.2f}" for name in ranked[1:4])
+    others = [name for name in ranked[1:4] if name != _CUI] + [_CUI] * (ranked[0] != _CUI)
+    listed = ", ".join(f"{name} {means[name]:+.2f}" for name in others)
     yield (
         f"Behind the paper's autoencoder the highest mean rank correlation with the accuracy has **{ranked[0]}**, "
-        f"{means[ranked[0]]:+.2f} (then {listed}; {_CUI} {means[_CUI]:+.2f})."
+        f"{means[ranked[0]]:+.2f} (others: {listed})."
     )
     if means[ranked[0]] < _WEAK:
         yield f"With a mean below {_WEAK:.1f} that is weak advice: train two or three candidates and compare them."
