@@ -21,7 +21,7 @@ from .graph.joining import join, join_bottlenecks, take_apart
 from .graph.program import Program, Ref, fill, read_program
 from .graph.surgery import build, copy_model, free_name, segment
 from .importance.scores import compiled_loss, find_logits
-from .latent import for_parts
+from .latent import Bottleneck, for_parts
 
 FORMAT_VERSION = 1
 _MODEL_FILE = "model.keras"
@@ -227,16 +227,16 @@ def _build(bottleneck: Any, cut: Cut) -> tuple[keras.Model, keras.Model]:
     shapes: Any = cut.shapes  # sized: no dimension varies
     single = len(shapes) == 1
     halves = bottleneck.build(shapes[0]) if single else join_bottlenecks(for_parts(bottleneck, shapes), shapes)
-    asked = getattr(bottleneck, "payload_bytes", None)
-    latent = halves[0].output_shape[1:]
-    sent = payload_bytes("int8", latent, sent_bits("int8", getattr(bottleneck, "latent_bits", None)))
-    if asked is not None and sent > asked:
-        warnings.warn(
-            f"{sent:,} bytes a frame cross at '{cut.name}', more than payload_bytes={asked}: with fewer, a position of "
-            f"the latent {latent} would be left without a number. Cut later; the patches of a Projection grow with "
-            "what is asked, up to 65,536 elements.",
-            stacklevel=3,
-        )
+    if isinstance(bottleneck, Bottleneck) and bottleneck.payload_bytes is not None:
+        latent = halves[0].output_shape[1:]
+        sent = payload_bytes("int8", latent, sent_bits("int8", bottleneck.latent_bits))
+        if sent > bottleneck.payload_bytes:
+            warnings.warn(
+                f"{sent:,} bytes a frame cross at '{cut.name}', more than payload_bytes={bottleneck.payload_bytes}: "
+                f"with fewer, a position of the latent {latent} would be left without a number. Cut later; the patches "
+                "of a Projection grow with what is asked, up to 65,536 elements.",
+                stacklevel=3,
+            )
     return halves
 
 
