@@ -106,3 +106,14 @@ def test_a_file_of_another_kind_is_refused(tmp_path):
     """The message says which kinds there are."""
     with pytest.raises(ArgumentError, match=r"\.png, \.svg or \.pdf"):
         plots.save_figure(plt.figure(), tmp_path / "figure.bmp")
+
+
+@pytest.mark.parametrize("ending", plots.FORMATS)
+def test_the_same_picture_is_the_same_file(tmp_path, ending):
+    """A picture made again is no change in a repository."""
+    files = [tmp_path / f"{name}.{ending}" for name in ("first", "second")]
+    for file in files:
+        plots.save_figure(plots.curves(NAMES, {"one": [1, 2, 4, 2]}), file)
+    assert files[0].read_bytes() == files[1].read_bytes()
+    again = [plots.svg(plots.curves(NAMES, {"one": [1, 2, 4, 2]})) for _ in range(2)]
+    assert again[0] == again[1]

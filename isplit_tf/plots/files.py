@@ -6,6 +6,10 @@ from typing import Any
 
 FORMATS = ("png", "svg", "pdf")
 
+# The same figure gives the same file: no date, and identifiers that come from what is drawn.
+_WITHOUT_DATE = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+_SALT = {"svg.hashsalt": "isplit_tf"}
+
 
 def save_figure(figure: Any, path: Path) -> None:
     """Write a matplotlib figure as .png, .svg or .pdf, by the file's ending, and close it.
@@ -20,7 +24,8 @@ def save_figure(figure: Any, path: Path) -> None:
     kind = path.suffix.lower().lstrip(".")
     if kind not in FORMATS:
         raise ArgumentError(f"A picture is written as .png, .svg or .pdf. Received: '{path}'.")
-    figure.savefig(path, dpi=144, format=kind)
+    with plt.rc_context(_SALT):
+        figure.savefig(path, dpi=144, format=kind, metadata=_WITHOUT_DATE.get(kind))
     plt.close(figure)
 
 
@@ -29,7 +34,8 @@ def svg(figure: Any) -> str:
     import matplotlib.pyplot as plt
 
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    with plt.rc_context(_SALT):
+        figure.savefig(buffer, format="svg", metadata=_WITHOUT_DATE["svg"])
     plt.close(figure)
     text = buffer.getvalue()
     return text[text.index("<svg") :]
