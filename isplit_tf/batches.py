@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 from keras import tree
 
+from .arguments import checked_integer
 from .errors import DataError
 
 _KINDS = "a batched tf.data.Dataset of (x, y) or (x, y, weight), a pair of arrays (x, y), or a keras.utils.PyDataset"
@@ -71,10 +72,10 @@ def batches(
         DataError: The data are of another kind, empty, or endless without `max_images`, or a label is out of range
             or of another shape.
     """
-    if max_images is not None and max_images < 1:
-        raise DataError(f"max_images must be at least 1. Received: {max_images}.")
+    batch_size = checked_integer("batch_size", batch_size, 1)
+    max_images = None if max_images is None else checked_integer("max_images", max_images, 1)
     if max_images is None and is_endless(data):
-        raise DataError("The data never ends. Give max_images, or take(n) batches of it.")
+        raise DataError("The data never ends. Take n batches of it with take(n), or give max_images to what has it.")
     seen = 0
     for element in _elements(data, batch_size, labels):
         x, y = _pair(element, labels)
@@ -127,7 +128,10 @@ def read_labels(y: Any, n_classes: int | None, size: int) -> np.ndarray:
     if found.ndim == 2 and found.shape[1] == 1:
         found = found[:, 0]
     if found.dtype.kind not in "iufb" or found.ndim not in (1, 2) or len(found) != size:
-        raise DataError(f"Expected labels as {wanted} for {size} images. Received: {found.dtype} {found.shape}.")
+        single = " Batch it: call .batch(32) on the data set." if found.shape == (n_classes,) else ""
+        raise DataError(
+            f"Expected labels as {wanted} for {size} images. Received: {found.dtype} {found.shape}.{single}"
+        )
     if found.ndim == 2:
         one_hot = ((found == 0) | (found == 1)).all() and (found.sum(axis=1) == 1).all()
         if not one_hot or (n_classes is not None and found.shape[1] != n_classes):
@@ -156,7 +160,11 @@ def _elements(data: Any, batch_size: int, labels: bool) -> Iterator[Any]:
         pair = (pair[0], *(np.asarray(part) if isinstance(part, list) else part for part in pair[1:]))
         sizes = {_length(part) for part in pair if part is not None}
         if len(sizes) > 1:
-            raise DataError(f"Images and labels must be equally many. Received: {sorted(sizes)}.")
+            several = isinstance(pair[0], list | tuple) and len(pair[0]) in sizes
+            hint = (
+                f" x is {len(pair[0])} arrays, which stand for {len(pair[0])} inputs: np.stack(x)." if several else ""
+            )
+            raise DataError(f"Images and labels must be equally many. Received: {sorted(sizes)}.{hint}")
         for start in range(0, sizes.pop(), batch_size):
             yield tree.map_structure(lambda a, s=start: None if a is None else a[s : s + batch_size], pair)
     else:
@@ -181,7 +189,8 @@ def _pair(element: Any, labels: bool) -> tuple[Any, Any]:
     else:
         x, y = element, None
     if labels and y is None:
-        raise DataError(f"The data gives no labels. Expected {_KINDS}.")
+        found = f" Received: a dict of {sorted(x)}; .map() it to (x, y)." if isinstance(x, dict) else ""
+        raise DataError(f"The data gives no labels. Expected {_KINDS}.{found}")
     if labels and getattr(y, "shape", None) == ():
         raise DataError("The data gives single images with single labels. Batch it: call .batch(32) on the data set.")
     return x, y

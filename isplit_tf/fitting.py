@@ -16,8 +16,8 @@ from threadpoolctl import threadpool_limits
 from .batches import batches, count_images
 from .errors import ModelError, NumericsError
 from .graph.cuts import place_maker
+from .graph.inputs import feed
 from .graph.program import Program, Step, read_program
-from .importance.probe import feed
 from .importance.scores import Logits, find_logits
 from .progress import bar
 from .projection.kernels import Fitted

@@ -15,9 +15,9 @@ from .batches import batches, count_images
 from .errors import ArgumentError
 from .fitting import error_of, fit_all, gather, pass_of_program, put
 from .graph.cuts import Cut, place_maker, place_of
+from .graph.inputs import feed
 from .graph.program import Program, read_program
 from .importance.measure import choose_cuts
-from .importance.probe import feed
 from .importance.scores import Logits, Output, compiled_loss, find_logits, to_probabilities
 from .latent import LatentPlan
 from .progress import bar

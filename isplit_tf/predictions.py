@@ -3,7 +3,6 @@
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import keras
@@ -11,6 +10,8 @@ import numpy as np
 
 from .batches import batches, count_images, predict_rows
 from .errors import ArgumentError, DataError, ModelError, NumericsError
+from .graph.inputs import feed
+from .graph.program import read_program
 from .importance.scores import describe_output, to_probabilities
 from .progress import bar
 from .splitting import SplitModel
@@ -90,12 +91,12 @@ def _source(predictor: Any, from_logits: bool | None) -> _Source:
     if isinstance(predictor, SplitModel) and predictor.output_kind and from_logits is None:
         whole, units = predictor.model, predictor.model.output_shape[-1]
         n_classes = 2 if predictor.output_kind in ("sigmoid", "binary_logit") else units
-        return _Source(partial(predict_rows, whole), predictor.output_kind, n_classes)
+        return _Source(_asking(whole), predictor.output_kind, n_classes)
     if isinstance(predictor, SplitModel):
         predictor = predictor.model
     if isinstance(predictor, keras.Model):
         output = describe_output(predictor, from_logits=from_logits)
-        return _Source(partial(predict_rows, predictor), output.kind, output.n_classes)
+        return _Source(_asking(predictor), output.kind, output.n_classes)
     predict = getattr(predictor, "predict", None)
     if not callable(predict):
         raise ArgumentError(
@@ -108,6 +109,17 @@ def _source(predictor: Any, from_logits: bool | None) -> _Source:
         # Raw camera images are uint8; whatever else comes is in the model's own space.
         return _Source(lambda x: predict(x, preprocessed=np.asarray(x).dtype != np.uint8), meaning, known)
     return _Source(predict, meaning, known)
+
+
+def _asking(model: keras.Model) -> Callable[[Any], np.ndarray]:
+    """Asks a Keras model, with our error where images do not fit it."""
+    program = read_program(model)
+
+    def ask(x: Any) -> np.ndarray:
+        feed(program, x)
+        return predict_rows(model, x)
+
+    return ask
 
 
 def _checked(outputs: np.ndarray, kind: str | None, n_classes: int | None, first: int, size: int) -> np.ndarray:

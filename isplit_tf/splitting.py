@@ -128,7 +128,7 @@ class SplitModel:
             "boundaries": list(self._boundaries),
             "bottleneck": bottleneck_to_json(self.bottleneck),
             "output_kind": self.output_kind,
-            "loss": keras.saving.serialize_keras_object(self.loss) if self.loss is not None else None,
+            "loss": _loss_to_json(self.loss),
             "fine_tuned": self.fine_tuned,
         }
 
@@ -148,9 +148,9 @@ class SplitModel:
         with keras.saving.custom_object_scope(custom_objects or {}):
             try:
                 model = load_model(source / _MODEL_FILE, compiled=False)
-                loss = record["loss"] and keras.saving.deserialize_keras_object(record["loss"], safe_mode=True)
             except (ModelError, ValueError, TypeError) as error:
                 raise BundleError(f"'{source}' holds no split that can be read: {error}") from error
+            loss = _loss_from_json(record["loss"], source)
         return cls(
             model,
             Cut.from_json(record["cut"]),
@@ -286,6 +286,32 @@ def _tensor_named(program: Program, name: str) -> int:
     raise BundleError(
         f"No tensor '{name}' in the split model '{program.name}': model and record do not belong together."
     )
+
+
+def _loss_to_json(loss: Any) -> Any:
+    """The record of a loss; None for a lambda, which could not be read back without running code from the file."""
+    if loss is None:
+        return None
+    if getattr(loss, "__name__", "") == "<lambda>":
+        warnings.warn(
+            "The model's loss is a Python lambda, which is not saved. Give train(loss=...) after SplitModel.load.",
+            stacklevel=4,
+        )
+        return None
+    return keras.saving.serialize_keras_object(loss)
+
+
+def _loss_from_json(record: Any, source: Path) -> Any:
+    """The loss of a record; None, with a warning, where it is not known here: only `train` needs it."""
+    try:
+        return record and keras.saving.deserialize_keras_object(record, safe_mode=True)
+    except (ValueError, TypeError) as error:
+        warnings.warn(
+            f"The loss of the split '{source}' is not known here. Give it in custom_objects, or train(loss=...). "
+            f"Keras: {str(error).splitlines()[0]}",
+            stacklevel=3,
+        )
+        return None
 
 
 def bottleneck_to_json(bottleneck: Any) -> dict[str, Any] | None:

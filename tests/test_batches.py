@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from isplit_tf.batches import batches, count_images, is_endless, read_labels
-from isplit_tf.errors import DataError
+from isplit_tf.errors import ArgumentError, DataError
 
 X = np.arange(10 * 2, dtype="float32").reshape(10, 2)
 Y = np.arange(10) % 3
@@ -165,13 +165,15 @@ class TestRefused:
     def test_endless(self):
         """An endless data set needs max_images, and is read no further than that."""
         for data in (tf.data.Dataset.from_tensor_slices((X, Y)).repeat().batch(4), Sequence(endless=True)):
-            with pytest.raises(DataError, match=r"The data never ends\. Give max_images, or take\(n\) batches of it"):
+            with pytest.raises(
+                DataError, match=r"The data never ends\. Take n batches of it with take\(n\), or give max_images"
+            ):
                 list(batches(data))
             assert len(together(data, max_images=9)[0]) == 9
 
     def test_limit(self):
         """At least one image."""
-        with pytest.raises(DataError, match=r"max_images must be at least 1\. Received: 0"):
+        with pytest.raises(ArgumentError, match="max_images: expected an integer of at least 1. Received: 0"):
             list(batches((X, Y), max_images=0))
 
     def test_unequal(self):

@@ -257,6 +257,25 @@ class TestFiles:
         assert SplitModel.load(tmp_path / "split").cut.name == "pool1"
         assert [path.name for path in tmp_path.iterdir()] == ["split"]
 
+    def test_a_lambda_as_loss_is_not_saved(self, model, tmp_path):
+        """It is said when the split is saved, and the split can be read."""
+        model.compile("sgd", lambda y, scores: ops.mean(scores))
+        with pytest.warns(UserWarning, match=r"Python lambda, which is not saved. Give train\(loss=...\)"):
+            split(model, "pool1").save(tmp_path / "s")
+        assert SplitModel.load(tmp_path / "s").loss is None
+
+    def test_a_loss_that_is_not_known_does_not_keep_a_split_from_being_read(self, model, tmp_path):
+        """Only training needs it."""
+
+        def own_loss(y, scores):  # unregistered
+            return ops.mean(scores)
+
+        model.compile("sgd", own_loss)
+        split(model, "pool1").save(tmp_path / "s")
+        with pytest.warns(UserWarning, match=r"loss of the split .* is not known here. Give it in custom_objects"):
+            assert SplitModel.load(tmp_path / "s").loss is None
+        assert SplitModel.load(tmp_path / "s", custom_objects={"own_loss": own_loss}).loss is own_loss
+
     def test_lambdas_are_not_saved(self, tmp_path):
         """What could not be read back is not written; the layers are named."""
         with pytest.raises(

@@ -4,8 +4,10 @@ import contextlib
 from collections.abc import Iterator
 
 import keras
+import tensorflow as tf
 
 from ..graph.keras_layers import all_layers
+from ..graph.program import read_program
 
 
 class _Float32Policy(keras.DTypePolicy):
@@ -39,6 +41,18 @@ def in_float32(*models: keras.Model | None) -> Iterator[None]:
     finally:
         for layer, policy in before:
             layer.dtype_policy = policy
+
+
+def answer(model: keras.Model, x: tf.Tensor) -> tf.Tensor:
+    """What a half of one input and one output gives, in inference mode and within `in_float32`.
+
+    A functional model casts to the dtype of its Input, which in a half of a mixed-precision model is float16: its
+    layers are called one by one where that is so.
+    """
+    if not _is_other_float(model.inputs[0].dtype):
+        return model(x, training=False)
+    program = read_program(model, training=False)
+    return program.run({program.inputs[0]: x})[program.outputs[0]]
 
 
 def _is_other_float(dtype: str | None) -> bool:

@@ -68,7 +68,7 @@ def _neutral(value: Any, names: Mapping[str, str]) -> Any:
     if not isinstance(value, dict):
         return value
     if isinstance(value.get("layers"), list) and "output_layers" in value:
-        names = {layer["config"]["name"]: f"layer_{k}" for k, layer in enumerate(value["layers"])}
+        names = {_name(layer) or "": f"layer_{k}" for k, layer in enumerate(value["layers"])}
     result = {}
     for key, one in value.items():
         if key in ("keras_history", "input_layers", "output_layers"):
@@ -80,13 +80,18 @@ def _neutral(value: Any, names: Mapping[str, str]) -> Any:
 
 def _is_layer(value: Mapping[str, Any]) -> bool:
     # The name of a dtype policy says what it does.
-    named = isinstance(value.get("config"), dict) and "name" in value["config"]
+    named = isinstance(value.get("config"), dict) and _name(value) is not None
     return named and "DTypePolicy" not in str(value.get("class_name", "DTypePolicy"))
+
+
+def _name(layer: Mapping[str, Any]) -> str | None:
+    """A layer's name; the configuration that Keras makes of a custom layer's arguments holds none."""
+    return layer.get("name") or layer["config"].get("name")
 
 
 def _without_names(layer: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
     config = {key: one for key, one in layer["config"].items() if key not in _TRAINING_ONLY}
-    config["name"] = names.get(config["name"], "")
+    config["name"] = names.get(_name(layer) or "", "")
     kept = {key: one for key, one in layer.items() if key != "name"}
     return {**kept, "config": config}
 

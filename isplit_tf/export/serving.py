@@ -13,7 +13,7 @@ import tensorflow as tf
 from isplit_edge import wire
 
 from ..errors import ModelError
-from .arithmetic import in_float32
+from .arithmetic import answer, in_float32
 from .wire_graph import read_payloads
 
 SERVING_DEFAULT = "serving_default"
@@ -103,22 +103,22 @@ def write(
         tag: The 8 bytes that this bundle's payloads begin with.
     """
 
-    def answer(values: tf.Tensor) -> tf.Tensor:
+    def served(values: tf.Tensor) -> tf.Tensor:
         # oneDNN's convolution gives an empty batch another shape: an empty batch gets a row, and loses it again.
         count = tf.shape(values)[0]
         values = tf.pad(values, [[0, 1 - tf.minimum(count, 1)]] + [[0, 0]] * len(latent.shape))
         if decoder is not None:
-            values = decoder(values, training=False)
-        return probabilities(tail(values, training=False), kind)[:count]
+            values = answer(decoder, values)
+        return probabilities(answer(tail, values), kind)[:count]
 
     def serving_default(payload: tf.Tensor) -> Mapping[str, tf.Tensor]:
         latents, status = read_payloads(payload, tag=tag, dtype=latent.dtype, shape=latent.shape, bits=latent.bits)
-        found = answer(latent.dequantize(latents))
+        found = served(latent.dequantize(latents))
         good = tf.reshape(status == 0, [-1, 1])
         return {"probabilities": tf.where(good, found, float("nan")), "status": status}
 
     def from_latent(values: tf.Tensor) -> Mapping[str, tf.Tensor]:
-        return {"probabilities": answer(values)}
+        return {"probabilities": served(values)}
 
     module = tf.Module()
     with in_float32(decoder, tail):

@@ -18,7 +18,7 @@ from ..errors import ArgumentError, DataError, ExportError, NumericsError
 from ..progress import bar
 from ..quantizer import unrounded
 from ..quiet import quiet
-from .arithmetic import in_float32
+from .arithmetic import answer, in_float32
 from .contents import Contents, Operator, read_contents
 from .representative import LEAST_IMAGES
 from .selfcheck import relative_error, run_file
@@ -131,10 +131,10 @@ def _checked_images(representative: np.ndarray | None, shape: tuple[int, ...]) -
 
 def _keras_latents(head: keras.Model, encoder: keras.Model | None, images: np.ndarray) -> np.ndarray:
     with in_float32(head, encoder):
-        latents = head(images, training=False)
+        found = answer(head, tf.constant(images))
         if encoder is not None:
-            latents = encoder(latents, training=False)
-    latents = latents.numpy().astype(np.float32)
+            found = answer(encoder, found)
+    latents = found.numpy().astype(np.float32)
     if not np.isfinite(latents).all():
         raise NumericsError(
             f"The head gives NaN or infinity on {np.sum(~np.isfinite(latents))} of {latents.size} elements of its "

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tensorflow.core.framework import graph_pb2
 
 from ..errors import ExportError
-from .arithmetic import in_float32
+from .arithmetic import answer, in_float32
 from .graphdef import NeutralGraph, neutral
 
 INPUT_NAME = "input"
@@ -85,7 +85,7 @@ def trace_head(head: keras.Model, encoder: keras.Model | None = None) -> TracedH
         constants = [(variable, tf.constant(value)) for variable, value in weights]
         with keras.StatelessScope(state_mapping=constants):
             for model in models:
-                x = model(x, training=False)
+                x = answer(model, x)
         return tf.cast(x, tf.float32)
 
     with in_float32(*models):

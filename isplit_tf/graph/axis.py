@@ -75,10 +75,16 @@ def _is_flat(program: Program, tensor: int) -> bool:
         return True
     step = program.steps[program.makers[tensor]]
     name = step.layer_type
+    if not _is_of_keras(step.operation):
+        return False
     if name.startswith("Global") or name == "Flatten":
         return True
     pools = name.startswith("Adaptive") or name in ("Mean", "Max", "Amax", "Sum")
     return pools and math.prod(d or 2 for d in shape) == max(d or 2 for d in shape)
+
+
+def _is_of_keras(operation: Any) -> bool:
+    return type(bare_operation(operation)).__module__.startswith("keras.")
 
 
 def _segment_kind(program: Program, steps: Sequence[Step]) -> Kind:
@@ -103,7 +109,7 @@ def _kind(program: Program, step: Step) -> Kind:
     if isinstance(operation, keras.layers.TimeDistributed):
         operation = operation.layer
     name, module = type(operation).__name__, type(operation).__module__
-    ours = module.startswith("keras.")
+    ours = _is_of_keras(operation)
     if isinstance(operation, keras.layers.Layer):
         if ours and name in _POINTWISE_LAYERS:
             return "pointwise"

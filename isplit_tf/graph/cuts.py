@@ -194,7 +194,7 @@ def resolve_cut(program: Program, wanted: "Cut | int | str", cuts: Sequence[Cut]
     """
     cuts = list_cuts(program, max_tensors=tensors_wanted(wanted)) if cuts is None else cuts
     if not cuts:
-        raise CutError(f"Model '{program.name}' has no cut: every layer has a path around it.")
+        raise CutError(f"Model '{program.name}' has no cut: every layer has a path around it, or gives the output.")
     if isinstance(wanted, Cut):
         return _match(program, wanted, cuts)
     if isinstance(wanted, numbers.Integral) and not isinstance(wanted, bool):

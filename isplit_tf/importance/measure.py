@@ -146,7 +146,7 @@ def choose_cuts(program: Program, cuts: str | Sequence[Cut | int | str]) -> list
     several = 1 if isinstance(cuts, str) else max(map(tensors_wanted, cuts), default=1)
     every = list_cuts(program, max_tensors=several)
     if not every:
-        raise ModelError(f"Model '{program.name}' has no cut: every layer has a path around it.")
+        raise ModelError(f"Model '{program.name}' has no cut: every layer has a path around it, or gives the output.")
     if isinstance(cuts, str):
         if cuts not in ("main", "all"):
             raise ArgumentError(f"Unknown cuts {cuts!r}. Possible: 'main', 'all', or a list of cuts.")

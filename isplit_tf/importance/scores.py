@@ -23,7 +23,20 @@ _REGRESSION = (
     "logcosh",
     "poisson",
 )
-_PASSING = ("Identity", "Cast")
+# What changes no value in inference, and what only takes axes of length 1 away.
+_PASSING = (
+    "Identity",
+    "Cast",
+    "ActivityRegularization",
+    "AlphaDropout",
+    "Dropout",
+    "GaussianDropout",
+    "GaussianNoise",
+    "SpatialDropout1D",
+    "SpatialDropout2D",
+    "SpatialDropout3D",
+)
+_RESHAPING = ("Flatten", "Reshape", "Squeeze")
 
 
 @dataclass(frozen=True)
@@ -53,7 +66,7 @@ class Logits:
         output: What the output is.
         tensor: The tensor that holds them, after `replacement`.
         step: The step whose activation is taken off, or None.
-        replacement: The same layer without its activation, or None.
+        replacement: What to call in its place: the same layer without its activation, or None.
     """
 
     output: Output
@@ -126,23 +139,49 @@ def find_logits(program: Program, *, loss: Any = None, from_logits: bool | None 
 def _behind_activation(program: Program, tensor: int) -> tuple[str, Logits]:
     """The name of the final activation ("linear" where there is none), and the tensor before it."""
     nothing = Output("logits", 0)
+    reshaped, output = False, tensor
     while tensor in program.makers:
         step = program.steps[program.makers[tensor]]
         operation, kind = step.operation, type(step.operation).__name__
-        if isinstance(operation, keras.layers.Softmax) or kind in ("Softmax", "Sigmoid"):
-            return ("sigmoid" if kind == "Sigmoid" else "softmax"), Logits(nothing, step.reads[0])
         function = getattr(getattr(operation, "activation", None), "__name__", None)
+        if isinstance(operation, keras.layers.Softmax) or kind in ("Softmax", "Sigmoid"):
+            function = "sigmoid" if kind == "Sigmoid" else "softmax"
+            return function, _before(step, output if reshaped else None)
         if isinstance(operation, keras.layers.Activation):
             if function in ("softmax", "sigmoid"):
-                return function, Logits(nothing, step.reads[0])
+                return function, _before(step, output if reshaped else None)
             if function != "linear":
-                return function or kind, Logits(nothing, tensor)
+                return function or kind, Logits(nothing, output)
         elif function in ("softmax", "sigmoid"):
-            return function, Logits(nothing, tensor, step, _without_activation(program, step))
-        elif kind not in _PASSING:
-            return function or "linear", Logits(nothing, tensor)
+            at = output if reshaped else tensor
+            return function, Logits(nothing, at, step, _without_activation(program, step))
+        elif _only_reshapes(program, step):
+            reshaped = True
+        elif not (kind in _PASSING and type(operation).__module__.startswith("keras.")):
+            return function or "linear", Logits(nothing, output)
         tensor = step.reads[0]
-    return "linear", Logits(nothing, tensor)
+    return "linear", Logits(nothing, output)
+
+
+def _before(step: Step, output: int | None) -> Logits:
+    """What a layer that is only an activation is given; at `output`, where its result is reshaped until there."""
+    nothing = Output("logits", 0)
+    if output is None:
+        return Logits(nothing, step.reads[0])
+    return Logits(nothing, output, step, _unchanged)
+
+
+def _unchanged(x: Any, *_: Any, **__: Any) -> Any:
+    return x
+
+
+def _only_reshapes(program: Program, step: Step) -> bool:
+    """Whether a step takes axes of length 1 away and leaves the last axis as it is."""
+    operation = step.operation
+    if type(operation).__name__ not in _RESHAPING or not type(operation).__module__.startswith("keras."):
+        return False
+    before, after = (program.tensors[tensor].sample_shape for tensor in (step.reads[0], step.makes[0]))
+    return before[-1:] == after[-1:] and [d for d in before if d != 1] == [d for d in after if d != 1]
 
 
 def _without_activation(program: Program, step: Step) -> keras.layers.Layer:

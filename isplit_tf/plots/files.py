@@ -7,8 +7,8 @@ from typing import Any
 FORMATS = ("png", "svg", "pdf")
 
 # The same figure gives the same file: no date, and identifiers that come from what is drawn.
-_WITHOUT_DATE = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
-_SALT = {"svg.hashsalt": "isplit_tf"}
+_WITHOUT_DATE: dict[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+_SALT: Any = {"svg.hashsalt": "isplit_tf"}
 
 
 def save_figure(figure: Any, path: Path) -> None:

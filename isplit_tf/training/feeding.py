@@ -14,6 +14,8 @@ from keras import tree
 
 from ..batches import batches, count_images, predict_rows
 from ..errors import DataError
+from ..graph.inputs import feed
+from ..graph.program import read_program
 from ..progress import bar
 from .objectives import Objective
 
@@ -85,6 +87,16 @@ class BatchFeed(Feed):
         self._data.on_epoch_end()
 
 
+def check_images(model: keras.Model, data: Any, batch_size: int) -> None:
+    """Read a first batch, and see whether the model takes it.
+
+    Raises:
+        DataError: The data are of another kind, empty, endless, not batched, or of another shape.
+        NumericsError: An image holds NaN or infinity.
+    """
+    feed(read_program(model), next(iter(batches(data, batch_size=batch_size, labels=False))).x)
+
+
 def labels_shape(data: Any, batch_size: int) -> tuple[int | None, ...]:
     """Shape of the first batch's labels, as they come.
 
@@ -106,7 +118,6 @@ def labels_shape_if_any(data: Any, batch_size: int) -> tuple[int | None, ...] | 
     Raises:
         DataError: There are no data, or they never end.
     """
-    next(iter(batches(data, batch_size=batch_size, labels=False)))  # data of a wrong kind are refused here
     if isinstance(data, tf.data.Dataset):
         first = data.element_spec
         known = isinstance(first, tuple) and len(first) > 1 and _is_static(getattr(first[1], "shape", None))
@@ -127,7 +138,7 @@ def image_feed(data: Any, *, batch_size: int) -> Any:
     if isinstance(data, keras.utils.PyDataset):
         return BatchFeed(data, _images_of)
     x = data[0] if isinstance(data, tuple | list) else data
-    return ArrayFeed((tree.map_structure(np.asarray, x),), batch_size=batch_size)
+    return ArrayFeed((tree.map_structure(np.asarray, _inputs(x)),), batch_size=batch_size)
 
 
 def pair_feed(data: Any, objective: Objective, *, batch_size: int) -> Any:
@@ -140,7 +151,7 @@ def pair_feed(data: Any, objective: Objective, *, batch_size: int) -> Any:
 
     def pick(element: Any) -> tuple[Any, ...]:
         x, y, *weights = element
-        return (x, objective.labels(y), *weights)
+        return (_inputs(x), objective.labels(y), *weights)
 
     if isinstance(data, tf.data.Dataset):
         _check_ranks(data)
@@ -154,7 +165,7 @@ def pair_feed(data: Any, objective: Objective, *, batch_size: int) -> Any:
         return BatchFeed(data, pick)
     x, y, *weights = (part for part in data if part is not None)
     y = objective.labels(np.asarray(y) if isinstance(y, list) else y)
-    parts = (tree.map_structure(np.asarray, x), y, *(np.asarray(w) for w in weights))
+    parts = (tree.map_structure(np.asarray, _inputs(x)), y, *(np.asarray(w) for w in weights))
     return ArrayFeed(parts, batch_size=batch_size)
 
 
@@ -197,7 +208,12 @@ def cached_features(
 
 
 def _images_of(element: Any) -> tuple[Any, ...]:
-    return (element[0] if isinstance(element, tuple | list) else element,)
+    return (_inputs(element[0] if isinstance(element, tuple | list) else element),)
+
+
+def _inputs(x: Any) -> Any:
+    """Several inputs as a tuple: Keras takes a list of them from arrays, not from a stream."""
+    return tuple(x) if isinstance(x, list) else x
 
 
 def _check_ranks(data: tf.data.Dataset) -> None:

@@ -16,7 +16,7 @@ from ..splitting import SplitModel, bottleneck_to_json
 from . import closed_form
 from .callbacks import Keep, Watch
 from .distillation import read_distillation
-from .feeding import ArrayFeed, Feed, cached_features, image_feed
+from .feeding import ArrayFeed, Feed, cached_features, check_images, image_feed
 from .freezing import batch_norms, frozen
 from .history import History
 from .objectives import loss_identity
@@ -142,7 +142,7 @@ def train(
             run, or a `tf.distribute` strategy other than `MirroredStrategy` or `OneDeviceStrategy` is in use, or one in
             whose scope only the split was made, or only `train` was called.
         BundleError: The checkpoint cannot be read.
-        DataError: The data are of another kind, empty or endless, or the labels do not fit.
+        DataError: The data are of another kind, empty, endless or not batched, or images or labels do not fit.
         NumericsError: The loss or a weight became NaN or infinite; the message names phase and epoch.
 
     Example:
@@ -182,6 +182,9 @@ def train(
         keep_best=bool(keep_best),
         progress=progress,
     )
+    for one in (data, validation_data):
+        if one is not None:
+            check_images(split.model, one, run.batch_size)
     tuning = None
     if epochs[_FINE_TUNE]:
         tuning = prepare(split, data, validation_data, loss=loss, batch_size=run.batch_size)

@@ -7,6 +7,7 @@ import re
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 import tiny
 
 import isplit_tf as isplit
@@ -313,18 +314,29 @@ def test_the_split_is_left_as_it_was(halves, train_images, tmp_path):
         np.testing.assert_array_equal(old, new.numpy())
 
 
-def test_a_mixed_precision_model_goes_through(tmp_path):
-    """A split of a mixed_float16 model is exported in float32 and answers close to it."""
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_a_mixed_precision_model_goes_through(tmp_path, precision, train_images):
+    """A split of a mixed_float16 model is exported in float32, or in integers throughout, and answers close to it."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_float16")
     try:
         model = tiny.make_original()
-        made = export_bundle(tiny.make_split(model), tmp_path / "b", precision="float32", progress=False)
+        made = export_bundle(
+            tiny.make_split(model),
+            tmp_path / "b",
+            precision=precision,
+            representative_data=train_images,
+            progress=False,
+        )
         images = unit(tiny.make_images(4, seed=0)[0])
         expected = softmax(tiny.make_split(model).predict(images).astype(np.float32))
     finally:
         keras.config.set_dtype_policy(before)
-    np.testing.assert_allclose(made.predict(images, preprocessed=True), expected, atol=5e-3)
+    np.testing.assert_allclose(
+        made.predict(images, preprocessed=True), expected, atol={"float32": 5e-3, "int8": 0.1}[precision]
+    )
+    tail = tf.saved_model.load(str(next(made.directory.glob("serving/*/*"))))
+    assert "DT_HALF" not in str(tail.signatures["serving_default"].graph.as_graph_def())
 
 
 def test_images_of_the_wrong_kind(shared_bundle):

@@ -1,5 +1,6 @@
 """A bundle's identity: the same for the same split, another for another."""
 
+import keras
 import numpy as np
 import pytest
 import tiny
@@ -94,3 +95,21 @@ def test_another_activation_is_another_architecture():
     """Two tails with the same weights that compute differently are told apart."""
     plain, softmax = (tiny.make_split(tiny.make_original(last=last)).tail for last in (None, "softmax"))
     assert architecture(plain) != architecture(softmax)
+
+
+def test_a_layer_whose_configuration_holds_no_name():
+    """Keras makes one of the arguments of a custom layer's __init__; the layer is named by position all the same."""
+
+    class Scale(keras.layers.Layer):
+        def __init__(self, k=2.0, **kwargs):
+            super().__init__(**kwargs)
+            self.k = k
+
+        def call(self, x):
+            return x * self.k
+
+    def made(k):
+        return architecture(keras.Sequential([keras.Input((4,)), Scale(k), keras.layers.Dense(2)]))
+
+    assert made(2.0) == made(2.0) != made(3.0)
+    assert "scale" not in repr(made(2.0))

@@ -80,3 +80,16 @@ def test_operations_of_keras_ops():
     y = ops.matmul(x, ops.transpose(x, (0, 2, 1)))
     names = axis(keras.Model(inputs, layers.Dense(2)(layers.GlobalAveragePooling1D()(y))))
     assert [name.split("_")[0] for name in names] == ["multiply", "matmul"]
+
+
+def test_a_layer_of_the_users_is_no_pooling_by_its_name():
+    """Keras' own `Global...` layers end the axis; GlobalResponseNorm of ConvNeXt V2 does not."""
+
+    class GlobalResponseNorm(layers.Layer):
+        def call(self, x):
+            return 2 * x
+
+    x = inputs = keras.Input((8, 8, 3))
+    x = GlobalResponseNorm(name="grn")(layers.Conv2D(4, 3, name="c1")(x))
+    x = layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3, name="c2")(x))
+    assert axis(keras.Model(inputs, layers.Dense(2)(x))) == ["c1", "grn", "c2"]

@@ -260,7 +260,9 @@ def test_the_model_is_left_alone(net, images):
         ({"cuts": []}, ArgumentError, "list of cuts is empty"),
         ({"cuts": ["conv2"]}, CutError, "2 tensors are open there: 'relu1', 'conv2'"),
         ({"class_names": ["a"]}, ArgumentError, "3 classes apart. Received 1 class_names"),
-        ({"max_images": 0}, DataError, "max_images must be at least 1"),
+        ({"max_images": 0}, ArgumentError, "max_images: expected an integer of at least 1. Received: 0"),
+        ({"max_images": 2.5}, ArgumentError, "max_images: expected an integer of at least 1. Received: 2.5"),
+        ({"batch_size": 0}, ArgumentError, "batch_size: expected an integer of at least 1. Received: 0"),
     ],
 )
 def test_bad_input_is_named(net, images, change, error, text):
@@ -273,7 +275,7 @@ def test_bad_input_is_named(net, images, change, error, text):
 def test_data_without_end_or_batches_is_named(net, images):
     """An endless data set without max_images, and one that was not batched."""
     dataset = tf.data.Dataset.from_tensor_slices(images)
-    with pytest.raises(DataError, match="The data never ends. Give max_images"):
+    with pytest.raises(DataError, match="The data never ends. Take n batches"):
         measure_importance(net, dataset.batch(4).repeat(), progress=False)
     with pytest.raises(DataError, match="call .batch\\(32\\)"):
         measure_importance(net, dataset, progress=False)
@@ -294,6 +296,57 @@ def test_an_image_with_nan_is_told_from_a_bad_layer(net, images):
     x[2, 0, 0, 0] = np.nan
     with pytest.raises(NumericsError, match="Image 2 of a batch holds NaN or infinity before it enters"):
         measure_importance(net, (x, images[1]), progress=False)
+
+
+def test_nan_that_a_relu_would_hide_is_found():
+    """TensorFlow's ReLU makes 0 of NaN on a CPU, and all that follows is finite."""
+    inputs = keras.Input((4, 4, 1))
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(2, 3, activation="relu")(inputs))
+    net = keras.Model(inputs, keras.layers.Dense(2, activation="softmax")(x))
+    x = np.ones((6, 4, 4, 1), np.float32)
+    x[5, 0, 0, 0] = np.nan
+    with pytest.raises(NumericsError, match="Image 5 of a batch holds NaN or infinity before it enters"):
+        measure_importance(net, (x, [0, 1] * 3), progress=False)
+
+
+@pytest.mark.parametrize("method", ["grad_cam", "gradients"])
+def test_one_image_at_a_time_is_the_same(method):
+    """The kernels for a single row round differently; a net as deep as VGG16 would show it."""
+    model = keras.applications.VGG16(weights=None, input_shape=(32, 32, 3), classes=10)
+    rng = np.random.default_rng(0)
+    data = (rng.uniform(0, 255, (5, 32, 32, 3)).astype(np.float32), rng.integers(0, 10, 5))
+    whole, *parts = (
+        measure_importance(model, data, method=method, batch_size=size, progress=False).values for size in (5, 1, 2)
+    )
+    for part in parts:
+        np.testing.assert_allclose(part, whole, rtol=2e-7)
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        lambda x: keras.layers.Flatten()(keras.layers.Softmax()(x)),
+        lambda x: keras.layers.Dropout(0.5)(keras.layers.Softmax()(keras.layers.Flatten()(x))),
+        lambda x: keras.layers.Identity()(keras.layers.Reshape((3,))(keras.layers.Activation("softmax")(x))),
+        lambda x: keras.ops.squeeze(keras.layers.Dense(3, activation="softmax", kernel_initializer="identity")(x)),
+        lambda x: keras.ops.squeeze(keras.ops.softmax(x), axis=(1, 2)),
+    ],
+    ids=["flatten", "dropout", "reshape", "squeeze_of_a_layer", "squeeze_of_an_operation"],
+)
+def test_a_softmax_is_taken_off_behind_what_changes_no_value(last):
+    """Reshaped from (1, 1, C), or behind Dropout: the score is the logit, and the output is known as a softmax."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((6, 6, 3))
+    conv = keras.layers.Conv2D(4, 3, name="conv")
+    scores = keras.layers.Conv2D(3, 1, kernel_initializer="random_normal")
+    x = scores(keras.layers.GlobalAveragePooling2D(keepdims=True)(conv(inputs)))
+    data = (np.random.default_rng(0).random((4, 6, 6, 3), np.float32), [0, 1, 2, 0])
+    logits = measure_importance(keras.Model(inputs, keras.layers.Flatten()(x)), data, progress=False)
+    squashed = keras.Model(inputs, last(x))
+    assert split(squashed, "conv").output_kind == "softmax"
+    np.testing.assert_allclose(
+        measure_importance(squashed, data, progress=False).values[0], logits.values[0], rtol=1e-6
+    )
 
 
 def test_outputs_that_are_not_class_scores_are_refused():

@@ -318,6 +318,9 @@ def test_nan_in_the_images_stops_phase_1(net, data):
     x, y = data[0].copy(), data[1]
     x[3, 0, 0] = np.nan
     before = weights_of(halves.model)
+    with pytest.raises(NumericsError, match="Image 3 of a batch holds NaN"):  # in the first batch
+        train(halves, (x, y))
+    x[[3, 60]] = x[[60, 3]]
     with pytest.raises(NumericsError, match=r"loss became nan in epoch 1 of 5 of phase 'bottleneck'"):
         train(halves, (x, y))
     assert_same(before, weights_of(halves.model))
@@ -388,11 +391,36 @@ def test_bad_data_is_refused_before_anything_is_trained(halves, data):
         (endless, "never ends"),
         (undeclared, "does not declare the shapes"),
         ("images/", "Received: builtins.str"),
+        (tf.data.Dataset.from_tensor_slices((x, y)), r"call .batch\(32\)"),
+        ((x[:, :5], y), r"takes \(N, 8, 8, 1\). Received: \(32, 5, 8, 1\)"),
     ]:
         for arguments in ({"data": wrong}, {"data": data, "validation_data": wrong}):
             with pytest.raises(DataError, match=message):
                 train(halves, **arguments)
     assert_same(before, weights_of(halves.model))
+
+
+def test_several_inputs_come_as_a_list(data):
+    """As `keras.Model.fit` takes them, from arrays and from a PyDataset, in both phases."""
+    first, second = keras.Input((8, 8, 1)), keras.Input((2,))
+    x = keras.layers.Concatenate()([keras.layers.Flatten()(first), second])
+    x = keras.layers.Dense(8, activation="relu", name="hidden")(x)
+    net = keras.Model([first, second], keras.layers.Dense(3, activation="softmax")(x))
+    x, y = data
+    both = [x, np.zeros((90, 2), np.float32)]
+
+    class Batches(keras.utils.PyDataset):
+        def __len__(self):
+            return 3
+
+        def __getitem__(self, index):
+            part = slice(30 * index, 30 * index + 30)
+            return [one[part] for one in both], y[part]
+
+    for given in ((both, y), Batches()):
+        halves = split(net, "hidden", Autoencoder(0.5))
+        history = train(halves, given, bottleneck_epochs=1, fine_tune_epochs=1, cache_bytes=0, progress=False)
+        assert [epoch.phase for epoch in history.epochs] == ["bottleneck", "fine_tune"]
 
 
 def test_bad_labels_in_a_stream_are_an_error_too(halves, data):

@@ -3,11 +3,12 @@
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import tree
 
-from ..errors import DataError
-from ..graph.program import Program
+from ..errors import DataError, NumericsError
+from .program import Program
 
 
 def feed(program: Program, x: Any) -> list[tf.Tensor]:
@@ -19,6 +20,7 @@ def feed(program: Program, x: Any) -> list[tf.Tensor]:
 
     Raises:
         DataError: Number, names, rank or shape do not fit.
+        NumericsError: An image holds NaN or infinity, which some layers would hide.
     """
     names = [program.tensors[tensor].name for tensor in program.inputs]
     structure = program.input_structure
@@ -53,4 +55,15 @@ def _as_input(program: Program, tensor: int, part: Any) -> tf.Tensor:
             f"Input '{spec.name}' of model '{program.name}' takes (N, {', '.join(map(str, wanted))}). "
             f"Received: {tuple(value.shape)}.{hint}"
         )
+    _require_finite(value)
     return value if value.dtype == spec.dtype else keras.ops.cast(value, spec.dtype)
+
+
+def _require_finite(value: tf.Tensor) -> None:
+    # One number tells, unless the sum of finite ones is too large.
+    if not value.dtype.is_floating or np.isfinite(tf.reduce_sum(value).numpy()):
+        return
+    wrong = tf.math.logical_not(tf.math.is_finite(tf.reshape(value, [value.shape[0], -1])))
+    rows = np.flatnonzero(tf.reduce_any(wrong, axis=1).numpy())
+    if rows.size:
+        raise NumericsError(f"Image {rows[0]} of a batch holds NaN or infinity before it enters the model.")
