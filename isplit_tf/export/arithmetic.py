@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from ..graph.keras_layers import all_layers
-from ..graph.program import read_program
+from ..graph.program import Program, read_program
 
 
 class _Float32Policy(keras.DTypePolicy):
@@ -46,13 +46,21 @@ def in_float32(*models: keras.Model | None) -> Iterator[None]:
 def answer(model: keras.Model, x: tf.Tensor) -> tf.Tensor:
     """What a half of one input and one output gives, in inference mode and within `in_float32`.
 
-    A functional model casts to the dtype of its Input, which in a half of a mixed-precision model is float16: its
-    layers are called one by one where that is so.
+    A functional model casts to the dtype of its Input: float16 in a half of a mixed-precision model, uint8 where
+    images are rescaled inside. Its layers are called one by one where that can be left out.
     """
-    if not _is_other_float(model.inputs[0].dtype):
-        return model(x, training=False)
     program = read_program(model, training=False)
+    if not (_is_other_float(model.inputs[0].dtype) or _casts_itself(program)):
+        return model(x, training=False)
     return program.run({program.inputs[0]: x})[program.outputs[0]]
+
+
+def _casts_itself(program: Program) -> bool:
+    """Whether integers that come in are made float by the first layer, and never by the model."""
+    readers = [step.operation for step in program.steps if program.inputs[0] in step.reads]
+    return bool(readers) and all(
+        isinstance(one, keras.layers.Rescaling | keras.layers.Normalization) for one in readers
+    )
 
 
 def _is_other_float(dtype: str | None) -> bool:

@@ -339,6 +339,19 @@ def test_a_mixed_precision_model_goes_through(tmp_path, precision, train_images)
     assert "DT_HALF" not in str(tail.signatures["serving_default"].graph.as_graph_def())
 
 
+@pytest.mark.parametrize("first", [keras.layers.Rescaling(1 / 255), keras.layers.Normalization(mean=120, variance=900)])
+def test_a_model_of_uint8_images_goes_through(tmp_path, first):
+    """The layer that makes them float is quantized like the others; the bundle takes what the model takes."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((12, 12, 3), dtype="uint8")
+    x = keras.layers.Conv2D(6, 3, activation="relu", name="conv")(first(inputs))
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(8, 3, activation="relu")(x))
+    halves = isplit.split(keras.Model(inputs, keras.layers.Dense(3, activation="softmax")(x)), "conv")
+    images = np.random.default_rng(0).integers(0, 256, (100, 12, 12, 3), np.uint8)
+    made = export_bundle(halves, tmp_path / "b", representative_data=images, progress=False)
+    np.testing.assert_allclose(made.predict(images), halves.predict(images), atol=0.02)
+
+
 def test_images_of_the_wrong_kind(shared_bundle):
     """Wrong shapes and dtypes are the caller's mistake, told as such."""
     with pytest.raises(DataError):
