@@ -2,6 +2,7 @@
 
 import pytest
 
+from isplit_tf.experiments.correlation_page import on_trial
 from isplit_tf.experiments.rate_page import best_split, rate_page
 from isplit_tf.experiments.verdict import verdict
 
@@ -163,3 +164,18 @@ def test_the_page_says_where_images_never_keep_as_much_or_are_always_smaller():
     assert "**No split sends less than the smallest image, which takes 90 bytes.**" in text
     assert "**From 90 bytes on a compressed image" in text
     assert "Half a point below the original's 95.00% takes 90 bytes as an image." in text
+
+
+def test_the_prediction_is_said_to_reach_the_ceiling_only_where_it_does():
+    """Three ceilings: 0.5, of which 0.48 is enough; none, from one seed; and one at which seeds disagree."""
+
+    def predicted(value, ceiling, lead):
+        estimate = {"value": lead, "low": lead - 0.1, "high": lead + 0.1}
+        score = {"spearman": {"value": value}, "minus_depth": estimate, "minus_size": estimate}
+        return {"noise_ceiling": ceiling, "scores": {"predicted accuracy": score}}
+
+    series = {"90": predicted(0.48, 0.5, 0.3), "99": predicted(0.9, None, 0.05), "fixed": predicted(0.1, -0.2, -0.3)}
+    text = " ".join(on_trial({"studies": {"a": series, "b": {"90": predicted(0.2, 0.5, 0.0)}}}))
+    assert "in 1 of 4 comparisons: `a` at 90 % compression." in text
+    assert "reaches 0.9 of the noise ceiling in 1 of the 2 where" in text
+    assert "In 1 more the ceiling is not positive" in text
