@@ -202,13 +202,19 @@ def test_what_cannot_be_weighted_by_the_task_says_so():
 
 
 def test_a_failed_fit_leaves_the_split_as_it_was():
-    """Images with NaN are refused by name of the place, and the weights are those before."""
+    """NaN in the images is told from NaN that a layer makes at the cut; the weights are those before."""
     model, (x, _) = build_net(), make_data()
-    halves = isplit.split(model, "conv1", isplit.Projection())
-    before = weights_of(halves.model)
-    with pytest.raises(NumericsError, match="features at 'conv1' holds NaN"):
-        isplit.train(halves, np.full_like(x, np.nan), fine_tune_epochs=0, progress=False)
-    assert_same(before, weights_of(halves.model))
+    kernel, bias = model.get_layer("conv1").get_weights()
+    for wrong, images, message in (
+        (0.0, np.full_like(x, np.nan), "Image 0 of a batch holds NaN"),
+        (np.nan, x, "features at 'conv1' holds NaN"),
+    ):
+        model.get_layer("conv1").set_weights([kernel, bias + wrong])
+        halves = isplit.split(model, "conv1", isplit.Projection())
+        before = weights_of(halves.model)
+        with pytest.raises(NumericsError, match=message):
+            isplit.train(halves, images, fine_tune_epochs=0, progress=False)
+        assert_same(before, weights_of(halves.model))
     with pytest.raises(DataError):
         isplit.train(halves, x[:0], fine_tune_epochs=0, progress=False)
 
