@@ -79,10 +79,11 @@ def measure_importance(
         The curve; its values are float64 and raw, not normalized.
 
     Raises:
+        ArgumentError: A choice that there is not, or a number out of range.
         ModelError: The model has no cut, or its output is not class scores.
         CutError: A cut in the list does not exist.
         DataError: The data are empty, endless, or do not fit the model.
-        NumericsError: NaN or infinity; the layer is named.
+        NumericsError: NaN or infinity in an image, or made by a layer, which is named.
 
     Example:
         >>> curve = measure_importance(model, (images, labels), progress=False)
