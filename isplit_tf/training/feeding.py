@@ -101,7 +101,7 @@ def labels_shape(data: Any, batch_size: int) -> tuple[int | None, ...]:
     """Shape of the first batch's labels, as they come.
 
     Raises:
-        DataError: There are no data, no labels, or they never end.
+        DataError: There are no labels.
     """
     shape = labels_shape_if_any(data, batch_size)
     if shape is None:
@@ -113,11 +113,7 @@ def labels_shape(data: Any, batch_size: int) -> tuple[int | None, ...]:
 
 
 def labels_shape_if_any(data: Any, batch_size: int) -> tuple[int | None, ...] | None:
-    """Shape of the first batch's labels, as they come; None where there are none.
-
-    Raises:
-        DataError: There are no data, or they never end.
-    """
+    """Shape of the first batch's labels, as they come; None where there are none. See `check_images` for the data."""
     if isinstance(data, tf.data.Dataset):
         first = data.element_spec
         known = isinstance(first, tuple) and len(first) > 1 and _is_static(getattr(first[1], "shape", None))

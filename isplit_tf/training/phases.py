@@ -143,7 +143,8 @@ def train(
             whose scope only the split was made, or only `train` was called.
         BundleError: The checkpoint cannot be read.
         DataError: The data are of another kind, empty, endless or not batched, or images or labels do not fit.
-        NumericsError: The loss or a weight became NaN or infinite; the message names phase and epoch.
+        NumericsError: An image of the first batch holds NaN or infinity, or the loss or a weight became so; the message
+            names phase and epoch.
 
     Example:
         >>> history = train(halves, train_data, validation_data=validation_data, seed=0)
