@@ -40,12 +40,7 @@ def run_on_cluster(
     ray = _ray()
     started = not ray.is_initialized()
     if started:
-        ray.init(
-            address=None if address == _LOCAL else address,
-            log_to_driver=False,
-            include_dashboard=False,
-            logging_level=40,
-        )
+        start(ray, address)
     try:
         return _Driver(ray, make_worker, say).run(tasks, store, ready, deadline, describe)
     finally:
@@ -108,6 +103,26 @@ class _Driver:
             return None
         self._idle.append(actor)
         return row
+
+
+def start(ray: Any, address: str, **resources: Any) -> None:
+    """Connect to a running cluster, or start one here, which a busy machine may be too slow for the first time."""
+    quiet = {"log_to_driver": False, "include_dashboard": False, "logging_level": 40}
+    if address != _LOCAL:
+        ray.init(address=address, **quiet)
+        return
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            ray.init(**quiet, **resources)
+        except Exception as error:  # Ray raises RuntimeError and Exception itself
+            ray.shutdown()
+            if attempt == ATTEMPTS:
+                raise SweepError(
+                    f"Ray did not start on this machine, {ATTEMPTS} times: {str(error).splitlines()[0]}. Run without a "
+                    "cluster, or start one with `ray start --head` and give cluster='auto'."
+                ) from error
+        else:
+            return
 
 
 def _ray() -> Any:

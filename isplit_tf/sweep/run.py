@@ -52,7 +52,7 @@ def run_sweep(
 
     Raises:
         MissingDependencyError: A cluster is asked for, and Ray is not installed.
-        SweepError: A task lost its worker three times.
+        SweepError: A task lost its worker three times, or Ray does not start here.
     """
     say = say or _to_standard_error
     if cluster is not None:

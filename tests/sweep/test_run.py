@@ -1,6 +1,9 @@
 """Sweeps: every task once, whatever dies, here and on a real Ray cluster of this machine."""
 
+import gc
+import os
 import sys
+import warnings
 from functools import partial
 from pathlib import Path
 
@@ -9,6 +12,7 @@ from squares import Square, worker
 
 from isplit_tf.errors import MissingDependencyError, SweepError
 from isplit_tf.sweep import Store, run_sweep
+from isplit_tf.sweep.cluster import start
 
 
 def open_tasks(tasks, store):
@@ -56,17 +60,58 @@ def test_without_ray_the_message_says_how_to_get_it(tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def ray():
+def cluster():
+    """A cluster of this machine, whose workers find `squares`."""
     ray = pytest.importorskip("ray", reason="ray is not installed")
-    here = {"env_vars": {"PYTHONPATH": str(Path(__file__).parent)}}
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=40, runtime_env=here)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+        start(ray, "local", num_cpus=2)
+        yield ray
+        ray.shutdown()
+
+
+@pytest.fixture
+def stalled(monkeypatch):
+    """A machine on which Ray's first process gets no time to start."""
+    ray = pytest.importorskip("ray", reason="ray is not installed")
+    monkeypatch.setenv("RAY_gcs_server_port_wait_time_s", "0")
     yield ray
     ray.shutdown()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        gc.collect()  # what Ray left of the processes that came too late
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # Ray's own
-@pytest.mark.usefixtures("ray")
+@pytest.mark.usefixtures("stalled")
+def test_a_machine_on_which_ray_does_not_start(tmp_path):
+    """The error says so, and what else can be done; nothing was begun."""
+    with pytest.raises(SweepError, match=r"did not start on this machine, 3 times: Timed out .*`ray start --head`"):
+        sweep(tmp_path, [Square(1, str(tmp_path))], cluster="local")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_machine_that_was_busy_gets_another_attempt(tmp_path, stalled, monkeypatch):
+    """Ray's first start fails, the second one comes."""
+    init = stalled.init
+    times = iter(("0", "120"))
+
+    def with_time(*args, **kwargs):
+        monkeypatch.setenv("RAY_gcs_server_port_wait_time_s", next(times))
+        return init(*args, **kwargs)
+
+    monkeypatch.setattr(stalled, "init", with_time)
+    start(stalled, "local", num_cpus=1)
+    assert stalled.is_initialized()
+    assert next(times, None) is None
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.usefixtures("cluster")
 def test_the_death_of_a_worker_loses_nothing(tmp_path):
     """Two of six tasks kill the process that does them: the results are whole, the others are done once."""
     said = []
@@ -82,7 +127,7 @@ def test_the_death_of_a_worker_loses_nothing(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.usefixtures("ray")
+@pytest.mark.usefixtures("cluster")
 def test_a_task_that_kills_every_worker_is_named(tmp_path):
     """After three deaths the sweep ends with the task's name; what else was finished stays."""
     with pytest.raises(SweepError, match="'n1' lost its worker 3 times"):
