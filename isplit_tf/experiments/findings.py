@@ -8,7 +8,7 @@ import numpy as np
 from .. import plots
 from ..metrics import wilson_interval
 from .correlation import PRIMARY, correlate, scores_of
-from .groups import best_positions, class_groups
+from .groups import best_positions, class_groups, own_peak_effect
 from .jobs import Score
 from .measured import Found, Measured, Picture
 from .rate_findings import find_projection, find_rate_accuracy
@@ -159,12 +159,15 @@ def find_fig8(studies: Mapping[str, Measured]) -> tuple[Found, list[Picture]]:
         again = best_positions(second)
         names = [cut["name"] for cut in one.cuts]
         same = [a == b for a, b in zip(best_positions(first), again, strict=True) if a is not None and b is not None]
+        accuracy = _group_accuracies(one, names)
+        cuts = [names[k] for k in groups.peaks]
         found[study] = {
             "peaks_of_classes": {names[k]: n for k, n in sorted(groups.counts.items())},
-            "cuts": [names[k] for k in groups.peaks],
+            "cuts": cuts,
             "groups": {name: list(classes) for name, classes in groups.groups.items()},
             "same_peak_on_the_other_half": float(np.mean(same)) if same else None,
-            "accuracy": _group_accuracies(one, names),
+            "accuracy": accuracy,
+            "own_peak": own_peak_effect(accuracy, cuts) if cuts else {},
         }
         lines = {
             f"{name} group": np.nanmean(first[list(groups.groups[name])], axis=0)

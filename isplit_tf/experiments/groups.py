@@ -1,7 +1,9 @@
 """Groups of classes whose own curves peak at the same place (Fig. 8)."""
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -60,3 +62,31 @@ def class_groups(per_class: np.ndarray) -> ClassGroups:
     for name in ("random_a", "random_b"):
         members[name] = tuple(sorted(rng.choice(len(per_class), size, replace=False).tolist()))
     return ClassGroups(tuple(ranked), members, dict(counts))
+
+
+def own_peak_effect(accuracy: Mapping[str, Mapping[str, Mapping[str, Any]]], cuts: Sequence[str]) -> dict[str, float]:
+    """Whether a group keeps more where its own classes peak, once what all groups share is taken off.
+
+    Args:
+        accuracy: By group and name of the cut: `accuracy`, a fraction.
+        cuts: Where the first and the second group peak.
+
+    Returns:
+        `first`, `second`: what each keeps more at its own place than at the other's, in points. `groups`: by how
+        many points the two differ in what the first place keeps more than the second. `random`: the same for the
+        two random groups, without a sign. Empty until everything is measured.
+    """
+    here, there = cuts
+    lead = {
+        name: 100 * (cells[here]["accuracy"] - cells[there]["accuracy"])
+        for name, cells in accuracy.items()
+        if here in cells and there in cells
+    }
+    if not lead.keys() >= {"first", "second", "random_a", "random_b"}:
+        return {}
+    return {
+        "first": lead["first"],
+        "second": -lead["second"],
+        "groups": lead["first"] - lead["second"],
+        "random": abs(lead["random_a"] - lead["random_b"]),
+    }

@@ -187,6 +187,8 @@ def _fig8(found: Found, pictures: str) -> Iterator[str]:
         yield picture(f"fig8_{name}", "Curves of the two groups", pictures)
         if one["accuracy"]:
             yield _group_table(one)
+        if one["own_peak"]:
+            yield _own_peak(one)
         yield (
             f"The paper: groups of {paper.GROUP_CLASSES} classes whose accuracies follow their curves, without random "
             "groups beside them."
@@ -210,6 +212,26 @@ def _group_table(one: Found) -> str:
         lead = f"{100 * (cells[first]['accuracy'] - cells[second]['accuracy']):+.2f}" if both else ""
         lines.append(f"| {group} | {' | '.join(texts)} | {lead} |")
     return "\n".join(lines)
+
+
+def _own_peak(one: Found) -> str:
+    effect = one["own_peak"]
+    first, second = (
+        f"{abs(effect[name]):.2f} points {'more' if effect[name] > 0 else 'less'}" for name in ("first", "second")
+    )
+    here, there = one["cuts"]
+    beyond = effect["groups"] > effect["random"]
+    return (
+        f"Split where its own classes peak instead of where the others' do, the first group keeps {first} ({here}), "
+        f"the second {second} ({there}). In what {here} keeps more than {there}, the two groups differ by "
+        f"{effect['groups']:+.2f} points, two groups drawn at random by "
+        f"{effect['random']:.2f}: "
+        + (
+            "the groups differ by more than random ones."
+            if beyond
+            else "that a group follows its own curve does not show here."
+        )
+    )
 
 
 def _cost(found: Found, pictures: str) -> Iterator[str]:
