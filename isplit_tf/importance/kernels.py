@@ -9,6 +9,9 @@ import math
 
 import tensorflow as tf
 
+# Positions from which a mean is taken in two stages, and the shortest stage that pays.
+_MANY, _SHORTEST = 128, 8
+
 
 def by_position(tensor: tf.Tensor) -> tf.Tensor:
     """`(N, ..., C)` as `(N, P, C)`, in one operation where the dimensions are known: each has to be traced."""
@@ -39,12 +42,34 @@ def _over_channels(features: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
 
 
 def mean_over_positions(tensor: tf.Tensor) -> tf.Tensor:
-    """`(N, P, C)` to float32 `(N, C)`."""
-    if tensor.dtype != tf.bfloat16:
-        return tf.reduce_mean(_wide(tensor), axis=1)
-    n, positions, _ = tf.unstack(tf.shape(tensor))
-    sums = tf.matmul(tf.ones([n, 1, positions], tf.bfloat16), tensor)
-    return tf.cast(sums[:, 0], tf.float32) / tf.cast(positions, tf.float32)
+    """`(N, P, C)` to float32 `(N, C)`.
+
+    Many positions are added up in two stages, since one float32 sum over them loses digits: of 224 x 224 equal
+    numbers the fourth.
+    """
+    if tensor.dtype == tf.bfloat16:  # matrix products of bfloat16 are summed in float32, in blocks
+        n, count, _ = tf.unstack(tf.shape(tensor))
+        sums = tf.matmul(tf.ones([n, 1, count], tf.bfloat16), tensor)
+        return tf.cast(sums[:, 0], tf.float32) / tf.cast(count, tf.float32)
+    tensor = _wide(tensor)
+    _, positions, channels = tensor.shape
+    if positions is not None and positions < _MANY:
+        return tf.reduce_mean(tensor, axis=1)
+    width = _stage(positions)
+    if width >= _SHORTEST:
+        rows = tf.reshape(tensor, [-1, positions // width, width, channels])
+        return tf.reduce_mean(tf.nn.avg_pool2d(rows, [1, width], 1, "VALID"), axis=[1, 2])
+    n, count, channels = tf.unstack(tf.shape(tensor))
+    width = tf.cast(tf.sqrt(tf.cast(count, tf.float32)), tf.int32)
+    rows = tf.reshape(tf.pad(tensor, [[0, 0], [0, -count % width], [0, 0]]), [n, -1, width, channels])
+    return tf.reduce_sum(tf.reduce_sum(rows, axis=2), axis=1) / tf.cast(count, tf.float32)
+
+
+def _stage(positions: int | None) -> int:
+    """The largest divisor up to the square root; 1 where the number is not known."""
+    if positions is None:
+        return 1
+    return next(width for width in range(math.isqrt(positions), 0, -1) if positions % width == 0)
 
 
 def _wide(tensor: tf.Tensor) -> tf.Tensor:

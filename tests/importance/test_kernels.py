@@ -90,6 +90,18 @@ def test_sequences_average_over_time():
     np.testing.assert_array_equal(maps, [[6.0, -3.0]])
 
 
+@pytest.mark.parametrize("positions", [100, 224 * 224, 50_021, 2 * 251, 16_000])
+@pytest.mark.parametrize("known", [True, False])
+def test_the_mean_over_many_positions_keeps_its_digits(positions, known):
+    """Equal numbers, where a running float32 sum drifts, and numbers of both signs: as float64 has it, to 5e-6."""
+    rng = np.random.default_rng(0)
+    equal, mixed = np.full((2, positions, 3), 0.1, "f4"), rng.normal(0.3, 1, (2, positions, 3)).astype("f4")
+    shape = tf.TensorSpec([None, positions if known else None, 3])
+    mean = tf.function(kernels.mean_over_positions, input_signature=[shape])
+    for values in (equal, mixed):
+        np.testing.assert_allclose(mean(values), values.astype("f8").mean(axis=1), rtol=5e-6)
+
+
 def test_low_precision_is_summed_in_float32():
     """In float16 the sum of 4,096 ones and their products would stop at 2,048."""
     ones = tf.ones([1, 64, 64, 1], tf.float16)
