@@ -75,8 +75,9 @@ MEASURES = {
         "that of the bare pass; all cuts: one training step",
         "main cuts 1.3, all cuts below one training step; flat in the number of images",
         lambda _: memory.added(1.3),
-        "the tensors at the cuts and their gradients live until both have been read; the profile of the cuts gives "
-        "their size",
+        "Grad-CAM needs the tensor at a cut when its gradient arrives, so it lives until then; a bare pass to the "
+        "input lets go of it, since that gradient of a convolution or a normalization needs their weights alone. The "
+        "profile of the cuts gives their size",
     ),
     "settled": Measure(
         "images until settled (`confidence=0.95`)",
