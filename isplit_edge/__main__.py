@@ -3,6 +3,8 @@
 import argparse
 import json
 import sys
+import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -34,18 +36,23 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Runs a parsed command line: 0 if every image was answered, 1 if not."""
-    answered = True
+    """Runs a parsed command line: 0 if every image was answered, 1 if not, 2 if a file is no image for the bundle."""
+    answered, bad = True, False
     with Client(args.bundle, args.url, token=args.token, timeout_s=args.timeout) as client:
         if not args.files:
             sys.stdout.write(f"{client.check()}\n")
         for path in _found(args.files):
-            answer = client.run(_read(path, client.manifest.shapes["input"]))
+            try:
+                answer = client.run(_read(path, client.manifest.shapes["input"]))
+            except DataError as error:  # the other files are none the worse for it
+                sys.stderr.write(f"isplit_edge: {path}: {error}\n")
+                bad = True
+                continue
             answered &= bool(answer.answered.all())
             for row in range(len(answer.status)):
                 sys.stdout.write(_line(path, row, answer, as_json=args.json) + "\n")
             sys.stdout.flush()
-    return 0 if answered else 1
+    return 2 if bad else 0 if answered else 1
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -78,10 +85,12 @@ def _read(path: Path, input_shape: tuple[int, ...]) -> np.ndarray:
         with loaded:
             name = "x" if "x" in loaded else next(iter(loaded), None)
             if name is None:
-                raise DataError(f"{path} holds no array")
+                raise DataError("holds no array")
             return loaded[name]
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
+    except DataError:
+        raise
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"cannot be read: {error}") from error
 
 
 def _picture(path: Path, *, grey: bool) -> np.ndarray:
@@ -91,8 +100,11 @@ def _picture(path: Path, *, grey: bool) -> np.ndarray:
         raise MissingDependencyError(
             f"Reading {path.name} needs Pillow: pip install pillow; .npy files need nothing"
         ) from error
-    with Image.open(path) as image:
-        return np.asarray(image.convert("L" if grey else "RGB"))
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("L" if grey else "RGB"))
+    except (Image.DecompressionBombError, SyntaxError) as error:
+        raise DataError(f"cannot be read: {error}") from error
 
 
 def _line(path: Path, row: int, answer: Answer, *, as_json: bool) -> str:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import wire
+from . import schema, wire
 from .errors import BundleError, DataError, MissingDependencyError
 from .images import frames
 from .manifest import HEAD_FILE, Manifest
@@ -153,6 +153,8 @@ def load_interpreter(path: Path, num_threads: int | None = None) -> Any:
         raise MissingDependencyError(
             f"The head runs on ai-edge-litert, which is not installed: pip install ai-edge-litert ({error})"
         ) from error
+    if num_threads is not None:
+        schema.integer(1)("num_threads", num_threads)
     try:
         interpreter = Interpreter(model_path=str(path), num_threads=num_threads)
         interpreter.allocate_tensors()

@@ -10,11 +10,41 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from .errors import ArgumentError, ExistsError
+
 _NEW = ".new-"
 _OLD = ".old-"
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 _RENAME_SWAP = 2
+
+
+def check_replaceable(target: Path, kind: str, mark: str) -> None:
+    """Raises unless what is there is a folder that may be replaced: an empty one, or one that holds the file `mark`.
+
+    Args:
+        target: What is there.
+        kind: What the folder is to hold, in words.
+        mark: The file by which it is told.
+
+    Raises:
+        ExistsError: It is a file, or holds something else.
+        ArgumentError: It is the current folder of this process, or around it.
+    """
+    if not target.is_dir():
+        raise ExistsError(f"'{target}' exists and is a file: not replaced.")
+    if any(target.iterdir()) and not (target / mark).is_file():
+        raise ExistsError(f"'{target}' exists and holds no {kind} ({mark} is missing): not replaced.")
+    check_not_current(target)
+
+
+def check_not_current(target: Path) -> None:
+    """Raises ArgumentError where a folder that is to be replaced is the current one, which would be left nowhere."""
+    if target.is_dir() and Path.cwd().is_relative_to(target.resolve()):
+        raise ArgumentError(
+            f"'{target}' is the current folder, or around it: it is replaced as a whole, and this process would stand "
+            "in the deleted one. Go to another folder and give its path."
+        )
 
 
 @contextlib.contextmanager

@@ -9,12 +9,11 @@ from typing import Any
 
 from .candidates import Candidates
 from .errors import ArgumentError
-from .opening import make_bottleneck, open_images, open_model, read_cut
+from .opening import OF_BOTTLENECK, make_bottleneck, open_for_training, open_model, read_cut
 from .sweep import Row, Store, run_sweep
 from .tables import text_table
 
 ROWS = "results.jsonl"
-OF_BOTTLENECK = ("compression", "latent_size", "payload_bytes", "latent_bits", "filters", "init")
 _OF_TRAINING = ("bottleneck_epochs", "fine_tune_epochs", "learning_rate", "loss", "seed", "keep_best")
 
 
@@ -88,10 +87,7 @@ class _Worker:
         self._args = args
         self._model = open_model(args.model)
         shape = self._model.inputs[0].shape[1:]
-        self._train, _ = open_images(args.data, args, shape, split="train", shuffle=True)
-        self._watched = None
-        if args.validation_data:
-            self._watched, _ = open_images(args.validation_data, args, shape, split="validation")
+        self._train, self._watched = open_for_training(args, shape)
 
     def __call__(self, task: CandidateTask) -> Row:
         import numpy as np

@@ -6,6 +6,7 @@ request or bad input, 1 failure, 130 interrupted.
 """
 
 import argparse
+import io
 import json
 import os
 import sys
@@ -15,8 +16,10 @@ from typing import Any
 
 from isplit_edge import __version__
 
-from .errors import ISplitError, ModelError
+from .errors import ISplitError, ModelError, ServerError
 from .options import define_commands
+
+_OF_A_PATH = (PermissionError, FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError)
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -39,11 +42,18 @@ def run(args: argparse.Namespace) -> int:
         result = _command(args.command)(args)
     except ISplitError as error:
         print(f"isplit {args.command}: {error}", file=sys.stderr)
-        return 2
+        return 1 if isinstance(error, ServerError) else 2
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"isplit {args.command}: '{error.filename}': {error.strerror}", file=sys.stderr)
+        return 2 if isinstance(error, _OF_A_PATH) else 1
     except KeyboardInterrupt:
         print(f"isplit {args.command}: interrupted", file=sys.stderr)
         return 130
     if result is not None:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="replace")  # bars of a table, where the terminal has no such letters
         try:
             print(json.dumps(result.json, indent=1, allow_nan=False) if args.json else result.text, flush=True)
         except BrokenPipeError:

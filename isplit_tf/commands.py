@@ -15,7 +15,10 @@ from typing import Any
 from .errors import ArgumentError
 from .opening import (
     free_output,
+    given_options,
+    in_order_of,
     make_bottleneck,
+    open_for_training,
     open_images,
     open_model,
     open_predictor,
@@ -85,7 +88,7 @@ def run_importance(args: argparse.Namespace) -> Result:
 
     output = free_output(args)
     model = open_model(args.model)
-    data, names = open_images(args.data, args, model.inputs[0].shape[1:], split="validation")
+    data, names = open_images(args.data, args, model.inputs[0].shape[1:], split="validation", shuffle="once")
     curve = measure_importance(
         model,
         data,
@@ -116,14 +119,15 @@ def run_accuracy(args: argparse.Namespace) -> Result:
     output = free_output(args)
     model = open_model(args.model)
     shape = model.inputs[0].shape[1:]
-    data, names = open_images(args.data, args, shape, split="validation")
+    data, names = open_images(args.data, args, shape, split="validation", shuffle="once")
+    fit_data = open_images(args.fit_data, args, shape, split="train", shuffle="once")[0] if args.fit_data else None
     curve = predict_accuracy(
         model,
         data,
         compression=args.compression,
         payload_bytes=args.payload_bytes,
         cuts=args.cuts if args.cuts in ("main", "all") else [read_cut(name) for name in args.cuts.split(",")],
-        fit_data=open_images(args.fit_data, args, shape, split="train")[0] if args.fit_data else None,
+        fit_data=fit_data,
         weighting=args.weighting,
         fit_images=args.fit_images,
         max_images=args.max_images,
@@ -167,7 +171,9 @@ def run_split(args: argparse.Namespace) -> Result:
     from .candidates import Candidates
     from .splitting import split
 
-    output = free_output(args)
+    output = free_output(args, "split")
+    if args.no_bottleneck and (given := given_options(args)):
+        raise ArgumentError(f"{given}: of a bottleneck, and --no-bottleneck asks for none. Leave one of them out.")
     bottleneck = None if args.no_bottleneck else make_bottleneck(args)
     where = read_cut(args.cut) if args.cut is not None else Candidates.load(args.candidates)[0].cut
     halves = split(open_model(args.model), where, bottleneck)
@@ -178,20 +184,18 @@ def run_split(args: argparse.Namespace) -> Result:
 
 def run_train(args: argparse.Namespace) -> Result:
     """`isplit train`"""
-    from .candidate_training import OF_BOTTLENECK, train_candidates, training_arguments
+    from .candidate_training import train_candidates, training_arguments
     from .splitting import SplitModel
     from .training import train
 
     if args.all_candidates:
         return Result(*train_candidates(args))
-    if given := [name for name in OF_BOTTLENECK if getattr(args, name) is not None]:
-        options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-        raise ArgumentError(f"{options}: '{args.split}' has its bottleneck already. These are for --all-candidates.")
-    output = free_output(args)
+    if given := given_options(args):
+        raise ArgumentError(f"{given}: '{args.split}' has its bottleneck already. These are for --all-candidates.")
+    output = free_output(args, "split")
     halves = SplitModel.load(args.split)
     shape = halves.model.inputs[0].shape[1:]
-    data, _ = open_images(args.data, args, shape, split="train", shuffle=True)
-    watched = open_images(args.validation_data, args, shape, split="validation")[0] if args.validation_data else None
+    data, watched = open_for_training(args, shape)
     history = train(
         halves,
         data,
@@ -211,8 +215,11 @@ def run_evaluate(args: argparse.Namespace) -> Result:
     from .evaluation import evaluate
 
     output = free_output(args)
-    with open_predictor(args) as (predictor, shape, is_bundle):
-        data, names = open_images(args.data, args, shape, split="test", dtype="uint8" if is_bundle else "float32")
+    with open_predictor(args) as (predictor, shape, manifest):
+        data, names = open_images(args.data, args, shape, split="test", manifest=manifest)
+        if manifest is not None and manifest.class_names is not None:
+            data = in_order_of(manifest.class_names, data, names, of=f"'{args.predictor}'", spec=args.data)
+            names = manifest.class_names
         report = evaluate(predictor, data, class_names=names, from_logits=args.from_logits)
     report.save(output)
     say(f"wrote {output}")
@@ -225,15 +232,19 @@ def run_export(args: argparse.Namespace) -> Result:
     from .importance.curve import Curve
     from .splitting import SplitModel
 
-    output = free_output(args)
+    output = free_output(args, "bundle")
     halves = SplitModel.load(args.split)
     shape = halves.model.inputs[0].shape[1:]
 
-    def opened(spec: str | None, split: str) -> tuple[Any, Any]:
-        return open_images(spec, args, shape, split=split) if spec else (None, None)
+    def opened(spec: str | None, split: str, shuffle: bool | str) -> tuple[Any, Any]:
+        return open_images(spec, args, shape, split=split, shuffle=shuffle) if spec else (None, None)
 
-    representative, _ = opened(args.representative_data, "train")
-    evaluation, names = opened(args.evaluation_data, "test")
+    representative, names = opened(args.representative_data, "train", "once")
+    evaluation, found = opened(args.evaluation_data, "test", False)
+    if found is not None and len(names or ()) < len(found):
+        names = found
+    named = f"'{args.representative_data}'"
+    evaluation = in_order_of(names, evaluation, found, of=named, spec=args.evaluation_data)
     bundle = export_bundle(
         halves,
         output,
@@ -286,7 +297,6 @@ def run_predict(args: argparse.Namespace) -> Result:
 
     from .export.bundle import Bundle
 
-    shape = tuple(Bundle.load(args.bundle).manifest.shapes["input"])
     rows = []
     with contextlib.ExitStack() as stack:
         predictor: Any = Bundle.load(args.bundle)
@@ -294,7 +304,7 @@ def run_predict(args: argparse.Namespace) -> Result:
             predictor = stack.enter_context(Client(args.bundle, args.url, timeout_s=args.timeout))
         names = predictor.manifest.class_names
         for path in args.images:
-            for row in predictor.predict(read_image(Path(path), shape)):
+            for row in predictor.predict(read_image(Path(path), predictor.manifest)):
                 best = int(row.argmax())
                 label = names[best] if names else str(best)
                 rows.append({"image": path, "class": label, "probability": float(row[best])})

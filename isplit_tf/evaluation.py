@@ -209,6 +209,7 @@ def evaluate(
     max_images: int | None = None,
     class_names: Sequence[str] | None = None,
     from_logits: bool | None = None,
+    output: str | int | None = None,
     progress: bool = True,
 ) -> Evaluation:
     """Measures a predictor on labelled images.
@@ -226,6 +227,7 @@ def evaluate(
         max_images: Stop after as many; needed for endless data.
         class_names: Names of the classes; by default those of the bundle, if it is one.
         from_logits: Whether the outputs are logits; by default as the model says.
+        output: Name or index of the output that holds the class scores, where a Keras model has several.
         progress: Whether to show a bar on standard error when it takes over a second.
 
     Returns:
@@ -249,6 +251,7 @@ def evaluate(
         batch_size=checked_integer("batch_size", batch_size, 1),
         max_images=max_images,
         from_logits=from_logits,
+        output=output,
         n_classes=None if names is None else len(names),
         progress=progress,
     )

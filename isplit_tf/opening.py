@@ -3,26 +3,61 @@
 import argparse
 import contextlib
 import json
-from collections.abc import Iterator
+import os
+import zipfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from .atomic import check_replaceable
 from .errors import ArgumentError, BundleError, DataError, ExistsError, ModelError
 
+_FOLDERS = {"split": "split.json", "bundle": "manifest.json"}
 
-def free_output(args: argparse.Namespace) -> Path:
-    """The output's path; an error where it exists, before any work."""
+
+def free_output(args: argparse.Namespace, kind: str | None = None) -> Path:
+    """The output's path; an error where it cannot be written, before any work.
+
+    Args:
+        args: With `output`, `overwrite` and, where there is one, `plot`.
+        kind: What the folder that is written holds, "split" or "bundle"; None for an output that is a file.
+    """
     output = Path(args.output)
+    _check_free(output, "-o")
     if output.exists() and not args.overwrite:
         raise ExistsError(f"'{output}' exists. Give --overwrite, or another place with -o.")
-    if not output.parent.is_dir():
-        raise ArgumentError(f"'{output.parent}' is no folder: '{output}' cannot be written there.")
+    if kind is None and output.is_dir():
+        raise ArgumentError(f"'{output}' is a folder. Name a file with -o.")
+    if kind is not None and output.exists():
+        check_replaceable(output, kind, _FOLDERS[kind])
+    if getattr(args, "plot", None):
+        from .plots.files import picture_format
+
+        picture_format(Path(args.plot))
+        _check_free(Path(args.plot), "--plot")
+        if Path(args.plot).is_dir():
+            raise ArgumentError(f"'{args.plot}' is a folder. Name a file with --plot.")
     return output
+
+
+def _check_free(path: Path, option: str) -> None:
+    if not path.parent.is_dir():
+        raise ArgumentError(f"'{path.parent}' is no folder: '{path}' cannot be written there ({option}).")
+    if not os.access(path.parent, os.W_OK | os.X_OK) or (path.is_file() and not os.access(path, os.W_OK)):
+        raise ArgumentError(f"'{path}' cannot be written: permission denied. Give another place with {option}.")
 
 
 def read_cut(text: str) -> str | int:
     """A cut as it is typed: an index or a name."""
     return int(text) if text.strip().isdigit() else text.strip()
+
+
+OF_BOTTLENECK = ("compression", "latent_size", "payload_bytes", "latent_bits", "filters", "init")
+
+
+def given_options(args: argparse.Namespace, names: Sequence[str] = OF_BOTTLENECK) -> str:
+    """Those of these options that were given, as they are typed."""
+    return ", ".join(f"--{name.replace('_', '-')}" for name in names if getattr(args, name) is not None)
 
 
 def make_bottleneck(args: argparse.Namespace) -> Any:
@@ -50,8 +85,8 @@ def open_model(path: str) -> Any:
 
 
 @contextlib.contextmanager
-def open_predictor(args: argparse.Namespace) -> Iterator[tuple[Any, tuple, bool]]:
-    """What is to be evaluated, the shape of its images, and whether it takes raw ones."""
+def open_predictor(args: argparse.Namespace) -> Iterator[tuple[Any, tuple, Any]]:
+    """What is to be evaluated, the shape of its images, and the manifest of a bundle."""
     path = Path(args.predictor)
     if (path / "manifest.json").is_file():
         from isplit_edge import Client
@@ -62,9 +97,9 @@ def open_predictor(args: argparse.Namespace) -> Iterator[tuple[Any, tuple, bool]
         shape = tuple(bundle.manifest.shapes["input"])
         if args.url:
             with Client(path, args.url) as client:
-                yield client, shape, True
+                yield client, shape, bundle.manifest
         else:
-            yield bundle, shape, True
+            yield bundle, shape, bundle.manifest
         return
     if args.url:
         raise BundleError(f"'{path}' is no bundle, so that --url has no head to run here. Make one with isplit export.")
@@ -72,10 +107,10 @@ def open_predictor(args: argparse.Namespace) -> Iterator[tuple[Any, tuple, bool]
         from .splitting import SplitModel
 
         halves = SplitModel.load(path)
-        yield halves, tuple(halves.model.inputs[0].shape[1:]), False
+        yield halves, tuple(halves.model.inputs[0].shape[1:]), None
     else:
         model = open_model(args.predictor)
-        yield model, tuple(model.inputs[0].shape[1:]), False
+        yield model, tuple(model.inputs[0].shape[1:]), None
 
 
 def read_preprocessing(text: str | None) -> str | dict[str, Any] | None:
@@ -84,18 +119,41 @@ def read_preprocessing(text: str | None) -> str | dict[str, Any] | None:
         return text
     try:
         return json.loads(Path(text).read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ArgumentError(f"--preprocessing '{text}' cannot be read as JSON: {error}") from error
 
 
 def open_images(
-    spec: str, args: argparse.Namespace, shape: Any, *, split: str, shuffle: bool = False, dtype: str = "float32"
+    spec: str,
+    args: argparse.Namespace,
+    shape: Any,
+    *,
+    split: str,
+    shuffle: bool | str = False,
+    manifest: Any = None,
 ) -> tuple[Any, Any]:
-    """Labelled images in the model's size and, unless they stay raw, in its value range."""
+    """Labelled images and the names of their classes.
+
+    Images come in the model's own space: resized as the preprocessing says, else by bilinear interpolation. Those
+    for a bundle whose preprocessing has no size stay raw, uint8, and it does the rest.
+
+    Args:
+        spec: What `open_data` takes.
+        args: With `batch_size`, and `preprocessing` where there is no manifest.
+        shape: The model's input without the batch.
+        split: The split where `spec` names none.
+        shuffle: As `open_data` has it.
+        manifest: Of the bundle that the images are for, if it is one.
+    """
     from isplit_edge.preprocessing import resolve_preprocessing
 
     from .datasets.source import open_data
 
+    if manifest is None:
+        record = resolve_preprocessing(read_preprocessing(args.preprocessing), tuple(shape))
+    else:
+        record = manifest.preprocessing
+    raw = manifest is not None and (record is None or record["size"] is None)
     height, width, channels = shape if len(shape) == 3 else (None, None, None)
     data, names = open_data(
         spec,
@@ -105,10 +163,10 @@ def open_images(
         split=split,
         shuffle=shuffle,
         seed=getattr(args, "seed", None),
-        dtype=dtype,
+        dtype="uint8" if raw else "float32",
+        resize="bilinear" if record is None else record["resize"],
     )
-    record = resolve_preprocessing(read_preprocessing(args.preprocessing), tuple(shape))
-    if record is None or dtype == "uint8":
+    if record is None or raw:
         return data, names
 
     def prepare(x: Any, y: Any) -> tuple[Any, Any]:
@@ -118,22 +176,67 @@ def open_images(
     return data.map(prepare), names
 
 
-def read_image(path: Path, shape: tuple[int, ...]) -> Any:
-    """One image file, or an array of images, as uint8 (N, H, W, C) in the model's size."""
+def in_order_of(names: Sequence[str] | None, data: Any, found: Sequence[str] | None, *, of: str, spec: str) -> Any:
+    """The same data with each label counted in the order of `names`; a class may have no image.
+
+    Raises:
+        DataError: The data has a class that `names` has not.
+    """
+    import tensorflow as tf
+
+    if names is None or found is None or list(names) == list(found):
+        return data
+    if unknown := [name for name in found if name not in names]:
+        raise DataError(
+            f"The classes of '{spec}' are not those of {of}. Found: {', '.join(found)}. Those of {of}: "
+            f"{', '.join(names)}. Unknown there: {', '.join(unknown)}."
+        )
+    places = tf.constant([list(names).index(name) for name in found], tf.int64)
+
+    def renumber(x: Any, y: Any) -> tuple[Any, Any]:
+        whole = y if y.dtype.is_integer and y.shape.rank == 1 else tf.argmax(y, axis=-1)
+        return x, tf.gather(places, whole)
+
+    return data.map(renumber)
+
+
+def open_for_training(args: argparse.Namespace, shape: Any) -> tuple[Any, Any]:
+    """The images to train on and those to watch, or None, with classes counted alike."""
+    data, names = open_images(args.data, args, shape, split="train", shuffle=True)
+    if not args.validation_data:
+        return data, None
+    watched, found = open_images(args.validation_data, args, shape, split="validation")
+    return data, in_order_of(names, watched, found, of=f"'{args.data}'", spec=args.validation_data)
+
+
+def read_image(path: Path, manifest: Any) -> Any:
+    """One image file, or an array of images, as uint8 `(N, H, W, C)`, which the bundle's preprocessing takes.
+
+    A picture is brought to the model's size, by bilinear interpolation, where that preprocessing does not resize.
+    """
     import numpy as np
     import tensorflow as tf
 
+    shape, record = tuple(manifest.shapes["input"]), manifest.preprocessing
     if not path.is_file():
         raise DataError(f"There is no image '{path}'.")
-    if path.suffix == ".npy":
+    if path.suffix.lower() == ".npy":
         try:
-            return np.load(path, allow_pickle=False)
-        except ValueError as error:
+            image = np.load(path, allow_pickle=False)
+            if not isinstance(image, np.ndarray):
+                raise ValueError("it is an .npz archive, not one array")
+            return image
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise DataError(f"'{path}' cannot be read as an array: {error}") from error
+    if len(shape) != 3:
+        raise DataError(f"'{path}' is a picture, and the model's input is {shape}. Give .npy files of that shape.")
     try:
         image = tf.io.decode_image(path.read_bytes(), channels=shape[-1], expand_animations=False)
-    except tf.errors.InvalidArgumentError as error:
-        raise DataError(f"'{path}' cannot be read as an image (.png, .jpg, .bmp, .gif).") from error
-    if tuple(image.shape[:2]) != shape[:2]:
+    except (tf.errors.InvalidArgumentError, OSError) as error:
+        raise DataError(
+            f"'{path}' cannot be read as an image (.png, .jpg, .bmp, .gif): {str(error).splitlines()[0][:200]}"
+        ) from error
+    resizes = record is not None and record["size"] is not None
+    if tuple(image.shape[:2]) != shape[:2] and not resizes:
         image = tf.cast(tf.round(tf.image.resize(image, shape[:2])), tf.uint8)
     return image.numpy()[None]

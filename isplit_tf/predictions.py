@@ -1,12 +1,14 @@
 """What a predictor says about each image of a data set: Keras models, splits, bundles and clients alike."""
 
 import inspect
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
+from keras import tree
 
 from .batches import batches, count_images, predict_rows
 from .errors import ArgumentError, DataError, ModelError, NumericsError
@@ -19,6 +21,12 @@ from .splitting import SplitModel
 # Room for rounding in probabilities that a predictor gives.
 _SLACK = 1e-4
 
+
+_ADD_UP = (
+    "The model's outputs add up to 1 for every image, though no softmax was found at its end: they are taken as "
+    "probabilities. Importance and export would take them as logits: let the model end with a softmax, or give "
+    "from_logits=True if these are logits."
+)
 
 # Probabilities of more images and classes than fill this are not kept; two classes always are, for the AUC.
 _KEPT_BYTES = 256 * 2**20
@@ -58,11 +66,12 @@ def predict_all(
     batch_size: int = 32,
     max_images: int | None = None,
     from_logits: bool | None = None,
+    output: str | int | None = None,
     n_classes: int | None = None,
     progress: bool = True,
 ) -> Predictions:
     """Asks a predictor about every image; arguments and errors as in `evaluation.evaluate`."""
-    source = _source(predictor, from_logits)
+    source = _source(predictor, from_logits, output)
     known = source.n_classes or n_classes
     if n_classes is not None and known != n_classes:
         raise ArgumentError(f"The predictor tells {known} classes apart. Received: {n_classes} class names.")
@@ -71,9 +80,14 @@ def predict_all(
     kept: list[np.ndarray] | None = []
     seen = 0
     total = count_images(data, max_images)
+    kind = source.kind
     with bar(total=total, desc="evaluate", enabled=progress, unit="image") as shown:
         for batch in batches(data, n_classes=known, batch_size=batch_size, max_images=max_images):
-            rows = _checked(np.asarray(source.ask(batch.x)), source.kind, known, seen, batch.size)
+            outputs = np.asarray(source.ask(batch.x))
+            if not seen and kind == "logits" and from_logits is None and _add_up_to_one(outputs):
+                warnings.warn(_ADD_UP, stacklevel=3)
+                kind = None
+            rows = _checked(outputs, kind, known, seen, batch.size)
             known = rows.shape[1]
             labels.append(_checked_labels(batch.labels, known, seen))
             classes.append(rows.argmax(axis=1))
@@ -87,7 +101,11 @@ def predict_all(
     return Predictions(np.concatenate(labels), np.concatenate(classes), probabilities, int(known or 0))
 
 
-def _source(predictor: Any, from_logits: bool | None) -> _Source:
+def _source(predictor: Any, from_logits: bool | None, output: str | int | None) -> _Source:
+    if output is not None and not isinstance(predictor, keras.Model):
+        raise ArgumentError(
+            f"output= is for a Keras model of several outputs. Received: {type(predictor).__name__}, which has one."
+        )
     if isinstance(predictor, SplitModel) and predictor.output_kind and from_logits is None:
         whole, units = predictor.model, predictor.model.output_shape[-1]
         n_classes = 2 if predictor.output_kind in ("sigmoid", "binary_logit") else units
@@ -95,8 +113,8 @@ def _source(predictor: Any, from_logits: bool | None) -> _Source:
     if isinstance(predictor, SplitModel):
         predictor = predictor.model
     if isinstance(predictor, keras.Model):
-        output = describe_output(predictor, from_logits=from_logits)
-        return _Source(_asking(predictor), output.kind, output.n_classes)
+        found = describe_output(predictor, from_logits=from_logits, output=output)
+        return _Source(_asking(predictor, output), found.kind, found.n_classes)
     predict = getattr(predictor, "predict", None)
     if not callable(predict):
         raise ArgumentError(
@@ -111,19 +129,30 @@ def _source(predictor: Any, from_logits: bool | None) -> _Source:
     return _Source(predict, meaning, known)
 
 
-def _asking(model: keras.Model) -> Callable[[Any], np.ndarray]:
-    """Asks a Keras model, with our error where images do not fit it."""
+def _add_up_to_one(outputs: np.ndarray) -> bool:
+    """Whether linear units of several images look like probabilities, which logits practically never do."""
+    values = outputs.astype(np.float32) if outputs.ndim == 2 and len(outputs) > 1 else None
+    return values is not None and values.min() >= 0 and np.allclose(values.sum(axis=1), 1, atol=_SLACK)
+
+
+def _asking(model: keras.Model, output: str | int | None = None) -> Callable[[Any], np.ndarray]:
+    """Asks a Keras model for one of its outputs, with our error where images do not fit it."""
     program = read_program(model)
+    place = None if output is None else program.outputs.index(read_program(model, output=output).outputs[0])
 
     def ask(x: Any) -> np.ndarray:
         feed(program, x)
-        return predict_rows(model, x)
+        if place is None:
+            return predict_rows(model, x)
+        return np.asarray(tree.flatten(model.predict_on_batch(x))[place])
 
     return ask
 
 
 def _checked(outputs: np.ndarray, kind: str | None, n_classes: int | None, first: int, size: int) -> np.ndarray:
     """Outputs for images `first` to `first + size - 1` as probabilities `(size, n_classes)`."""
+    if outputs.dtype.name == "bfloat16":
+        outputs = outputs.astype(np.float32)
     if outputs.ndim == 1 and outputs.dtype.kind == "f":
         outputs = outputs[:, np.newaxis]
     images = f"images {first} to {first + size - 1}"

@@ -13,7 +13,7 @@ import numpy as np
 from isplit_edge import __version__
 from isplit_edge.wire import payload_bytes, sent_bits
 
-from .atomic import replacing
+from .atomic import check_replaceable, replacing
 from .errors import ArgumentError, BundleError, ExistsError, ModelError
 from .graph.cuts import Cut, place_maker, place_of, require_sized, resolve_cut
 from .graph.files import lambda_layers, load_model
@@ -107,8 +107,7 @@ class SplitModel:
         if target.exists():
             if not overwrite:
                 raise ExistsError(f"'{target}' exists. Give overwrite=True, or another directory.")
-            if any(target.iterdir()) and not (target / _RECORD_FILE).is_file():
-                raise ExistsError(f"'{target}' exists and holds no split ({_RECORD_FILE} is missing): not replaced.")
+            check_replaceable(target, "split", _RECORD_FILE)
         names = lambda_layers(self.model)
         if names:
             raise ModelError(

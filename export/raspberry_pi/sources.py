@@ -3,6 +3,8 @@
 import contextlib
 import os
 import sys
+import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -68,7 +70,7 @@ class Folder:
                 yield Frame(path.name, _read(path, grey=self._grey))
             except FileNotFoundError:
                 continue
-            except (OSError, ValueError, DataError) as error:
+            except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, DataError) as error:
                 complain(f"{path.name} cannot be read: {error}")
                 self._finished[path] = state
 
@@ -166,7 +168,10 @@ def fitted(image: np.ndarray, manifest: Manifest) -> np.ndarray:
 
 def _read(path: Path, *, grey: bool) -> np.ndarray:
     if path.suffix.lower() == ".npy":
-        return np.load(path, allow_pickle=False)
+        image = np.load(path, allow_pickle=False)
+        if not isinstance(image, np.ndarray):
+            raise DataError("it is an .npz archive, not one array")
+        return image
     try:
         from PIL import Image, UnidentifiedImageError
     except ImportError as error:

@@ -1,14 +1,16 @@
 """Images and labels in an .npz file."""
 
+import os
 import zipfile
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
 from ..errors import DataError
-from .pixels import ImageForm, map_images
+from .pixels import ImageForm, map_images, shuffled
 
 
 def read_npz(path: Path, split: str | None) -> tuple[np.ndarray, np.ndarray, tuple[str, ...] | None]:
@@ -24,6 +26,8 @@ def read_npz(path: Path, split: str | None) -> tuple[np.ndarray, np.ndarray, tup
     Raises:
         DataError: It is no .npz file, a key is missing, an array holds Python objects, or the lengths differ.
     """
+    if not os.access(path, os.R_OK):
+        raise DataError(f"{path} may not be read: permission denied.")
     if not zipfile.is_zipfile(path):
         raise DataError(f"{path} is no .npz file, or a damaged one. Expected what numpy.savez writes.")
     try:
@@ -33,7 +37,7 @@ def read_npz(path: Path, split: str | None) -> tuple[np.ndarray, np.ndarray, tup
             names = tuple(map(str, arrays["class_names"])) if "class_names" in arrays.files else None
     except DataError:
         raise
-    except (ValueError, zipfile.BadZipFile, zlib.error) as error:
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(
             f"{path} cannot be read as an .npz file of plain arrays, as numpy.savez writes them: {error}"
         ) from error
@@ -44,19 +48,19 @@ def read_npz(path: Path, split: str | None) -> tuple[np.ndarray, np.ndarray, tup
     return x, _labels(y), names
 
 
-def open_arrays(x: np.ndarray, y: np.ndarray, *, form: ImageForm, shuffle: bool, seed: int | None) -> tf.data.Dataset:
+def open_arrays(
+    x: np.ndarray, y: np.ndarray, *, form: ImageForm, shuffle: bool | str, seed: int | None
+) -> tf.data.Dataset:
     """A data set of `(image, label)`, one by one.
 
     Arrays that are no images, or that are floating, keep their values; whole numbers become the form's dtype.
     """
     if form.channels is not None and x.ndim == 3:
         x = x[..., np.newaxis]
-    data = tf.data.Dataset.from_tensor_slices((x, y))
-    if shuffle:
-        data = data.shuffle(len(x), seed=seed)
+    data = shuffled(tf.data.Dataset.from_tensor_slices((x, y)), len(x), shuffle, seed)
     is_float = np.issubdtype(x.dtype, np.floating)
     if is_float:
-        form = ImageForm(form.size, form.channels, "float32")
+        form = replace(form, dtype="float32")
     convert = form.apply if x.ndim == 4 else lambda values: tf.cast(values, form.dtype)
     return map_images(data, convert)
 

@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from ..errors import DataError
-from .pixels import ImageForm, map_images
+from .pixels import ImageForm, map_images, shuffled
 from .recognition import prepare
 
 # NAME[/CONFIG][:VERSION][:SPLIT], where a version begins with a digit and a split with a letter
@@ -17,7 +17,7 @@ _SHUFFLE_BUFFER = 10_000  # images; files are shuffled as a whole
 
 
 def open_catalog(
-    spec: str, *, split: str | None, form: ImageForm, shuffle: bool, seed: int | None, data_dir: str | None
+    spec: str, *, split: str | None, form: ImageForm, shuffle: bool | str, seed: int | None, data_dir: str | None
 ) -> tuple[tf.data.Dataset, tuple[str, ...] | None]:
     """Images and labels of a data set of TensorFlow Datasets, one by one; it is prepared if need be.
 
@@ -25,7 +25,7 @@ def open_catalog(
         spec: `NAME[/CONFIG][:VERSION][:SPLIT]`, for instance `mnist:test` or `mnist:train[:80%]`.
         split: The split where `spec` names none.
         form: What the images are to look like.
-        shuffle: Whether to shuffle before every pass.
+        shuffle: As `open_data` has it.
         seed: For shuffling.
         data_dir: Where prepared data lie; TensorFlow Datasets' own place if None.
 
@@ -48,7 +48,7 @@ def open_catalog(
 
 
 def open_builder(
-    builder: Any, split: str | None, *, title: str, form: ImageForm, shuffle: bool, seed: int | None
+    builder: Any, split: str | None, *, title: str, form: ImageForm, shuffle: bool | str, seed: int | None
 ) -> tuple[tf.data.Dataset, tuple[str, ...] | None]:
     """Images and labels of a prepared data set, one by one.
 
@@ -57,7 +57,7 @@ def open_builder(
         split: The split; None where there is only one.
         title: What messages call the data set.
         form: What the images are to look like.
-        shuffle: Whether to shuffle before every pass.
+        shuffle: As `open_data` has it.
         seed: For shuffling.
 
     Returns:
@@ -68,9 +68,8 @@ def open_builder(
     """
     image, label = _supervised(builder)
     chosen = _split(builder, split)
-    data = builder.as_dataset(split=chosen, as_supervised=True, shuffle_files=shuffle)
-    if shuffle:
-        data = data.shuffle(max(1, min(len(data), _SHUFFLE_BUFFER)), seed=seed)
+    data = builder.as_dataset(split=chosen, as_supervised=True, shuffle_files=shuffle is True)
+    data = shuffled(data, max(1, min(len(data), _SHUFFLE_BUFFER)), shuffle, seed)
     shape = builder.info.features[image].shape
     if form.size is None and len(shape) == 3 and None in shape[:2]:
         raise DataError(f"The images of {title} differ in size. Give image_size=(height, width).")

@@ -1,6 +1,7 @@
 """A folder of class folders: DIR/cat/1.png, DIR/dog/2.jpg."""
 
 import hashlib
+import os
 import warnings
 from collections import Counter
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ import tensorflow as tf
 
 from ..errors import DataError
 from ..progress import bar
-from .pixels import ImageForm, map_images
+from .pixels import ImageForm, map_images, shuffled
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png")
 _SPLITS = {
@@ -34,7 +35,7 @@ class _Images:
 
 
 def open_folder(
-    directory: Path, *, split: str | None, form: ImageForm, shuffle: bool, seed: int | None
+    directory: Path, *, split: str | None, form: ImageForm, shuffle: bool | str, seed: int | None
 ) -> tuple[tf.data.Dataset, tuple[str, ...]]:
     """Images and labels of a folder, one by one.
 
@@ -46,7 +47,7 @@ def open_folder(
         directory: The folder of class folders; class folders are searched to any depth.
         split: Which of its folders `train`, `validation` (or `val`) and `test` to take, where it has them.
         form: What the images are to look like.
-        shuffle: Whether to shuffle before every pass.
+        shuffle: As `open_data` has it.
         seed: For shuffling.
 
     Returns:
@@ -55,6 +56,8 @@ def open_folder(
     Raises:
         DataError: There are no class folders, no readable images, or they differ in size and `form` gives none.
     """
+    if not os.access(directory, os.R_OK | os.X_OK):
+        raise DataError(f"{directory} may not be read: permission denied.")
     directory = _enter_split(directory, split)
     folders = _subfolders(directory)
     names = tuple(folder.name for folder in folders)
@@ -66,9 +69,7 @@ def open_folder(
     if form.size is None:
         form = replace(form, size=_common_size(directory, images.shapes))
     data = tf.data.Dataset.from_tensor_slices((images.paths, tf.constant(images.labels, tf.int64)))
-    if shuffle:
-        data = data.shuffle(len(images.paths), seed=seed)
-    return map_images(data, _decoder(form)), names
+    return map_images(shuffled(data, len(images.paths), shuffle, seed), _decoder(form)), names
 
 
 def _decoder(form: ImageForm):

@@ -9,6 +9,8 @@ import tensorflow as tf
 from ..errors import ArgumentError, DataError
 
 DTYPES = ("float32", "uint8")
+RESIZES = ("bilinear", "nearest")
+_ONE_ORDER = 0  # the seed of "once", where none is given
 
 
 @dataclass(frozen=True)
@@ -19,11 +21,13 @@ class ImageForm:
         size: Height and width; None leaves images as they are.
         channels: 1 for grey, 3 for RGB; None leaves them as they are.
         dtype: "float32", from 0 to 255, or "uint8".
+        resize: "bilinear" or "nearest".
     """
 
     size: tuple[int, int] | None = None
     channels: int | None = None
     dtype: str = "float32"
+    resize: str = "bilinear"
 
     def __post_init__(self) -> None:
         if self.size is not None and (len(self.size) != 2 or min(self.size) < 1):
@@ -32,6 +36,8 @@ class ImageForm:
             raise ArgumentError(f"channels must be 1 (grey) or 3 (RGB). Received: {self.channels}.")
         if self.dtype not in DTYPES:
             raise ArgumentError(f"dtype must be one of {', '.join(DTYPES)}. Received: {self.dtype!r}.")
+        if self.resize not in RESIZES:
+            raise ArgumentError(f"resize must be one of {', '.join(RESIZES)}. Received: {self.resize!r}.")
 
     def apply(self, images: tf.Tensor) -> tf.Tensor:
         """Bring images into this form.
@@ -40,11 +46,11 @@ class ImageForm:
             images: `(H, W, C)` or `(N, H, W, C)`, values from 0 to 255; C is known.
 
         Returns:
-            The images; bilinear where they are resized, rounded where the dtype is "uint8".
+            The images; rounded where they are resized by interpolation and the dtype is "uint8".
         """
         images = convert_channels(images, self.channels)
         if self.size is not None and tuple(images.shape[-3:-1]) != tuple(self.size):
-            images = tf.image.resize(images, self.size)  # bilinear, in float32
+            images = tf.image.resize(images, self.size, self.resize)  # bilinear gives float32
         return convert_dtype(images, self.dtype)
 
 
@@ -69,6 +75,20 @@ def convert_dtype(images: tf.Tensor, dtype: str) -> tf.Tensor:
     if dtype == "uint8" and images.dtype.is_floating:
         images = tf.clip_by_value(tf.round(images), 0, 255)
     return tf.cast(images, dtype)
+
+
+def shuffled(data: tf.data.Dataset, buffer: int, shuffle: bool | str, seed: int | None) -> tf.data.Dataset:
+    """The order that `open_data` is asked for.
+
+    Raises:
+        ArgumentError: There is no such order.
+    """
+    if shuffle not in (False, True, "once"):
+        raise ArgumentError(f"shuffle must be False, True or 'once'. Received: {shuffle!r}.")
+    if not shuffle:
+        return data
+    again = shuffle is True
+    return data.shuffle(buffer, seed=seed if again or seed is not None else _ONE_ORDER, reshuffle_each_iteration=again)
 
 
 def map_images(data: tf.data.Dataset, function: Callable[[tf.Tensor], tf.Tensor]) -> tf.data.Dataset:

@@ -26,9 +26,10 @@ def open_data(
     channels: int | None = None,
     batch_size: int = 32,
     split: str | None = None,
-    shuffle: bool = False,
+    shuffle: bool | str = False,
     seed: int | None = None,
     dtype: str = "float32",
+    resize: str = "bilinear",
     data_dir: str | None = None,
 ) -> tuple[tf.data.Dataset, tuple[str, ...] | None]:
     """Open labelled images by name.
@@ -44,14 +45,17 @@ def open_data(
             - `tfds:NAME[/CONFIG][:VERSION][:SPLIT]`, a data set of TensorFlow Datasets.
             - `glyphs[:SPLIT]`, the embedded data set. Sizes above 28 enlarge it by a whole factor and add a black
               border: 32x32 is a border of 2. (A folder of that name is `./glyphs`.)
-        image_size: Height and width to bring images to, by bilinear interpolation; None leaves them.
+        image_size: Height and width to bring images to; None leaves them.
         channels: 1 for grey, 3 for RGB; None leaves them (files in a folder are read as RGB).
         batch_size: Images in a batch.
         split: The split to take where the data have splits and `spec` names none.
-        shuffle: Whether to shuffle before every pass. Else the order is always the same.
+        shuffle: True: before every pass. "once": one order, the same in every pass and every run, so that a first
+            part of data sorted by class holds all of them. False: the data's own order; of a folder, that of a hash
+            of the paths.
         seed: For shuffling.
         dtype: "float32" (0 to 255), what models take, or "uint8", a camera's image, as `Client.predict` and
             `evaluate` on a bundle take it. Floating arrays of an .npz file keep their values and are float32.
+        resize: How images are brought to `image_size`: "bilinear" or "nearest".
         data_dir: Where TensorFlow Datasets keeps its data.
 
     Returns:
@@ -71,7 +75,7 @@ def open_data(
     """
     if batch_size < 1:
         raise ArgumentError(f"batch_size must be at least 1. Received: {batch_size}.")
-    form = ImageForm(image_size, channels, dtype)
+    form = ImageForm(image_size, channels, dtype, resize)
     text = str(spec)
     name, _, named_split = text.partition(":")
     names: tuple[str, ...] | None
@@ -85,7 +89,7 @@ def open_data(
 
 
 def _open_embedded(
-    name: str, split: str | None, *, form: ImageForm, shuffle: bool, seed: int | None
+    name: str, split: str | None, *, form: ImageForm, shuffle: bool | str, seed: int | None
 ) -> tuple[tf.data.Dataset, tuple[str, ...]]:
     if split not in SPLIT_NAMES:
         wanted = "none is asked for" if split is None else f"not {split!r}"
@@ -99,7 +103,7 @@ def _open_embedded(
 
 
 def _open_path(
-    path: Path, split: str | None, *, form: ImageForm, shuffle: bool, seed: int | None, data_dir: str | None
+    path: Path, split: str | None, *, form: ImageForm, shuffle: bool | str, seed: int | None, data_dir: str | None
 ) -> tuple[tf.data.Dataset, tuple[str, ...] | None]:
     if path.is_dir():
         return open_folder(path, split=split, form=form, shuffle=shuffle, seed=seed)

@@ -215,6 +215,7 @@ def export_bundle(
         ExportError: If the head cannot be converted as asked; the message names the operators. Or it does not fit.
         MissingDependencyError: If the target needs a package that is not installed.
         ModelError: If the model's output is not class scores.
+        NumericsError: If a weight, or what the head gives, is NaN or infinite.
 
     Example:
         >>> export_bundle(split, "bundle/", representative_data=train, evaluation_data=test, overwrite=True)

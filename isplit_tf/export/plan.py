@@ -15,7 +15,7 @@ from isplit_edge import __version__, wire
 from isplit_edge.manifest import FORMAT_VERSION, HEAD_FILE, PRECISIONS, Manifest
 from isplit_edge.preprocessing import resolve_preprocessing
 
-from ..errors import ArgumentError, ExportError
+from ..errors import ArgumentError, ExportError, NumericsError
 from ..graph.cost import count_macs
 from ..importance.scores import describe_output
 from ..quantizer import is_observed, quantizers
@@ -85,6 +85,7 @@ def make_plan(
         ArgumentError: If one is outside of what is possible.
         ExportError: If the split has a shape that is not fixed.
         ModelError: If the model's output is not class scores.
+        NumericsError: If a weight is NaN or infinite.
     """
     if not isinstance(split, SplitModel):
         raise ArgumentError(f"Expected a SplitModel, as isplit_tf.split gives it. Received: {type(split).__name__}.")
@@ -92,6 +93,7 @@ def make_plan(
         raise ArgumentError(f"precision must be one of {', '.join(PRECISIONS)}. Received: {precision!r}.")
     if target not in TARGETS:
         raise ArgumentError(f"target must be one of {', '.join(map(repr, TARGETS))}. Received: {target!r}.")
+    _check_weights(split)
     bits = _packed_bits(split, precision)
     shapes = _fixed_shapes(split)
     kind, n_classes = _output(split, from_logits)
@@ -116,6 +118,16 @@ def make_plan(
     }
     record |= _stand_ins(precision, shapes["latent"], bits)
     return Plan(split, precision, kind, Manifest.from_dict(record).to_dict())
+
+
+def _check_weights(split: SplitModel) -> None:
+    """A ReLU or a maximum may hide NaN in Keras, and not where the bundle runs."""
+    for weight in split.model.weights:
+        value = np.asarray(weight)
+        if value.dtype.kind in "fV" and not np.isfinite(value.astype(np.float32)).all():
+            raise NumericsError(
+                f"Weight '{weight.path}' holds NaN or infinity: the model cannot be exported like that."
+            )
 
 
 def _packed_bits(split: SplitModel, precision: str) -> int | None:

@@ -104,6 +104,11 @@ def convert(
     contents = read_contents(content)
     _check_operators(contents, precision, traced)
     run = run_file(content, images)
+    if not np.isfinite(run.latents).all():
+        raise NumericsError(
+            f"LiteRT gives NaN or infinity for the head in {precision} on {np.sum(~np.isfinite(run.latents))} of "
+            f"{run.latents.size} elements of its output, where Keras gives none: it cannot be exported like that."
+        )
     if precision in QUANTIZED and run.dtype == "float32":
         raise ExportError(
             f"precision={precision!r} asks for a head of integers, and this one computes nothing that could be "

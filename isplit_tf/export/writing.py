@@ -19,7 +19,7 @@ from isplit_edge.manifest import (
     file_record,
 )
 
-from ..atomic import replacing
+from ..atomic import check_not_current, replacing
 from ..errors import ArgumentError, ExistsError
 from ..models_config import MODELS_CONFIG
 from . import serving
@@ -36,6 +36,10 @@ HEAD_REPORT_FILE = "edge/head.json"
 LOCAL_REPORT_FILE = "edge/local.json"
 REQUIREMENTS_FILE = "edge/requirements.txt"
 COMPOSE_FILE = "compose.yaml"
+_REQUIREMENTS_NOTE = (
+    "# isplit-edge is the folder isplit_edge/ of the project's source; before it is on a package index:\n"
+    "#   pip install ./isplit_edge"
+)
 
 
 def check_place(directory: str | os.PathLike[str], overwrite: bool) -> None:
@@ -52,6 +56,7 @@ def check_place(directory: str | os.PathLike[str], overwrite: bool) -> None:
             raise ExistsError(f"'{path}' exists. Give overwrite=True to replace the bundle, or another directory.")
         if path.exists():
             _check_replaceable(path)
+            check_not_current(path)
     parent = next(one for one in path.absolute().parents if os.path.lexists(one))
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
         what = "is not a directory" if not parent.is_dir() else "cannot be written to"
@@ -139,7 +144,7 @@ def write_bundle(
 def _write_edge(root: Path, head: ConvertedHead) -> None:
     (root / HEAD_FILE).parent.mkdir()
     (root / HEAD_FILE).write_bytes(head.content)
-    (root / REQUIREMENTS_FILE).write_text("".join(f"{line}\n" for line in DEVICE_REQUIREMENTS))
+    (root / REQUIREMENTS_FILE).write_text("\n".join((_REQUIREMENTS_NOTE, *DEVICE_REQUIREMENTS, "")))
     (root / HEAD_REPORT_FILE).write_text(json.dumps(head_report(head), indent=2) + "\n")
 
 

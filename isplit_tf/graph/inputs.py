@@ -16,7 +16,8 @@ def feed(program: Program, x: Any) -> list[tf.Tensor]:
 
     Args:
         program: The model.
-        x: One array, or a list, tuple or dict of arrays as the model takes them; a dict goes by input name.
+        x: One array, or a list, tuple or dict of arrays as the model takes them; a dict goes by input name, or by
+            the keys of a model that takes a dict, which then takes nothing else.
 
     Raises:
         DataError: Number, names, rank or shape do not fit.
@@ -24,15 +25,15 @@ def feed(program: Program, x: Any) -> list[tf.Tensor]:
     """
     names = [program.tensors[tensor].name for tensor in program.inputs]
     structure = program.input_structure
-    if isinstance(x, dict) and not isinstance(structure, dict):
-        missing = set(names) - set(x)
-        if missing:
-            raise DataError(f"Model '{program.name}' takes inputs {names}. Received: {sorted(x)}.")
-        parts = [x[name] for name in names]
-    elif isinstance(structure, dict) and isinstance(x, dict):
-        if set(structure) - set(x):
-            raise DataError(f"Model '{program.name}' takes inputs {sorted(structure)}. Received: {sorted(x)}.")
-        parts = tree.flatten({key: x[key] for key in structure})
+    if isinstance(x, dict):
+        keys = list(structure) if isinstance(structure, dict) else names
+        if set(keys) != set(x):
+            raise DataError(f"Model '{program.name}' takes inputs {sorted(keys)}. Received: {sorted(map(str, x))}.")
+        parts = tree.flatten({key: x[key] for key in keys}) if keys is not names else [x[name] for name in names]
+    elif isinstance(structure, dict) and len(names) > 1:
+        raise DataError(
+            f"Model '{program.name}' takes a dict with the keys {sorted(structure)}. Received: {type(x).__name__}."
+        )
     else:
         parts = tree.flatten(x) if isinstance(x, dict | list | tuple) else [x]
     if len(parts) != len(names):

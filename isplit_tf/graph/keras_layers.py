@@ -1,9 +1,12 @@
 """All that is read of Keras' private state of layers and operations, and how they are copied."""
 
+import contextlib
 import copy
+import random
 import tempfile
 import types
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -61,6 +64,16 @@ def copy_operation(operation: Any, name: str) -> Any:
     return twin
 
 
+@contextlib.contextmanager
+def kept_random_state() -> Iterator[None]:
+    """Lets layers be made whose weights are replaced, without drawing from the generator that Keras seeds them from."""
+    state = random.getstate()
+    try:
+        yield
+    finally:
+        random.setstate(state)
+
+
 def copy_layer(layer: keras.layers.Layer, name: str) -> keras.layers.Layer:
     """A new layer of the same configuration, with weights of its own once it is called.
 
@@ -83,7 +96,8 @@ def copy_layer(layer: keras.layers.Layer, name: str) -> keras.layers.Layer:
             config = layer.get_config()
             if "name" in config:
                 config["name"] = name
-            twin = type(layer).from_config(config | _functions_of(layer, config))
+            with kept_random_state():
+                twin = type(layer).from_config(config | _functions_of(layer, config))
     except NotImplementedError as error:
         raise ModelError(_why_no_copy(layer, "it has no get_config().")) from error
     except (TypeError, ValueError, AttributeError, KeyError) as error:

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 from keras import tree
 
+from ..errors import ModelError
 from .keras_layers import is_masked
 from .keras_state import RawNode, Traced, as_graph, cast_operation, rank_operation
 from .weights import WeightedOperation
@@ -149,11 +150,19 @@ def read_program(model: keras.Model, *, output: str | int | None = None, trainin
         The program; it holds the model's own layers and is valid as long as the model is.
 
     Raises:
-        ModelError: It is not a model of Keras 3 on TensorFlow, is not built, or cannot be traced; or there is
-            no such output.
+        ModelError: It is not a model of Keras 3 on TensorFlow, is not built, or cannot be traced; a layer of it is
+            stateful; or there is no such output.
     """
     with as_graph(model) as graph:
-        return _Reader(model.name).read(graph, output, {} if training is None else {"training": training})
+        program = _Reader(model.name).read(graph, output, {} if training is None else {"training": training})
+    for step in program.steps:
+        if isinstance(step.operation, keras.layers.RNN | keras.layers.Bidirectional) and step.operation.stateful:
+            raise ModelError(
+                f"Layer '{step.name}' of model '{program.name}' is stateful: what it gives depends on the batches "
+                "before, which a split model and its measurements have not. Build it with stateful=False and the same "
+                "weights."
+            )
+    return program
 
 
 class _Reader:

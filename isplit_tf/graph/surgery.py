@@ -1,7 +1,7 @@
 """Rebuild parts of a model as models of their own: nodes are replayed onto fresh inputs, never rewired."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -74,20 +74,26 @@ def segment(
         name: Name of the model.
         operations: What to call in place of each original operation; the originals themselves by default, which
             then get further nodes: only for models that are ours.
-        input_names: Names of the inputs; those of the tensors by default.
+        input_names: Names of the inputs, with `_input` behind one that an operation has; those of the tensors by
+            default.
 
     Returns:
         The model. It shares its layers with every other model that was built with the same `operations`.
     """
+    steps, operation = _steps_between(program, inputs, outputs), _lookup(operations)
+    taken = {getattr(operation(step), "name", None) for step in steps}
     return build(
         program,
         inputs,
-        lambda values: fill(
-            outputs, program.run(values, _steps_between(program, inputs, outputs), _lookup(operations))
-        ),
+        lambda values: fill(outputs, program.run(values, steps, operation)),
         name=name,
-        input_names=input_names,
+        input_names=input_names and [_free_name(label, taken) for label in input_names],
     )
+
+
+def _free_name(name: str, taken: Collection[str | None]) -> str:
+    """The name of an input: Keras wants all names of a model to differ."""
+    return name if name not in taken else _free_name(f"{name}_input", taken)
 
 
 def _lookup(operations: Operations | None) -> Callable[[Step], Any]:

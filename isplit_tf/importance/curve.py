@@ -265,18 +265,22 @@ class Curve:
             with np.load(path, allow_pickle=False) as file:
                 record = json.loads(file["record"].tobytes())
                 statistics = ClassStatistics(file["counts"], file["means"], file["squares"])
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise BundleError(f"'{path}' is not a curve that Curve.save wrote: {error}") from error
-        version = record.get("format_version")
+            version = record.get("format_version")
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+            reason = "it is not an .npz file of numbers" if "pickle" in str(error) else error
+            raise BundleError(f"'{path}' is not a curve that Curve.save wrote: {reason}") from error
         if not isinstance(version, int) or version > FORMAT_VERSION:
             raise BundleError(f"'{path}' has format_version {version!r}; this version reads up to {FORMAT_VERSION}.")
-        return cls(
-            cuts=[Cut.from_json(cut) for cut in record["cuts"]],
-            statistics=statistics,
-            input_shape=tuple(record["input_shape"]),
-            # Files of the first release lack the last ones.
-            **{name: record[name] for name in _PLAIN if name in record},
-        )
+        try:
+            return cls(
+                cuts=[Cut.from_json(cut) for cut in record["cuts"]],
+                statistics=statistics,
+                input_shape=tuple(record["input_shape"]),
+                # Files of the first release lack the last ones.
+                **{name: record[name] for name in _PLAIN if name in record},
+            )
+        except (KeyError, TypeError, AttributeError, IndexError) as error:
+            raise BundleError(f"'{path}' is a damaged curve: {error!r}") from error
 
 
 _PLAIN = (

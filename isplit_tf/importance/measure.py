@@ -1,6 +1,6 @@
 """Measure the importance of every cut of a model."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import keras
@@ -144,6 +144,10 @@ def choose_cuts(program: Program, cuts: str | Sequence[Cut | int | str]) -> list
         CutError: One does not exist.
         ArgumentError: `cuts` is neither "main" nor "all" nor a list.
     """
+    if isinstance(cuts, int | Cut):
+        cuts = [cuts]
+    if not isinstance(cuts, str | Iterable):
+        raise ArgumentError(f"Unknown cuts {cuts!r}. Possible: 'main', 'all', or a list of cuts.")
     several = 1 if isinstance(cuts, str) else max(map(tensors_wanted, cuts), default=1)
     every = list_cuts(program, max_tensors=several)
     if not every:

@@ -166,7 +166,8 @@ class Probe:
         values = dict(zip(program.inputs, inputs, strict=True))
         unit = self._logits.output.is_binary_unit
         crossing: dict[int, list[tf.Tensor]] = {}
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
+        # A scope of its own: in none, TensorFlow refuses names of layers that Keras takes, as `_conv`.
+        with tf.name_scope("importance"), tf.GradientTape(watch_accessed_variables=False) as tape:
             for index, step in enumerate(program.steps):
                 program.run(values, [step], self._operation)
                 for k in self._after.get(index, ()):

@@ -1,5 +1,6 @@
 """What a model's output means, and the logit behind it."""
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,7 +8,7 @@ import keras
 import numpy as np
 
 from ..errors import ModelError
-from ..graph.keras_layers import copy_state
+from ..graph.keras_layers import copy_state, kept_random_state
 from ..graph.program import Program, Step, read_program
 
 KINDS = ("softmax", "sigmoid", "sigmoids", "logits", "binary_logit")
@@ -143,7 +144,7 @@ def _behind_activation(program: Program, tensor: int) -> tuple[str, Logits]:
     while tensor in program.makers:
         step = program.steps[program.makers[tensor]]
         operation, kind = step.operation, type(step.operation).__name__
-        function = getattr(getattr(operation, "activation", None), "__name__", None)
+        function = _activation_name(getattr(operation, "activation", None))
         if isinstance(operation, keras.layers.Softmax) or kind in ("Softmax", "Sigmoid"):
             function = "sigmoid" if kind == "Sigmoid" else "softmax"
             return function, _before(step, output if reshaped else None)
@@ -161,6 +162,18 @@ def _behind_activation(program: Program, tensor: int) -> tuple[str, Logits]:
             return function or "linear", Logits(nothing, output)
         tensor = step.reads[0]
     return "linear", Logits(nothing, output)
+
+
+def _activation_name(activation: Any) -> str | None:
+    """The name of an activation that is a function, one of TensorFlow, a partial of one, or a layer."""
+    if isinstance(activation, functools.partial):
+        return _activation_name(activation.func)
+    if isinstance(activation, keras.layers.Softmax):
+        return "softmax"
+    if isinstance(activation, keras.layers.Activation):
+        return _activation_name(activation.activation)
+    name = getattr(activation, "__name__", None)
+    return "softmax" if name == "softmax_v2" else name
 
 
 def _before(step: Step, output: int | None) -> Logits:
@@ -186,7 +199,8 @@ def _only_reshapes(program: Program, step: Step) -> bool:
 
 def _without_activation(program: Program, step: Step) -> keras.layers.Layer:
     layer = step.operation
-    twin = type(layer).from_config(layer.get_config() | {"activation": "linear"})
+    with kept_random_state():
+        twin = type(layer).from_config(layer.get_config() | {"activation": "linear"})
     twin.build(program.tensors[step.reads[0]].shape)
     copy_state(layer, twin)
     return twin

@@ -11,6 +11,20 @@ _WITHOUT_DATE: dict[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": 
 _SALT: Any = {"svg.hashsalt": "isplit_tf"}
 
 
+def picture_format(path: Path) -> str:
+    """ "png", "svg" or "pdf", by the file's ending.
+
+    Raises:
+        ArgumentError: Another ending.
+    """
+    from ..errors import ArgumentError
+
+    kind = path.suffix.lower().lstrip(".")
+    if kind not in FORMATS:
+        raise ArgumentError(f"A picture is written as .png, .svg or .pdf. Received: '{path}'.")
+    return kind
+
+
 def save_figure(figure: Any, path: Path) -> None:
     """Write a matplotlib figure as .png, .svg or .pdf, by the file's ending, and close it.
 
@@ -19,11 +33,7 @@ def save_figure(figure: Any, path: Path) -> None:
     """
     import matplotlib.pyplot as plt
 
-    from ..errors import ArgumentError
-
-    kind = path.suffix.lower().lstrip(".")
-    if kind not in FORMATS:
-        raise ArgumentError(f"A picture is written as .png, .svg or .pdf. Received: '{path}'.")
+    kind = picture_format(path)
     with plt.rc_context(_SALT):
         figure.savefig(path, dpi=144, format=kind, metadata=_WITHOUT_DATE.get(kind))
     plt.close(figure)

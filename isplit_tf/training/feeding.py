@@ -152,6 +152,9 @@ def pair_feed(data: Any, objective: Objective, *, batch_size: int) -> Any:
     if isinstance(data, tf.data.Dataset):
         _check_ranks(data)
         rank = len(labels_shape(data, batch_size))
+        dtype = data.element_spec[1].dtype
+        if objective.form is not None and not (dtype.is_integer or dtype.is_floating or dtype.is_bool):
+            raise DataError(f"Expected labels that are numbers. Received: {dtype.name}.")
 
         def pick_in_graph(x: Any, y: Any, *weights: Any) -> tuple[Any, ...]:
             return (x, objective.labels_in_graph(y, rank), *weights)
@@ -180,7 +183,7 @@ def cached_features(
     Returns:
         float32 `(N, *cut.shape)` in the data's order, or None.
     """
-    shape = tuple(head.outputs[0].shape[1:])
+    program, shape = read_program(head), tuple(head.outputs[0].shape[1:])
     most = budget_bytes // (4 * int(np.prod(shape))) if None not in shape else 0
     known = count_images(data)
     if most == 0 or (known is not None and known > most):
@@ -193,6 +196,7 @@ def cached_features(
         for batch in batches(data, batch_size=batch_size, labels=False):
             if seen + batch.size > most:
                 return None
+            feed(program, batch.x)
             values = predict_rows(head, batch.x).astype(np.float32, copy=False)
             if features is None:
                 parts.append(values)

@@ -16,6 +16,7 @@ Form = Literal["integers", "one_hot", "unit"]
 SQUARED_ERROR = "squared_error"
 # The beginning of what TensorFlow says where a label in a data set is out of range.
 _LABEL_MARK = "isplit_tf: label out of range"
+_FORM_MARK = "isplit_tf: label of no class"
 
 
 @keras.saving.register_keras_serializable("isplit_tf")
@@ -101,12 +102,19 @@ class Objective:
         y = tf.ensure_shape(y, [None] * rank)
         if self._is_distribution(tuple(y.shape)):
             return tf.cast(y, tf.float32)
+        is_class = tf.constant(True)
         if rank == 2 and y.shape[-1] != 1:
-            y = tf.argmax(tf.ensure_shape(y, [None, self.n_classes]), axis=-1)
+            rows = tf.cast(tf.ensure_shape(y, [None, self.n_classes]), tf.float32)
+            is_class = tf.reduce_all((rows == 0) | (rows == 1)) & tf.reduce_all(tf.reduce_sum(rows, axis=-1) == 1)
+            y = tf.argmax(rows, axis=-1)
         labels = tf.cast(tf.reshape(y, [-1]), tf.int64)
+        if y.dtype.is_floating:
+            is_class = tf.reduce_all(tf.cast(labels, y.dtype) == tf.reshape(y, [-1]))
         in_range = tf.reduce_all((labels >= 0) & (labels < self.n_classes))
         limits = [_LABEL_MARK, tf.reduce_min(labels), tf.reduce_max(labels)]
-        with tf.control_dependencies([tf.debugging.Assert(in_range, limits)]):
+        with tf.control_dependencies([tf.debugging.Assert(is_class, [_FORM_MARK])]):
+            whole = tf.debugging.Assert(in_range, limits)
+        with tf.control_dependencies([whole]):
             labels = tf.identity(labels)
         if self.form == "integers":
             return labels
@@ -115,7 +123,14 @@ class Objective:
         return tf.one_hot(labels, self.n_classes)
 
     def label_error(self, error: Exception) -> DataError | None:
-        """What an error of TensorFlow says, where it comes from `labels_in_graph`; else None."""
+        """What an error of TensorFlow says, where labels or images are its cause; else None."""
+        if raised := re.search(r"DataError: ([^\n]+)", str(error)):  # by `labels`, in a thread of Keras
+            return DataError(raised[1])
+        if _FORM_MARK in str(error):
+            return DataError(
+                f"Expected labels as integers (N,) or (N, 1), or one-hot (N, {self.n_classes}). Received: others among "
+                "them, such as soft labels or fractions."
+            )
         if _LABEL_MARK not in str(error):
             return None
         found = [int(number) for number in re.findall(r"-?\d+", str(error).split(_LABEL_MARK, 1)[1])[:2]]
@@ -203,12 +218,21 @@ def _resolved(loss: Any) -> Any:
         ) from error
 
 
+# What Keras computes from integers, without saying so in the name.
+_OF_INTEGERS = ("circle", "categoricalgeneralizedcrossentropy")
+
+
 def _wanted(loss: Any, units: int) -> Form | None:
     """The form of the labels for one of Keras' own losses; None for any other, which gets them as they
     come."""
     function = loss if hasattr(loss, "__name__") else type(loss)
     if not function.__module__.startswith("keras."):
         return None
-    if "sparse" in function.__name__.lower():
+    name = function.__name__.lower().replace("_", "")
+    if "sparse" in name or name in _OF_INTEGERS:
+        if units == 1:
+            raise ArgumentError(
+                f"loss {function.__name__} needs a score for each class, and the model's output is one."
+            )
         return "integers"
     return "unit" if units == 1 else "one_hot"

@@ -177,7 +177,7 @@ def train(
             _FINE_TUNE: read_optimizer("optimizer", optimizer, _SECOND_OPTIMIZER),
         },
         freeze_batch_norm=batch_norm == "frozen",
-        callbacks=list(callbacks or ()),
+        callbacks=_listed(callbacks),
         batch_size=checked_integer("batch_size", batch_size, 1),
         cache_bytes=checked_integer("cache_bytes", cache_bytes, 0),
         keep_best=bool(keep_best),
@@ -245,6 +245,14 @@ def _features(run: _Run) -> tuple[ArrayFeed | None, ArrayFeed | None]:
         left -= found.nbytes
         feeds.append(ArrayFeed((found,), batch_size=run.batch_size))
     return feeds[1], feeds[0]
+
+
+def _listed(callbacks: Any) -> list[keras.callbacks.Callback]:
+    """As `fit` takes them: one alone too."""
+    found = [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else list(callbacks or ())
+    if strange := [one for one in found if not isinstance(one, keras.callbacks.Callback)]:
+        raise ArgumentError(f"callbacks: expected Keras callbacks. Received: {strange[0]!r}.")
+    return found
 
 
 def _fine_tune(run: _Run, state: TrainingState, tuning: Tuning) -> None:

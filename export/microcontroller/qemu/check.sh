@@ -17,11 +17,12 @@ build() { # core, FPU, flags
   core=$1 fpu=$2
   shift 2
   flags="-mcpu=cortex-$core -mthumb -mfloat-abi=hard -mfpu=$fpu -Os -ffunction-sections -fdata-sections"
-  flags="$flags -Wall -Wextra -Wpedantic -Werror -I $bundle/edge -I $here/../src -I $here"
+  flags="$flags -Wall -Wextra -Wpedantic -Werror"
+  set -- -I "$bundle/edge" -I "$here/../src" -I "$here" "$@"
   for name in src/isplit_wire src/link src/transport_uart_mps2 qemu/startup; do
     arm-none-eabi-gcc -std=c99 $flags "$@" -c "$here/../$name.c" -o "$out/$core-$(basename $name).o"
   done
-  arm-none-eabi-g++ -std=c++11 $flags -fno-exceptions -fno-rtti -c "$bundle/edge/head.cc" -o "$out/$core-head.o"
+  arm-none-eabi-g++ -std=c++11 $flags "$@" -fno-exceptions -fno-rtti -c "$bundle/edge/head.cc" -o "$out/$core-head.o"
   arm-none-eabi-g++ -std=c++11 $flags "$@" -fno-exceptions -fno-rtti -c "$here/check.cc" -o "$out/$core-check.o"
   arm-none-eabi-gcc $flags -nostartfiles --specs=nano.specs -Wl,--gc-sections -T "$here/mps2.ld" \
     "$out/$core"-*.o -o "$out/check-$core.elf"
