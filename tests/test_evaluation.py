@@ -168,6 +168,43 @@ def test_split_model_is_evaluated_as_the_model_that_was_split():
     np.testing.assert_array_equal(whole.probabilities, halves.probabilities)
 
 
+def test_a_model_in_bfloat16_is_evaluated(example):
+    """Its outputs are of a dtype that numpy does not know."""
+    x, y = np.ones((6, 4), np.float32), np.arange(6) % 3
+    inputs = keras.Input((4,))
+    outputs = keras.layers.Dense(3, activation="softmax", dtype="bfloat16")(inputs)
+    found = evaluate(keras.Model(inputs, outputs), (x, y), progress=False)
+    np.testing.assert_allclose(found.probabilities.sum(axis=1), 1, atol=0.02)
+
+
+def test_one_of_several_outputs_is_evaluated():
+    """By name or index; without it the error says that it can be given."""
+    inputs = keras.Input((4,))
+    boxes = keras.layers.Dense(2, name="box")(inputs)
+    scores = keras.layers.Dense(3, activation="softmax", name="scores")(inputs)
+    model = keras.Model(inputs, [boxes, scores])
+    data = np.random.default_rng(0).normal(size=(6, 4)), np.arange(6) % 3
+    expected = model.predict(data[0], verbose=0)[1]
+    for output in ("scores", 1):
+        found = evaluate(model, data, output=output, progress=False)
+        np.testing.assert_allclose(found.probabilities, expected, rtol=1e-6)
+    with pytest.raises(ModelError, match=r"output=NAME"):
+        evaluate(model, data, progress=False)
+    with pytest.raises(ArgumentError, match="for a Keras model of several outputs"):
+        evaluate(says(expected), data, output="scores")
+
+
+def test_outputs_that_add_up_to_one_are_probabilities():
+    """A softmax that cannot be seen, here before a clip: taken as what it is, with a warning."""
+    inputs = keras.Input((4,))
+    squashed = keras.layers.Dense(3, activation="softmax")(inputs)
+    model = keras.Model(inputs, keras.ops.clip(squashed, 1e-7, 1.0))
+    data = np.random.default_rng(0).normal(size=(6, 4)), np.arange(6) % 3
+    with pytest.warns(UserWarning, match="add up to 1 for every image"):
+        found = evaluate(model, data, progress=False)
+    np.testing.assert_allclose(found.probabilities, model.predict(data[0], verbose=0), rtol=1e-6)
+
+
 def test_all_kinds_of_data_give_the_same(example):
     """Arrays, tf.data with and without weights, PyDataset and one-hot labels are read alike."""
     predictor = says(one_hot(SAID, 3))

@@ -350,3 +350,17 @@ def test_repr(model):
     """It says where, and what is between."""
     assert repr(split(model, 1)) == "SplitModel(cut='pool1' (4, 4, 4), latent (4, 4, 4), no bottleneck)"
     assert "Autoencoder(compression=0.9" in repr(split(model, 1, Autoencoder()))
+
+
+@pytest.mark.parametrize("name", ["features", "latent"])
+def test_a_layer_may_have_the_name_of_an_input_of_ours(name):
+    """The inputs of tail, encoder and decoder give way."""
+    inputs = keras.Input((8, 8, 1))
+    x = layers.Flatten()(layers.Conv2D(2, 3, name="conv")(inputs))
+    model = keras.Model(inputs, layers.Dense(3, name=name)(x))
+    images = random_input(model, 2)
+    for bottleneck in (None, Autoencoder(0.5)):
+        halves = split(model, "conv", bottleneck)
+        assert halves.tail.get_layer(name).units == 3
+    plain = split(model, "conv")
+    np.testing.assert_array_equal(plain.tail(plain.head(images)), model(images))

@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import functools
 import random
 import tempfile
 import types
@@ -42,9 +43,17 @@ def describe_weight(variable: keras.Variable, autocast: str | None) -> dict[str,
     return {"shape": list(variable.shape), "dtype": own, "trainable": variable.trainable, "enters_as": enters_as}
 
 
-def copy_state(source: keras.layers.Layer, target: keras.layers.Layer) -> None:
-    """Copy weights, constants derived from them and vocabularies between two layers of one configuration."""
-    for one, other in zip(all_layers(source), all_layers(target), strict=True):
+def copy_state(source: keras.layers.Layer, target: keras.layers.Layer, *, without: Any = None) -> None:
+    """Copy weights, constants derived from them and vocabularies between two layers of one configuration.
+
+    Args:
+        source: A built layer.
+        target: The other one, built.
+        without: A layer in the source that the target has not.
+    """
+    left_out = {id(one) for one in all_layers(without)} if isinstance(without, keras.layers.Layer) else ()
+    ours = [one for one in all_layers(source) if id(one) not in left_out]
+    for one, other in zip(ours, all_layers(target), strict=True):
         weights: dict = {}
         one.save_own_variables(weights)
         if weights:
@@ -104,6 +113,18 @@ def copy_layer(layer: keras.layers.Layer, name: str) -> keras.layers.Layer:
         raise ModelError(_why_no_copy(layer, (str(error).strip() or type(error).__name__).splitlines()[0])) from error
     twin.name = name
     return twin
+
+
+def config_without_activation(layer: keras.layers.Layer) -> dict[str, Any]:
+    """A layer's configuration with a linear activation; a partial is one that Keras cannot write down."""
+    activation = layer.activation
+    if not isinstance(activation, functools.partial):
+        return layer.get_config() | {"activation": "linear"}
+    layer.activation = keras.activations.linear
+    try:
+        return layer.get_config()
+    finally:
+        layer.activation = activation
 
 
 def _functions_of(layer: keras.layers.Layer, config: dict[str, Any]) -> dict[str, Any]:

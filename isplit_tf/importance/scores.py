@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from ..errors import ModelError
-from ..graph.keras_layers import copy_state, kept_random_state
+from ..graph.keras_layers import config_without_activation, copy_state, kept_random_state
 from ..graph.program import Program, Step, read_program
 
 KINDS = ("softmax", "sigmoid", "sigmoids", "logits", "binary_logit")
@@ -200,9 +200,9 @@ def _only_reshapes(program: Program, step: Step) -> bool:
 def _without_activation(program: Program, step: Step) -> keras.layers.Layer:
     layer = step.operation
     with kept_random_state():
-        twin = type(layer).from_config(layer.get_config() | {"activation": "linear"})
+        twin = type(layer).from_config(config_without_activation(layer))
     twin.build(program.tensors[step.reads[0]].shape)
-    copy_state(layer, twin)
+    copy_state(layer, twin, without=layer.activation)
     return twin
 
 

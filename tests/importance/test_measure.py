@@ -1,5 +1,7 @@
 """Importance measured on real nets, against numbers by hand, other implementations and finite differences."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ import tensorflow as tf
 
 from isplit_tf import Curve, find_cuts, measure_importance, split
 from isplit_tf.errors import ArgumentError, CutError, DataError, ModelError, NumericsError
+from isplit_tf.evaluation import evaluate
 
 
 def hand_net() -> keras.Model:
@@ -368,3 +371,79 @@ def test_outputs_that_are_not_class_scores_are_refused():
         measure_importance(maps, (np.ones((2, 8, 8, 1)), [0, 1]), progress=False)
     with pytest.raises(ModelError, match="Expected a Keras 3 model. Received: builtins.int"):
         measure_importance(3, x)
+
+
+@pytest.mark.parametrize(
+    "activation",
+    [
+        keras.layers.Softmax(),
+        tf.nn.softmax,
+        functools.partial(keras.activations.softmax, axis=-1),
+        keras.layers.Activation("softmax"),
+    ],
+    ids=["layer", "tensorflow", "partial", "activation layer"],
+)
+def test_a_softmax_is_known_however_it_is_given(activation):
+    """As a layer, of TensorFlow, as a partial: the score is the logit, as behind activation="softmax"."""
+    keras.utils.set_random_seed(0)
+    conv = [keras.layers.Conv2D(4, 3, activation="relu"), keras.layers.Conv2D(4, 3), keras.layers.Flatten()]
+    plain = keras.Sequential([keras.Input((8, 8, 3)), *conv, keras.layers.Dense(3, activation="softmax")])
+    other = keras.Sequential([keras.Input((8, 8, 3)), *conv, keras.layers.Dense(3, activation=activation)])
+    other.set_weights(plain.get_weights())
+    data = np.random.default_rng(0).random((4, 8, 8, 3), np.float32), [0, 1, 2, 0]
+    wanted = measure_importance(plain, data, progress=False)
+    np.testing.assert_allclose(measure_importance(other, data, progress=False).values, wanted.values, rtol=1e-6)
+    if isinstance(activation, functools.partial):
+        with pytest.raises(
+            ModelError, match="cannot be copied from its configuration: Cannot serialize object functools"
+        ):
+            split(other, 0)
+    else:
+        assert split(other, 0).output_kind == "softmax"
+
+
+@pytest.mark.parametrize("name", ["_conv", "-x"])
+def test_names_that_tensorflow_takes_within_a_scope_alone(name):
+    """Keras runs such layers, and so does the pass."""
+    model = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Conv2D(2, 2), keras.layers.Flatten()])
+    model.add(keras.layers.Dense(3, name=name))
+    assert measure_importance(model, (np.ones((2, 4, 4, 1)), [0, 1]), progress=False).n_images == 2
+
+
+def test_a_model_of_named_inputs_takes_a_dict_of_them_alone():
+    """A tuple would be matched by the order of the names, a key too many would go unnoticed."""
+    a, b = keras.Input((4,), name="zeta"), keras.Input((4,), name="alpha")
+    hidden = keras.layers.Dense(5, activation="relu")(a * 2.0 - b)
+    model = keras.Model({"zeta": a, "alpha": b}, keras.layers.Dense(3)(hidden))
+    one, other, y = np.ones((2, 4)), np.zeros((2, 4)), [0, 1]
+    assert measure_importance(model, ({"zeta": one, "alpha": other}, y), progress=False).n_images == 2
+    for x in ((one, other), {"zeta": one, "alpha": other, "id": one}, {"zeta": one}):
+        for ask in (measure_importance, evaluate):
+            with pytest.raises(DataError, match=r"\['alpha', 'zeta'\]"):
+                ask(model, (x, y), progress=False)
+
+
+def test_a_stateful_layer_is_refused():
+    """What it gives depends on the batches before, and measuring would change the user's model."""
+    layers = [keras.layers.LSTM(4, return_sequences=True, stateful=True), keras.layers.Dense(3)]
+    model = keras.Sequential([keras.Input(batch_shape=(2, 6, 4)), *layers, keras.layers.Flatten()])
+    with pytest.raises(ModelError, match="'lstm.*' of model .* is stateful"):
+        measure_importance(model, (np.ones((2, 6, 4)), [0, 1]), batch_size=2, progress=False)
+
+
+def test_no_random_number_is_drawn(net, images):
+    """A seeded experiment goes on as if nothing had been measured."""
+    for look in (measure_importance, evaluate):
+        keras.utils.set_random_seed(0)
+        expected = keras.layers.Dense(3).kernel_initializer((2, 2))
+        keras.utils.set_random_seed(0)
+        look(net, images, progress=False)
+        np.testing.assert_array_equal(keras.layers.Dense(3).kernel_initializer((2, 2)), expected)
+
+
+def test_a_single_cut_needs_no_list(net, images):
+    """An index or a Cut alone; anything else is named."""
+    for cut in (0, find_cuts(net)[0]):
+        assert len(measure_importance(net, images, cuts=cut, progress=False).cuts) == 1
+    with pytest.raises(ArgumentError, match="Unknown cuts None"):
+        measure_importance(net, images, cuts=None)

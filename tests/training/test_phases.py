@@ -321,8 +321,10 @@ def test_nan_in_the_images_stops_phase_1(net, data):
     with pytest.raises(NumericsError, match="Image 3 of a batch holds NaN"):  # in the first batch
         train(halves, (x, y))
     x[[3, 60]] = x[[60, 3]]
-    with pytest.raises(NumericsError, match=r"loss became nan in epoch 1 of 5 of phase 'bottleneck'"):
+    with pytest.raises(NumericsError, match="Image 28 of a batch holds NaN"):  # in the second, as features are kept
         train(halves, (x, y))
+    with pytest.raises(NumericsError, match=r"loss became nan in epoch 1 of 5 of phase 'bottleneck'"):
+        train(halves, (x, y), cache_bytes=0)
     assert_same(before, weights_of(halves.model))
 
 
@@ -430,6 +432,66 @@ def test_bad_labels_in_a_stream_are_an_error_too(halves, data):
     stream = tf.data.Dataset.from_tensor_slices((x, late)).batch(10)
     with pytest.raises(DataError, match="Expected labels from 0 to 2. Received: labels from 2 to 7"):
         train(halves, stream, bottleneck_epochs=1, fine_tune_epochs=1)
+
+
+@pytest.mark.parametrize(
+    ("loss", "change", "message"),
+    [
+        (None, lambda y: y + 0.5, r"Expected labels as integers \(N,\).* one-hot \(N, 3\)"),
+        (None, lambda y: np.where(y == 2, np.nan, y), "Expected labels as integers"),
+        (None, lambda y: y.astype(str), "labels that are numbers. Received: string"),
+        ("sparse_categorical_crossentropy", lambda y: np.full((90, 3), 1 / 3, "f4"), "such as soft labels"),
+    ],
+)
+def test_labels_of_a_stream_are_checked_as_those_of_arrays(halves, data, loss, change, message):
+    """Fractions, NaN, words, and soft labels where classes are wanted: nothing is cut off or guessed."""
+    x, y = data
+    stream = tf.data.Dataset.from_tensor_slices((x, change(y))).batch(10)
+    with pytest.raises(DataError, match=message):
+        train(halves, stream, bottleneck_epochs=0, fine_tune_epochs=1, loss=loss)
+
+
+def test_bad_labels_of_a_py_dataset_are_named(halves, data):
+    """They come up in a thread of Keras, within TensorFlow's graph."""
+    x, y = data
+
+    class Batches(keras.utils.PyDataset):
+        def __len__(self):
+            return 9
+
+        def __getitem__(self, index):
+            return x[10 * index : 10 * index + 10], y[10 * index : 10 * index + 10] + 5 * (index == 6)
+
+    with pytest.raises(DataError, match=r"^Expected labels from 0 to 2. Received: labels from 5 to 7.$"):
+        train(halves, Batches(), bottleneck_epochs=0, fine_tune_epochs=1)
+
+
+def test_an_image_of_another_size_is_named(halves, data):
+    """In the third batch, while the features at the cut are computed."""
+    parts = [data[0][:30], data[0][30:60], data[0][60:, :5]]
+    stream = tf.data.Dataset.from_generator(
+        lambda: iter([(part, data[1][:30]) for part in parts]),
+        output_signature=(tf.TensorSpec((None, None, None, 1)), tf.TensorSpec((None,), tf.int64)),
+    )
+    with pytest.raises(DataError, match=r"takes \(N, 8, 8, 1\). Received: \(30, 5, 8, 1\)"):
+        train(halves, stream, bottleneck_epochs=1, fine_tune_epochs=0)
+
+
+@pytest.mark.parametrize("loss", ["circle", keras.losses.CategoricalGeneralizedCrossEntropy()])
+def test_losses_of_integers_that_do_not_say_so(halves, data, loss):
+    """Two of Keras' losses take integers as the sparse ones do."""
+    history = train(halves, data, bottleneck_epochs=0, fine_tune_epochs=1, loss=loss, progress=False)
+    assert np.isfinite(history.epochs[0].metrics["loss"])
+
+
+def test_callbacks_are_one_or_several(halves, data):
+    """As `fit` takes them; anything else is named."""
+    seen = []
+    callback = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(epoch))
+    train(halves, data, bottleneck_epochs=0, fine_tune_epochs=1, callbacks=callback, progress=False)
+    assert seen == [0]
+    with pytest.raises(ArgumentError, match="expected Keras callbacks. Received: 3"):
+        train(halves, data, callbacks=[3])
 
 
 def test_an_output_that_is_no_class_score_needs_a_loss(data):
