@@ -43,9 +43,9 @@ def run(args: argparse.Namespace) -> int:
             sys.stdout.write(f"{client.check()}\n")
         for path in _found(args.files):
             try:
-                answer = client.run(_read(path, client.manifest.shapes["input"]))
+                answer = _asked(client, path)
             except DataError as error:  # the other files are none the worse for it
-                sys.stderr.write(f"isplit_edge: {path}: {error}\n")
+                sys.stderr.write(f"isplit_edge: {error}\n")
                 bad = True
                 continue
             answered &= bool(answer.answered.all())
@@ -75,22 +75,30 @@ def _found(paths: Sequence[Path]) -> Iterator[Path]:
             yield path
 
 
+def _asked(client: Client, path: Path) -> Answer:
+    images = _read(path, client.manifest.shapes["input"])
+    try:
+        return client.run(images)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+
+
 def _read(path: Path, input_shape: tuple[int, ...]) -> np.ndarray:
     try:
         if path.suffix.lower() not in _ARRAYS:
             return _picture(path, grey=input_shape[-1] == 1)
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return loaded
-        with loaded:
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
+                return loaded
             name = "x" if "x" in loaded else next(iter(loaded), None)
             if name is None:
-                raise DataError("holds no array")
+                raise DataError(f"{path} holds no array")
             return loaded[name]
     except DataError:
         raise
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"cannot be read: {error}") from error
+        raise DataError(f"{path} cannot be read: {error}") from error
 
 
 def _picture(path: Path, *, grey: bool) -> np.ndarray:
@@ -104,7 +112,7 @@ def _picture(path: Path, *, grey: bool) -> np.ndarray:
         with Image.open(path) as image:
             return np.asarray(image.convert("L" if grey else "RGB"))
     except (Image.DecompressionBombError, SyntaxError) as error:
-        raise DataError(f"cannot be read: {error}") from error
+        raise DataError(f"{path} cannot be read: {error}") from error
 
 
 def _line(path: Path, row: int, answer: Answer, *, as_json: bool) -> str:

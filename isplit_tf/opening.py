@@ -222,7 +222,8 @@ def read_image(path: Path, manifest: Any) -> Any:
         raise DataError(f"There is no image '{path}'.")
     if path.suffix.lower() == ".npy":
         try:
-            image = np.load(path, allow_pickle=False)
+            with path.open("rb") as file:
+                image = np.load(file, allow_pickle=False)
             if not isinstance(image, np.ndarray):
                 raise ValueError("it is an .npz archive, not one array")
             return image

@@ -168,7 +168,8 @@ def fitted(image: np.ndarray, manifest: Manifest) -> np.ndarray:
 
 def _read(path: Path, *, grey: bool) -> np.ndarray:
     if path.suffix.lower() == ".npy":
-        image = np.load(path, allow_pickle=False)
+        with path.open("rb") as file:
+            image = np.load(file, allow_pickle=False)
         if not isinstance(image, np.ndarray):
             raise DataError("it is an .npz archive, not one array")
         return image

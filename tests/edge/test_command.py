@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 
@@ -61,6 +62,19 @@ def test_bad_requests_give_status_2(server, bundles, tmp_path, capsys):
         out, err = capsys.readouterr()
         assert out == ""
         assert message in err
+
+
+def test_a_bad_file_does_not_stop_the_others(server, bundles, images, tmp_path, capsys):
+    """Empty, cut off, of another shape: each is named, the last is classified, and the exit status is 2."""
+    np.savez(tmp_path / "whole.npz", x=images[:1])
+    (tmp_path / "a.npy").touch()
+    (tmp_path / "b.npz").write_bytes((tmp_path / "whole.npz").read_bytes()[:60])
+    (tmp_path / "c.npy").write_bytes((tmp_path / "whole.npz").read_bytes()[:60])
+    np.save(tmp_path / "d.npy", images[0, :2, :2, :1])
+    assert main([str(bundles["float32"]), "--url", server.url, str(tmp_path)]) == 2
+    out, err = capsys.readouterr()
+    assert [line.split("\t")[0][-9:] for line in out.splitlines()] == ["whole.npz"]
+    assert [Path(line.split()[1].rstrip(":")).name for line in err.splitlines()] == ["a.npy", "b.npz", "c.npy", "d.npy"]
 
 
 def test_pickled_arrays_are_refused(server, bundles, tmp_path, capsys):

@@ -87,6 +87,8 @@ def test_the_loop_goes_on_without_a_server_and_answers_what_waited(kit_bundle, r
     port, images = free_port(), raw_images(NAME)
     put(tmp_path, "a.npy", images[2])
     (tmp_path / "broken.npy").write_bytes(b"\x93NUMPY not really")
+    (tmp_path / "0.npy").touch()  # what a full disk leaves
+    (tmp_path / "1.npy").write_bytes(b"PK\x03\x04 a torn archive")
     (tmp_path / "notes.txt").write_text("no image")
     arguments = ["--url", f"http://127.0.0.1:{port}", "--folder", tmp_path, "--json", "--interval", "0.05"]
     with looping(kit_bundle(NAME), *arguments) as loop:
@@ -103,7 +105,8 @@ def test_the_loop_goes_on_without_a_server_and_answers_what_waited(kit_bundle, r
         assert loop.process.wait(20) == 0
     assert first["class"].startswith("class ")
     assert set(first["ms"]) == {"preprocess", "head", "wire"}
-    assert sum("broken.npy cannot be read" in text for text in loop.complaints) == 1
+    for name in ("0.npy", "1.npy", "broken.npy"):
+        assert sum(f"{name} cannot be read" in text for text in loop.complaints) == 1
 
 
 def test_one_round_answers_as_the_client_does(kit_bundle, raw_images, tmp_path):
