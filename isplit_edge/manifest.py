@@ -40,12 +40,15 @@ DEVICE_REQUIREMENTS = ("ai-edge-litert>=2.0", "isplit-edge>=0.1.0", "numpy>=1.26
 
 _LIMITS = {"int8": (-128, 127), "int16": (-32768, 32767)}
 _COUNT = schema.integer(0)
+_BESIDE_THE_MODEL = ("batching.config", "models.config")
 
 
 def _model_name(key: str, value: Any) -> str:
     # It is a folder's name and a part of a URL, where TensorFlow Serving gives "/" and ":" a meaning.
-    if not isinstance(value, str) or re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", value) is None:
-        raise schema.wrong(key, value, "letters, digits, '_', '.' and '-', not beginning with '.' or '-'")
+    if not isinstance(value, str) or re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}", value) is None:
+        raise schema.wrong(key, value, "letters, digits, '_', '.' and '-', not beginning with '.' or '-', 200 at most")
+    if value in _BESIDE_THE_MODEL:
+        raise schema.wrong(key, value, f"another name than {' and '.join(_BESIDE_THE_MODEL)}, which lie beside it")
     return value
 
 

@@ -48,6 +48,8 @@ def _per_channel(item: schema.Check) -> schema.Check:
     """One number for all channels, or a list with one for each."""
 
     def check(key: str, value: Any) -> Any:
+        if isinstance(value, np.ndarray):
+            value = value.tolist()
         if isinstance(value, list | tuple):
             values = schema.sequence(item)(key, value)
             if not values:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+
 from .errors import ArgumentError
 
 Check = Callable[[str, Any], Any]
@@ -25,6 +27,18 @@ def text(key: str, value: Any) -> str:
     return value
 
 
+def _plain_number(value: Any) -> Any:
+    """Python's own number for one of numpy."""
+    return value.item() if isinstance(value, np.number) else value
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond any float
+        return False
+
+
 def flag(key: str, value: Any) -> bool:
     """True or false."""
     if not isinstance(value, bool):
@@ -37,6 +51,7 @@ def integer(low: int, high: int | None = None) -> Check:
 
     def check(key: str, value: Any) -> int:
         limits = f"from {low} on" if high is None else f"from {low} to {high}"
+        value = _plain_number(value)
         whole = isinstance(value, int) and not isinstance(value, bool)
         if not whole or value < low or (high is not None and value > high):
             raise wrong(key, value, f"a whole number {limits}")
@@ -49,8 +64,9 @@ def number(low: float = -math.inf, high: float = math.inf, *, above: float | Non
     """A finite number in [low, high], and above `above` where that is given."""
 
     def check(key: str, value: Any) -> float:
+        value = _plain_number(value)
         real = isinstance(value, int | float) and not isinstance(value, bool)
-        if not real or not math.isfinite(value) or not low <= value <= high or (above is not None and value <= above):
+        if not real or not _is_finite(value) or not low <= value <= high or (above is not None and value <= above):
             limits = f"from {low:g} to {high:g}" if above is None else f"above {above:g}"
             raise wrong(key, value, "a finite number" if limits == "from -inf to inf" else f"a number {limits}")
         return value

@@ -254,7 +254,7 @@ def check_token(token: str) -> str:
     Raises:
         ArgumentError: If it is not printable ASCII without blanks.
     """
-    if not token or not token.isascii() or any(letter <= " " for letter in token):
+    if not isinstance(token, str) or not token or not token.isascii() or any(letter <= " " for letter in token):
         raise ArgumentError("token must be printable ASCII without blanks")
     return token
 

@@ -84,7 +84,7 @@ def replacing(target: str | os.PathLike[str]) -> Iterator[Path]:
         if mark is not None:
             os.close(mark)
     if left is not None:
-        shutil.rmtree(left, ignore_errors=True)
+        _remove(left)
 
 
 def _swap(scratch: Path, place: Path) -> Path | None:
@@ -136,7 +136,15 @@ def _clear(place: Path) -> None:
         os.rename(old.pop(), place)
     for path in [*old, *place.parent.glob(f".{_escaped(place.name)}{_NEW}*")]:
         if not _in_use(path):
-            shutil.rmtree(path, ignore_errors=True)
+            _remove(path)
+
+
+def _remove(directory: Path) -> None:
+    """Deletes a folder, write-protected ones in it too."""
+    with contextlib.suppress(OSError):
+        for folder, _, _ in os.walk(directory):
+            os.chmod(folder, 0o700)
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 def _escaped(name: str) -> str:

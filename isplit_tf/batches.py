@@ -128,7 +128,11 @@ def read_labels(y: Any, n_classes: int | None, size: int) -> np.ndarray:
     if found.ndim == 2 and found.shape[1] == 1:
         found = found[:, 0]
     if found.dtype.kind not in "iufb" or found.ndim not in (1, 2) or len(found) != size:
-        single = " Batch it: call .batch(32) on the data set." if found.shape == (n_classes,) else ""
+        single = (
+            " Batch it: call .batch(32) on the data set."
+            if found.shape == (n_classes,) and found.dtype.kind in "iufb"
+            else ""
+        )
         raise DataError(
             f"Expected labels as {wanted} for {size} images. Received: {found.dtype} {found.shape}.{single}"
         )

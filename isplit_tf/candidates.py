@@ -119,7 +119,7 @@ class Candidates(list[Candidate]):
         record = read_record(path, _KIND, FORMAT_VERSION)
         try:
             return cls(Candidate(**(c | {"cut": Cut.from_json(c["cut"])})) for c in record["candidates"])
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise BundleError(f"'{path}' is damaged: {error!r}") from error
 
 
@@ -170,6 +170,8 @@ def propose(
     Reference:
         I-Split, ICPR 2022, Sec. III-A (peaks); Sbai et al., "Cut, distil and encode (CDE)", SECON 2021.
     """
+    if not isinstance(curve, Curve):
+        raise ArgumentError(f"Expected a curve, as measure_importance gives it. Received: {type(curve).__name__}.")
     _check(accuracy, rank, min_accuracy)
     if bottleneck is not None and not callable(getattr(bottleneck, "build", None)):
         raise ArgumentError(f"Expected a bottleneck such as Autoencoder(). Received: {bottleneck!r}")

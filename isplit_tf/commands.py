@@ -168,18 +168,26 @@ def run_propose(args: argparse.Namespace) -> Result:
 
 def run_split(args: argparse.Namespace) -> Result:
     """`isplit split`"""
-    from .candidates import Candidates
     from .splitting import split
 
     output = free_output(args, "split")
     if args.no_bottleneck and (given := given_options(args)):
         raise ArgumentError(f"{given}: of a bottleneck, and --no-bottleneck asks for none. Leave one of them out.")
     bottleneck = None if args.no_bottleneck else make_bottleneck(args)
-    where = read_cut(args.cut) if args.cut is not None else Candidates.load(args.candidates)[0].cut
+    where = read_cut(args.cut) if args.cut is not None else _first_candidate(args.candidates)
     halves = split(open_model(args.model), where, bottleneck)
     halves.save(output, overwrite=args.overwrite)
     say(f"wrote {output}")
     return Result(repr(halves), {"cut": halves.cut.to_json(), "latent_shape": list(halves.latent_shape)})
+
+
+def _first_candidate(path: str) -> Any:
+    from .candidates import Candidates
+
+    found = Candidates.load(path)
+    if not found:
+        raise ArgumentError(f"'{path}' names no candidate. Name a cut with --cut.")
+    return found[0].cut
 
 
 def run_train(args: argparse.Namespace) -> Result:

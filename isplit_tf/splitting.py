@@ -150,15 +150,18 @@ class SplitModel:
             except (ModelError, ValueError, TypeError) as error:
                 raise BundleError(f"'{source}' holds no split that can be read: {error}") from error
             loss = _loss_from_json(record["loss"], source)
-        return cls(
-            model,
-            Cut.from_json(record["cut"]),
-            boundaries=tuple(record["boundaries"]),
-            bottleneck=bottleneck_from_json(record["bottleneck"]),
-            output_kind=record["output_kind"],
-            loss=loss,
-            fine_tuned=bool(record.get("fine_tuned", False)),
-        )
+        try:
+            return cls(
+                model,
+                Cut.from_json(record["cut"]),
+                boundaries=tuple(record["boundaries"]),
+                bottleneck=bottleneck_from_json(record["bottleneck"]),
+                output_kind=record["output_kind"],
+                loss=loss,
+                fine_tuned=bool(record.get("fine_tuned", False)),
+            )
+        except (KeyError, TypeError, AttributeError, IndexError) as error:
+            raise BundleError(f"'{source / _RECORD_FILE}' is damaged: {error!r}") from error
 
     def __repr__(self) -> str:
         between = "no bottleneck" if self.bottleneck is None else f"{self.bottleneck!r}"
@@ -338,7 +341,7 @@ def _read_record(source: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise BundleError(f"'{source}' holds no split: {path.name} cannot be read ({error}).") from error
     version = record.get("format_version") if isinstance(record, dict) else None
-    if not isinstance(version, int) or version > FORMAT_VERSION:
+    if not isinstance(version, int) or not 1 <= version <= FORMAT_VERSION:
         raise BundleError(
             f"'{path}' has format_version {version!r}; this version of isplit_tf reads up to {FORMAT_VERSION}."
         )

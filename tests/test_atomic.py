@@ -121,3 +121,16 @@ def test_a_directory_that_was_only_moved_away_comes_back(tmp_path):
         raise KeyError
     assert held(target) == {"old"}
     assert os.listdir(tmp_path) == ["bundle"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="folders are write-protected by their mode")
+def test_an_old_folder_that_is_write_protected_goes_too(tmp_path):
+    """Nothing is left beside the new one; the superuser may delete it anyway."""
+    target = tmp_path / "bundle"
+    with replacing(target) as scratch:
+        fill(scratch, "old")
+    (target / "inner").chmod(0o500)
+    with replacing(target) as scratch:
+        fill(scratch, "new")
+    assert os.listdir(tmp_path) == ["bundle"]
+    assert held(target) == {"new"}

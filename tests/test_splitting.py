@@ -300,7 +300,8 @@ class TestFiles:
         for name, content in (("missing.keras", None), ("text.keras", b"no model")):
             if content:
                 (tmp_path / name).write_bytes(content)
-            with pytest.raises(ModelError, match=f"{name}' cannot be loaded as a Keras model in safe mode"):
+            reason = "its 8 bytes are no .keras file" if content else "there is no such file"
+            with pytest.raises(ModelError, match=f"{name}' cannot be loaded as a Keras model in safe mode: {reason}"):
                 load_model(tmp_path / name)
 
     def test_unknown_classes(self, tmp_path):
@@ -316,6 +317,11 @@ class TestFiles:
             (lambda record: {k: v for k, v in record.items() if k != "cut"}, r"lacks \['cut'\]"),
             (lambda record: record | {"boundaries": ["nothing"]}, "No tensor 'nothing' in the split model 'chain'"),
             (lambda record: record | {"bottleneck": {"class": "Evil", "config": {}}}, "Unknown bottleneck 'Evil'"),
+            (lambda record: record | {"format_version": -1}, "has format_version -1"),
+            (lambda record: record | {"cut": None}, r"split\.json' is damaged"),
+            (lambda record: record | {"boundaries": None}, r"split\.json' is damaged"),
+            (lambda record: record | {"boundaries": []}, r"split\.json' is damaged"),
+            (lambda record: record | {"bottleneck": "x"}, r"split\.json' is damaged"),
             (lambda record: [], "has format_version None"),
         ],
     )

@@ -36,7 +36,19 @@ def load_model(
                 f"{', '.join(map(repr, names))}. If you trust it, load it with keras.models.load_model(path, "
                 "safe_mode=False) and pass the model; or build it with a keras.layers.Layer in their place."
             ) from error
-        raise ModelError(f"'{path}' cannot be loaded as a Keras model in safe mode: {error}") from error
+        reason = _why_unreadable(path) or error
+        raise ModelError(f"'{path}' cannot be loaded as a Keras model in safe mode: {reason}") from error
+
+
+def _why_unreadable(path: str | os.PathLike[str]) -> str | None:
+    """What Keras calls "not found" alike; None where the file is whole."""
+    if not os.path.exists(path):
+        return "there is no such file."
+    if not os.access(path, os.R_OK):
+        return "it may not be read (permission denied)."
+    if os.fspath(path).endswith(".keras") and not zipfile.is_zipfile(path):
+        return f"its {os.path.getsize(path):,} bytes are no .keras file, or a torn one. Save it again."
+    return None
 
 
 def lambda_layers(model: keras.Model) -> list[str]:

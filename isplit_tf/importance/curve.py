@@ -90,6 +90,8 @@ class Curve:
         Raises:
             ArgumentError: A class does not exist, or none of them was seen.
         """
+        if isinstance(classes, int | str) or not isinstance(classes, Iterable):
+            raise ArgumentError(f"Expected a list of classes. Received: {classes!r}. Give of_classes([{classes!r}]).")
         numbers = np.unique([self._class_number(one) for one in classes]).astype(int)
         if not self.counts[numbers].sum():
             raise ArgumentError(f"No image of the classes {numbers.tolist()} was seen.")
@@ -104,8 +106,9 @@ class Curve:
             if self.class_names and wanted in self.class_names:
                 return self.class_names.index(wanted)
             raise ArgumentError(f"No class named '{wanted}'. Classes: {self.class_names or 'have no names'}.")
-        if not 0 <= int(wanted) < len(self.counts):
-            raise ArgumentError(f"No class {wanted}: classes go from 0 to {len(self.counts) - 1}.")
+        whole = isinstance(wanted, int | np.integer)
+        if not whole or not 0 <= wanted < len(self.counts):
+            raise ArgumentError(f"No class {wanted!r}: classes go from 0 to {len(self.counts) - 1}.")
         return int(wanted)
 
     def balanced(self) -> "Curve":
@@ -119,9 +122,11 @@ class Curve:
         Raises:
             ArgumentError: There is none, or they differ in cuts, classes, method, reduction, target or precision.
         """
-        shards = list(curves)
+        shards = [curves] if isinstance(curves, Curve) else list(curves)
         if not shards:
             raise ArgumentError("Nothing to merge: no curve was given.")
+        if strange := [one for one in shards if not isinstance(one, Curve)]:
+            raise ArgumentError(f"Expected curves to merge. Received: {type(strange[0]).__name__} among them.")
         first, statistics = shards[0], shards[0].statistics
         for other in shards[1:]:
             for name in ("method", "reduction", "target", "precision", "class_names", "weighting"):
@@ -145,8 +150,8 @@ class Curve:
         Returns:
             low and high, float64 `(n_cuts,)`; NaN where a mean is over a single image.
         """
-        if not 0 < confidence < 1:
-            raise ArgumentError(f"confidence must be between 0 and 1. Received: {confidence}.")
+        if not isinstance(confidence, int | float | np.number) or not 0 < confidence < 1:
+            raise ArgumentError(f"confidence must be between 0 and 1. Received: {confidence!r}.")
         from scipy import stats
 
         parts = self.statistics if self.weighting == "classes" else self.statistics.pooled()

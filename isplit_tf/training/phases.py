@@ -162,9 +162,10 @@ def train(
         raise ArgumentError("keep_best=True takes the best epoch by validation_data. Received: none.")
     fitted = closed_form.is_fitted(split)
     trained = split.encoder is not None and not closed_form.is_final(split)
+    bottleneck_epochs = checked_integer("bottleneck_epochs", bottleneck_epochs, 0)
     epochs = {
         closed_form.PHASE: int(fitted),
-        _BOTTLENECK: checked_integer("bottleneck_epochs", bottleneck_epochs, 0) if trained else 0,
+        _BOTTLENECK: bottleneck_epochs if trained else 0,
         _FINE_TUNE: checked_integer("fine_tune_epochs", fine_tune_epochs, 0),
     }
     run = _Run(
@@ -183,9 +184,9 @@ def train(
         keep_best=bool(keep_best),
         progress=progress,
     )
-    for one in (data, validation_data):
-        if one is not None:
-            check_images(split.model, one, run.batch_size)
+    check_images(split.model, data, run.batch_size)
+    if validation_data is not None:
+        check_images(split.model, validation_data, run.batch_size)
     tuning = None
     if epochs[_FINE_TUNE]:
         tuning = prepare(split, data, validation_data, loss=loss, batch_size=run.batch_size)

@@ -13,7 +13,15 @@ import tiny
 import isplit_tf as isplit
 from isplit_edge import wire
 from isplit_edge.manifest import Manifest
-from isplit_tf.errors import ArgumentError, BundleError, DataError, ExistsError, ExportError, ModelError
+from isplit_tf.errors import (
+    ArgumentError,
+    BundleError,
+    DataError,
+    ExistsError,
+    ExportError,
+    ModelError,
+    NumericsError,
+)
 from isplit_tf.export.bundle import Bundle, export_bundle
 
 
@@ -255,6 +263,48 @@ def test_foreign_files_are_never_deleted(bundle, halves, tmp_path):
     with pytest.raises(ArgumentError, match="is not a directory"):
         export_bundle(halves, bundle.directory / "compose.yaml" / "b", precision="float32")
     assert (bundle.directory / "edge" / "notes.txt").read_text() == "mine"
+
+
+def test_the_current_folder_is_not_replaced(bundle, halves, monkeypatch):
+    """The process would stand in a folder that is deleted; the bundle stays as it is."""
+    before = (bundle.directory / "manifest.json").read_bytes()
+    monkeypatch.chdir(bundle.directory)
+    for place in (".", bundle.directory, bundle.directory.parent):
+        with pytest.raises((ArgumentError, ExistsError)):
+            export_bundle(halves, place, precision="float32", overwrite=True)
+    assert (bundle.directory / "manifest.json").read_bytes() == before
+
+
+def test_nan_in_a_weight_is_refused_before_any_work(halves, tmp_path):
+    """In the tail it would come to light only in the answers."""
+    weight = halves.tail.trainable_weights[-1]
+    kept = weight.numpy()
+    try:
+        weight.assign(np.full_like(kept, np.inf))
+        with pytest.raises(NumericsError, match=f"Weight '.*{weight.name}' holds NaN or infinity"):
+            export_bundle(halves, tmp_path / "b", precision="float32")
+    finally:
+        weight.assign(kept)
+
+
+@pytest.mark.parametrize("name", ["models.config", "batching.config", "a" * 201])
+def test_the_name_of_a_file_of_the_bundle_is_no_models_name(halves, tmp_path, name):
+    """It would lie in the same folder; a name that no file system takes is refused too."""
+    with pytest.raises(ArgumentError, match="model_name must be"):
+        export_bundle(halves, tmp_path / "b", precision="float32", model_name=name)
+
+
+def test_numbers_of_numpy_are_numbers(halves, tmp_path):
+    """A version or a scale that was computed; the manifest holds plain ones."""
+    made = export_bundle(
+        halves,
+        tmp_path / "b",
+        precision="float32",
+        version=np.int64(3),
+        preprocessing={"scale": np.float32(0.5), "mean": np.array([1.0, 2.0, 3.0])},
+    )
+    assert (made.manifest.version, made.manifest.preprocessing["scale"]) == (3, 0.5)
+    assert list(made.manifest.preprocessing["mean"]) == [1.0, 2.0, 3.0]
 
 
 def test_an_empty_directory_may_be_filled(halves, tmp_path):

@@ -194,6 +194,16 @@ def test_nan_is_refused():
         convert(head, precision="float32")
 
 
+def test_nan_that_a_maximum_hides_from_keras_is_refused():
+    """Keras gives finite numbers behind ReLU and pooling, LiteRT does not."""
+    inputs = keras.Input((8, 8, 2))
+    conv = keras.layers.Conv2D(3, 3, activation="relu")
+    head = keras.Model(inputs, keras.layers.MaxPooling2D()(conv(inputs)))
+    conv.kernel.assign(np.where(np.arange(3) == 1, np.nan, conv.kernel))
+    with pytest.raises(NumericsError, match="NaN or infinity"):
+        convert(head, precision="float32")
+
+
 def test_bad_requests():
     """An unknown precision and missing representative images are named with what is possible."""
     head = head_of(keras.layers.Dense(2), (3,))

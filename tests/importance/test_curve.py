@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from isplit_tf.candidates import propose
 from isplit_tf.errors import ArgumentError, BundleError
 from isplit_tf.graph.cuts import Cut
 from isplit_tf.importance.curve import Curve, peak_positions
@@ -206,3 +207,25 @@ def test_plot_marks_the_peak(log):
     lines = {line.get_label(): line.get_ydata() for line in ax.lines}
     np.testing.assert_allclose(lines["CUI"], [0, 2, 1] if log else [1, 100, 10])
     np.testing.assert_allclose(lines["peak"], [2 if log else 100])
+
+
+def test_what_is_no_class_curve_or_confidence_is_named(tmp_path):
+    """Each error says what was given; a damaged file is a BundleError, whatever is wrong in it."""
+    curve = make_curve([[1, 2, 1], [2, 3, 2]])
+    for call, text in [
+        (lambda: curve.of_classes(0), r"Give of_classes\(\[0\]\)"),
+        (lambda: curve.of_classes([0.5]), "No class 0.5"),
+        (lambda: curve.interval("x"), "between 0 and 1. Received: 'x'"),
+        (lambda: Curve.merge([curve, 3]), "int among them"),
+        (lambda: propose(3), "Expected a curve"),
+    ]:
+        with pytest.raises(ArgumentError, match=text):
+            call()
+    statistics = {"counts": np.ones(4, int), "means": np.zeros((4, 3)), "squares": np.zeros((4, 3))}
+    for record in (b'{"format_version": 1}', b"[1]", b'{"format_version": 1, "cuts": [3], "input_shape": [1]}'):
+        np.savez(tmp_path / "damaged.npz", record=np.frombuffer(record, np.uint8), **statistics)
+        with pytest.raises(BundleError, match=r"damaged\.npz"):
+            Curve.load(tmp_path / "damaged.npz")
+    np.save(tmp_path / "array.npy", np.zeros(3))
+    with pytest.raises(BundleError, match="is not a curve"):
+        Curve.load(tmp_path / "array.npy")
