@@ -2,18 +2,15 @@
 
 import argparse
 import contextlib
-import importlib.metadata
 import json
-import os
-import platform
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .errors import ArgumentError
 from .opening import (
+    first_candidate,
     free_output,
     given_options,
     in_order_of,
@@ -174,20 +171,11 @@ def run_split(args: argparse.Namespace) -> Result:
     if args.no_bottleneck and (given := given_options(args)):
         raise ArgumentError(f"{given}: of a bottleneck, and --no-bottleneck asks for none. Leave one of them out.")
     bottleneck = None if args.no_bottleneck else make_bottleneck(args)
-    where = read_cut(args.cut) if args.cut is not None else _first_candidate(args.candidates)
+    where = read_cut(args.cut) if args.cut is not None else first_candidate(args.candidates)
     halves = split(open_model(args.model), where, bottleneck)
     halves.save(output, overwrite=args.overwrite)
     say(f"wrote {output}")
     return Result(repr(halves), {"cut": halves.cut.to_json(), "latent_shape": list(halves.latent_shape)})
-
-
-def _first_candidate(path: str) -> Any:
-    from .candidates import Candidates
-
-    found = Candidates.load(path)
-    if not found:
-        raise ArgumentError(f"'{path}' names no candidate. Name a cut with --cut.")
-    return found[0].cut
 
 
 def run_train(args: argparse.Namespace) -> Result:
@@ -329,26 +317,8 @@ def run_reproduce(args: argparse.Namespace) -> Result:
 
 def run_doctor(args: argparse.Namespace) -> Result:
     """`isplit doctor`"""
-    import tensorflow as tf
+    from .doctor import installation
 
-    packages = ("isplit-tf", "tensorflow", "keras", "ai-edge-litert", "numpy", "tensorflow-datasets", "matplotlib")
-    versions = {}
-    for name in packages:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            versions[name] = "not installed"
-    import keras
-
-    facts: Mapping[str, Any] = {
-        "python": platform.python_version(),
-        "system": platform.platform(),
-        "processor": platform.machine(),
-        "cores": os.cpu_count(),
-        "keras_backend": keras.backend.backend(),
-        "float_type": keras.config.floatx(),
-        "gpus": [device.name for device in tf.config.list_physical_devices("GPU")],
-        **versions,
-    }
+    facts = installation()
     width = max(map(len, facts))
     return Result("\n".join(f"{name:<{width}}  {value}" for name, value in facts.items()), facts)

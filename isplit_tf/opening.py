@@ -52,6 +52,16 @@ def read_cut(text: str) -> str | int:
     return int(text) if text.strip().isdigit() else text.strip()
 
 
+def first_candidate(path: str) -> Any:
+    """The cut that `isplit propose` put first."""
+    from .candidates import Candidates
+
+    found = Candidates.load(path)
+    if not found:
+        raise ArgumentError(f"'{path}' names no candidate. Name a cut with --cut.")
+    return found[0].cut
+
+
 OF_BOTTLENECK = ("compression", "latent_size", "payload_bytes", "latent_bits", "filters", "init")
 
 

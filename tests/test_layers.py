@@ -17,7 +17,7 @@ ROWS = [
     {"candidates", "splitting", "training", "evaluation", "predictions", "fitting", "forecasting", "sampling", "costs"},
     {"export", "server", "plots", "report", "demo_report", "sweep"},
     {"demo", "experiments"},
-    {"cli", "options", "commands", "opening", "candidate_training", "__main__"},
+    {"cli", "options", "commands", "opening", "doctor", "candidate_training", "__main__"},
 ]
 TOP = Path(isplit_tf.__file__).parent
 FILES = sorted(TOP.rglob("*.py"))
