@@ -3,8 +3,6 @@
 import argparse
 import json
 import sys
-import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,8 +11,8 @@ import numpy as np
 from .answer import Answer
 from .client import Client
 from .errors import DataError, ISplitError, MissingDependencyError, ServerError
+from .images import ARRAYS, read_array
 
-_ARRAYS = (".npy", ".npz")
 _PICTURES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
 
 
@@ -67,9 +65,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _found(paths: Sequence[Path]) -> Iterator[Path]:
     for path in paths:
         if path.is_dir():
-            inside = sorted(one for one in path.rglob("*") if one.suffix.lower() in _ARRAYS + _PICTURES)
+            inside = sorted(one for one in path.rglob("*") if one.suffix.lower() in ARRAYS + _PICTURES)
             if not inside:
-                raise DataError(f"{path} holds no {', '.join(_ARRAYS + _PICTURES)} files")
+                raise DataError(f"{path} holds no {', '.join(ARRAYS + _PICTURES)} files")
             yield from inside
         else:
             yield path
@@ -85,19 +83,8 @@ def _asked(client: Client, path: Path) -> Answer:
 
 def _read(path: Path, input_shape: tuple[int, ...]) -> np.ndarray:
     try:
-        if path.suffix.lower() not in _ARRAYS:
-            return _picture(path, grey=input_shape[-1] == 1)
-        with path.open("rb") as file:
-            loaded = np.load(file, allow_pickle=False)
-            if isinstance(loaded, np.ndarray):
-                return loaded
-            name = "x" if "x" in loaded else next(iter(loaded), None)
-            if name is None:
-                raise DataError(f"{path} holds no array")
-            return loaded[name]
-    except DataError:
-        raise
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        return read_array(path) if path.suffix.lower() in ARRAYS else _picture(path, grey=input_shape[-1] == 1)
+    except (OSError, DataError) as error:
         raise DataError(f"{path} cannot be read: {error}") from error
 
 
@@ -111,8 +98,8 @@ def _picture(path: Path, *, grey: bool) -> np.ndarray:
     try:
         with Image.open(path) as image:
             return np.asarray(image.convert("L" if grey else "RGB"))
-    except (Image.DecompressionBombError, SyntaxError) as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
+    except (ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DataError(str(error)) from error
 
 
 def _line(path: Path, row: int, answer: Answer, *, as_json: bool) -> str:

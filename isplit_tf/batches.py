@@ -30,8 +30,8 @@ class Batch:
     size: int
 
 
-def predict_rows(model: keras.Model, x: Any) -> np.ndarray:
-    """What a model of one output gives for a batch, a row an image.
+def predict_rows(model: keras.Model, x: Any, output: int = 0) -> np.ndarray:
+    """What a model gives for a batch, a row an image.
 
     A model that was built in the scope of a `tf.distribute` strategy answers once for each replica, from the whole
     batch each; all but the first answer are left out.
@@ -39,11 +39,12 @@ def predict_rows(model: keras.Model, x: Any) -> np.ndarray:
     Args:
         model: The model.
         x: `(N, ...)`, or a dict or tuple of such.
+        output: Which of its outputs, in the order in which Keras flattens them.
 
     Returns:
         `(N, ...)`.
     """
-    return np.asarray(model.predict_on_batch(x))[: len(tree.flatten(x)[0])]
+    return np.asarray(tree.flatten(model.predict_on_batch(x))[output])[: len(tree.flatten(x)[0])]
 
 
 def batches(

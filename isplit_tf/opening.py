@@ -4,7 +4,6 @@ import argparse
 import contextlib
 import json
 import os
-import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -65,9 +64,9 @@ def first_candidate(path: str) -> Any:
 OF_BOTTLENECK = ("compression", "latent_size", "payload_bytes", "latent_bits", "filters", "init")
 
 
-def given_options(args: argparse.Namespace, names: Sequence[str] = OF_BOTTLENECK) -> str:
-    """Those of these options that were given, as they are typed."""
-    return ", ".join(f"--{name.replace('_', '-')}" for name in names if getattr(args, name) is not None)
+def given_options(args: argparse.Namespace) -> str:
+    """The options of a bottleneck that were given, as they are typed."""
+    return ", ".join(f"--{name.replace('_', '-')}" for name in OF_BOTTLENECK if getattr(args, name) is not None)
 
 
 def make_bottleneck(args: argparse.Namespace) -> Any:
@@ -224,23 +223,20 @@ def read_image(path: Path, manifest: Any) -> Any:
 
     A picture is brought to the model's size, by bilinear interpolation, where that preprocessing does not resize.
     """
-    import numpy as np
     import tensorflow as tf
+
+    from isplit_edge.images import ARRAYS, read_array
 
     shape, record = tuple(manifest.shapes["input"]), manifest.preprocessing
     if not path.is_file():
         raise DataError(f"There is no image '{path}'.")
-    if path.suffix.lower() == ".npy":
+    if path.suffix.lower() in ARRAYS:
         try:
-            with path.open("rb") as file:
-                image = np.load(file, allow_pickle=False)
-            if not isinstance(image, np.ndarray):
-                raise ValueError("it is an .npz archive, not one array")
-            return image
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            return read_array(path)
+        except DataError as error:
             raise DataError(f"'{path}' cannot be read as an array: {error}") from error
     if len(shape) != 3:
-        raise DataError(f"'{path}' is a picture, and the model's input is {shape}. Give .npy files of that shape.")
+        raise DataError(f"'{path}' is a picture, and the model's input is {shape}. Give an .npy or .npz of that.")
     try:
         image = tf.io.decode_image(path.read_bytes(), channels=shape[-1], expand_animations=False)
     except (tf.errors.InvalidArgumentError, OSError) as error:

@@ -277,7 +277,7 @@ def _predict(commands: Any) -> None:
         "isplit predict bundle/ photo.png --url http://127.0.0.1:8501",
     )
     parser.add_argument("bundle", help="what isplit export wrote")
-    parser.add_argument("images", nargs="+", help=".png, .jpg, .bmp, .gif or .npy files of 8-bit images")
+    parser.add_argument("images", nargs="+", help=".png, .jpg, .bmp, .gif or .npy or .npz files of 8-bit images")
     parser.add_argument("--url", help="a server's address, http:// or grpc://; without it both halves run here")
     parser.add_argument("--timeout", type=float, default=10.0, metavar="S", help="seconds for an answer (default: 10)")
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import tree
 
 from .batches import batches, count_images, predict_rows
 from .errors import ArgumentError, DataError, ModelError, NumericsError
@@ -138,13 +137,11 @@ def _add_up_to_one(outputs: np.ndarray) -> bool:
 def _asking(model: keras.Model, output: str | int | None = None) -> Callable[[Any], np.ndarray]:
     """Asks a Keras model for one of its outputs, with our error where images do not fit it."""
     program = read_program(model)
-    place = None if output is None else program.outputs.index(read_program(model, output=output).outputs[0])
+    place = 0 if output is None else program.outputs.index(read_program(model, output=output).outputs[0])
 
     def ask(x: Any) -> np.ndarray:
         feed(program, x)
-        if place is None:
-            return predict_rows(model, x)
-        return np.asarray(tree.flatten(model.predict_on_batch(x))[place])
+        return predict_rows(model, x, place)
 
     return ask
 

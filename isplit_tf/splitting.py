@@ -102,6 +102,8 @@ class SplitModel:
 
         Raises:
             ExistsError: The directory exists and `overwrite` was not given, or it holds something else.
+            ArgumentError: It is the current folder, or around it.
+            ModelError: A layer holds a Python lambda.
         """
         target = Path(directory)
         if target.exists():

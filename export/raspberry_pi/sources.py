@@ -3,8 +3,6 @@
 import contextlib
 import os
 import sys
-import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -12,6 +10,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from isplit_edge import DataError, Manifest, MissingDependencyError
+from isplit_edge.images import read_array
 from isplit_edge.preprocessing import resize
 
 PICTURES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
@@ -70,7 +69,7 @@ class Folder:
                 yield Frame(path.name, _read(path, grey=self._grey))
             except FileNotFoundError:
                 continue
-            except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, DataError) as error:
+            except (OSError, ValueError, DataError) as error:
                 complain(f"{path.name} cannot be read: {error}")
                 self._finished[path] = state
 
@@ -168,11 +167,7 @@ def fitted(image: np.ndarray, manifest: Manifest) -> np.ndarray:
 
 def _read(path: Path, *, grey: bool) -> np.ndarray:
     if path.suffix.lower() == ".npy":
-        with path.open("rb") as file:
-            image = np.load(file, allow_pickle=False)
-        if not isinstance(image, np.ndarray):
-            raise DataError("it is an .npz archive, not one array")
-        return image
+        return read_array(path)
     try:
         from PIL import Image, UnidentifiedImageError
     except ImportError as error:
