@@ -80,11 +80,11 @@ def run_model(name: str) -> None:
     import keras
     import numpy as np
     from models import MODELS
-    from zoo import random_input
 
     from isplit_tf.graph.axis import main_cuts
     from isplit_tf.graph.cuts import list_cuts
     from isplit_tf.graph.program import read_program
+    from support.zoo import random_input
 
     row = Row(name)
     keras.utils.set_random_seed(0)
@@ -177,7 +177,7 @@ def importance(model: Any, x: Any) -> dict[str, Any]:
     import numpy as np
 
     from isplit_tf import measure_importance
-    from isplit_tf.importance.scores import n_classes
+    from isplit_tf.graph.outputs import n_classes
 
     labels = np.arange(8) % n_classes(model)
     curve = measure_importance(model, (x, labels), progress=False)
@@ -192,9 +192,8 @@ def importance(model: Any, x: Any) -> dict[str, Any]:
 
 def cost(model: Any) -> dict[str, Any]:
     """Multiply-accumulates, beside what TensorFlow's profiler counts."""
-    from profiler import profiled_macs
-
     from isplit_tf.graph.cost import count_macs
+    from support.profiler import profiled_macs
 
     counted, by_hand = profiled_macs(model)
     kinds: dict[str, int] = {}
@@ -207,7 +206,7 @@ def cost(model: Any) -> dict[str, Any]:
 def head(model: Any, cut: Any, images: Any, precision: str) -> dict[str, Any]:
     """The head at the best cut as `.tflite`, compared with Keras on the same images."""
     from isplit_tf import split
-    from isplit_tf.export.tflite import convert
+    from isplit_tf.export.litert.converter import convert
 
     found = convert(
         split(model, cut).head,
@@ -370,7 +369,7 @@ def _head(row: dict[str, Any], precision: str, failures: dict[str, str]) -> str:
 
 def run_graphs(count: int) -> None:
     """Random graphs: cuts against brute force, and recomposition."""
-    from random_graphs import check_graph
+    from support.random_graphs import check_graph
 
     start, wrong, cuts, steps = time.monotonic(), [], 0, 0
     for seed in range(count):

@@ -19,10 +19,10 @@ import numpy as np
 import tensorflow as tf
 
 from isplit_tf.graph.cuts import place_of
+from isplit_tf.graph.outputs import find_logits
 from isplit_tf.graph.program import read_program
 from isplit_tf.importance.measure import choose_cuts
 from isplit_tf.importance.probe import Probe
-from isplit_tf.importance.scores import find_logits
 
 
 def bare_pass(model: keras.Model):

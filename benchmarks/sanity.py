@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
+from isplit_tf.cli.inputs import open_images, open_model
+from isplit_tf.graph.outputs import n_classes
 from isplit_tf.importance.methods import METHODS, title
 from isplit_tf.importance.ordering import at_hand, stratified_order
 from isplit_tf.importance.sanity import sanity_check
-from isplit_tf.importance.scores import n_classes
-from isplit_tf.opening import open_images, open_model
 
 
 def main() -> None:

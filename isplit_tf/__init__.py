@@ -17,41 +17,41 @@ from .errors import ISplitError
 
 if TYPE_CHECKING:
     from . import datasets, edge
-    from .accuracy import AccuracyCurve
-    from .bottleneck import Autoencoder
-    from .candidates import Candidate, Candidates, propose
-    from .evaluation import Evaluation, evaluate
+    from .bottlenecks.autoencoder import Autoencoder
+    from .bottlenecks.projection import Projection
+    from .evaluation.evaluation import Evaluation, evaluate
     from .export.bundle import Bundle, export_bundle
-    from .forecasting import predict_accuracy
     from .graph.cuts import Cut, find_cuts
     from .importance.curve import Curve
     from .importance.measure import measure_importance
     from .importance.sanity import sanity_check
     from .importance.sanity_record import SanityCheck
-    from .projection import Projection
+    from .selection.accuracy_curve import AccuracyCurve
+    from .selection.candidates import Candidate, Candidates, propose
+    from .selection.prediction import predict_accuracy
     from .splitting import SplitModel, split
     from .training import Distillation, History, train
 
 _HOMES = {
-    "AccuracyCurve": "accuracy",
-    "Autoencoder": "bottleneck",
+    "AccuracyCurve": "selection.accuracy_curve",
+    "Autoencoder": "bottlenecks.autoencoder",
     "Bundle": "export.bundle",
-    "Candidate": "candidates",
-    "Candidates": "candidates",
+    "Candidate": "selection.candidates",
+    "Candidates": "selection.candidates",
     "Curve": "importance.curve",
     "Cut": "graph.cuts",
     "Distillation": "training",
-    "Evaluation": "evaluation",
+    "Evaluation": "evaluation.evaluation",
     "History": "training",
-    "Projection": "projection",
+    "Projection": "bottlenecks.projection",
     "SanityCheck": "importance.sanity_record",
     "SplitModel": "splitting",
-    "evaluate": "evaluation",
+    "evaluate": "evaluation.evaluation",
     "export_bundle": "export.bundle",
     "find_cuts": "graph.cuts",
     "measure_importance": "importance.measure",
-    "predict_accuracy": "forecasting",
-    "propose": "candidates",
+    "predict_accuracy": "selection.prediction",
+    "propose": "selection.candidates",
     "sanity_check": "importance.sanity",
     "split": "splitting",
     "train": "training",

@@ -1,5 +1,5 @@
 """`python -m isplit_tf` is `isplit`."""
 
-from .cli import main
+from .cli.main import main
 
 main()

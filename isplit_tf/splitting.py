@@ -13,15 +13,15 @@ import numpy as np
 from isplit_edge import __version__
 from isplit_edge.wire import payload_bytes, sent_bits
 
-from .atomic import check_replaceable, replacing
+from .bottlenecks.base import Bottleneck, for_parts
+from .bottlenecks.joining import join, join_bottlenecks, take_apart
 from .errors import ArgumentError, BundleError, ExistsError, ModelError
 from .graph.cuts import Cut, place_maker, place_of, require_sized, resolve_cut
-from .graph.files import lambda_layers, load_model
-from .graph.joining import join, join_bottlenecks, take_apart
+from .graph.outputs import compiled_loss, find_logits
 from .graph.program import Program, Ref, fill, read_program
 from .graph.surgery import build, copy_model, free_name, segment
-from .importance.scores import compiled_loss, find_logits
-from .latent import Bottleneck, for_parts
+from .storage.directories import check_replaceable, replacing
+from .storage.models import lambda_layers, load_model
 
 FORMAT_VERSION = 1
 _MODEL_FILE = "model.keras"
@@ -327,8 +327,8 @@ def bottleneck_from_json(record: dict[str, Any] | None) -> Any:
     """The inverse of `bottleneck_to_json`, for the bottlenecks of this package."""
     if record is None:
         return None
-    from .bottleneck import Autoencoder
-    from .projection import Projection
+    from .bottlenecks.autoencoder import Autoencoder
+    from .bottlenecks.projection import Projection
 
     kinds: dict[str, Any] = {"Autoencoder": Autoencoder, "Projection": Projection}
     if record["class"] not in kinds:

@@ -26,7 +26,7 @@ def test_the_wheel_holds_both_packages_and_the_glyphs(archives):
     """Code, types, embedded data with its NOTICE, licence and entry point; no tests, no tools."""
     names = zipfile.ZipFile(archives[0]).namelist()
     for wanted in (
-        "isplit_tf/cli.py",
+        "isplit_tf/cli/main.py",
         "isplit_tf/py.typed",
         "isplit_tf/datasets/glyphs/glyphs.npz",
         "isplit_tf/datasets/glyphs/NOTICE",
@@ -37,7 +37,7 @@ def test_the_wheel_holds_both_packages_and_the_glyphs(archives):
     assert {name.split("/")[0].split("-")[0] for name in names} == {"isplit_tf", "isplit_edge"}
     assert not [name for name in names if "/build/" in name or "test" in name.lower().split("/")[-1].split("_")]
     info = next(name for name in names if name.endswith("entry_points.txt"))
-    assert b"isplit = isplit_tf.cli:main" in zipfile.ZipFile(archives[0]).read(info)
+    assert b"isplit = isplit_tf.cli.main:main" in zipfile.ZipFile(archives[0]).read(info)
     assert any(name.endswith("LICENSE") for name in names)
 
 
@@ -46,7 +46,13 @@ def test_the_source_archive_can_build_the_device_package(archives):
     """The sdist holds the device package's own pyproject, the tests and the papers of the project."""
     with tarfile.open(archives[1]) as archive:
         names = {"/".join(name.split("/")[1:]) for name in archive.getnames()}
-    for wanted in ("isplit_edge/pyproject.toml", "isplit_edge/LICENSE", "CHANGELOG.md", "CITATION.cff", "tests/zoo.py"):
+    for wanted in (
+        "isplit_edge/pyproject.toml",
+        "isplit_edge/LICENSE",
+        "CHANGELOG.md",
+        "CITATION.cff",
+        "tests/support/zoo.py",
+    ):
         assert wanted in names
 
 

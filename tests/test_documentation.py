@@ -15,7 +15,8 @@ import pytest
 import isplit_edge
 import isplit_edge.__main__
 import isplit_tf
-from isplit_tf import cli, server
+from isplit_tf import server
+from isplit_tf.cli.main import parse
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -169,6 +170,6 @@ def test_a_command_line_of_the_pages_is_understood(line):
     """Names and options of every command that a page shows are those that the parser takes."""
     words = [word for word in shlex.split(line, comments=True) if word != "..."]
     if words[0] == "isplit":
-        assert cli.parse(words[1:]).command == words[1]
+        assert parse(words[1:]).command == words[1]
     else:
         assert isplit_edge.__main__.parse(words[3:]).bundle

@@ -15,7 +15,7 @@ import pytest
 
 import isplit_edge
 import isplit_tf
-from isplit_tf.export.contents import read_contents
+from isplit_tf.export.litert.contents import read_contents
 from isplit_tf.server import Server
 
 MODULES = sorted(

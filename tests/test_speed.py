@@ -11,11 +11,11 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
-from importance import measure as against_bare
 from speed.steps import epoch_times
 from speed.timing import taking_turns
 
 import isplit_tf as isplit
+from importance import measure as against_bare
 
 pytestmark = pytest.mark.slow
 layers = keras.layers

@@ -8,13 +8,13 @@ import keras
 import numpy as np
 import pytest
 from keras import layers, ops
-from zoo import ZOO, Shift, random_input, randomize
 
 from isplit_tf import Autoencoder, Projection, SplitModel, find_cuts, split
 from isplit_tf.errors import ArgumentError, BundleError, CutError, ExistsError, ModelError
-from isplit_tf.graph.files import load_model
+from isplit_tf.graph.outputs import output_kind
 from isplit_tf.graph.recompose import difference
-from isplit_tf.importance.scores import output_kind
+from isplit_tf.storage.models import load_model
+from support.zoo import ZOO, Shift, random_input, randomize
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from isplit_tf.demo_report import DemoReport
+from isplit_tf.demo.report import DemoReport
 
 ROOT = Path(__file__).parent.parent
 MARKS = "<!-- demo table -->", "<!-- end of demo table -->"

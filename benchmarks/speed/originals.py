@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from isplit_tf.experiments.originals import Workshop
 from isplit_tf.experiments.recipes import Study
-from isplit_tf.experiments.workshop import Workshop
 
 _WORK = Path(tempfile.gettempdir()) / "isplit_tf_benchmarks"
 

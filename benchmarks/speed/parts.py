@@ -11,8 +11,8 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from importance import bare_pass
 
+from importance import bare_pass
 from isplit_tf.graph.cuts import place_of
 from isplit_tf.graph.program import read_program
 from isplit_tf.importance import kernels

@@ -5,9 +5,9 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from importance import measure as measure_pass
 from scipy import stats
 
+from importance import measure as measure_pass
 from isplit_tf import measure_importance
 
 from .timing import taking_turns

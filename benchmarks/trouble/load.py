@@ -120,8 +120,8 @@ def changing_versions(places: tuple[Place, Place], models: Path, changes: int, *
     """Two versions with other weights come and go under load: no device ever gets the other's answer, and the one whose
     version stays is always answered."""
     from isplit_tf.export.publication import publish
-    from isplit_tf.models_config import ModelsConfig
     from isplit_tf.server import Server
+    from isplit_tf.server.models_config import ModelsConfig
 
     row = Row("changes of a version under load", changes)
     begin, lock, stop = time.monotonic(), threading.Lock(), threading.Event()

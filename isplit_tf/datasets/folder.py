@@ -11,8 +11,8 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from ..display.progress import bar
 from ..errors import DataError
-from ..progress import bar
 from .pixels import ImageForm, map_images, shuffled
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..progress import bar
+from ..display.progress import bar
 from .archives import Archive, Member, UnreadableError
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from ..importance.methods import title as method_title
 from .jobs import PREDICTED as PREDICTED_METHOD
 from .jobs import RIVALS, Score
-from .measured import Measured
+from .results import Measured
 from .statistics import (
     bootstrapped,
     holm,

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 
 from .. import plots
-from ..metrics import wilson_interval
+from ..evaluation.metrics import wilson_interval
 from .correlation import PRIMARY, correlate, scores_of
 from .groups import best_positions, class_groups, own_peak_effect
 from .jobs import Score
-from .measured import Found, Measured, Picture
 from .rate_findings import find_projection, find_rate_accuracy
+from .results import Found, Measured, Picture
 from .statistics import resampled_accuracies, spearman
 
 PAPER_SETS, PAPER_IMAGES = 15, 800

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from .. import plots
-from ..metrics import wilson_interval
+from ..evaluation.metrics import wilson_interval
 from .jobs import PREDICTED, Score, rated_images, unpacked
-from .measured import Found, Measured, Picture
+from .results import Found, Measured, Picture
 
 
 def find_projection(studies: Mapping[str, Measured]) -> tuple[Found, list[Picture]]:

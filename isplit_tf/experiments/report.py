@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from ..plots import svg
-from ..records import write_record
+from ..storage.records import write_record
 from .catalogue import find_scale
 from .findings import FINDERS
 from .jobs import open_jobs
-from .measured import Measured
 from .recipes import Experiment
+from .results import Measured
 from .runner import store_of
 
 FORMAT_VERSION = 1

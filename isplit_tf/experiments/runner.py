@@ -87,8 +87,8 @@ def run_jobs(
 
 
 def _make_worker(study: Study, sources: Sources, scale: str) -> Any:
-    from .work import Worker
-    from .workshop import Workshop
+    from .originals import Workshop
+    from .worker import Worker
 
     where = {"archives": sources.archives, "weights": sources.weights, "data_dir": sources.data_dir}
     return Worker(Workshop(study, sources.work / scale, **where))

@@ -14,18 +14,18 @@ from isplit_edge.interpreter import Head
 from isplit_edge.manifest import Manifest
 from isplit_edge.wire import STATUS_MEANINGS, STATUS_OK
 
+from ..display.quiet import quiet
 from ..errors import ArgumentError, BundleError
 from ..importance.curve import Curve
-from ..quiet import quiet
 from ..splitting import SplitModel
-from .local import convert_whole, measure_whole
-from .measuring import measure_accuracy
-from .micro_fit import fitted_micro_head, micro_request
-from .plan import Plan, make_plan
-from .representative import representative_images
-from .serving import SERVING_DEFAULT
-from .tflite import QUANTIZED, ConvertedHead, convert
-from .writing import check_place, write_bundle
+from .artefact_accuracy import measure_accuracy
+from .layout import check_place, write_bundle
+from .litert.converter import QUANTIZED, ConvertedHead, convert
+from .litert.representative import representative_images
+from .local_fallback import convert_whole, measure_whole
+from .micro.fit import fitted_micro_head, micro_request
+from .request import Plan, make_plan
+from .serving.saved_model import SERVING_DEFAULT
 
 _BATCH = 32
 
@@ -175,8 +175,8 @@ def export_bundle(
     """Writes what a device and TensorFlow Serving need of a split model.
 
     Killed at any moment, it leaves the directory as it was or with the whole new bundle (on Windows and on file
-    systems that cannot exchange directories see `isplit_tf.atomic`). While the converter runs, what the process
-    prints on its file descriptors 1 and 2 is collected, not shown.
+    systems that cannot exchange directories see `isplit_tf.storage.directories`). While the converter runs, what the
+    process prints on its file descriptors 1 and 2 is collected, not shown.
 
     Args:
         split: The split; it stays as it is. Both halves are exported in float32 arithmetic, whatever its dtype policy.

@@ -10,10 +10,10 @@ from pathlib import Path
 from isplit_edge.files import check_file, write_atomic
 from isplit_edge.manifest import MANIFEST_FILE, Manifest
 
-from ..atomic import locked, replacing
 from ..errors import ArgumentError, BundleError, ExistsError
-from ..models_config import MODELS_CONFIG, ModelsConfig
-from .serving_files import BATCHING_CONFIG
+from ..server.models_config import MODELS_CONFIG, ModelsConfig
+from ..storage.directories import locked, replacing
+from .serving.config_files import BATCHING_CONFIG
 
 RECORD_FILE = f"assets.extra/{MANIFEST_FILE}"
 """In the folder of a published version: the manifest of the bundle that it came from."""

@@ -197,7 +197,7 @@ class Curve:
         Returns:
             The axes.
         """
-        from .picture import draw_curve
+        from ..plots.records import draw_curve
 
         return draw_curve(self, log=log, per_class=per_class, ax=ax)
 
@@ -221,7 +221,7 @@ class Curve:
         Example:
             >>> curve.to_model_explorer("importance.json")
         """
-        from .explorer import write_node_data
+        from .model_explorer import write_node_data
 
         name = f"CUI, {self.method}, {self.reduction}"
         write_node_data(path, self.cuts, self.values.tolist(), name=name, peaks=self.peaks, model_file=model_file)

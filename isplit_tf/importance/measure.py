@@ -10,14 +10,14 @@ from ..arguments import checked_share
 from ..errors import ArgumentError, ModelError
 from ..graph.axis import main_cuts
 from ..graph.cuts import Cut, list_cuts, place_of, require_sized, resolve_cut, tensors_wanted
+from ..graph.outputs import compiled_loss, find_logits
 from ..graph.program import Program, read_program
-from .collecting import Collector
 from .curve import Curve
+from .data_pass import Collector
 from .methods import METHODS
 from .precision import require_precision
 from .probe import Probe
-from .replicas import Replicas, chosen_strategy
-from .scores import compiled_loss, find_logits
+from .strategy import Replicas, chosen_strategy
 
 _CHOICES = {
     "method": tuple(METHODS),

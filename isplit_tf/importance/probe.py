@@ -11,11 +11,11 @@ import tensorflow as tf
 from ..errors import ModelError, NumericsError
 from ..graph.cuts import place_maker, place_name
 from ..graph.inputs import feed
+from ..graph.outputs import Logits
 from ..graph.program import Program, Step
 from . import kernels
 from .methods import METHODS
 from .precision import lowered, to_precision
-from .scores import Logits
 
 PATH_STEPS = 32
 

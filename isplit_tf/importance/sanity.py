@@ -14,12 +14,12 @@ from ..batches import Batch, batches
 from ..errors import ArgumentError, ModelError
 from ..graph.cuts import Cut, place_maker, place_of
 from ..graph.keras_layers import copy_layer, copy_state
+from ..graph.outputs import compiled_loss, find_logits
 from ..graph.program import Program, Step, read_program
 from ..graph.weights import WeightedOperation
 from .measure import choose_cuts, require_choices
 from .probe import Probe
 from .sanity_record import SanityCheck
-from .scores import compiled_loss, find_logits
 
 
 def sanity_check(

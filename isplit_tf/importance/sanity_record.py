@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from ..display.tables import html_table, text_table
 from ..graph.cuts import Cut
-from ..tables import html_table, text_table
 from .methods import title
 
 # Below it less than a quarter of the variance of the ranks is shared.
@@ -95,7 +95,7 @@ class SanityCheck:
         Returns:
             The axes.
         """
-        from .picture import draw_sanity_check
+        from ..plots.records import draw_sanity_check
 
         return draw_sanity_check(self, ax=ax)
 

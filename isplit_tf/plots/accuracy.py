@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from .style import BLUE, GREY, STYLES, name_ticks
 
 if TYPE_CHECKING:
-    from ..evaluation import Evaluation
+    from ..evaluation.evaluation import Evaluation
 
 
 def draw_accuracies(ax: Any, at: Sequence[int], accuracies: Any, references: Mapping[str, float]) -> None:

@@ -7,9 +7,9 @@ from .accuracy import draw_accuracies
 from .style import BLUE, GREY, RED, STYLES, name_ticks
 
 if TYPE_CHECKING:
-    from ..accuracy import AccuracyCurve
-    from ..candidates import Candidate
     from ..importance.curve import Curve
+    from ..selection.accuracy_curve import AccuracyCurve
+    from ..selection.candidates import Candidate
 
 
 def curve_and_sizes(

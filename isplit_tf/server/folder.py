@@ -6,9 +6,9 @@ import threading
 from pathlib import Path, PurePosixPath
 
 from ..errors import BundleError
-from ..models_config import MODELS_CONFIG, MODELS_FOLDER, ModelEntry, ModelsConfig
 from .batching import Batching
 from .model import Catalogue, ServedModel
+from .models_config import MODELS_CONFIG, MODELS_FOLDER, ModelEntry, ModelsConfig
 
 _LOG = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 from isplit_edge.manifest import Manifest
 
 from ..errors import BundleError
-from ..models_config import MODELS_CONFIG, ModelsConfig
 from .batching import Batcher, Batching
+from .models_config import MODELS_CONFIG, ModelsConfig
 from .refusal import INTERNAL, INVALID_ARGUMENT, NOT_FOUND, RESOURCE_EXHAUSTED, UNAVAILABLE, Refusal
 
 DEFAULT_SIGNATURE = "serving_default"

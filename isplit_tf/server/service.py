@@ -14,11 +14,11 @@ from isplit_edge.client import MAX_BATCH
 from isplit_edge.manifest import MANIFEST_FILE
 
 from ..errors import ArgumentError, MissingDependencyError, ServerError
-from ..models_config import MODELS_CONFIG
 from .batching import Batching
 from .folder import ModelsFolder
 from .http import HttpPort
 from .model import Catalogue
+from .models_config import MODELS_CONFIG
 
 NOTICE = (
     "This is a local server for trying the bundle out. In production the folder serving/ goes to TensorFlow Serving: "

@@ -8,11 +8,11 @@ from typing import Any
 
 import keras
 
+from ..display.progress import bar
 from ..errors import NumericsError
-from ..progress import bar
-from .feeding import Feed
+from .checkpoint import TrainingState
+from .data import Feed
 from .history import Epoch
-from .state import TrainingState
 
 
 class Watch(keras.callbacks.Callback):

@@ -7,19 +7,19 @@ from typing import Any
 
 import keras
 
+from ..bottlenecks.base import LatentPlan, for_parts
+from ..bottlenecks.embedding import embed, hidden_numbers
+from ..bottlenecks.fit import Halves, error_of, fit_all, gather, pass_of_split, put
+from ..bottlenecks.layers import Patches, build_halves
+from ..bottlenecks.linear_map import Fitted
+from ..bottlenecks.projection import Projection
+from ..bottlenecks.quantizer import forget
+from ..bottlenecks.sample import collector
 from ..errors import ArgumentError
-from ..fitting import Halves, error_of, fit_all, gather, pass_of_split, put
 from ..graph.keras_layers import all_layers
-from ..latent import LatentPlan, for_parts
-from ..projection import Projection
-from ..projection.embedding import embed, hidden_numbers
-from ..projection.kernels import Fitted
-from ..projection.layers import Patches, build_halves
-from ..projection.sample import collector
-from ..quantizer import forget
 from ..splitting import SplitModel
+from .checkpoint import TrainingState
 from .history import Epoch
-from .state import TrainingState
 
 PHASE = "fit"
 

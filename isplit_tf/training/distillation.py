@@ -13,11 +13,11 @@ import numpy as np
 from keras import ops
 
 from ..errors import ArgumentError, ModelError
+from ..graph.outputs import describe_output
 from ..graph.program import read_program
 from ..graph.surgery import copy_model
-from ..importance.scores import describe_output
 from ..splitting import SplitModel
-from .replicas import replica_share
+from .strategy import replica_share
 
 DISTILL = "distill"
 # Probabilities below it count as it: their logarithm, and its gradient, stay finite in float32.

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from ..display.tables import html_table, text_table
 from ..errors import ArgumentError, BundleError
-from ..records import number_or_nan, number_or_none, read_record, write_record
-from ..tables import html_table, text_table
+from ..storage.records import number_or_nan, number_or_none, read_record, write_record
 
 FORMAT_VERSION = 2
 PHASES = ("fit", "bottleneck", "fine_tune")

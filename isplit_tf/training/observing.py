@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 
 from ..batches import batches, count_images, predict_rows
+from ..bottlenecks.quantizer import is_observed, set_ranges
+from ..display.progress import bar
 from ..errors import NumericsError
-from ..progress import bar
-from ..quantizer import is_observed, set_ranges
 from ..sampling import spread
 from ..splitting import SplitModel
 

@@ -10,23 +10,23 @@ import keras
 import tensorflow as tf
 
 from ..arguments import checked_integer
+from ..bottlenecks.quantizer import forget
 from ..errors import ArgumentError
-from ..quantizer import forget
 from ..splitting import SplitModel, bottleneck_to_json
 from . import closed_form
 from .callbacks import Keep, Watch
+from .checkpoint import TrainingState
+from .data import ArrayFeed, Feed, cached_features, check_images, image_feed
 from .distillation import read_distillation
-from .feeding import ArrayFeed, Feed, cached_features, check_images, image_feed
+from .fine_tuning import Tuning, prepare
 from .freezing import batch_norms, frozen
 from .history import History
 from .objectives import loss_identity
 from .observing import observe
 from .optimizers import copied, optimizer_identity, read_optimizer
 from .reconstruction import Reconstruction
-from .replicas import check_strategy
-from .state import TrainingState
-from .summaries import Summaries
-from .tuning import Tuning, prepare
+from .strategy import check_strategy
+from .tensorboard import Summaries
 
 _BOTTLENECK, _FINE_TUNE = "bottleneck", "fine_tune"
 # Adam's steps do not depend on the scale of features and loss. On VGG16's poolings with ImageNet weights a

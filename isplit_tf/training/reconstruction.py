@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from .replicas import replica_share
+from .strategy import replica_share
 
 
 class RelativeError(keras.metrics.Metric):

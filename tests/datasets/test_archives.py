@@ -5,11 +5,11 @@ import tarfile
 import zipfile
 
 import pytest
-from archive_kit import make_tar, make_zip
 
 from isplit_tf.datasets import archives
 from isplit_tf.datasets.archives import Archive, UnreadableError
 from isplit_tf.errors import DataError
+from support.archive_kit import make_tar, make_zip
 
 
 def contents(archive):

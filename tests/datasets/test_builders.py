@@ -12,11 +12,11 @@ from unittest import mock
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from archive_kit import examples
 
 import isplit_tf.datasets
 from isplit_tf.datasets.registration import builder_class
 from isplit_tf.errors import DataError
+from support.archive_kit import examples
 
 DATASETS = Path(isplit_tf.datasets.__file__).parent
 Tiny, NotMnist, ChestXray = map(builder_class, ("tiny_imagenet200", "notmnist", "chest_xray_pneumonia"))

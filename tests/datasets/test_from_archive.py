@@ -6,10 +6,10 @@ import warnings
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from archive_kit import examples, glyph, image, make_tar, make_zip
 
 from isplit_tf.datasets import from_archive, open_data
 from isplit_tf.errors import DataError
+from support.archive_kit import examples, glyph, image, make_tar, make_zip
 
 PATH_AND_KIND = pytest.mark.parametrize("make", [make_zip, make_tar])
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from handmade import INPUT, N_CLASSES, write_bundle
-from loopback import Loopback
 
 from isplit_edge import Manifest
+from support.handmade import INPUT, N_CLASSES, write_bundle
+from support.loopback import Loopback
 
 
 @pytest.fixture(scope="session")

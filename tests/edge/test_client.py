@@ -4,8 +4,6 @@ import time
 
 import numpy as np
 import pytest
-from handmade import write_bundle
-from loopback import Loopback, tail
 
 from isplit_edge import (
     ArgumentError,
@@ -15,22 +13,13 @@ from isplit_edge import (
     ServerError,
     ServerTimeoutError,
     ServerUnreachableError,
-    wire,
 )
 from isplit_edge.answer import STATUS_NO_ANSWER
 from isplit_edge.manifest import HEAD_FILE
+from support.handmade import write_bundle
+from support.loopback import Loopback, expected
 
 QUICK = {"retries": 0, "timeout_s": 5.0}
-
-
-def expected(client: Client, images: np.ndarray) -> np.ndarray:
-    """What the tail answers to the client's own payloads, without a wire."""
-    manifest = client.manifest
-    latents = [
-        wire.unpack(payload, manifest.tag, manifest.dtype, manifest.shapes["latent"])[1]
-        for payload in client.head.payloads(images)
-    ]
-    return np.array([tail(latent, manifest) for latent in latents], np.float32)
 
 
 def garbled(change) -> object:

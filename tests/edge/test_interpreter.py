@@ -7,10 +7,10 @@ import sys
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
-from handmade import write_bundle
 
 from isplit_edge import BundleError, DataError, Head, Manifest, MissingDependencyError, wire
 from isplit_edge.interpreter import quantize
+from support.handmade import write_bundle
 
 
 def run_alone(model: bytes, x: np.ndarray) -> np.ndarray:

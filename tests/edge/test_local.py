@@ -4,12 +4,12 @@ import json
 
 import numpy as np
 import pytest
-from handmade import write_bundle
-from loopback import Loopback
 
 from isplit_edge import BundleError, Client, Manifest, ServerError, ServerTimeoutError, ServerUnreachableError
 from isplit_edge.__main__ import main
 from isplit_edge.local import LOCAL_FILE
+from support.handmade import write_bundle
+from support.loopback import Loopback
 
 DOWN = "http://127.0.0.1:9"
 QUICK = {"retries": 0, "timeout_s": 5.0}

@@ -9,12 +9,12 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from handmade import record_of
 
 import isplit_edge
 from isplit_edge import ArgumentError, BundleError, Manifest, wire
 from isplit_edge.files import inside, relative_path, write_atomic
 from isplit_edge.manifest import DEVICE_REQUIREMENTS, contract
+from support.handmade import record_of
 
 HEAD = b"not run in these tests"
 INT8 = {"dtype": "int8", "scale": 0.5, "zero_point": -3}

@@ -9,9 +9,6 @@ import time
 import grpc
 import numpy as np
 import pytest
-from grpc_loopback import GrpcLoopback
-from handmade import write_bundle
-from test_client import expected
 
 from isplit_edge import (
     ArgumentError,
@@ -22,6 +19,9 @@ from isplit_edge import (
     ServerTimeoutError,
     ServerUnreachableError,
 )
+from support.grpc_loopback import GrpcLoopback
+from support.handmade import write_bundle
+from support.loopback import expected
 
 QUICK = {"retries": 0, "timeout_s": 5.0}
 

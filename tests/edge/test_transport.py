@@ -7,11 +7,11 @@ import ssl
 import threading
 
 import pytest
-from loopback import Loopback
 
 from isplit_edge import ArgumentError, Client, Manifest, ServerError, ServerUnreachableError
 from isplit_edge import transport as module
 from isplit_edge.transport import HttpConnection
+from support.loopback import Loopback
 
 STATUS = "/v1/models/tail"
 

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from isplit_tf.cli import parse, run
+from isplit_tf.cli.main import parse, run
 from isplit_tf.experiments.catalogue import EXPERIMENTS, SCALES
 from isplit_tf.experiments.jobs import open_jobs
 from isplit_tf.sweep.store import VOLATILE, Store

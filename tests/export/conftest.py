@@ -6,10 +6,10 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-import tiny
 
 import isplit_tf as isplit
 from isplit_tf.export.bundle import Bundle
+from support import tiny
 
 
 @pytest.fixture(scope="session")
@@ -66,7 +66,7 @@ def elsewhere(shared_bundle, train_images, tmp_path_factory) -> dict:
     np.save(images, train_images[:100].astype(np.float32) / 255)
     script = """
         import hashlib, json, sys
-        import numpy as np, tensorflow as tf, tiny
+        import numpy as np, tensorflow as tf
         model = tf.saved_model.load(sys.argv[1])
         tail = model.signatures["from_latent"]
         zeros = tf.zeros([2, *tail.structured_input_signature[1]["latent"].shape[1:]])
@@ -74,15 +74,15 @@ def elsewhere(shared_bundle, train_images, tmp_path_factory) -> dict:
         graphs = [one.graph.as_graph_def() for one in model.signatures.values()]
         nodes = [node for graph in graphs for node in graph.node]
         nodes += [node for graph in graphs for function in graph.library.function for node in function.node_def]
-        from isplit_tf.export.tflite import convert
-        from test_fingerprint import identity
+        from isplit_tf.export.litert.converter import convert
+        from support import tiny
         split = tiny.make_split(tiny.make_original())
         head = convert(split.head, split.encoder, precision="int8", representative=np.load(sys.argv[2]))
         print(json.dumps({
             "answer": answer,
             "operators": sorted({node.op for node in nodes}),
             "head": hashlib.sha256(head.content).hexdigest(),
-            "identity": identity(),
+            "identity": tiny.identity(),
         }))
     """
     saved = shared_bundle.directory / "serving" / "tail" / "3"

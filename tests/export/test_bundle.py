@@ -8,21 +8,13 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-import tiny
 
 import isplit_tf as isplit
 from isplit_edge import wire
 from isplit_edge.manifest import Manifest
-from isplit_tf.errors import (
-    ArgumentError,
-    BundleError,
-    DataError,
-    ExistsError,
-    ExportError,
-    ModelError,
-    NumericsError,
-)
+from isplit_tf.errors import ArgumentError, BundleError, DataError, ExistsError, ExportError, ModelError, NumericsError
 from isplit_tf.export.bundle import Bundle, export_bundle
+from support import tiny
 
 
 def unit(images: np.ndarray) -> np.ndarray:

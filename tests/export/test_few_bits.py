@@ -6,15 +6,15 @@ import zlib
 import keras
 import numpy as np
 import pytest
-import tiny
 
 import isplit_tf as isplit
 from isplit_edge import wire
 from isplit_edge.client import Client
+from isplit_tf.bottlenecks.quantizer import quantizers, set_ranges
 from isplit_tf.errors import ArgumentError
-from isplit_tf.export.tflite import convert
-from isplit_tf.quantizer import quantizers, set_ranges
+from isplit_tf.export.litert.converter import convert
 from isplit_tf.server import Server
+from support import tiny
 
 KINDS = [("Autoencoder", 8), ("Autoencoder", 4), ("Autoencoder", 2), ("Projection", 4), ("Projection", 2)]
 

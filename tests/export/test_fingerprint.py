@@ -3,29 +3,10 @@
 import keras
 import numpy as np
 import pytest
-import tiny
 
-from isplit_edge.manifest import contract
-from isplit_tf.export.fingerprint import architecture, bundle_id
-
-RECORD = {
-    "wire_version": 1,
-    "cut": {"name": "pool", "index": 1, "layer_type": "MaxPooling2D", "shape": [6, 5, 8], "size": 240},
-    "shapes": {"input": [13, 11, 3], "cut": [6, 5, 8], "latent": [2, 2, 30]},
-    "dtype": "int8",
-    "scale": 0.5,
-    "zero_point": 1,
-    "byte_order": "little",
-    "n_classes": 4,
-    "class_names": None,
-    "preprocessing": None,
-}
-
-
-def identity(split=None, head: bytes = b"head", **changes) -> str:
-    """The identity of a split whose contract differs by some keys."""
-    split = split or tiny.make_split(tiny.make_original())
-    return bundle_id(head, split.tail, split.decoder, contract({**RECORD, **changes}))
+from isplit_tf.export.fingerprint import architecture
+from support import tiny
+from support.tiny import RECORD, identity
 
 
 @pytest.fixture(scope="module")

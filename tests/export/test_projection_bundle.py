@@ -3,10 +3,10 @@
 import keras
 import numpy as np
 import pytest
-import tiny
 from ai_edge_litert.interpreter import Interpreter
 
 import isplit_tf as isplit
+from support import tiny
 
 
 def build_sequence():

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,20 +12,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from isplit_edge.manifest import Manifest
 from isplit_tf.errors import ArgumentError, BundleError, ExistsError
 from isplit_tf.export.publication import publish, published_bundle_id
-from isplit_tf.models_config import ModelsConfig
-
-
-def renumbered(bundle, directory: Path, version: int, **changes) -> Path:
-    """A copy of a bundle under another version."""
-    copy = shutil.copytree(bundle.directory, directory)
-    record = bundle.manifest.to_dict()
-    (copy / "serving/tail/3").rename(copy / f"serving/tail/{version}")
-    files = {name.replace("tail/3/", f"tail/{version}/"): entry for name, entry in record["files"].items()}
-    Manifest.from_dict({**record, "version": version, "files": files, **changes}).write(copy)
-    return copy
+from isplit_tf.server.models_config import ModelsConfig
+from support.tiny import renumbered
 
 
 @pytest.fixture

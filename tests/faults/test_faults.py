@@ -1,9 +1,10 @@
 """Faults, load and abuse, short; `benchmarks/faults.py` runs the same parts long."""
 
-import faults
 import pytest
 from trouble import abuse, crash, link, load, tamper
 from trouble.place import Row, make_place
+
+import faults
 
 
 def test_the_table_says_what_came_and_what_was_wrong():

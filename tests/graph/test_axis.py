@@ -3,11 +3,11 @@
 import keras
 import pytest
 from keras import layers, ops
-from zoo import ZOO
 
 from isplit_tf.graph.axis import main_cuts
 from isplit_tf.graph.cuts import list_cuts
 from isplit_tf.graph.program import read_program
+from support.zoo import ZOO
 
 
 def axis(model: keras.Model) -> list[str]:

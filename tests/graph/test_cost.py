@@ -3,12 +3,12 @@
 import keras
 import pytest
 from keras import layers, ops
-from profiler import profiled_macs
-from zoo import ZOO
 
 from isplit_tf import find_cuts
 from isplit_tf.errors import ModelError
 from isplit_tf.graph.cost import count_macs
+from support.profiler import profiled_macs
+from support.zoo import ZOO
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorflow")
 

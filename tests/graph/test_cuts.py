@@ -4,12 +4,12 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-from zoo import ZOO
 
 from isplit_tf import Cut, find_cuts
 from isplit_tf.errors import CutError, ModelError
 from isplit_tf.graph.cuts import cut_tensors, require_sized, resolve_cut, tensor_of
 from isplit_tf.graph.program import read_program
+from support.zoo import ZOO
 
 CUTS = {
     "chain": "conv1 pool1 conv2 norm relu flat",

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers, ops
-from zoo import ZOO, random_input, randomize
 
 from isplit_tf import find_cuts, split
 from isplit_tf.errors import ModelError
 from isplit_tf.graph.program import read_program
 from isplit_tf.graph.recompose import difference, recompose
+from support.zoo import ZOO, random_input, randomize
 
 
 def names(model: keras.Model, **options) -> list[str]:

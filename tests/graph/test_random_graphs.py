@@ -4,7 +4,8 @@ import keras
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from random_graphs import Grower, check
+
+from support.random_graphs import Grower, check
 
 
 @pytest.mark.slow

@@ -5,12 +5,12 @@ import io
 import keras
 import numpy as np
 import pytest
-from zoo import ZOO, random_input, randomize
 
 from isplit_tf import find_cuts, split
 from isplit_tf.graph.cuts import cut_tensors
 from isplit_tf.graph.program import read_program
 from isplit_tf.graph.recompose import Recomposition, difference, recompose
+from support.zoo import ZOO, random_input, randomize
 
 
 @pytest.mark.parametrize("name", ["VGG16", "ResNet50", "MobileNetV2"])

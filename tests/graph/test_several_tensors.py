@@ -4,16 +4,16 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from random_graphs import grow
-from zoo import ZOO, random_input, randomize
 
 from isplit_tf import Autoencoder, Cut, SplitModel, find_cuts, measure_importance, split, train
 from isplit_tf.errors import ArgumentError, CutError
-from isplit_tf.export.tflite import convert
+from isplit_tf.export.litert.converter import convert
 from isplit_tf.graph.cuts import list_cuts, place_of, places
 from isplit_tf.graph.program import read_program
 from isplit_tf.graph.recompose import difference, recompose
 from isplit_tf.graph.surgery import copy_model, segment
+from support.random_graphs import grow
+from support.zoo import ZOO, random_input, randomize
 
 # The masked models have no cut of two: a mask cannot cross.
 SEVERAL = ["residual", "branches", "nested", "doubly_nested", "skips", "attention", "two_outputs"]

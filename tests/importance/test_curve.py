@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from isplit_tf.candidates import propose
 from isplit_tf.errors import ArgumentError, BundleError
 from isplit_tf.graph.cuts import Cut
 from isplit_tf.importance.curve import Curve, peak_positions
 from isplit_tf.importance.statistics import ClassStatistics
+from isplit_tf.selection.candidates import propose
 
 NAMES = ["a", "b", "c"]
 

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers, ops
-from zoo import ZOO, random_input, randomize
 
 from isplit_tf import find_cuts, measure_importance, split
 from isplit_tf.errors import ModelError
+from support.zoo import ZOO, random_input, randomize
 
 OPTIONS = {"progress": False, "cuts": "all"}
 

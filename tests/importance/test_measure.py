@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from isplit_tf import Curve, find_cuts, measure_importance, split
 from isplit_tf.errors import ArgumentError, CutError, DataError, ModelError, NumericsError
-from isplit_tf.evaluation import evaluate
+from isplit_tf.evaluation.evaluation import evaluate
 
 
 def hand_net() -> keras.Model:

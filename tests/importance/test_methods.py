@@ -4,12 +4,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from zoo import ZOO, random_input, randomize
 
 from isplit_tf import find_cuts, measure_importance, split
 from isplit_tf.errors import ModelError
 from isplit_tf.importance.kernels import by_position, cumulate
 from isplit_tf.importance.methods import METHODS
+from support.zoo import ZOO, random_input, randomize
 
 
 def hand_net() -> keras.Model:

@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers, ops
-from zoo import ZOO, random_input, randomize
 
 from isplit_tf import measure_importance
 from isplit_tf.errors import ArgumentError
 from isplit_tf.graph.cuts import find_cuts, place_of
+from isplit_tf.graph.outputs import find_logits
 from isplit_tf.graph.program import read_program
 from isplit_tf.importance.folding import fold, folded_norms
 from isplit_tf.importance.precision import lowered
 from isplit_tf.importance.probe import Probe
-from isplit_tf.importance.scores import find_logits
+from support.zoo import ZOO, random_input, randomize
 
 NAMES = (
     "attention constants custom_layer dict_inputs in_memory_lambda masks mixed_precision preprocessing "

@@ -6,12 +6,12 @@ import pytest
 import tensorflow as tf
 from keras import layers
 from scipy import stats
-from zoo import ZOO, random_input, randomize
 
 from isplit_tf import measure_importance
 from isplit_tf.errors import ArgumentError, ModelError
 from isplit_tf.importance.methods import METHODS, Method
 from isplit_tf.importance.sanity import mean_rank_correlation, sanity_check
+from support.zoo import ZOO, random_input, randomize
 
 
 def test_rank_correlation_is_scipys():

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from kinds import KINDS, Kind
+
+from support.kinds import KINDS, Kind
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "export" / "raspberry_pi"))  # the kit's programs are no package

@@ -5,14 +5,14 @@ import json
 import shutil
 from pathlib import Path
 
-import jvm
 import numpy as np
 import pytest
 import sources
-from kinds import KINDS
 
 from isplit_edge import Client, Head, Manifest
 from isplit_edge.rest import _body
+from support import jvm
+from support.kinds import KINDS
 
 # Compiling takes over ten seconds, once.
 pytestmark = pytest.mark.slow

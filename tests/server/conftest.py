@@ -1,20 +1,15 @@
 """A real bundle, its tail as a catalogue, and a server on a free port."""
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "export"))
-
-import tiny
 
 import isplit_tf as isplit
 from isplit_tf.export.bundle import Bundle
 from isplit_tf.server import Server
 from isplit_tf.server.model import Catalogue
+from support import tiny
 
 
 @pytest.fixture(scope="session")

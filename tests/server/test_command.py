@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from isplit_edge.client import Client
-from isplit_tf.cli import parse, run
+from isplit_tf.cli.main import parse, run
 
 
 def test_a_folder_is_published_and_served(bundle, images, tmp_path, capsys):

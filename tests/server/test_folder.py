@@ -2,7 +2,6 @@
 
 import logging
 import shutil
-import sys
 import threading
 import time
 from pathlib import Path
@@ -10,16 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "export"))
-
-from test_publication import renumbered
-
 from isplit_edge.client import Client
 from isplit_tf.errors import ArgumentError, BundleError, ServerError
 from isplit_tf.export.publication import publish
-from isplit_tf.models_config import ModelsConfig
 from isplit_tf.server import Server
 from isplit_tf.server.folder import ModelsFolder
+from isplit_tf.server.models_config import ModelsConfig
+from support.tiny import renumbered
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from squares import Square, worker
 
 from isplit_tf.errors import MissingDependencyError, SweepError
 from isplit_tf.sweep import Store, run_sweep
 from isplit_tf.sweep.cluster import start
+from support.squares import Square, worker
 
 
 def open_tasks(tasks, store):
@@ -61,10 +61,10 @@ def test_without_ray_the_message_says_how_to_get_it(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def cluster():
-    """A cluster of this machine, whose workers find `squares`."""
+    """A cluster of this machine, whose workers find `support.squares`."""
     ray = pytest.importorskip("ray", reason="ray is not installed")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+        patch.setenv("PYTHONPATH", str(Path(__file__).parents[1]), prepend=os.pathsep)
         start(ray, "local", num_cpus=2)
         yield ray
         ray.shutdown()

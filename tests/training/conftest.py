@@ -2,10 +2,10 @@
 
 import keras
 import pytest
-from splitnet import build_net, make_data
 
-from isplit_tf.bottleneck import Autoencoder
+from isplit_tf.bottlenecks.autoencoder import Autoencoder
 from isplit_tf.splitting import split
+from support.splitnet import build_net, make_data
 
 
 @pytest.fixture(scope="session")

@@ -4,11 +4,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from splitnet import assert_same, build_net, make_data, weights_of
 
 import isplit_tf as isplit
 from isplit_tf.errors import ArgumentError, DataError, ModelError, NumericsError
 from isplit_tf.training.history import History
+from support.splitnet import assert_same, build_net, make_data, weights_of
 
 
 def fitted(model, cut, bottleneck, data, **how):

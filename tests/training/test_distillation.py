@@ -4,15 +4,14 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from splitnet import assert_same, build_net, differ, weights_of
-from test_resuming import EPOCHS, Stop
 
-from isplit_tf.bottleneck import Autoencoder
+from isplit_tf.bottlenecks.autoencoder import Autoencoder
 from isplit_tf.errors import ArgumentError, BundleError, DataError, ModelError
 from isplit_tf.splitting import SplitModel, split
 from isplit_tf.training import Distillation, train
+from isplit_tf.training.checkpoint import FILE_NAME, TEACHER_FILE_NAME
 from isplit_tf.training.distillation import divergence
-from isplit_tf.training.state import FILE_NAME, TEACHER_FILE_NAME
+from support.splitnet import EPOCHS, Stop, assert_same, build_net, differ, weights_of
 
 STILL = {"bottleneck_epochs": 0, "fine_tune_epochs": 1, "optimizer": keras.optimizers.SGD(0.0)}
 

@@ -3,15 +3,14 @@
 import keras
 import numpy as np
 import pytest
-from splitnet import assert_same, weights_of
-from test_resuming import EPOCHS, Stop
 
-from isplit_tf.bottleneck import Autoencoder
+from isplit_tf.bottlenecks.autoencoder import Autoencoder
+from isplit_tf.bottlenecks.projection import Projection
+from isplit_tf.bottlenecks.quantizer import is_observed, quantizers
 from isplit_tf.errors import NumericsError
-from isplit_tf.projection import Projection
-from isplit_tf.quantizer import is_observed, quantizers
 from isplit_tf.splitting import split
 from isplit_tf.training import train
+from support.splitnet import EPOCHS, Stop, assert_same, weights_of
 
 
 def few(net, bits=2):

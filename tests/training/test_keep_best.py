@@ -5,13 +5,13 @@ import json
 import keras
 import numpy as np
 import pytest
-from splitnet import assert_same, build_net, differ, weights_of
 
 from isplit_tf import Projection
 from isplit_tf.errors import ArgumentError
 from isplit_tf.splitting import split
 from isplit_tf.training import History, train
-from isplit_tf.training.state import FILE_NAME
+from isplit_tf.training.checkpoint import FILE_NAME
+from support.splitnet import assert_same, build_net, differ, weights_of
 
 EPOCHS = {"bottleneck_epochs": 1, "fine_tune_epochs": 4, "seed": 3, "progress": False}
 

@@ -4,12 +4,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from splitnet import assert_same, build_net, differ, weights_of
 
-from isplit_tf.bottleneck import Autoencoder
+from isplit_tf.bottlenecks.autoencoder import Autoencoder
 from isplit_tf.errors import ArgumentError, DataError, NumericsError
 from isplit_tf.splitting import SplitModel, split
 from isplit_tf.training import train
+from support.splitnet import assert_same, build_net, differ, weights_of
 
 STILL = {"bottleneck_optimizer": keras.optimizers.SGD(0.0), "optimizer": keras.optimizers.SGD(0.0)}
 
@@ -299,7 +299,7 @@ def test_a_loss_of_the_users_gets_labels_as_they_come(halves, data):
 
 def test_progress_goes_to_standard_error_and_nothing_to_standard_output(halves, data, capfd, monkeypatch):
     """Bars are on standard error, and none with progress=False; standard output stays empty."""
-    monkeypatch.setattr("isplit_tf.progress._DELAY_S", 0)
+    monkeypatch.setattr("isplit_tf.display.progress._DELAY_S", 0)
     train(halves, data, bottleneck_epochs=1, fine_tune_epochs=1)
     shown = capfd.readouterr()
     assert shown.out == ""

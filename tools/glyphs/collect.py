@@ -16,6 +16,7 @@ from families import family_key
 from fontfile import FontFile, font_paths, licence_objection, read_font_file
 from raster import UnfitFontError, render
 from registries import Package, fetch, read_packages
+
 from selection import assign, distances, join_designs, shared_images, spread
 
 log = logging.getLogger("glyphs")

@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image, features
 from raster import LETTERS, render
 from registries import PackageError, fetch, read_packages, sha256
+
 from selection import SPLITS
 
 log = logging.getLogger("glyphs")

@@ -38,7 +38,7 @@ def on_files(files: Files, *, config: Any) -> Files:
 def command_line() -> str:
     """The page on `isplit` and `python -m isplit_edge`, of what `--help` says."""
     from isplit_edge.__main__ import parse as parse_edge
-    from isplit_tf.cli import parse
+    from isplit_tf.cli.main import parse
 
     overview = _help(parse, [])
     commands = [line.split()[0] for line in overview.splitlines() if line.startswith("    ") and line[4] != " "]

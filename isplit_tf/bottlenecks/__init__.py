@@ -1,0 +1,1 @@
+"""Bottlenecks between head and tail: trained, fitted in closed form, and quantized."""

@@ -1,0 +1,187 @@
+"""How much of the features a bottleneck keeps: what is asked for, and what its grid makes of it."""
+
+import math
+import numbers
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, ClassVar, Self
+
+from isplit_edge.wire import HEADER_BYTES, LATENT_BITS
+
+from ..arguments import checked_integer
+from ..errors import ArgumentError
+
+DEFAULT_COMPRESSION = 0.9
+
+
+@dataclass(frozen=True)
+class LatentPlan:
+    """What a bottleneck does to features of one shape: pure arithmetic, no Keras.
+
+    Attributes:
+        shape: Features at the cut, without the batch.
+        latent_shape: What the encoder makes of them.
+        latent_size: Elements of the latent.
+        requested_size: The elements that were asked for, which the grid may not allow exactly.
+        compression: What was reached: `1 - latent_size / size`.
+        filters: Hidden width of encoder and decoder; 0 where they have no hidden layer.
+        encoder_params: Weights of the encoder (elements).
+        encoder_macs: Multiply-accumulates of the encoder for one image.
+        decoder_params: Weights of the decoder (elements).
+        patch: Elements on each axis that a latent position stands for; empty where such patches overlap.
+    """
+
+    shape: tuple[int, ...]
+    latent_shape: tuple[int, ...]
+    latent_size: int
+    requested_size: int
+    compression: float
+    filters: int
+    encoder_params: int
+    encoder_macs: int
+    decoder_params: int
+    patch: tuple[int, ...] = ()
+
+    def __repr__(self) -> str:
+        size = math.prod(self.shape)
+        hidden = [f"{self.filters} filters"] if self.filters else []
+        patches = [f"patches of {'x'.join(map(str, self.patch))}"] if self.patch else []
+        parts = [
+            f"compression {self.compression:.4f}",
+            *hidden,
+            *patches,
+            f"encoder {self.encoder_params:,} weights, {self.encoder_macs:,} MACs",
+            f"decoder {self.decoder_params:,} weights",
+        ]
+        return (
+            f"LatentPlan({self.shape} -> {self.latent_shape}: {self.latent_size:,} of {size:,} elements, "
+            f"{self.requested_size:,} asked; {'; '.join(parts)})"
+        )
+
+
+@dataclass(frozen=True)
+class Bottleneck:
+    """What every bottleneck is asked for: how much of the features it keeps, and in how many bits.
+
+    Attributes:
+        compression: Share of the features' elements that is left out, or None.
+        latent_size: Elements of the latent, or None.
+        payload_bytes: Bytes a frame, or None. Of the three exactly one is there.
+        latent_bits: Bits of each element that are sent, or None for all that the head gives.
+    """
+
+    compression: float | None = None
+    latent_size: int | None = field(default=None, kw_only=True)
+    payload_bytes: int | None = field(default=None, kw_only=True)
+    latent_bits: int | None = field(default=None, kw_only=True)
+
+    # Arguments that every record has; others are left out where they say nothing.
+    _ALWAYS: ClassVar[tuple[str, ...]] = ()
+
+    def __post_init__(self) -> None:
+        self._set("latent_bits", checked_bits(self.latent_bits))
+        given = {name: getattr(self, name) for name in _AMOUNTS if getattr(self, name) is not None}
+        if len(given) > 1:
+            raise ArgumentError(
+                "Give one of compression, the share of elements left out, latent_size, the elements kept, and "
+                f"payload_bytes, the bytes a frame. Received: {', '.join(f'{k}={v!r}' for k, v in given.items())}"
+            )
+        if self.latent_size is not None:
+            self._set("latent_size", checked_integer("latent_size", self.latent_size, 1))
+        elif self.payload_bytes is not None:
+            self._set("payload_bytes", checked_integer("payload_bytes", self.payload_bytes, HEADER_BYTES + 1))
+        else:
+            share = DEFAULT_COMPRESSION if self.compression is None else self.compression
+            self._set("compression", checked_compression(share))
+
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+
+    @property
+    def elements(self) -> int | None:
+        """Elements of the latent that are asked for, whatever the features; None where it is a share of them."""
+        if self.payload_bytes is not None:
+            return (self.payload_bytes - HEADER_BYTES) * 8 // (self.latent_bits or 8)
+        return self.latent_size
+
+    def requested_size(self, size: int) -> int:
+        """The elements asked for, of features of `size` elements: never none, and never more than there are."""
+        if self.elements is not None:
+            return min(self.elements, size)
+        return max(1, round((1 - (self.compression or 0.0)) * size))
+
+    def channels(self, requested: int, positions: int) -> int:
+        """Numbers at each of the grid's positions: the nearest to what is asked, and at most that where it is bytes."""
+        return max(1, requested // positions if self.payload_bytes is not None else round(requested / positions))
+
+    def for_parts(self, shapes: Sequence[tuple[int | None, ...]]) -> list[Self]:
+        """A bottleneck for each of several tensors that cross together, which share the elements by their sizes."""
+        if len(shapes) == 1 or self.elements is None:
+            return [self] * len(shapes)
+        sizes = [math.prod(checked_shape(shape)) for shape in shapes]
+        total = self.elements if self.payload_bytes is None else self.payload_bytes - HEADER_BYTES
+        shares = [1 + max(0, total - len(sizes)) * size // sum(sizes) for size in sizes]  # none goes without
+        if self.payload_bytes is None:
+            return [replace(self, latent_size=share) for share in shares]
+        return [replace(self, payload_bytes=HEADER_BYTES + share) for share in shares]
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments as plain JSON values; `from_config` makes an equal record of them."""
+        return {name: value for name, value in asdict(self).items() if value is not None or name in self._ALWAYS}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """The inverse of `get_config`.
+
+        Raises:
+            ArgumentError: There are names that this bottleneck does not have, or values outside of their range.
+        """
+        known = [argument.name for argument in fields(cls)]
+        unknown = sorted(set(config) - set(known))
+        if unknown:
+            raise ArgumentError(f"{cls.__name__} has no arguments {unknown}; possible are {str(known)[1:-1]}")
+        return cls(**config)
+
+
+_AMOUNTS = ("compression", "latent_size", "payload_bytes")
+
+
+def for_parts(bottleneck: Any, shapes: Sequence[tuple[int | None, ...]]) -> list[Any]:
+    """A bottleneck for each tensor that crosses; one of another make stands for each of them as it is."""
+    return bottleneck.for_parts(shapes) if isinstance(bottleneck, Bottleneck) else [bottleneck] * len(shapes)
+
+
+def checked_bits(value: Any) -> int | None:
+    """Returns `latent_bits` if it is one of `LATENT_BITS` or None, or raises `ArgumentError`."""
+    if value is not None and (isinstance(value, bool) or value not in LATENT_BITS):
+        raise ArgumentError(
+            f"latent_bits: expected 8, 4 or 2, or None for a latent as the head gives it. Received: {value!r}"
+        )
+    return None if value is None else int(value)
+
+
+def checked_compression(value: Any) -> float:
+    """Returns `value` as a float in [0, 1), or raises `ArgumentError`."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 <= float(value) < 1:
+        raise ArgumentError(
+            f"compression is the share of elements left out: expected a number in [0, 1). Received: {value!r}"
+        )
+    return float(value)
+
+
+def checked_shape(shape: Sequence[Any]) -> tuple[int, ...]:
+    """A shape of features without the batch, `(D,)`, `(T, D)` or `(H, W, C)`, or an `ArgumentError`."""
+    shape = tuple(shape)
+    if None in shape:
+        raise ArgumentError(
+            f"The features have the shape {shape}, where None varies: a bottleneck needs fixed dimensions. "
+            "Build the model with a fixed input shape, or cut where the shape is fixed."
+        )
+    if not all(isinstance(n, numbers.Integral) and not isinstance(n, bool) and int(n) >= 1 for n in shape):
+        raise ArgumentError(f"Expected a shape of integers of at least 1, without the batch. Received: {shape!r}")
+    if not 1 <= len(shape) <= 3:
+        raise ArgumentError(
+            f"Expected features of the shape (D,), (T, D) or (H, W, C), batch left out. Received: {shape}. "
+            "There is no bottleneck for volumes: LiteRT convolves in three dimensions only in float."
+        )
+    return tuple(int(n) for n in shape)

@@ -1,0 +1,173 @@
+"""A bottleneck that is fitted in closed form and needs no training."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import keras
+
+from ..arguments import checked_integer
+from ..errors import ArgumentError
+from .base import Bottleneck, LatentPlan, checked_shape
+from .layers import build_halves
+from .patches import grid_of
+from .quantizer import with_levels
+from .sample import LARGE
+
+WEIGHTINGS = ("task", "features")
+# Elements of a patch at most: an encoder of one number a patch then weighs 64 KiB at int8.
+_MOST_ELEMENTS = 2**16
+# What an encoder may weigh, so that a patch grows: a wider one keeps more in as many numbers. So many C^2 weights are
+# those of five convolutions of 3 x 3 taps from C to C channels, and give patches 4 elements on each axis of a map at a
+# compression of 0.9, and 8 at 0.99. On VGG16 at 0.9, patches of 2 lost up to one point of accuracy, before poolings.
+_BUDGET = 45
+# Latent numbers a position should have, whatever the encoder weighs: with fewer, rounding to a whole number of them
+# misses what was asked for.
+_FEWEST_CHANNELS = 8
+
+
+@dataclass(frozen=True)
+class Projection(Bottleneck):
+    """The best linear bottleneck, in closed form: one strided convolution, and one transposed convolution back.
+
+    Features are cut into patches; each patch is projected onto the directions that count most. With C the covariance
+    of the patches and M^2 the metric in which an error counts, these are the leading eigenvectors of M C M, applied
+    after M; the decoder is their inverse. `weighting="features"`: M is the identity, and this is principal component
+    analysis. `weighting="task"`: M^2 is the Fisher information of the features, E[g g^T] with g the gradient of the
+    log-likelihood of a label drawn from the model's own output, and a tenth of its mean on the diagonal. It needs no
+    labels: what matters is where the output would move.
+
+    `train` fits it from `fit_images` images in place of its first phase, in constant memory: sums of products of up to
+    64 patches an image, or, where a patch holds more than 4,096 elements, up to 2,048 patches. Maps `(H, W, C)`,
+    sequences `(T, D)` (patches along T) and vectors `(D,)` (one patch) are taken; where a patch does not divide an
+    axis, zeros pad it, and the decoder crops them.
+
+    Args:
+        compression: Share of the features' elements that is left out, in [0, 1); 0.9 where neither it,
+            `latent_size` nor `payload_bytes` is given.
+        patch: Elements of a patch on each axis, or "auto": 1, doubled as long as a patch holds at most 4,096 elements
+            and the encoder at most 45 C^2 weights, those of five 3 x 3 convolutions from C to C channels. A wider patch
+            keeps more in as many numbers, and weighs more: it can outweigh a small head, and `patch` is there for that.
+            For `payload_bytes` it grows on, to at most 65,536 elements, until no position is without a number.
+        weighting: "task" or "features".
+        latent_size: Elements of the latent, in place of `compression`; the nearest that the grid allows.
+        payload_bytes: Bytes a frame at most, header included, with a latent of int8 or of `latent_bits`, in place of
+            `compression`; more only where patches of 65,536 elements, a number each, are too small for that.
+        latent_bits: 8, 4 or 2: so many bits of each element are sent, and the second phase of `train` learns with their
+            steps, over ranges that it observes before (one a channel; they are not counted as weights). None for a
+            latent that is sent as the head gives it.
+        fit_images: Images that it is fitted from, spread over the data; all where there are fewer.
+        seed: Of the choice of these images and of what is drawn for the Fisher information.
+
+    Raises:
+        ArgumentError: An argument is outside of its range, or more than one amount is given.
+
+    Example:
+        >>> Projection(0.9).plan((14, 14, 512)).latent_shape
+        (7, 7, 205)
+
+    Reference:
+        Pearson, "On lines and planes of closest fit", 1901; Amari, "Natural gradient works efficiently in learning",
+        1998 (the Fisher information as a metric).
+    """
+
+    patch: int | str = "auto"
+    weighting: str = "task"
+    fit_images: int = field(default=2000, kw_only=True)
+    seed: int = field(default=0, kw_only=True)
+
+    _ALWAYS = ("patch", "weighting", "fit_images", "seed")  # in the records of every release
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.patch != "auto":
+            if isinstance(self.patch, str):
+                raise ArgumentError(f"patch: expected 'auto' or an integer of at least 1. Received: {self.patch!r}")
+            self._set("patch", checked_integer("patch", self.patch, 1))
+        if self.weighting not in WEIGHTINGS:
+            raise ArgumentError(f"weighting: expected one of {WEIGHTINGS}. Received: {self.weighting!r}")
+        self._set("fit_images", checked_integer("fit_images", self.fit_images, 1))
+        self._set("seed", checked_integer("seed", self.seed, 0))
+
+    def plan(self, shape: Sequence[int]) -> LatentPlan:
+        """Latent and cost for features of one shape, without building anything.
+
+        Args:
+            shape: Features without the batch: `(H, W, C)`, `(T, D)` or `(D,)`.
+
+        Returns:
+            The plan; the models that `build` makes have exactly its numbers.
+
+        Raises:
+            ArgumentError: A dimension is open or below 1, the rank is not 1, 2 or 3, or a patch would hold more than
+                65,536 elements.
+        """
+        shape = checked_shape(shape)
+        *space, channels = shape
+        size = math.prod(shape)
+        requested = self.requested_size(size)
+        patch = self._patch(space, channels, requested)
+        elements = math.prod(patch) * channels
+        if elements > _MOST_ELEMENTS:
+            raise ArgumentError(
+                f"A patch of {'x'.join(map(str, (*patch, channels)))} of features {shape} holds {elements:,} elements; "
+                f"a projection takes at most {_MOST_ELEMENTS:,}. "
+                + ("Give a smaller patch." if math.prod(patch) > 1 else "Use an Autoencoder there.")
+            )
+        grid = grid_of(space, patch)
+        positions = math.prod(grid)
+        latent = self.channels(requested, positions)
+        return LatentPlan(
+            shape=shape,
+            latent_shape=(*grid, latent),
+            latent_size=positions * latent,
+            requested_size=requested,
+            compression=1 - positions * latent / size,
+            filters=0,
+            encoder_params=elements * latent + latent,
+            encoder_macs=positions * elements * latent,
+            decoder_params=elements * latent + channels,
+            patch=patch,
+        )
+
+    def _patch(self, space: Sequence[int], channels: int, requested: int) -> tuple[int, ...]:
+        if not isinstance(self.patch, str):
+            return tuple(min(self.patch, n) for n in space)
+        side, budget = 1, _BUDGET * channels**2
+        while side < max(space, default=1):
+            elements = math.prod(_balanced(space, 2 * side)) * channels
+            positions = math.prod(grid_of(space, _balanced(space, side)))
+            few = requested < _FEWEST_CHANNELS * positions
+            weights = elements * requested / math.prod(grid_of(space, _balanced(space, 2 * side)))
+            too_many = self.payload_bytes is not None and requested < positions  # bytes are a bound
+            if elements > (_MOST_ELEMENTS if too_many else LARGE) or not (few or weights <= budget):
+                break
+            side *= 2
+        return _balanced(space, side)
+
+    def build(self, shape: Sequence[int]) -> tuple[keras.Model, keras.Model]:
+        """Makes an encoder and a decoder for features of one shape, not fitted yet: a random orthogonal projection.
+
+        Args:
+            shape: Features without the batch: `(H, W, C)`, `(T, D)` or `(D,)`, channels last.
+
+        Returns:
+            Two functional models of static shapes: the encoder from an input named `features`, the decoder from one
+            named `latent`, to the exact shape again. They share nothing, and compute in float32.
+
+        Raises:
+            ArgumentError: As in `plan`.
+
+        Example:
+            >>> encoder, decoder = Projection(0.5, patch=2).build((9, 5))
+            >>> encoder.output_shape, decoder.output_shape
+            ((None, 5, 4), (None, 9, 5))
+        """
+        plan = self.plan(shape)
+        encoder, decoder = build_halves(plan, plan.latent_shape[-1], seed=self.seed)
+        return with_levels(encoder, decoder, self.latent_bits)
+
+
+def _balanced(space: Sequence[int], side: int) -> tuple[int, ...]:
+    """Patches of at most `side` on each axis that share it out evenly: 5 is 3 and 3 less one, not 4 and 1."""
+    return tuple(-(-n // -(-n // side)) for n in space)

@@ -1,0 +1,249 @@
+"""What a command line names, opened: outputs that are free, models, data, predictors, single images."""
+
+import argparse
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import ArgumentError, BundleError, DataError, ExistsError, ModelError
+from ..storage.directories import check_replaceable
+
+_FOLDERS = {"split": "split.json", "bundle": "manifest.json"}
+
+
+def free_output(args: argparse.Namespace, kind: str | None = None) -> Path:
+    """The output's path; an error where it cannot be written, before any work.
+
+    Args:
+        args: With `output`, `overwrite` and, where there is one, `plot`.
+        kind: What the folder that is written holds, "split" or "bundle"; None for an output that is a file.
+    """
+    output = Path(args.output)
+    _check_free(output, "-o")
+    if output.exists() and not args.overwrite:
+        raise ExistsError(f"'{output}' exists. Give --overwrite, or another place with -o.")
+    if kind is None and output.is_dir():
+        raise ArgumentError(f"'{output}' is a folder. Name a file with -o.")
+    if kind is not None and output.exists():
+        check_replaceable(output, kind, _FOLDERS[kind])
+    if getattr(args, "plot", None):
+        from ..plots.files import picture_format
+
+        picture_format(Path(args.plot))
+        _check_free(Path(args.plot), "--plot")
+        if Path(args.plot).is_dir():
+            raise ArgumentError(f"'{args.plot}' is a folder. Name a file with --plot.")
+    return output
+
+
+def _check_free(path: Path, option: str) -> None:
+    if not path.parent.is_dir():
+        raise ArgumentError(f"'{path.parent}' is no folder: '{path}' cannot be written there ({option}).")
+    if not os.access(path.parent, os.W_OK | os.X_OK) or (path.is_file() and not os.access(path, os.W_OK)):
+        raise ArgumentError(f"'{path}' cannot be written: permission denied. Give another place with {option}.")
+
+
+def read_cut(text: str) -> str | int:
+    """A cut as it is typed: an index or a name."""
+    return int(text) if text.strip().isdigit() else text.strip()
+
+
+def first_candidate(path: str) -> Any:
+    """The cut that `isplit propose` put first."""
+    from ..selection.candidates import Candidates
+
+    found = Candidates.load(path)
+    if not found:
+        raise ArgumentError(f"'{path}' names no candidate. Name a cut with --cut.")
+    return found[0].cut
+
+
+OF_BOTTLENECK = ("compression", "latent_size", "payload_bytes", "latent_bits", "filters", "init")
+
+
+def given_options(args: argparse.Namespace) -> str:
+    """The options of a bottleneck that were given, as they are typed."""
+    return ", ".join(f"--{name.replace('_', '-')}" for name in OF_BOTTLENECK if getattr(args, name) is not None)
+
+
+def make_bottleneck(args: argparse.Namespace) -> Any:
+    """The bottleneck of `isplit split`."""
+    from ..bottlenecks.autoencoder import Autoencoder
+    from ..bottlenecks.projection import Projection
+
+    common = {name: getattr(args, name) for name in ("compression", "latent_size", "payload_bytes", "latent_bits")}
+    if args.bottleneck == "autoencoder":
+        return Autoencoder(filters=args.filters, init=args.init or "random", seed=args.seed, **common)
+    if args.filters is not None or args.init is not None:
+        raise ArgumentError("--filters and --init are of an autoencoder. A projection has no hidden layer.")
+    return Projection(seed=args.seed or 0, **common)
+
+
+def open_model(path: str) -> Any:
+    """The model in a `.keras` file."""
+    from ..storage.models import load_model
+
+    if not Path(path).is_file():
+        raise ModelError(
+            f"There is no file '{path}'. A model saved by Keras is needed: model.save('classifier.keras')."
+        )
+    return load_model(path)
+
+
+@contextlib.contextmanager
+def open_predictor(args: argparse.Namespace) -> Iterator[tuple[Any, tuple, Any]]:
+    """What is to be evaluated, the shape of its images, and the manifest of a bundle."""
+    path = Path(args.predictor)
+    if (path / "manifest.json").is_file():
+        from isplit_edge import Client
+
+        from ..export.bundle import Bundle
+
+        bundle = Bundle.load(path)
+        shape = tuple(bundle.manifest.shapes["input"])
+        if args.url:
+            with Client(path, args.url) as client:
+                yield client, shape, bundle.manifest
+        else:
+            yield bundle, shape, bundle.manifest
+        return
+    if args.url:
+        raise BundleError(f"'{path}' is no bundle, so that --url has no head to run here. Make one with isplit export.")
+    if path.is_dir():
+        from ..splitting import SplitModel
+
+        halves = SplitModel.load(path)
+        yield halves, tuple(halves.model.inputs[0].shape[1:]), None
+    else:
+        model = open_model(args.predictor)
+        yield model, tuple(model.inputs[0].shape[1:]), None
+
+
+def read_preprocessing(text: str | None) -> str | dict[str, Any] | None:
+    """A form by name, or the record in a JSON file."""
+    if text is None or not text.endswith(".json"):
+        return text
+    try:
+        return json.loads(Path(text).read_text())
+    except (OSError, ValueError, RecursionError) as error:
+        raise ArgumentError(f"--preprocessing '{text}' cannot be read as JSON: {error}") from error
+
+
+def open_images(
+    spec: str,
+    args: argparse.Namespace,
+    shape: Any,
+    *,
+    split: str,
+    shuffle: bool | str = False,
+    manifest: Any = None,
+) -> tuple[Any, Any]:
+    """Labelled images and the names of their classes.
+
+    Images come in the model's own space: resized as the preprocessing says, else by bilinear interpolation. Those
+    for a bundle whose preprocessing has no size stay raw, uint8, and it does the rest.
+
+    Args:
+        spec: What `open_data` takes.
+        args: With `batch_size`, and `preprocessing` where there is no manifest.
+        shape: The model's input without the batch.
+        split: The split where `spec` names none.
+        shuffle: As `open_data` has it.
+        manifest: Of the bundle that the images are for, if it is one.
+    """
+    from isplit_edge.preprocessing import resolve_preprocessing
+
+    from ..datasets.source import open_data
+
+    if manifest is None:
+        record = resolve_preprocessing(read_preprocessing(args.preprocessing), tuple(shape))
+    else:
+        record = manifest.preprocessing
+    raw = manifest is not None and (record is None or record["size"] is None)
+    height, width, channels = shape if len(shape) == 3 else (None, None, None)
+    data, names = open_data(
+        spec,
+        image_size=(height, width) if height and width else None,
+        channels=channels,
+        batch_size=args.batch_size,
+        split=split,
+        shuffle=shuffle,
+        seed=getattr(args, "seed", None),
+        dtype="uint8" if raw else "float32",
+        resize="bilinear" if record is None else record["resize"],
+    )
+    if record is None or raw:
+        return data, names
+
+    def prepare(x: Any, y: Any) -> tuple[Any, Any]:
+        x = x[..., ::-1] if record["channel_order"] == "BGR" else x
+        return (x * record["scale"] - record["mean"]) / record["std"], y
+
+    return data.map(prepare), names
+
+
+def in_order_of(names: Sequence[str] | None, data: Any, found: Sequence[str] | None, *, of: str, spec: str) -> Any:
+    """The same data with each label counted in the order of `names`; a class may have no image.
+
+    Raises:
+        DataError: The data has a class that `names` has not.
+    """
+    import tensorflow as tf
+
+    if names is None or found is None or list(names) == list(found):
+        return data
+    if unknown := [name for name in found if name not in names]:
+        raise DataError(
+            f"The classes of '{spec}' are not those of {of}. Found: {', '.join(found)}. Those of {of}: "
+            f"{', '.join(names)}. Unknown there: {', '.join(unknown)}."
+        )
+    places = tf.constant([list(names).index(name) for name in found], tf.int64)
+
+    def renumber(x: Any, y: Any) -> tuple[Any, Any]:
+        whole = y if y.dtype.is_integer and y.shape.rank == 1 else tf.argmax(y, axis=-1)
+        return x, tf.gather(places, whole)
+
+    return data.map(renumber)
+
+
+def open_for_training(args: argparse.Namespace, shape: Any) -> tuple[Any, Any]:
+    """The images to train on and those to watch, or None, with classes counted alike."""
+    data, names = open_images(args.data, args, shape, split="train", shuffle=True)
+    if not args.validation_data:
+        return data, None
+    watched, found = open_images(args.validation_data, args, shape, split="validation")
+    return data, in_order_of(names, watched, found, of=f"'{args.data}'", spec=args.validation_data)
+
+
+def read_image(path: Path, manifest: Any) -> Any:
+    """One image file, or an array of images, as uint8 `(N, H, W, C)`, which the bundle's preprocessing takes.
+
+    A picture is brought to the model's size, by bilinear interpolation, where that preprocessing does not resize.
+    """
+    import tensorflow as tf
+
+    from isplit_edge.images import ARRAYS, read_array
+
+    shape, record = tuple(manifest.shapes["input"]), manifest.preprocessing
+    if not path.is_file():
+        raise DataError(f"There is no image '{path}'.")
+    if path.suffix.lower() in ARRAYS:
+        try:
+            return read_array(path)
+        except DataError as error:
+            raise DataError(f"'{path}' cannot be read as an array: {error}") from error
+    if len(shape) != 3:
+        raise DataError(f"'{path}' is a picture, and the model's input is {shape}. Give an .npy or .npz of that.")
+    try:
+        image = tf.io.decode_image(path.read_bytes(), channels=shape[-1], expand_animations=False)
+    except (tf.errors.InvalidArgumentError, OSError) as error:
+        raise DataError(
+            f"'{path}' cannot be read as an image (.png, .jpg, .bmp, .gif): {str(error).splitlines()[0][:200]}"
+        ) from error
+    resizes = record is not None and record["size"] is not None
+    if tuple(image.shape[:2]) != shape[:2] and not resizes:
+        image = tf.cast(tf.round(tf.image.resize(image, shape[:2])), tf.uint8)
+    return image.numpy()[None]

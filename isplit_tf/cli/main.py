@@ -1,0 +1,89 @@
+"""The command `isplit`: a shell over the public verbs.
+
+Each command reads and writes files, so that every step can be resumed, compared and scripted. Results go to standard
+output, as a table or with `--json` as JSON; progress and messages go to standard error. Exit status: 0 done, 2 bad
+request or bad input, 1 failure, 130 interrupted.
+"""
+
+import argparse
+import io
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any
+
+from isplit_edge import __version__
+
+from ..errors import ISplitError, ModelError, ServerError
+from .options import define_commands
+
+_OF_A_PATH = (PermissionError, FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError)
+
+
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        prog="isplit",
+        description="Find where to split a Keras model between a device and a server, and carry the split through.",
+        epilog="isplit COMMAND --help shows an example of each. Start with: isplit demo",
+    )
+    parser.add_argument("--version", action="version", version=f"isplit-tf {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    define_commands(commands)
+    return parser.parse_args(argv)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Carry out a command; returns the exit status."""
+    try:
+        _load_tensorflow()
+        result = _command(args.command)(args)
+    except ISplitError as error:
+        print(f"isplit {args.command}: {error}", file=sys.stderr)
+        return 1 if isinstance(error, ServerError) else 2
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"isplit {args.command}: '{error.filename}': {error.strerror}", file=sys.stderr)
+        return 2 if isinstance(error, _OF_A_PATH) else 1
+    except KeyboardInterrupt:
+        print(f"isplit {args.command}: interrupted", file=sys.stderr)
+        return 130
+    if result is not None:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="replace")  # bars of a table, where the terminal has no such letters
+        try:
+            print(json.dumps(result.json, indent=1, allow_nan=False) if args.json else result.text, flush=True)
+        except BrokenPipeError:
+            # Whoever read has enough, as `head` has. What is left in the buffer goes nowhere, or the interpreter
+            # would complain of it at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point of `isplit`."""
+    sys.exit(run(parse(argv)))
+
+
+def _load_tensorflow() -> None:
+    """Import TensorFlow without the lines that its C++ code prints before any log level is in force."""
+    from ..display.quiet import quiet
+
+    backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+    if backend != "tensorflow":
+        raise ModelError(f"isplit needs the TensorFlow backend of Keras. Found: KERAS_BACKEND={backend}. Unset it.")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    with quiet() as printed:
+        try:
+            import_module("tensorflow").config.list_physical_devices()
+        except ImportError:
+            sys.stderr.write(printed.text)
+            raise
+
+
+def _command(name: str) -> Callable[[argparse.Namespace], Any]:
+    """What carries out a command; loaded only now, so that --help is fast."""
+    return getattr(import_module(".commands", __package__), f"run_{name}")

@@ -1,0 +1,141 @@
+"""`isplit train --all-candidates`: every candidate split and trained, each a job of its own."""
+
+import argparse
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ..display.tables import text_table
+from ..errors import ArgumentError
+from ..selection.candidates import Candidates
+from ..sweep import Row, Store, run_sweep
+from .inputs import OF_BOTTLENECK, make_bottleneck, open_for_training, open_model, read_cut
+
+ROWS = "results.jsonl"
+_OF_TRAINING = ("bottleneck_epochs", "fine_tune_epochs", "learning_rate", "loss", "seed", "keep_best")
+
+
+@dataclass(frozen=True)
+class CandidateTask:
+    """A candidate to be split and trained.
+
+    Attributes:
+        rank: Its place among the candidates, from 0.
+        cut: Name of the cut.
+        index: Its number.
+        settings: What else the result depends on, in words.
+    """
+
+    rank: int
+    cut: str
+    index: int
+    settings: str
+
+    @property
+    def key(self) -> str:
+        """Another training of the same cut is another task."""
+        return f"{self.rank:02}_{self.cut.replace('/', '.')} {self.settings}"
+
+    @property
+    def folder(self) -> str:
+        """Where the trained split goes."""
+        return f"{self.rank:02}_{self.cut.replace('/', '.')}"
+
+
+def train_candidates(args: argparse.Namespace) -> tuple[str, Any]:
+    """Train every candidate that is not trained yet; a run that ended early goes on.
+
+    Args:
+        args: What the command line says.
+
+    Returns:
+        The results, as text and as JSON values.
+
+    Raises:
+        ArgumentError: The model is not named.
+    """
+    if not args.model:
+        raise ArgumentError("--all-candidates trains splits of a model. Name it: --model classifier.keras.")
+    output = Path(args.output)
+    output.mkdir(parents=True, exist_ok=True)
+    store = Store(output / ROWS)
+    candidates = Candidates.load(args.split)
+    settings = _settings(args)
+    tasks = [CandidateTask(k, one.cut.name, one.cut.index, settings) for k, one in enumerate(candidates)]
+    run_sweep(
+        lambda: [task for task in tasks if task.key not in store],
+        partial(_Worker, args),
+        store,
+        cluster=args.cluster,
+        describe=lambda row: f"{_percent(row['accuracy'])} in {row['seconds']:.0f} s",
+    )
+    rows = sorted((store[task.key] for task in tasks), key=lambda row: -(row["accuracy"] or 0.0))
+    header = ["cut", "validation accuracy", "latent elements", "seconds", "folder"]
+    cells = [
+        [row["cut"], _percent(row["accuracy"]), row["latent_elements"], f"{row['seconds']:.1f}", row["folder"]]
+        for row in rows
+    ]
+    return text_table(header, cells), rows
+
+
+class _Worker:
+    """Trains candidates; model and images are read once a process."""
+
+    def __init__(self, args: argparse.Namespace):
+        self._args = args
+        self._model = open_model(args.model)
+        shape = self._model.inputs[0].shape[1:]
+        self._train, self._watched = open_for_training(args, shape)
+
+    def __call__(self, task: CandidateTask) -> Row:
+        import numpy as np
+
+        from ..evaluation.evaluation import evaluate
+        from ..splitting import split
+        from ..training import train
+
+        start = time.perf_counter()
+        args = self._args
+        halves = split(self._model, read_cut(str(task.index)), make_bottleneck(args))
+        watched = self._watched if args.keep_best else None
+        train(halves, self._train, validation_data=watched, progress=False, **training_arguments(args))
+        halves.save(Path(args.output) / task.folder, overwrite=True)
+        accuracy = None if self._watched is None else evaluate(halves, self._watched, progress=False).accuracy
+        return {
+            "key": task.key,
+            "cut": task.cut,
+            "index": task.index,
+            "folder": task.folder,
+            "accuracy": accuracy,
+            "latent_elements": int(np.prod(halves.latent_shape)),
+            "seconds": round(time.perf_counter() - start, 2),
+        }
+
+
+def training_arguments(args: argparse.Namespace) -> dict[str, Any]:
+    """What the command line says about training, for `train`; what it leaves open is left to `train`."""
+    import keras
+
+    chosen = {
+        "bottleneck_epochs": args.bottleneck_epochs,
+        "fine_tune_epochs": args.fine_tune_epochs,
+        "optimizer": None if args.learning_rate is None else keras.optimizers.Adam(args.learning_rate),
+        "loss": args.loss,
+        "seed": args.seed,
+        "keep_best": args.keep_best or None,
+    }
+    return {name: value for name, value in chosen.items() if value is not None}
+
+
+def _settings(args: argparse.Namespace) -> str:
+    names = ["model", "data", "bottleneck", *OF_BOTTLENECK, *_OF_TRAINING]
+    if args.keep_best:
+        names.append("validation_data")
+    given = {name: getattr(args, name) for name in names}
+    return " ".join(f"{name}={value}" for name, value in given.items() if value is not None and value is not False)
+
+
+def _percent(value: float | None) -> str:
+    return "not measured" if value is None else f"{value:.2%}"

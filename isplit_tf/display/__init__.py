@@ -1,0 +1,1 @@
+"""What people see: tables, the HTML page, progress bars, and a converter kept quiet."""

@@ -1,0 +1,1 @@
+"""What a predictor says about data, and the figures that follow from it."""

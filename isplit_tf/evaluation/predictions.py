@@ -1,0 +1,194 @@
+"""What a predictor says about each image of a data set: Keras models, splits, bundles and clients alike."""
+
+import inspect
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from ..batches import batches, count_images, predict_rows
+from ..display.progress import bar
+from ..errors import ArgumentError, DataError, ModelError, NumericsError
+from ..graph.inputs import feed
+from ..graph.outputs import describe_output, to_probabilities
+from ..graph.program import read_program
+from ..splitting import SplitModel
+
+# Room for rounding in probabilities that a predictor gives.
+_SLACK = 1e-4
+
+
+_ADD_UP = (
+    "The model's outputs add up to 1 for every image, though no softmax was found at its end: they are taken as "
+    "probabilities. Importance and export would take them as logits: let the model end with a softmax, or give "
+    "from_logits=True if these are logits."
+)
+
+# Probabilities of more images and classes than fill this are not kept; two classes always are, for the AUC.
+_KEPT_BYTES = 256 * 2**20
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What was said about N images, in the data's order.
+
+    Attributes:
+        labels: int64 `(N,)`.
+        classes: int64 `(N,)`, the class of the highest score; the first of them in a tie.
+        probabilities: float32 `(N, n_classes)`; None for over two classes where they would fill more than
+            256 MiB.
+        n_classes: Number of classes.
+    """
+
+    labels: np.ndarray
+    classes: np.ndarray
+    probabilities: np.ndarray | None
+    n_classes: int
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A way to ask a predictor, what its outputs mean, and how many classes it has, where that is known."""
+
+    ask: Callable[[Any], Any]
+    kind: str | None
+    n_classes: int | None
+
+
+def predict_all(
+    predictor: Any,
+    data: Any,
+    *,
+    batch_size: int = 32,
+    max_images: int | None = None,
+    from_logits: bool | None = None,
+    output: str | int | None = None,
+    n_classes: int | None = None,
+    progress: bool = True,
+) -> Predictions:
+    """Asks a predictor about every image; arguments and errors as in `evaluation.evaluate`."""
+    source = _source(predictor, from_logits, output)
+    known = source.n_classes or n_classes
+    if n_classes is not None and known != n_classes:
+        raise ArgumentError(f"The predictor tells {known} classes apart. Received: {n_classes} class names.")
+    labels: list[np.ndarray] = []
+    classes: list[np.ndarray] = []
+    kept: list[np.ndarray] | None = []
+    seen = 0
+    total = count_images(data, max_images)
+    kind = source.kind
+    with bar(total=total, desc="evaluate", enabled=progress, unit="image") as shown:
+        for batch in batches(data, n_classes=known, batch_size=batch_size, max_images=max_images):
+            outputs = np.asarray(source.ask(batch.x))
+            if not seen and kind == "logits" and from_logits is None and _add_up_to_one(outputs):
+                warnings.warn(_ADD_UP, stacklevel=3)
+                kind = None
+            rows = _checked(outputs, kind, known, seen, batch.size)
+            known = rows.shape[1]
+            labels.append(_checked_labels(batch.labels, known, seen))
+            classes.append(rows.argmax(axis=1))
+            seen += batch.size
+            if kept is not None and (known == 2 or seen * known * rows.itemsize <= _KEPT_BYTES):
+                kept.append(rows)
+            else:
+                kept = None
+            shown.update(batch.size)
+    probabilities = None if kept is None else np.concatenate(kept)
+    return Predictions(np.concatenate(labels), np.concatenate(classes), probabilities, int(known or 0))
+
+
+def _source(predictor: Any, from_logits: bool | None, output: str | int | None) -> _Source:
+    if output is not None and not isinstance(predictor, keras.Model):
+        raise ArgumentError(
+            f"output= is for a Keras model of several outputs. Received: {type(predictor).__name__}, which has one."
+        )
+    if isinstance(predictor, SplitModel) and predictor.output_kind and from_logits is None:
+        whole, units = predictor.model, predictor.model.output_shape[-1]
+        n_classes = 2 if predictor.output_kind in ("sigmoid", "binary_logit") else units
+        return _Source(_asking(whole), predictor.output_kind, n_classes)
+    if isinstance(predictor, SplitModel):
+        predictor = predictor.model
+    if isinstance(predictor, keras.Model):
+        found = describe_output(predictor, from_logits=from_logits, output=output)
+        return _Source(_asking(predictor, output), found.kind, found.n_classes)
+    predict = getattr(predictor, "predict", None)
+    if not callable(predict):
+        raise ArgumentError(
+            "Expected a predictor: a Keras model, a SplitModel, a Bundle, a client, or anything with "
+            f"predict(images). Received: {type(predictor).__module__}.{type(predictor).__qualname__}."
+        )
+    known = getattr(getattr(predictor, "manifest", None), "n_classes", None)
+    meaning = "logits" if from_logits else None
+    if "preprocessed" in inspect.signature(predict).parameters:
+        # Raw camera images are uint8; whatever else comes is in the model's own space.
+        return _Source(lambda x: predict(x, preprocessed=np.asarray(x).dtype != np.uint8), meaning, known)
+    return _Source(predict, meaning, known)
+
+
+def _add_up_to_one(outputs: np.ndarray) -> bool:
+    """Whether linear units of several images look like probabilities, which logits practically never do."""
+    values = outputs.astype(np.float32) if outputs.ndim == 2 and len(outputs) > 1 else None
+    return values is not None and values.min() >= 0 and np.allclose(values.sum(axis=1), 1, atol=_SLACK)
+
+
+def _asking(model: keras.Model, output: str | int | None = None) -> Callable[[Any], np.ndarray]:
+    """Asks a Keras model for one of its outputs, with our error where images do not fit it."""
+    program = read_program(model)
+    place = 0 if output is None else program.outputs.index(read_program(model, output=output).outputs[0])
+
+    def ask(x: Any) -> np.ndarray:
+        feed(program, x)
+        return predict_rows(model, x, place)
+
+    return ask
+
+
+def _checked(outputs: np.ndarray, kind: str | None, n_classes: int | None, first: int, size: int) -> np.ndarray:
+    """Outputs for images `first` to `first + size - 1` as probabilities `(size, n_classes)`."""
+    if outputs.dtype.name == "bfloat16":
+        outputs = outputs.astype(np.float32)
+    if outputs.ndim == 1 and outputs.dtype.kind == "f":
+        outputs = outputs[:, np.newaxis]
+    images = f"images {first} to {first + size - 1}"
+    if outputs.ndim != 2 or len(outputs) != size or outputs.dtype.kind not in "fiu":
+        raise ModelError(
+            f"Expected class scores ({size}, n_classes) for {images}. The predictor gave {outputs.dtype} "
+            f"of shape {outputs.shape}."
+        )
+    wrong = np.flatnonzero(~np.isfinite(outputs).all(axis=1))
+    if wrong.size:
+        raise NumericsError(f"The predictor gave NaN or infinity for {_indices(first + wrong)}.")
+    if kind is None:
+        wrong = np.flatnonzero(((outputs < -_SLACK) | (outputs > 1 + _SLACK)).any(axis=1))
+        if wrong.size:
+            raise ModelError(
+                f"Expected probabilities. The predictor gave values from {outputs.min():.4g} to "
+                f"{outputs.max():.4g}, outside of [0, 1] for {_indices(first + wrong)}. "
+                "Give from_logits=True if they are logits."
+            )
+    if outputs.shape[1] == 1:
+        kind = "binary_logit" if kind in ("logits", "binary_logit") else "sigmoid"
+    rows = to_probabilities(outputs, kind or "softmax")
+    if n_classes is not None and rows.shape[1] != n_classes:
+        raise ModelError(f"Expected scores of {n_classes} classes for {images}. The predictor gave {rows.shape[1]}.")
+    return rows
+
+
+def _checked_labels(labels: Any, n_classes: int, first: int) -> np.ndarray:
+    """For a predictor whose number of classes was not known before its first answer."""
+    wrong = np.flatnonzero(labels >= n_classes)
+    if wrong.size:
+        raise DataError(
+            f"The predictor tells {n_classes} classes apart, but there are labels up to {labels.max()}, at "
+            f"{_indices(first + wrong)}."
+        )
+    return labels
+
+
+def _indices(found: np.ndarray) -> str:
+    shown = ", ".join(str(index) for index in found[:5])
+    more = f" and {len(found) - 5} more" if len(found) > 5 else ""
+    return f"image{'s' if len(found) > 1 else ''} {shown}{more}"

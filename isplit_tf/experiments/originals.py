@@ -1,0 +1,185 @@
+"""What the jobs of a study share: its images, its originals, and one way to train and to test."""
+
+import hashlib
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from ..evaluation.evaluation import Evaluation, evaluate
+from ..graph.axis import main_cuts
+from ..graph.cuts import Cut, list_cuts
+from ..graph.program import read_program
+from ..splitting import SplitModel
+from ..training import train
+from .images import Images, Part, open_images
+from .jobs import Job, packed, rated_images
+from .networks import build_network, preparation, top_start
+from .recipes import ORIGINAL_BATCH, TOP_LEARNING_RATE, Series, Study
+
+_EVALUATED_AT_ONCE = 64
+_CACHE_BYTES = 2**31  # features of 2,000 images at block1 of VGG16 at 64 pixels
+
+
+class Workshop:
+    """The images and the original of a seed, kept for the next job.
+
+    Attributes:
+        study: The study.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        work: Path,
+        *,
+        archives: Path | None = None,
+        weights: Path | None = None,
+        data_dir: Path | None = None,
+    ):
+        """Nothing is read yet.
+
+        Args:
+            study: The study.
+            work: A folder for the originals, which are trained again where it was lost.
+            archives: A folder that may hold the data set's archive.
+            weights: A file of ImageNet weights of VGG16's base.
+            data_dir: Where TensorFlow Datasets keeps what it prepared.
+        """
+        # Each model is traced anew, as it must be, and TensorFlow warns of that when there are many.
+        tf.get_logger().setLevel("ERROR")
+        self.study = study
+        self._work = work
+        self._archives, self._weights, self._data_dir = archives, weights, data_dir
+        self._original: tuple[int, keras.Model] | None = None
+
+    @cached_property
+    def images(self) -> Images:
+        """The images of the study, read when they are first asked for."""
+        return open_images(
+            self.study.data, preparation(self.study.model), archives=self._archives, data_dir=self._data_dir
+        )
+
+    @cached_property
+    def cuts(self) -> list[Cut]:
+        """The axis of the main cuts."""
+        program = read_program(self.original_of(0))
+        return main_cuts(program, list_cuts(program))
+
+    def original_of(self, seed: int) -> keras.Model:
+        """The original of a seed: from the folder of work, else trained now."""
+        if self._original is None or self._original[0] != seed:
+            recipe = hashlib.sha256(repr((self.study.data, self.study.model)).encode()).hexdigest()[:8]
+            path = self._work / self.study.name / f"original_{recipe}_seed{seed}.keras"
+            model = keras.models.load_model(path) if path.exists() else self._train_original(seed, path)
+            self._original = (seed, model)
+        return self._original[1]
+
+    def _train_original(self, seed: int, path: Path) -> keras.Model:
+        recipe = self.study.model
+        size = self.study.data.size
+        model = build_network(recipe, size, self.images.n_classes, seed=seed, weights=self._weights)
+        if recipe.top_epochs:
+            self._train_top(model, seed)
+        self._fit(model, self.images.original_train, recipe.epochs, recipe.learning_rate, seed)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scratch = path.with_name(f".{path.name}")
+        model.save(scratch.with_suffix(".new.keras"))
+        scratch.with_suffix(".new.keras").replace(path)
+        return keras.models.load_model(path)
+
+    def _train_top(self, model: keras.Model, seed: int) -> None:
+        """The layers behind the base alone, on features that are computed once."""
+        first = top_start(model)
+        base = keras.Model(model.input, first.input)
+        x, y = self.images.original_train
+        features = base.predict(x, batch_size=_EVALUATED_AT_ONCE, verbose=0)
+        behind = model.layers[model.layers.index(first) :]
+        top = keras.Sequential([keras.Input(features.shape[1:]), *behind])
+        self._fit(top, (features, y), self.study.model.top_epochs, TOP_LEARNING_RATE, seed)
+
+    def _fit(self, model: keras.Model, part: Part, epochs: int, learning_rate: float, seed: int) -> None:
+        falling = keras.optimizers.schedules.CosineDecay(learning_rate, epochs * -(-len(part[1]) // ORIGINAL_BATCH))
+        model.compile(keras.optimizers.Adam(falling), "sparse_categorical_crossentropy", metrics=["accuracy"])
+        keras.utils.set_random_seed(seed)
+        model.fit(*part, epochs=epochs, batch_size=ORIGINAL_BATCH, verbose=0)
+
+    def part(self, name: str) -> Part:
+        """Images by the name of a part: `validation`, `first_half` or `second_half` of it, `test`."""
+        if name == "test":
+            return self.images.test
+        x, y = self.images.validation
+        half = len(y) // 2
+        where = {"validation": slice(None), "first_half": slice(half), "second_half": slice(half, None)}[name]
+        return x[where], y[where]
+
+    def series(self, name: str | None) -> Series:
+        """A series of the study."""
+        return next(one for one in self.study.series if one.name == name)
+
+    def train(self, halves: SplitModel, job: Job, part: Part, **changes: Any) -> dict[str, list[float]]:
+        """Both phases, as the study has them.
+
+        Args:
+            halves: The split; it is changed.
+            job: Its seed and learning rate.
+            part: What to learn from.
+            **changes: Of `isplit_tf.train`, what is different for this job.
+
+        Returns:
+            The loss of each epoch, by phase.
+        """
+        assert job.learning_rate is not None
+        retraining = self.study.retraining
+        settings: dict[str, Any] = {
+            "bottleneck_epochs": retraining.bottleneck_epochs,
+            "fine_tune_epochs": retraining.fine_tune_epochs,
+            "loss": retraining.loss,
+        } | changes
+        history = train(
+            halves,
+            part,
+            optimizer=keras.optimizers.Adam(job.learning_rate),
+            batch_size=retraining.batch_size,
+            cache_bytes=_CACHE_BYTES,
+            seed=job.seed,
+            progress=False,
+            **settings,
+        )
+        losses: dict[str, list[float]] = {}
+        for epoch in history.epochs:
+            value = epoch.metrics.get("loss", next(iter(epoch.metrics.values())))  # a fit in closed form has no loss
+            losses.setdefault(epoch.phase, []).append(float(value))
+        return losses
+
+    def evaluate(self, predictor: Any, part: Part) -> Evaluation:
+        """What a predictor says about images."""
+        return evaluate(predictor, part, batch_size=_EVALUATED_AT_ONCE, progress=False)
+
+    @property
+    def rated(self) -> np.ndarray:
+        """Positions of the test images of the rate-accuracy figure."""
+        return rated_images(self.study, len(self.images.test[1]))
+
+    def tested(self, predictor: Any, where: Any = slice(None)) -> dict[str, Any]:
+        """Figures and predictions on the test images, or on those at some positions, for a row."""
+        x, y = self.images.test
+        report = self.evaluate(predictor, (x[where], y[where]))
+        return {
+            "accuracy": report.accuracy,
+            "balanced_accuracy": report.balanced_accuracy,
+            "auc": report.auc,
+            "predictions": packed(report.predictions),
+            "test_images": report.n_images,
+        }
+
+
+def fingerprint(model: keras.Model) -> str:
+    """Tells originals apart whose recipes are the same, as on machines that round differently."""
+    digest = hashlib.sha256()
+    for weight in model.get_weights():
+        digest.update(np.ascontiguousarray(weight).tobytes())
+    return digest.hexdigest()[:16]

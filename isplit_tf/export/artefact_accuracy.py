@@ -1,0 +1,76 @@
+"""The accuracy in a manifest: what the files that ship answer, beside the split and the model that it came from."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from ..evaluation.evaluation import evaluate
+from ..graph.outputs import describe_output, to_probabilities
+from .litert.representative import model_input
+
+
+class Prepared:
+    """A Keras model that takes images as a bundle does: uint8 ones get the preprocessing first.
+
+    Args:
+        model: One input, class scores.
+        kind: What its output is, as `isplit_tf.graph.outputs` names it.
+        preprocessing: The whole record, or None.
+    """
+
+    def __init__(self, model: keras.Model, kind: str, preprocessing: Mapping[str, Any] | None):
+        self._shape = tuple(model.inputs[0].shape[1:])
+        self._kind = kind
+        self._preprocessing = preprocessing
+        # Traced once: `predict_on_batch` of several models warns of tracing too often.
+        spec = tf.TensorSpec((None, *self._shape), tf.float32)
+        self._run = tf.function(lambda x: model(x, training=False), input_signature=[spec], autograph=False)
+
+    def predict(self, images: Any) -> np.ndarray:
+        """Probabilities, float32 `(N, n_classes)`."""
+        x = np.stack([model_input(image, self._shape, self._preprocessing) for image in np.asarray(images)])
+        return to_probabilities(self._run(tf.constant(x)).numpy(), self._kind)
+
+
+def measure_accuracy(
+    bundle: Any,
+    split: keras.Model,
+    data: Any,
+    *,
+    original: keras.Model | None,
+    kind: str,
+    from_logits: bool | None,
+    max_images: int | None,
+    progress: bool,
+) -> dict[str, Any]:
+    """Measures the original, the split and the artefacts on the same images.
+
+    Args:
+        bundle: The bundle, from its files.
+        split: The whole split model.
+        data: Images with labels, as `evaluate` takes them.
+        original: The model that was split, or None.
+        kind: What the split's output is.
+        from_logits: Says of the original's linear outputs whether they are logits.
+        max_images: Stop after as many.
+        progress: Whether bars may show.
+
+    Returns:
+        The manifest's record of accuracy.
+    """
+    record = bundle.manifest.preprocessing
+    artefacts = evaluate(bundle, data, max_images=max_images, progress=progress)
+    halves = evaluate(Prepared(split, kind, record), data, max_images=max_images, progress=progress)
+    before = None
+    if original is not None:
+        whole = Prepared(original, describe_output(original, from_logits=from_logits).kind, record)
+        before = evaluate(whole, data, max_images=max_images, progress=progress).accuracy
+    return {
+        "original": before,
+        "split": halves.accuracy,
+        "artefacts": artefacts.accuracy,
+        "images": artefacts.n_images,
+    }

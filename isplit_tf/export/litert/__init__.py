@@ -1,0 +1,1 @@
+"""The head as a LiteRT model: conversion, verification, and what is in the file."""

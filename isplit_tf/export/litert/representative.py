@@ -1,0 +1,108 @@
+"""The images from which a quantized head learns its ranges."""
+
+import math
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from isplit_edge.preprocessing import preprocess
+
+from ...batches import batches
+from ...display.progress import bar
+from ...errors import DataError
+
+LEAST_IMAGES = 16
+ENOUGH_IMAGES = 100
+MOST_IMAGES = 500
+_CHECKED_IMAGES = 8
+_MOST_BYTES = 256 * 2**20
+
+
+class FewImagesWarning(UserWarning):
+    """A head is quantized from so few representative images that its ranges may be off."""
+
+
+def representative_images(
+    data: Any,
+    input_shape: tuple[int, ...],
+    *,
+    preprocessing: Mapping[str, Any] | None = None,
+    quantizing: bool = True,
+    progress: bool = True,
+) -> np.ndarray:
+    """Reads images for a head to be quantized with: at most 500 of them, and at most 256 MiB once there are 100.
+
+    A head that is not quantized is only checked with a few.
+
+    Args:
+        data: Images, with or without labels, as `isplit_tf.batches` takes them. Arrays are gone through in even
+            steps; of anything else the first images are taken, so data sorted by class should be shuffled.
+        input_shape: The head's input without the batch.
+        preprocessing: The whole record that is applied to uint8 images; images of another dtype are taken to be in
+            the model's own space.
+        quantizing: Whether the images are for quantization.
+        progress: Whether a bar may show.
+
+    Returns:
+        float32 `(N, *input_shape)`.
+
+    Raises:
+        DataError: If there are fewer than 16 images for quantization, or one has another shape or holds NaN or
+            infinity.
+    """
+    image_bytes = 4 * math.prod(input_shape)
+    most = min(MOST_IMAGES, max(ENOUGH_IMAGES, _MOST_BYTES // image_bytes)) if quantizing else _CHECKED_IMAGES
+    images: list[np.ndarray] = []
+    with bar(desc="reading representative images", total=most, enabled=progress, unit="image") as shown:
+        for image in _each(_thinned(data, most), most):
+            images.append(model_input(image, input_shape, preprocessing))
+            shown.update(1)
+    if quantizing:
+        _check_number(len(images))
+    return np.stack(images)
+
+
+def model_input(image: np.ndarray, input_shape: tuple[int, ...], preprocessing: Mapping[str, Any] | None) -> np.ndarray:
+    """One image as the model takes it, float32 of `input_shape`."""
+    if image.dtype == np.uint8 and preprocessing is not None:
+        image = preprocess(image, preprocessing)
+    if image.shape != input_shape or image.dtype.kind not in "biuf":
+        raise DataError(
+            f"Expected images of the model's input shape {input_shape}. Received: {image.dtype} {image.shape}."
+        )
+    image = image.astype(np.float32)
+    if not np.isfinite(image).all():
+        raise DataError("An image holds NaN or infinity.")
+    return image
+
+
+def _each(data: Any, most: int) -> Iterator[np.ndarray]:
+    for batch in batches(data, max_images=most, labels=False):
+        if isinstance(batch.x, dict | list | tuple):
+            raise DataError(f"Expected one array of images. Received: {type(batch.x).__name__} of {len(batch.x)}.")
+        yield from np.asarray(batch.x)
+
+
+def _thinned(data: Any, most: int) -> Any:
+    """Arrays in even steps: the first images of a sorted data set would all be of one class."""
+    images = data[0] if isinstance(data, tuple | list) and data else data
+    if not isinstance(images, np.ndarray) or images.ndim == 0 or len(images) <= most:
+        return data
+    return images[np.linspace(0, len(images) - 1, most).round().astype(int)]
+
+
+def _check_number(found: int) -> None:
+    if found < LEAST_IMAGES:
+        raise DataError(
+            f"representative_data must hold at least {LEAST_IMAGES} images, {ENOUGH_IMAGES} or more for good ranges. "
+            f"Found: {found}."
+        )
+    if found < ENOUGH_IMAGES:
+        warnings.warn(
+            f"The head is quantized from {found} representative images; with {ENOUGH_IMAGES} or more its ranges "
+            "are safer.",
+            FewImagesWarning,
+            stacklevel=5,  # the line that called `export_bundle`
+        )

@@ -1,0 +1,151 @@
+"""The graph of a head for one image: frozen, in float32, and the same for two builds of the same network."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import keras
+import tensorflow as tf
+from tensorflow.core.framework import graph_pb2
+
+from ...errors import ExportError
+from .float32 import answer, in_float32
+from .graphdef import NeutralGraph, neutral
+
+INPUT_NAME = "input"
+OUTPUT_NAME = "latent"
+SIGNATURE = "serving_default"
+_CONTROL_FLOW = {
+    **dict.fromkeys(("While", "StatelessWhile"), "WHILE"),
+    **dict.fromkeys(("If", "StatelessIf", "Case", "StatelessCase"), "IF"),
+}
+
+
+@dataclass(frozen=True)
+class TracedHead:
+    """Head and encoder as one graph with the weights inside.
+
+    Attributes:
+        graph: The graph, with neutral names.
+        input_ref: Its input tensor, float32 `(1, *input_shape)`.
+        output_ref: Its output tensor, float32 `(1, *latent_shape)`.
+        input_shape: Without the batch.
+        latent_shape: Without the batch.
+    """
+
+    graph: NeutralGraph
+    input_ref: str
+    output_ref: str
+    input_shape: tuple[int, ...]
+    latent_shape: tuple[int, ...]
+
+    @property
+    def control_flow(self) -> Mapping[str, int]:
+        """How many loops and branches there are, by LiteRT's name for them; recurrent layers bring loops."""
+        graph = self.graph.graph
+        nodes = [*graph.node, *(node for one in graph.library.function for node in one.node_def)]
+        return dict(Counter(_CONTROL_FLOW[node.op] for node in nodes if node.op in _CONTROL_FLOW))
+
+    def as_module(self) -> tf.Module:
+        """A module whose function `head` computes `{"latent": ...}` from `input`, without variables."""
+
+        def head(input: tf.Tensor) -> dict[str, tf.Tensor]:
+            (latent,) = tf.graph_util.import_graph_def(
+                self.graph.graph,
+                input_map={self.input_ref: input},
+                return_elements=[self.output_ref],
+                name="",
+            )
+            return {OUTPUT_NAME: latent}
+
+        module = tf.Module()
+        spec = tf.TensorSpec((1, *self.input_shape), tf.float32, name=INPUT_NAME)
+        module.head = tf.function(head, input_signature=[spec], autograph=False)
+        return module
+
+
+def trace_head(head: keras.Model, encoder: keras.Model | None = None) -> TracedHead:
+    """Records what head and encoder compute for one image.
+
+    Args:
+        head: The head, of one input and one output.
+        encoder: The encoder, or None for a split without a bottleneck.
+
+    Returns:
+        The graph; the models are as before.
+
+    Raises:
+        ExportError: If the head has several inputs or outputs, or a shape that is not fixed.
+    """
+    models: Sequence[keras.Model] = [head] if encoder is None else [head, encoder]
+    input_shape = _one_fixed_shape(head.inputs, head, "input")
+    weights = [(one, one.numpy()) for model in models for one in model.variables]
+
+    def run(x: tf.Tensor) -> tf.Tensor:
+        constants = [(variable, tf.constant(value)) for variable, value in weights]
+        with keras.StatelessScope(state_mapping=constants):
+            for model in models:
+                x = answer(model, x)
+        return tf.cast(x, tf.float32)
+
+    with in_float32(*models):
+        spec = tf.TensorSpec((1, *input_shape), tf.float32, name=INPUT_NAME)
+        function = tf.function(run, autograph=False).get_concrete_function(spec)
+    output = function.structured_outputs
+    if not output.shape.is_fully_defined():
+        raise ExportError(
+            f"The latent of one image needs a fixed shape. Found: {tuple(output.shape[1:])} after "
+            f"{' and '.join(repr(model.name) for model in models)}. Possible: a cut whose shape has no None."
+        )
+    graph = neutral(_without_negation(function.graph.as_graph_def()))
+    return TracedHead(
+        graph=graph,
+        input_ref=f"{graph.names[function.inputs[0].op.name]}:0",
+        output_ref=f"{graph.names[output.op.name]}:{output.value_index}",
+        input_shape=input_shape,
+        latent_shape=tuple(output.shape[1:]),
+    )
+
+
+def _one_fixed_shape(tensors: Sequence[keras.KerasTensor], model: keras.Model, side: str) -> tuple[int, ...]:
+    if len(tensors) != 1 or len(model.outputs) != 1:
+        raise ExportError(
+            f"A head with one input and one output can be exported. Found: {len(tensors)} inputs and "
+            f"{len(model.outputs)} outputs in '{model.name}'."
+        )
+    shape = tuple(tensors[0].shape[1:])
+    if not shape or None in shape:
+        raise ExportError(
+            f"The head's {side} needs a fixed shape on a device. Found: {shape} in '{model.name}'. Possible: the same "
+            "model built with keras.Input of the size that the device will use."
+        )
+    return shape
+
+
+def _without_negation(graph: graph_pb2.GraphDef) -> graph_pb2.GraphDef:
+    """-x as x * -1, which is the same number: LiteRT negates in float only, and normalization layers negate.
+
+    The negation inside of GELU stays: the converter knows the activation by its whole pattern.
+    """
+    result = graph_pb2.GraphDef(versions=graph.versions, library=graph.library)
+    inside_gelu = _negations_before_erfc(graph)
+    for node in graph.node:
+        if node.op == "Neg" and node.name not in inside_gelu:
+            factor = result.node.add(op="Const", name=f"{node.name}/minus_one")
+            factor.attr["dtype"].CopyFrom(node.attr["T"])
+            minus_one = tf.make_tensor_proto(-1, tf.as_dtype(node.attr["T"].type))
+            factor.attr["value"].tensor.CopyFrom(minus_one)
+            product = result.node.add(op="Mul", name=node.name, device=node.device)
+            product.attr["T"].CopyFrom(node.attr["T"])
+            product.input[:] = [node.input[0], factor.name, *node.input[1:]]
+        else:
+            result.node.add().CopyFrom(node)
+    return result
+
+
+def _negations_before_erfc(graph: graph_pb2.GraphDef) -> set[str]:
+    """Names of the negations in x / 2 * erfc(-x / sqrt(2)), which is GELU."""
+    nodes = {node.name: node for node in graph.node}
+    scaled = {name.split(":")[0] for node in graph.node if node.op == "Erfc" for name in node.input}
+    sources = {name.split(":")[0] for node in scaled if nodes[node].op == "Mul" for name in nodes[node].input}
+    return {name for name in scaled | sources if nodes[name].op == "Neg"}

@@ -1,0 +1,80 @@
+"""A head that ships is run once by LiteRT, the way a device will, and compared with Keras."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+
+from ...display.quiet import quiet
+from ...errors import ExportError
+from .trace import INPUT_NAME, OUTPUT_NAME, SIGNATURE
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a `.tflite` file gave.
+
+    Attributes:
+        latents: float32 `(N, *latent_shape)`, dequantized.
+        dtype: Of the file's own output: "int8", "int16" or "float32".
+        scale: None where that is float32.
+        zero_point: None where that is float32.
+    """
+
+    latents: np.ndarray
+    dtype: str
+    scale: float | None
+    zero_point: int | None
+
+
+def run_file(content: bytes, images: np.ndarray) -> Run:
+    """Runs a `.tflite` file on float32 images `(N, *input_shape)`, one by one.
+
+    Raises:
+        ExportError: If LiteRT cannot load or run the file.
+    """
+    with quiet():  # LiteRT announces its delegate
+        try:
+            interpreter = Interpreter(model_content=content)
+            interpreter.allocate_tensors()
+            runner = interpreter.get_signature_runner(SIGNATURE)
+            into, out = runner.get_input_details()[INPUT_NAME], runner.get_output_details()[OUTPUT_NAME]
+            latents = [runner(**{INPUT_NAME: _quantized(x[np.newaxis], into)})[OUTPUT_NAME] for x in images]
+        except (RuntimeError, ValueError) as error:
+            raise ExportError(
+                f"The head was converted, but LiteRT cannot run it: {str(error).strip()} Possible: another cut or "
+                "precision."
+            ) from error
+    quantized = np.dtype(out["dtype"]).kind != "f"
+    scale, zero_point = out["quantization"]
+    return Run(
+        latents=np.concatenate([_dequantized(latent, out) for latent in latents]),
+        dtype=np.dtype(out["dtype"]).name,
+        scale=float(scale) if quantized else None,
+        zero_point=int(zero_point) if quantized else None,
+    )
+
+
+def relative_error(found: np.ndarray, expected: np.ndarray) -> float:
+    """||found - expected|| / ||expected||, or ||found - expected|| where all that was expected is zero."""
+    difference = np.linalg.norm(found.astype(np.float64) - expected)
+    norm = np.linalg.norm(expected.astype(np.float64))
+    return float(difference / norm) if norm else float(difference)
+
+
+def _quantized(values: np.ndarray, details: Mapping[str, Any]) -> np.ndarray:
+    dtype = np.dtype(details["dtype"])
+    if dtype.kind == "f":
+        return values.astype(dtype)
+    scale, zero_point = details["quantization"]
+    limits = np.iinfo(dtype)
+    return np.clip(np.round(values / scale) + zero_point, limits.min, limits.max).astype(dtype)
+
+
+def _dequantized(values: np.ndarray, details: Mapping[str, Any]) -> np.ndarray:
+    if values.dtype.kind == "f":
+        return values
+    scale, zero_point = details["quantization"]
+    return (values.astype(np.float32) - zero_point) * np.float32(scale)

@@ -1,0 +1,123 @@
+"""The whole split model as one `.tflite` for the device, which answers from it where the server cannot be reached."""
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from isplit_edge.images import frames
+from isplit_edge.local import LOCAL_FILE, LocalModel
+from isplit_edge.manifest import Manifest
+
+from ..display.quiet import quiet
+from ..errors import ExportError, ModelError
+from ..evaluation.evaluation import evaluate
+from ..splitting import SplitModel
+from .litert.converter import QUANTIZED, ConvertedHead, convert
+
+__all__ = ["LOCAL_FILE", "convert_whole", "local_precision", "local_report", "measure_whole"]
+
+
+def local_precision(precision: str) -> str:
+    """The precision of the whole model beside a head of some precision.
+
+    Probabilities of 8 bit would be steps of 1/256: where the head is of integers, the whole model has weights of 8 bit
+    and computes in float, which also needs no representative images.
+    """
+    return "dynamic" if precision in QUANTIZED else precision
+
+
+def convert_whole(split: SplitModel, kind: str, precision: str, *, progress: bool = True) -> ConvertedHead:
+    """Converts head, encoder, decoder, tail and the step to probabilities into one file of batch 1.
+
+    Args:
+        split: The split; it stays as it is.
+        kind: What its output is, as `isplit_tf.graph.outputs` names it.
+        precision: Of the bundle's head.
+        progress: Whether a bar may show.
+
+    Returns:
+        The file: float32 `(1, *input_shape)` to float32 probabilities `(1, n_classes)`.
+
+    Raises:
+        ExportError: If an operation of the tail has no built-in operator of LiteRT.
+    """
+    last = probability_model(int(split.model.output_shape[-1]), kind)
+    try:
+        return convert(split.model, last, precision=local_precision(precision), progress=progress)
+    except ExportError as error:
+        raise ExportError(
+            f"local_fallback=True puts the whole model on the device, and it cannot go there. {error} Possible too: "
+            "local_fallback=False."
+        ) from error
+
+
+def probability_model(units: int, kind: str) -> keras.Model:
+    """From a model's own outputs `(N, units)` to probabilities `(N, n_classes)`, as the served tail has them.
+
+    Raises:
+        ModelError: If the kind is unknown.
+    """
+    outputs = keras.Input((units,), name="outputs")
+    if kind == "logits":
+        found = keras.ops.softmax(outputs)
+    elif kind == "sigmoid":
+        found = keras.ops.concatenate([1.0 - outputs, outputs], axis=1)
+    elif kind == "binary_logit":
+        found = keras.ops.sigmoid(keras.ops.concatenate([outputs * -1.0, outputs], axis=1))
+    elif kind in ("softmax", "sigmoids"):
+        found = keras.layers.Identity(name="probabilities")(outputs)
+    else:
+        raise ModelError(f"The model's output is of an unknown kind: {kind!r}.")
+    return keras.Model(outputs, found, name="probabilities")
+
+
+def measure_whole(
+    whole: ConvertedHead, manifest: Manifest, data: Any, *, max_images: int | None, progress: bool
+) -> dict[str, Any]:
+    """The accuracy of the file that ships, run as a device runs it.
+
+    Args:
+        whole: The file.
+        manifest: Of the bundle that it goes into; only its shapes, classes and preprocessing are read.
+        data: Images with labels, as `evaluate` takes them.
+        max_images: Stop after as many.
+        progress: Whether bars may show.
+
+    Returns:
+        accuracy and images.
+    """
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "local.tflite"
+        path.write_bytes(whole.content)
+        with quiet():  # LiteRT announces its delegate
+            model = _Predictor(LocalModel(path, manifest), manifest)
+        found = evaluate(model, data, max_images=max_images, progress=progress)
+    return {"accuracy": found.accuracy, "images": found.n_images}
+
+
+class _Predictor:
+    """A whole model that takes images as a client does."""
+
+    def __init__(self, model: LocalModel, manifest: Manifest):
+        self._model, self._manifest = model, manifest
+
+    def predict(self, images: Any, preprocessed: bool = False) -> np.ndarray:
+        """Probabilities, float32 `(N, n_classes)`."""
+        shape, record = self._manifest.shapes["input"], self._manifest.preprocessing
+        return self._model.predict(frames(images, shape, record, preprocessed=preprocessed), preprocessed)
+
+
+def local_report(whole: ConvertedHead, measured: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What is in the file, read from it, how far it is from Keras, and its accuracy where it was measured."""
+    return {
+        **(measured or {"accuracy": None, "images": None}),
+        "precision": whole.precision,
+        "size_bytes": len(whole.content),
+        "operators": dict(whole.contents.counts),
+        "relative_error": whole.relative_error,
+        "checked_images": whole.checked_images,
+    }

@@ -1,0 +1,1 @@
+"""Heads for microcontrollers: C sources, arena, and what fits."""

@@ -1,0 +1,142 @@
+"""Does a head fit into a microcontroller? What does not is refused, with all figures and the best cut that does."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...errors import ArgumentError, ExportError
+from ...importance.curve import Curve
+from ...splitting import SplitModel
+from ..litert.converter import ConvertedHead
+from .ethos_u import require_ethos_u
+from .head import MICROCONTROLLER, MicroHead, Needs, check_micro_head, check_micro_precision, measure_needs
+from .runtime import require_tflite_micro
+from .search import Budget, Search, search
+
+
+@dataclass(frozen=True, eq=False)
+class MicroRequest:
+    """What was asked of an export for a microcontroller.
+
+    Attributes:
+        budget: What the part has.
+        curve: The importance of the cuts, to rank them where the head does not fit; or None.
+        ethos_u: An Ethos-U to estimate for, or None.
+    """
+
+    budget: Budget
+    curve: Curve | None
+    ethos_u: str | None
+
+
+def micro_request(
+    target: str | None,
+    precision: str,
+    *,
+    flash_bytes: int | None,
+    ram_bytes: int | None,
+    curve: Curve | None,
+    ethos_u: str | None,
+) -> MicroRequest | None:
+    """Checks the arguments of `export_bundle` that are for microcontrollers; None where that is not the target.
+
+    Raises:
+        ArgumentError: If they are given for another target, or one is outside of what is possible.
+        MissingDependencyError: If tflite-micro, or for `ethos_u` ethos-u-vela, is not installed.
+    """
+    given = {"flash_bytes": flash_bytes, "ram_bytes": ram_bytes, "curve": curve, "ethos_u": ethos_u}
+    if target != MICROCONTROLLER:
+        names = [name for name, value in given.items() if value is not None]
+        if names:
+            raise ArgumentError(
+                f"{', '.join(names)} are for target='{MICROCONTROLLER}' only. Received: target={target!r}."
+            )
+        return None
+    check_micro_precision(precision)
+    budget = Budget(flash_bytes, ram_bytes)
+    require_tflite_micro()
+    if ethos_u is not None:
+        require_ethos_u(ethos_u)
+        if precision == "float32":
+            raise ArgumentError("An Ethos-U runs integers: ethos_u needs precision 'int8' or 'int16x8'.")
+    return MicroRequest(budget, curve, ethos_u)
+
+
+def fitted_micro_head(
+    request: MicroRequest, head: ConvertedHead, split: SplitModel, *, images: np.ndarray | None, progress: bool = True
+) -> MicroHead:
+    """The head as TensorFlow Lite Micro runs it, if it does and it fits; see `require_fit` and `check_micro_head`."""
+    needs = measure_needs(head, split.latent_bits)
+    require_fit(
+        needs,
+        request.budget,
+        split,
+        precision=head.precision,
+        representative=images,
+        curve=request.curve,
+        progress=progress,
+    )
+    return check_micro_head(head, needs=needs, ethos_u=request.ethos_u)
+
+
+def require_fit(
+    needs: Needs,
+    budget: Budget,
+    split: SplitModel,
+    *,
+    precision: str,
+    representative: np.ndarray | None,
+    curve: Curve | None = None,
+    progress: bool = True,
+) -> None:
+    """Raises unless a head fits, and names the best cut whose head does.
+
+    Which cut is best: with a curve, the first that fits in the order of `propose(curve)`; without one, the last of the
+    network's main cuts that fits, since most of the network then runs on the device. Cuts whose weights alone outgrow
+    the flash, or of which two maps in a row outgrow the RAM, are left out by this estimate; of the others the heads are
+    converted, with an encoder that is not trained, and measured, one after the other until one fits, `MOST_TRIED` at
+    most.
+
+    Args:
+        needs: What the head needs.
+        budget: What there is.
+        split: What the head came from.
+        precision: Of the head.
+        representative: Images for the conversion of other heads; None for float32.
+        curve: The importance of the cuts of the model that was split.
+        progress: Whether a bar may show.
+
+    Raises:
+        ExportError: If it does not fit; the message holds all figures.
+    """
+    if budget.holds(needs):
+        return
+    found = search(split, budget, precision=precision, representative=representative, curve=curve, progress=progress)
+    raise ExportError(
+        f"The head cut at '{split.cut.name}' does not fit into {budget}. It needs {_figures(needs)} (measured). "
+        + _advice(found, by_curve=curve is not None)
+    )
+
+
+def _figures(needs: Needs) -> str:
+    return (
+        f"{needs.flash_bytes:,} bytes of flash for its array, and {needs.ram_bytes:,} bytes of RAM: the recommended "
+        f"arena of {needs.arena_bytes:,} (the smallest that works has {needs.arena_smallest_bytes:,}) and the payload"
+    )
+
+
+def _advice(found: Search, *, by_curve: bool) -> str:
+    searched = f"converted and measured: {found.tried}"
+    if found.estimated:
+        searched += f"; left out by an estimate from weights and map sizes: {found.estimated}"
+    if found.untried:
+        searched += f"; ranked behind and not tried: {found.untried}"
+    if found.cut is None or found.needs is None:
+        return (
+            f"No other cut was found that fits (cuts {searched}). Possible: a smaller model or input, or more memory."
+        )
+    why = "of those proposed by the curve's importance" if by_curve else "the last one; no curve was given to rank them"
+    return (
+        f"The best cut that fits ({why}) is '{found.cut.name}' (index {found.cut.index}), whose head was measured with "
+        f"an untrained bottleneck: {_figures(found.needs)}. Cuts {searched}."
+    )

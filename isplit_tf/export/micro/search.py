@@ -1,0 +1,171 @@
+"""Where a head does not fit into a microcontroller: which other cut's head would."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import keras
+import numpy as np
+
+from ...arguments import checked_integer
+from ...display.progress import bar
+from ...errors import ExportError, ModelError
+from ...graph.axis import main_cuts
+from ...graph.cuts import Cut, list_cuts, tensor_of
+from ...graph.program import Program, Ref, fill, read_program
+from ...graph.surgery import build, copy_model, layer_name, segment
+from ...importance.curve import Curve
+from ...selection.candidates import propose
+from ...splitting import SplitModel
+from ..litert.converter import convert
+from ..litert.representative import LEAST_IMAGES
+from .head import Needs, measure_needs
+from .head import flash_bytes as flash_of
+
+MOST_TRIED = 8
+_WEIGHT_BYTES = {"int8": 1, "int16x8": 1, "float32": 4}
+_ACTIVATION_BYTES = {"int8": 1, "int16x8": 2, "float32": 4}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a microcontroller has for a head, in bytes; None for no limit.
+
+    Attributes:
+        flash_bytes: For the array (and the pixel table); TensorFlow Lite Micro's own code is not counted.
+        ram_bytes: For the arena and the payload's frame; stack and the firmware's own variables are not counted.
+    """
+
+    flash_bytes: int | None = None
+    ram_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("flash_bytes", "ram_bytes"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, checked_integer(name, getattr(self, name), 1))
+
+    def holds_flash(self, needed_bytes: int) -> bool:
+        """Whether so much flash is there."""
+        return self.flash_bytes is None or needed_bytes <= self.flash_bytes
+
+    def holds(self, needs: Needs) -> bool:
+        """Whether flash and RAM are enough."""
+        return self.holds_flash(needs.flash_bytes) and (self.ram_bytes is None or needs.ram_bytes <= self.ram_bytes)
+
+    def __str__(self) -> str:
+        return ", ".join(
+            f"{name}={size:,} bytes" for name, size in (("flash", self.flash_bytes), ("RAM", self.ram_bytes)) if size
+        )
+
+
+@dataclass(frozen=True)
+class Search:
+    """What was found among the other cuts.
+
+    Attributes:
+        cut: The best that fits, or None.
+        needs: What its head needs, measured with a bottleneck that is not trained, which needs the same.
+        tried: How many heads were converted and measured.
+        estimated: How many cuts were left out, as their weights alone outgrow the flash, or two maps in a row the RAM.
+        untried: How many that rank behind were not looked at any more.
+    """
+
+    cut: Cut | None
+    needs: Needs | None
+    tried: int
+    estimated: int
+    untried: int
+
+
+def search(
+    split: SplitModel,
+    budget: Budget,
+    *,
+    precision: str,
+    representative: np.ndarray | None,
+    curve: Curve | None = None,
+    progress: bool = True,
+) -> Search:
+    """Finds the best other cut whose head fits; see `require_fit`."""
+    program = read_program(without_bottleneck(split))
+    cuts = list_cuts(program)
+    main = main_cuts(program, cuts)
+    ranked = [cut for cut in _ranked(cuts, main, split, curve) if layer_name(cut.name) != layer_name(split.cut.name)]
+    estimate = _Estimate(main, split, precision)
+    likely = [cut for cut in ranked if estimate.allows(cut, budget)]
+    tried = 0
+    images = None if representative is None else representative[:LEAST_IMAGES]
+    for cut in bar(likely[:MOST_TRIED], desc="looking for a cut that fits", enabled=progress, unit="cut"):
+        tried += 1
+        needs = _measured(program, cut, split, precision=precision, images=images)
+        if needs is not None and budget.holds(needs):
+            return Search(cut, needs, tried, len(ranked) - len(likely), len(likely) - tried)
+    return Search(None, None, tried, len(ranked) - len(likely), len(likely) - tried)
+
+
+def _ranked(cuts: Sequence[Cut], main: Sequence[Cut], split: SplitModel, curve: Curve | None) -> list[Cut]:
+    """Cuts of the network, the best first; a curve's are found by name, as the copy names them by path."""
+    if curve is None:
+        return list(reversed(main))
+    proposed = [candidate.cut for candidate in propose(curve, bottleneck=split.bottleneck)]
+    by_importance = sorted(range(len(curve.cuts)), key=lambda position: -curve.values[position])
+    order = dict.fromkeys(layer_name(cut.name) for cut in [*proposed, *(curve.cuts[k] for k in by_importance)])
+    known = {layer_name(cut.name): cut for cut in cuts}
+    return [known[name] for name in order if name in known]
+
+
+class _Estimate:
+    """What a head needs at least, by arithmetic: quick, and only good for leaving out what cannot fit."""
+
+    def __init__(self, main: Sequence[Cut], split: SplitModel, precision: str):
+        self._main, self._bottleneck, self._precision = main, split.bottleneck, precision
+        self._input_shape = tuple(int(axis) for axis in split.head.inputs[0].shape[1:])
+
+    def allows(self, cut: Cut, budget: Budget) -> bool:
+        """Whether the head at a cut may fit."""
+        arena_fits = budget.ram_bytes is None or self._arena_bytes(cut) <= budget.ram_bytes
+        return arena_fits and budget.holds_flash(self._flash_bytes(cut))
+
+    def _flash_bytes(self, cut: Cut) -> int:
+        """The weights of head and encoder; the file holds more than them."""
+        weights = cut.head_params
+        if hasattr(self._bottleneck, "plan"):
+            weights += sum(self._bottleneck.plan(shape).encoder_params for shape in cut.shapes)
+        return flash_of(weights * _WEIGHT_BYTES[self._precision], self._input_shape, self._precision)
+
+    def _arena_bytes(self, cut: Cut) -> int:
+        """The two largest maps in a row: what a layer reads and what it writes."""
+        sizes = [math.prod(self._input_shape), *(one.size for one in self._main if one.index <= cut.index)]
+        return max(map(sum, pairwise(sizes)), default=0) * _ACTIVATION_BYTES[self._precision]
+
+
+def _measured(
+    program: Program, cut: Cut, split: SplitModel, *, precision: str, images: np.ndarray | None
+) -> Needs | None:
+    """What the head at a cut needs; None where it cannot be made, which another cut's message would not help with."""
+    head = segment(program, program.inputs, Ref(tensor_of(program, cut)), name="head")
+    try:
+        encoder = None if split.bottleneck is None else split.bottleneck.build(cut.shape)[0]
+        converted = convert(head, encoder, precision=precision, representative=images, progress=False)
+        return measure_needs(converted, split.latent_bits)
+    except (ExportError, ModelError):
+        return None
+
+
+def without_bottleneck(split: SplitModel) -> keras.Model:
+    """The network of a split as it was before the bottleneck came in; a copy, the split stays as it is."""
+    program = read_program(split.model)
+    _, copies = copy_model(program, name=program.name)
+    copied = lambda step: copies[id(step.operation)]  # noqa: E731
+    places = {program.tensors[tensor].name: tensor for tensor in program.makers}
+    first, last = (places[split._boundaries[k]] for k in (0, -1))
+    before, after = program.makers[first] + 1, program.makers[last] + 1
+
+    def body(values: dict) -> object:
+        program.run(values, program.steps[:before], copied)
+        values[last] = values[first]
+        program.run(values, program.steps[after:], copied)
+        return fill(program.output_structure, values)
+
+    return build(program, program.inputs, body, name=program.name)

@@ -1,0 +1,231 @@
+"""What is to be exported, checked before any work: the same rules as those of the manifest that it will become."""
+
+import dataclasses
+import importlib.metadata
+import platform
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from isplit_edge import __version__, wire
+from isplit_edge.manifest import FORMAT_VERSION, HEAD_FILE, PRECISIONS, Manifest
+from isplit_edge.preprocessing import resolve_preprocessing
+
+from ..bottlenecks.quantizer import is_observed, quantizers
+from ..errors import ArgumentError, ExportError, NumericsError
+from ..graph.cost import count_macs
+from ..graph.outputs import describe_output
+from ..splitting import SplitModel
+from .litert.converter import QUANTIZED, ConvertedHead
+from .micro.head import MICROCONTROLLER
+from .serving.saved_model import output_record
+
+TARGETS = (None, MICROCONTROLLER)
+_OUTPUT_DTYPES = {"int8": "int8", "int16x8": "int16"}
+_NOT_MEASURED = {"original": None, "split": None, "artefacts": None, "images": None}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Plan:
+    """A checked request.
+
+    Attributes:
+        split: What is exported.
+        precision: Of the head.
+        kind: What the model's own output is, as `isplit_tf.graph.outputs` names it.
+        record: The manifest's record, with stand-ins for what is known only once the head is converted.
+    """
+
+    split: SplitModel
+    precision: str
+    kind: str
+    record: Mapping[str, Any]
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The model's input without the batch."""
+        return tuple(self.record["shapes"]["input"])
+
+    @property
+    def preprocessing(self) -> Mapping[str, Any] | None:
+        """The whole record of the preprocessing."""
+        return self.record["preprocessing"]
+
+    def filled(self, head: ConvertedHead) -> dict[str, Any]:
+        """The manifest's record with what the converted head brings; bundle_id and files are still stand-ins."""
+        return {
+            **self.record,
+            "dtype": head.dtype,
+            "scale": head.scale,
+            "zero_point": head.zero_point,
+            "shapes": {**self.record["shapes"], "latent": list(head.latent_shape)},
+            "payload_bytes": wire.payload_bytes(head.dtype, head.latent_shape, self.record.get("latent_bits")),
+            "head": {**self.record["head"], "size_bytes": len(head.content)},
+        }
+
+
+def make_plan(
+    split: SplitModel,
+    *,
+    precision: str,
+    class_names: Sequence[str] | None,
+    preprocessing: str | Mapping[str, Any] | None,
+    model_name: str,
+    version: int,
+    target: str | None,
+    from_logits: bool | None,
+) -> Plan:
+    """Checks all arguments of `export_bundle` that need no data.
+
+    Raises:
+        ArgumentError: If one is outside of what is possible.
+        ExportError: If the split has a shape that is not fixed.
+        ModelError: If the model's output is not class scores.
+        NumericsError: If a weight is NaN or infinite.
+    """
+    if not isinstance(split, SplitModel):
+        raise ArgumentError(f"Expected a SplitModel, as isplit_tf.split gives it. Received: {type(split).__name__}.")
+    if precision not in PRECISIONS:
+        raise ArgumentError(f"precision must be one of {', '.join(PRECISIONS)}. Received: {precision!r}.")
+    if target not in TARGETS:
+        raise ArgumentError(f"target must be one of {', '.join(map(repr, TARGETS))}. Received: {target!r}.")
+    _check_weights(split)
+    bits = _packed_bits(split, precision)
+    shapes = _fixed_shapes(split)
+    kind, n_classes = _output(split, from_logits)
+    record = {
+        "format_version": FORMAT_VERSION,
+        "model_name": model_name,
+        "version": version,
+        "wire_version": wire.WIRE_VERSION if bits is None else wire.PACKED_WIRE_VERSION,
+        "precision": precision,
+        "cut": _cut_record(split),
+        "shapes": shapes,
+        "n_classes": n_classes,
+        "class_names": _names(class_names, n_classes),
+        "byte_order": "little",
+        "preprocessing": resolve_preprocessing(preprocessing, tuple(shapes["input"])),
+        "output": output_record(kind),
+        "accuracy": _NOT_MEASURED,
+        "encoder": _cost(split.encoder),
+        "head": {**_cost(split.head), "size_bytes": 0},
+        "versions": _versions(),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    record |= _stand_ins(precision, shapes["latent"], bits)
+    return Plan(split, precision, kind, Manifest.from_dict(record).to_dict())
+
+
+def _check_weights(split: SplitModel) -> None:
+    """A ReLU or a maximum may hide NaN in Keras, and not where the bundle runs."""
+    for weight in split.model.weights:
+        value = np.asarray(weight)
+        if value.dtype.kind in "fV" and not np.isfinite(value.astype(np.float32)).all():
+            raise NumericsError(
+                f"Weight '{weight.path}' holds NaN or infinity: the model cannot be exported like that."
+            )
+
+
+def _packed_bits(split: SplitModel, precision: str) -> int | None:
+    """How many bits of each integer of the head's output are sent; None where all are."""
+    bits = split.latent_bits
+    if bits is None:
+        return None
+    if precision not in QUANTIZED:
+        raise ArgumentError(
+            f"A latent of {bits} bits is sent as the highest bits of integers: precision must be "
+            f"{' or '.join(map(repr, QUANTIZED))}. Received: {precision!r}. Possible: a bottleneck without latent_bits."
+        )
+    if not is_observed(split.encoder):
+        raise ArgumentError(
+            f"The range of the latent of {bits} bits was not observed yet. isplit_tf.train does so between its phases, "
+            "also with bottleneck_epochs=0 and fine_tune_epochs=0."
+        )
+    return wire.sent_bits(_OUTPUT_DTYPES[precision], bits)
+
+
+def _stand_ins(precision: str, latent_shape: list[int], bits: int | None) -> dict[str, Any]:
+    """What is known only once the head is converted, as values that contradict nothing else."""
+    dtype = _OUTPUT_DTYPES.get(precision, "float32")
+    return {
+        "latent_bits": bits,
+        "bundle_id": "0" * 64,
+        "dtype": dtype,
+        "scale": 1.0 if precision in QUANTIZED else None,
+        "zero_point": 0 if precision in QUANTIZED else None,
+        "payload_bytes": wire.payload_bytes(dtype, latent_shape, bits),
+        "files": {HEAD_FILE: {"sha256": "0" * 64, "size_bytes": 0}},
+    }
+
+
+def _fixed_shapes(split: SplitModel) -> dict[str, list[int]]:
+    if len(split.head.inputs) != 1:
+        raise ExportError(
+            f"A model of one input can be exported. Found: {len(split.head.inputs)} inputs of '{split.model.name}'."
+        )
+    shapes = {
+        "input": tuple(split.head.inputs[0].shape[1:]),
+        "cut": tuple(split.cut.shape),
+        "latent": tuple(split.latent_shape),
+    }
+    for what, shape in shapes.items():
+        if not shape or None in shape:
+            raise ExportError(
+                f"A device needs fixed shapes. Found: {what} {shape} of '{split.model.name}'. Possible: the same "
+                "model built with keras.Input of the size that the device will use."
+            )
+    return {what: [int(axis) for axis in shape] for what, shape in shapes.items()}
+
+
+def _output(split: SplitModel, from_logits: bool | None) -> tuple[str, int]:
+    kind = split.output_kind
+    if kind is None or from_logits is not None:
+        kind = describe_output(split.model, from_logits=from_logits).kind
+    return kind, 2 if kind in ("sigmoid", "binary_logit") else int(split.model.output_shape[-1])
+
+
+def _names(class_names: Sequence[str] | None, n_classes: int) -> list[str] | None:
+    if class_names is None:
+        return None
+    if isinstance(class_names, str) or not isinstance(class_names, Sequence | np.ndarray):
+        raise ArgumentError(f"class_names must be a list of {n_classes} texts, or None. Received: {class_names!r}.")
+    names = [str(name) if isinstance(name, str) else name for name in class_names]
+    if len(names) != n_classes:
+        raise ArgumentError(f"class_names must be as many as the model's classes, {n_classes}. Received: {len(names)}.")
+    if len(set(map(str, names))) < len(names):
+        raise ArgumentError(f"class_names must differ from each other. Received: {names}.")
+    return names
+
+
+def _cut_record(split: SplitModel) -> dict[str, Any]:
+    cut = split.cut
+    return {
+        "name": cut.name,
+        "index": cut.index,
+        "layer_type": cut.layer_type,
+        "shape": [int(axis) for axis in cut.shape if axis is not None],
+        "size": cut.size,
+    }
+
+
+def _cost(model: keras.Model | None) -> dict[str, int]:
+    if model is None:
+        return {"params": 0, "macs": 0}
+    # The ranges of a latent of few bits are folded into the layer before them.
+    folded = sum(layer.count_params() for layer in quantizers(model))
+    return {"params": int(model.count_params() - folded), "macs": int(count_macs(model))}
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "isplit_tf": __version__,
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "numpy": np.__version__,
+        "ai_edge_litert": importlib.metadata.version("ai-edge-litert"),
+        "python": platform.python_version(),
+    }

@@ -1,0 +1,1 @@
+"""The tail for TensorFlow Serving: SavedModel, graph of the wire format, warm-up and configuration."""

@@ -1,0 +1,139 @@
+"""The tail as TensorFlow Serving takes it: a SavedModel with the wire's checks in its graph."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from isplit_edge import wire
+
+from ...errors import ModelError
+from ..litert.float32 import answer, in_float32
+from .wire_graph import read_payloads
+
+SERVING_DEFAULT = "serving_default"
+FROM_LATENT = "from_latent"
+
+
+@dataclass(frozen=True)
+class LatentFormat:
+    """How latents come over the wire.
+
+    Attributes:
+        dtype: Of the head's output: "int8", "int16" or "float32".
+        shape: Without the batch.
+        scale: value = scale * (integer - zero_point); None where dtype is float32.
+        zero_point: None where dtype is float32.
+        bits: Of each element, where the highest bits travel alone: the integer is then taken to be the middle of those
+            that have them. None where the latent travels as it is.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+    scale: float | None = None
+    zero_point: int | None = None
+    bits: int | None = None
+
+    def dequantize(self, latents: tf.Tensor) -> tf.Tensor:
+        """Latents as on the wire, `(N, *shape)`, as float32."""
+        values = tf.cast(latents, tf.float32)
+        if self.bits is not None:
+            lowest, next_one = wire.middles(np.array([0, 1], np.uint8), self.dtype, self.bits)
+            values = values * (next_one - lowest) + lowest
+        return values if self.scale is None else (values - float(self.zero_point or 0)) * self.scale
+
+
+def output_record(kind: str) -> dict[str, Any]:
+    """Says for the manifest how probabilities come from a model's own output of some kind."""
+    return {
+        "kind": kind,
+        "softmax_added": kind == "logits",
+        "sigmoid_added": kind == "binary_logit",
+        "complement_added": kind in ("sigmoid", "binary_logit"),
+        "independent": kind == "sigmoids",
+    }
+
+
+def probabilities(outputs: tf.Tensor, kind: str) -> tf.Tensor:
+    """A model's own outputs `(N, units)` as float32 probabilities `(N, n_classes)`.
+
+    Softmax for logits, `[1 - p, p]` for a single unit, independent sigmoids as they are.
+
+    Raises:
+        ModelError: If the kind is unknown.
+    """
+    outputs = tf.cast(outputs, tf.float32)
+    if kind in ("softmax", "sigmoids"):
+        return outputs
+    if kind == "logits":
+        return tf.nn.softmax(outputs)
+    if kind == "sigmoid":
+        return tf.concat([1.0 - outputs, outputs], axis=1)
+    if kind == "binary_logit":
+        # 1 - sigmoid(x) would be 0 long before it has to be.
+        return tf.concat([tf.sigmoid(-outputs), tf.sigmoid(outputs)], axis=1)
+    raise ModelError(f"The model's output is of an unknown kind: {kind!r}.")
+
+
+def write(
+    directory: str | os.PathLike[str],
+    tail: keras.Model,
+    decoder: keras.Model | None = None,
+    *,
+    latent: LatentFormat,
+    kind: str,
+    tag: bytes,
+) -> None:
+    """Writes the SavedModel of decoder and tail, each weight once.
+
+    Its signatures are `serving_default`: `payload` (string `(N,)`) to `probabilities` (float32 `(N, n_classes)`)
+    and `status` (int32 `(N,)`); and `from_latent`: `latent` (float32 `(N, *shape)`) to `probabilities`. N may be 0.
+
+    Args:
+        directory: Where to; `<model_name>/<version>` of a model server's base path.
+        tail: From the cut to class scores.
+        decoder: From the latent to the cut, or None.
+        latent: How latents come over the wire.
+        kind: What the tail's output is, as `isplit_tf.graph.outputs` names it.
+        tag: The 8 bytes that this bundle's payloads begin with.
+    """
+
+    def served(values: tf.Tensor) -> tf.Tensor:
+        # oneDNN's convolution gives an empty batch another shape: an empty batch gets a row, and loses it again.
+        count = tf.shape(values)[0]
+        values = tf.pad(values, [[0, 1 - tf.minimum(count, 1)]] + [[0, 0]] * len(latent.shape))
+        if decoder is not None:
+            values = answer(decoder, values)
+        return probabilities(answer(tail, values), kind)[:count]
+
+    def serving_default(payload: tf.Tensor) -> Mapping[str, tf.Tensor]:
+        latents, status = read_payloads(payload, tag=tag, dtype=latent.dtype, shape=latent.shape, bits=latent.bits)
+        found = served(latent.dequantize(latents))
+        good = tf.reshape(status == 0, [-1, 1])
+        return {"probabilities": tf.where(good, found, float("nan")), "status": status}
+
+    def from_latent(values: tf.Tensor) -> Mapping[str, tf.Tensor]:
+        return {"probabilities": served(values)}
+
+    module = tf.Module()
+    with in_float32(decoder, tail):
+        signatures = {
+            SERVING_DEFAULT: _traced(serving_default, tf.TensorSpec([None], tf.string, name="payload")),
+            FROM_LATENT: _traced(from_latent, tf.TensorSpec([None, *latent.shape], tf.float32, name="latent")),
+        }
+    # What the functions read has to hang on the module, and only that: dropout's seeds need not be served.
+    read = {id(one) for function in signatures.values() for one in function.variables}
+    stored = [one.value for model in (decoder, tail) if model is not None for one in model.variables]
+    module.weights = [one for one in stored if id(one) in read]
+    module.signatures_ = list(signatures.values())
+    options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+    tf.saved_model.save(module, os.fspath(Path(directory)), signatures=signatures, options=options)
+
+
+def _traced(function: Any, spec: tf.TensorSpec) -> Any:
+    return tf.function(function, input_signature=[spec], autograph=False).get_concrete_function()

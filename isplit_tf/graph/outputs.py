@@ -1,0 +1,261 @@
+"""What a model's output means, and the logit behind it."""
+
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from ..errors import ModelError
+from .keras_layers import config_without_activation, copy_state, kept_random_state
+from .program import Program, Step, read_program
+
+KINDS = ("softmax", "sigmoid", "sigmoids", "logits", "binary_logit")
+_REGRESSION = (
+    "mean_squared",
+    "mean_absolute",
+    "huber",
+    "log_cosh",
+    "mse",
+    "mae",
+    "mape",
+    "msle",
+    "logcosh",
+    "poisson",
+)
+# What changes no value in inference, and what only takes axes of length 1 away.
+_PASSING = (
+    "Identity",
+    "Cast",
+    "ActivityRegularization",
+    "AlphaDropout",
+    "Dropout",
+    "GaussianDropout",
+    "GaussianNoise",
+    "SpatialDropout1D",
+    "SpatialDropout2D",
+    "SpatialDropout3D",
+)
+_RESHAPING = ("Flatten", "Reshape", "Squeeze")
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a model's output is.
+
+    Attributes:
+        kind: "softmax"; "sigmoid" (one unit); "sigmoids" (several, each on its own); "logits" (several linear
+            units); "binary_logit" (one linear unit).
+        n_classes: Number of classes: 2 for one unit.
+    """
+
+    kind: str
+    n_classes: int
+
+    @property
+    def is_binary_unit(self) -> bool:
+        """Whether one unit stands for two classes."""
+        return self.kind in ("sigmoid", "binary_logit")
+
+
+@dataclass(frozen=True, eq=False)
+class Logits:
+    """Where the logits of a program are.
+
+    Attributes:
+        output: What the output is.
+        tensor: The tensor that holds them, after `replacement`.
+        step: The step whose activation is taken off, or None.
+        replacement: What to call in its place: the same layer without its activation, or None.
+    """
+
+    output: Output
+    tensor: int
+    step: Step | None = None
+    replacement: Any = None
+
+
+def describe_output(model: keras.Model, *, from_logits: bool | None = None, output: str | int | None = None) -> Output:
+    """What a model's output is.
+
+    Args:
+        model: A built model.
+        from_logits: True: linear outputs are logits; None: the compiled loss says so, and several linear units count
+            as logits unless the loss is one of regression.
+        output: Name or index of the output that holds the class scores, where there are several.
+
+    Raises:
+        ModelError: The output is not class scores.
+    """
+    program = read_program(model, output=output)
+    return find_logits(program, loss=compiled_loss(model, output), from_logits=from_logits).output
+
+
+def output_kind(model: keras.Model, from_logits: bool | None = None) -> str:
+    """The `kind` of `describe_output`."""
+    return describe_output(model, from_logits=from_logits).kind
+
+
+def n_classes(model: keras.Model, from_logits: bool | None = None) -> int:
+    """The number of classes that a model tells apart."""
+    return describe_output(model, from_logits=from_logits).n_classes
+
+
+def compiled_loss(model: keras.Model, output: str | int | None = None) -> Any:
+    """The loss that the model was compiled with, or None; of one output, where losses were given for each."""
+    loss = getattr(model, "loss", None) if model.compiled else None
+    if output is None or not isinstance(loss, dict | list | tuple):
+        return loss
+    names = list(getattr(model, "output_names", []))
+    if isinstance(loss, dict):
+        return loss.get(names[output] if isinstance(output, int) else output)
+    return loss[output if isinstance(output, int) else names.index(output)]
+
+
+def find_logits(program: Program, *, loss: Any = None, from_logits: bool | None = None) -> Logits:
+    """The logits of a program: a final softmax or sigmoid is taken off, on a copy of the last layer.
+
+    Raises:
+        ModelError: The output is not class scores.
+    """
+    if len(program.outputs) != 1:
+        names = [program.tensors[tensor].name for tensor in program.outputs]
+        raise ModelError(
+            f"Model '{program.name}' has {len(names)} outputs: {names}. Name the one that holds the class scores "
+            "with output=NAME or output=INDEX."
+        )
+    tensor = program.outputs[0]
+    units = program.tensors[tensor].sample_shape
+    if len(units) != 1 or units[0] is None:
+        raise ModelError(
+            f"The output of model '{program.name}' has shape {units} an image. Expected class scores: (n_classes,)."
+        )
+    squash, logits = _behind_activation(program, tensor)
+    kind = _kind(program, squash, units[0], from_logits, loss)
+    found = Output(kind, 2 if kind in ("sigmoid", "binary_logit") else units[0])
+    return Logits(found, logits.tensor, logits.step, logits.replacement)
+
+
+def _behind_activation(program: Program, tensor: int) -> tuple[str, Logits]:
+    """The name of the final activation ("linear" where there is none), and the tensor before it."""
+    nothing = Output("logits", 0)
+    reshaped, output = False, tensor
+    while tensor in program.makers:
+        step = program.steps[program.makers[tensor]]
+        operation, kind = step.operation, type(step.operation).__name__
+        function = _activation_name(getattr(operation, "activation", None))
+        if isinstance(operation, keras.layers.Softmax) or kind in ("Softmax", "Sigmoid"):
+            function = "sigmoid" if kind == "Sigmoid" else "softmax"
+            return function, _before(step, output if reshaped else None)
+        if isinstance(operation, keras.layers.Activation):
+            if function in ("softmax", "sigmoid"):
+                return function, _before(step, output if reshaped else None)
+            if function != "linear":
+                return function or kind, Logits(nothing, output)
+        elif function in ("softmax", "sigmoid"):
+            at = output if reshaped else tensor
+            return function, Logits(nothing, at, step, _without_activation(program, step))
+        elif _only_reshapes(program, step):
+            reshaped = True
+        elif not (kind in _PASSING and type(operation).__module__.startswith("keras.")):
+            return function or "linear", Logits(nothing, output)
+        tensor = step.reads[0]
+    return "linear", Logits(nothing, output)
+
+
+def _activation_name(activation: Any) -> str | None:
+    """The name of an activation that is a function, one of TensorFlow, a partial of one, or a layer."""
+    if isinstance(activation, functools.partial):
+        return _activation_name(activation.func)
+    if isinstance(activation, keras.layers.Softmax):
+        return "softmax"
+    if isinstance(activation, keras.layers.Activation):
+        return _activation_name(activation.activation)
+    name = getattr(activation, "__name__", None)
+    return "softmax" if name == "softmax_v2" else name
+
+
+def _before(step: Step, output: int | None) -> Logits:
+    """What a layer that is only an activation is given; at `output`, where its result is reshaped until there."""
+    nothing = Output("logits", 0)
+    if output is None:
+        return Logits(nothing, step.reads[0])
+    return Logits(nothing, output, step, _unchanged)
+
+
+def _unchanged(x: Any, *_: Any, **__: Any) -> Any:
+    return x
+
+
+def _only_reshapes(program: Program, step: Step) -> bool:
+    """Whether a step takes axes of length 1 away and leaves the last axis as it is."""
+    operation = step.operation
+    if type(operation).__name__ not in _RESHAPING or not type(operation).__module__.startswith("keras."):
+        return False
+    before, after = (program.tensors[tensor].sample_shape for tensor in (step.reads[0], step.makes[0]))
+    return before[-1:] == after[-1:] and [d for d in before if d != 1] == [d for d in after if d != 1]
+
+
+def _without_activation(program: Program, step: Step) -> keras.layers.Layer:
+    layer = step.operation
+    with kept_random_state():
+        twin = type(layer).from_config(config_without_activation(layer))
+    twin.build(program.tensors[step.reads[0]].shape)
+    copy_state(layer, twin, without=layer.activation)
+    return twin
+
+
+def _kind(program: Program, squash: str, units: int, from_logits: bool | None, loss: Any) -> str:
+    where = f"The output of model '{program.name}' ({units} unit{'s' if units > 1 else ''}, {squash})"
+    if squash == "softmax" and units > 1:
+        return "softmax"
+    if squash == "sigmoid":
+        return "sigmoid" if units == 1 else "sigmoids"
+    if squash not in ("linear", "log_softmax", "softmax") and from_logits is not True:
+        raise ModelError(
+            f"{where} is not class scores. Expected a softmax, a sigmoid, or linear logits; from_logits=True says that "
+            "the values are logits all the same."
+        )
+    says = from_logits if from_logits is not None else bool(getattr(loss, "from_logits", False)) or None
+    if squash == "softmax":
+        raise ModelError(f"{where} is constant: a softmax needs at least 2 units.")
+    if units == 1:
+        if says:
+            return "binary_logit"
+        raise ModelError(
+            f"{where} is not class scores, as far as can be seen: a single linear unit is a regression unless "
+            "the model is compiled with a loss with from_logits=True, or from_logits=True is given."
+        )
+    if says is False or (says is None and _is_regression(loss)):
+        raise ModelError(
+            f"{where} is not class scores, by its loss or by from_logits=False. Give from_logits=True if it is logits."
+        )
+    return "logits"
+
+
+def _is_regression(loss: Any) -> bool:
+    name = loss if isinstance(loss, str) else getattr(loss, "name", getattr(loss, "__name__", ""))
+    return isinstance(name, str) and name.lower().startswith(_REGRESSION)
+
+
+def to_probabilities(outputs: np.ndarray, kind: str) -> np.ndarray:
+    """A model's outputs as probabilities.
+
+    Args:
+        outputs: `(N, units)`.
+        kind: One of `KINDS`.
+
+    Returns:
+        float32 `(N, n_classes)`: softmax for logits, `[1 - p, p]` for one unit, sigmoids as they are.
+    """
+    values = np.asarray(outputs, np.float64)
+    if kind == "logits":
+        exponents = np.exp(values - values.max(axis=1, keepdims=True))
+        values = exponents / exponents.sum(axis=1, keepdims=True)
+    elif kind == "binary_logit":
+        p = 0.5 * (1.0 + np.tanh(0.5 * values))  # the sigmoid, without an overflow for large values
+        values = np.concatenate([1 - p, p], axis=1)
+    elif kind == "sigmoid":
+        values = np.concatenate([1 - values, values], axis=1)
+    return values.astype(np.float32)

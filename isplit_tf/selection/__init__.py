@@ -1,0 +1,1 @@
+"""Which cut to take: predicted accuracy, costs, and candidates."""

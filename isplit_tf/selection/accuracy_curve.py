@@ -1,0 +1,243 @@
+"""The accuracy that a split would keep, cut by cut, in points of accuracy."""
+
+import html
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from isplit_edge.files import open_atomic
+from isplit_edge.wire import payload_bytes
+
+from ..arguments import checked_share
+from ..display.tables import html_table, text_table
+from ..errors import BundleError
+from ..evaluation.metrics import wilson_interval
+from ..graph.cuts import Cut
+
+FORMAT_VERSION = 1
+_KIND = "accuracy"
+_PLAIN = ("class_names", "model_name", "settings")
+_ARRAYS = (
+    "labels",
+    "predictions",
+    "original_predictions",
+    "latent_sizes",
+    "encoder_params",
+    "encoder_macs",
+    "relative_errors",
+)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class AccuracyCurve:
+    """What the frozen tail says behind a fitted projection, at every cut, on the same images.
+
+    Attributes:
+        cuts: The cuts, in topological order.
+        labels: int64 `(N,)`.
+        predictions: int64 `(N, n_cuts)`, the class that is named behind the projection at each cut.
+        original_predictions: int64 `(N,)`, the class that the whole model names.
+        latent_sizes: int64 `(n_cuts,)`, elements that cross at each cut.
+        encoder_params: int64 `(n_cuts,)`, weights of the encoder, which the device runs after the head.
+        encoder_macs: int64 `(n_cuts,)`, its multiply-accumulates for one image.
+        relative_errors: float64 `(n_cuts,)`, of the features on the images of the fit: the sum of ||F - restored||^2
+            over the sum of ||F||^2.
+        class_names: Names of the classes, or None.
+        model_name: Name of the model.
+        settings: What was asked for: `compression`, `payload_bytes`, `latent_size`, `weighting`, `patch`,
+            `fit_images` (as many as were read) and `seed`.
+    """
+
+    cuts: list[Cut]
+    labels: np.ndarray
+    predictions: np.ndarray
+    original_predictions: np.ndarray
+    latent_sizes: np.ndarray
+    encoder_params: np.ndarray
+    encoder_macs: np.ndarray
+    relative_errors: np.ndarray
+    class_names: list[str] | None
+    model_name: str
+    settings: Mapping[str, Any]
+
+    @property
+    def n_images(self) -> int:
+        """Number of images."""
+        return len(self.labels)
+
+    @property
+    def accuracy(self) -> np.ndarray:
+        """float64 `(n_cuts,)`: share of the images that are classified right behind each projection."""
+        return np.mean(self.predictions == self.labels[:, None], axis=0)
+
+    @property
+    def original(self) -> float:
+        """The same share for the whole model."""
+        return float(np.mean(self.original_predictions == self.labels))
+
+    @property
+    def agreement(self) -> np.ndarray:
+        """float64 `(n_cuts,)`: share of the images that get the whole model's answer, right or wrong."""
+        return np.mean(self.predictions == self.original_predictions[:, None], axis=0)
+
+    @property
+    def payload_bytes(self) -> np.ndarray:
+        """int64 `(n_cuts,)`: bytes a frame on the wire, with an int8 latent."""
+        return np.array([payload_bytes("int8", (size,)) for size in self.latent_sizes], np.int64)
+
+    def interval(self, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+        """Wilson's interval for the accuracy at each cut, on images of this kind.
+
+        Args:
+            confidence: Between 0 and 1.
+
+        Returns:
+            low and high, float64 `(n_cuts,)`. All cuts saw the same images: that two intervals overlap says little
+            about the difference between two cuts.
+
+        Raises:
+            ArgumentError: The confidence is not between 0 and 1.
+        """
+        checked_share("confidence", confidence)
+        right = np.count_nonzero(self.predictions == self.labels[:, None], axis=0)
+        ends = np.array([wilson_interval(int(n), self.n_images, confidence) for n in right])
+        return ends[:, 0], ends[:, 1]
+
+    @property
+    def best(self) -> Cut:
+        """The cut of the highest accuracy; of several, the one with the smallest payload, then the first."""
+        order = np.lexsort((np.arange(len(self.cuts)), self.payload_bytes, -self.accuracy))
+        return self.cuts[int(order[0])]
+
+    def position(self, cut: Cut) -> int | None:
+        """Where a cut is on this curve, by index and shape, since names change between two builds; None if nowhere."""
+        same = [k for k, own in enumerate(self.cuts) if (own.index, own.shapes) == (cut.index, cut.shapes)]
+        return same[0] if same else None
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One record a cut: index, name, shape, payload_bytes, accuracy, low, high, drop, best."""
+        low, high = self.interval()
+        best, accuracy, original = self.best.index, self.accuracy, self.original
+        return [
+            {
+                "index": cut.index,
+                "name": cut.name,
+                "shape": cut.shape,
+                "payload_bytes": int(self.payload_bytes[k]),
+                "accuracy": float(accuracy[k]),
+                "low": float(low[k]),
+                "high": float(high[k]),
+                "drop": float(original - accuracy[k]),
+                "best": cut.index == best,
+            }
+            for k, cut in enumerate(self.cuts)
+        ]
+
+    def table(self) -> str:
+        """The curve as text, a line a cut."""
+        return f"{self._title()}\n{text_table(*self._cells())}"
+
+    def __repr__(self) -> str:
+        return self.table()
+
+    def _repr_html_(self) -> str:
+        return f"<p>{html.escape(self._title())}</p>{html_table(*self._cells())}"
+
+    def _title(self) -> str:
+        asked = self.settings
+        how = next(
+            (f"{asked[name]:,} {what}" for name, what in (("payload_bytes", "bytes"), ("latent_size", "elements"))
+             if asked.get(name) is not None),
+            f"compression {asked.get('compression')}",
+        )  # fmt: skip
+        return (
+            f"Accuracy of '{self.model_name}' behind a projection at {len(self.cuts)} cuts: {how}, weighting "
+            f"'{asked.get('weighting')}', {self.n_images:,} images; the whole model: {self.original:.4f}"
+        )
+
+    def _cells(self) -> tuple[list[str], list[list[Any]]]:
+        header = ["cut", "index", "shape", "payload B", "accuracy", "95 % interval", "points lost", ""]
+        rows: list[list[Any]] = [
+            [
+                row["name"],
+                row["index"],
+                "x".join(map(str, row["shape"])),
+                row["payload_bytes"],
+                row["accuracy"],
+                f"{row['low']:.4f} to {row['high']:.4f}",
+                f"{100 * row['drop']:.2f}",
+                "best" if row["best"] else "",
+            ]
+            for row in self.rows()
+        ]
+        return header, rows
+
+    def plot(self, *, ax: Any = None) -> Any:
+        """Draws the accuracy at each cut with its interval, and the whole model's as a line.
+
+        Args:
+            ax: Matplotlib axes to draw on; new ones by default.
+
+        Returns:
+            The axes.
+        """
+        if ax is None:
+            import matplotlib.pyplot as plt
+
+            _, ax = plt.subplots(figsize=(max(6.0, 0.45 * len(self.cuts)), 4.2), layout="constrained")
+        positions, (low, high) = np.arange(len(self.cuts)), self.interval()
+        ax.fill_between(positions, low, high, color="#0072B2", alpha=0.2, linewidth=0, label="95 % interval")
+        ax.plot(positions, self.accuracy, color="#0072B2", marker="o", markersize=4, label="behind the projection")
+        ax.axhline(self.original, color="0.35", linestyle="--", label="the whole model")
+        names = [cut.name.rsplit("/", 1)[-1] for cut in self.cuts]
+        ax.set_xticks(positions, names, rotation=60, ha="right", fontsize=8)
+        ax.set_ylabel("accuracy")
+        ax.set_title(self._title().split(": ", 1)[-1], fontsize=9)
+        ax.grid(alpha=0.3)
+        ax.legend(fontsize=8)
+        return ax
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the curve as an `.npz` without pickle, whole or not at all."""
+        record = {
+            "format_version": FORMAT_VERSION,
+            "kind": _KIND,
+            "cuts": [cut.to_json() for cut in self.cuts],
+            **{name: getattr(self, name) for name in _PLAIN},
+        }
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(record | {"settings": dict(self.settings)}, allow_nan=False).encode()
+        arrays: dict[str, Any] = {name: getattr(self, name) for name in _ARRAYS}
+        with open_atomic(target) as file:
+            np.savez_compressed(file, record=np.frombuffer(text, np.uint8), **arrays)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "AccuracyCurve":
+        """Reads what `save` wrote.
+
+        Raises:
+            BundleError: It is not there, is no accuracy curve, or has a newer format.
+        """
+        try:
+            with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
+                record = json.loads(file["record"].tobytes())
+                arrays = {name: file[name] for name in _ARRAYS if name in file.files}
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise BundleError(f"'{path}' is not a curve that AccuracyCurve.save wrote: {error}") from error
+        if record.get("kind") != _KIND:
+            raise BundleError(f"'{path}' is not a curve that AccuracyCurve.save wrote: it holds something else.")
+        version = record.get("format_version")
+        if not isinstance(version, int) or version > FORMAT_VERSION:
+            raise BundleError(f"'{path}' has format_version {version!r}; this version reads up to {FORMAT_VERSION}.")
+        try:
+            cuts = [Cut.from_json(cut) for cut in record["cuts"]]
+            return cls(cuts=cuts, **arrays, **{name: record[name] for name in _PLAIN})
+        except (KeyError, TypeError) as error:
+            raise BundleError(f"'{path}' is damaged: {error!r}") from error

@@ -1,0 +1,288 @@
+"""Where to split: the cuts that the curve and the sizes speak for, and what each would cost."""
+
+import os
+import warnings
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+from isplit_edge.wire import payload_bytes, sent_bits
+
+from ..arguments import checked_integer, checked_share
+from ..bottlenecks.autoencoder import Autoencoder
+from ..bottlenecks.base import for_parts
+from ..display.tables import cell_text, html_table, text_table
+from ..errors import ArgumentError, BundleError
+from ..graph.cuts import Cut
+from ..importance.curve import Curve
+from ..storage.records import read_record, write_record
+from .accuracy_curve import AccuracyCurve
+from .costs import latent_cost, payload_warning
+
+FORMAT_VERSION = 2
+_KIND = "candidates"
+
+
+class PayloadWarning(UserWarning):
+    """The best candidate sends more bytes a frame than the compressed image that it replaces."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A cut to split at.
+
+    Attributes:
+        cut: Where.
+        importance: The curve's value there.
+        is_peak: Whether the curve has a peak there.
+        size_drops: Whether the tensor is smaller than that of the cut before it on the curve, which is what
+            Cut-Distil-Encode (CDE) goes by; False for the first cut.
+        payload_bytes: Bytes a frame on the wire, with an int8 latent or the bottleneck's `latent_bits`; None
+            where the bottleneck takes no such shape.
+        encoder_params: Weights of the encoder, which the device runs after the head; None likewise.
+        encoder_macs: Its multiply-accumulates for one image; None likewise.
+        reason: In words, why it is proposed.
+        warning: In words, what speaks against it, or None: a payload larger than the compressed image, or a
+            shape that the bottleneck does not take.
+        predicted_accuracy: What `predict_accuracy` found there, or None.
+    """
+
+    cut: Cut
+    importance: float
+    is_peak: bool
+    size_drops: bool
+    payload_bytes: int | None
+    encoder_params: int | None
+    encoder_macs: int | None
+    reason: str
+    warning: str | None = None
+    predicted_accuracy: float | None = None
+
+    def __repr__(self) -> str:
+        payload = "no payload" if self.payload_bytes is None else f"{self.payload_bytes:,} bytes a frame"
+        kept = "" if self.predicted_accuracy is None else f", predicted accuracy {self.predicted_accuracy:.4f}"
+        warning = f"; warning: {self.warning}" if self.warning else ""
+        return f"Candidate('{self.cut.name}' {self.cut.shape}, {payload}{kept}: {self.reason}{warning})"
+
+
+class Candidates(list[Candidate]):
+    """A list of candidates, the best first, that prints as a table."""
+
+    def table(self) -> str:
+        """The candidates as text, a line each, and the warnings below."""
+        header, rows = self._rows()
+        warned = [f"{c.cut.name}: {c.warning}" for c in self if c.warning]
+        return "\n".join([text_table(header, rows), *([""] if warned else []), *warned])
+
+    def __repr__(self) -> str:
+        return self.table()
+
+    def _repr_html_(self) -> str:
+        header, rows = self._rows()
+        if any(c.warning for c in self):
+            header, rows = [*header, "warning"], [[*row, c.warning or ""] for row, c in zip(rows, self, strict=True)]
+        return html_table(header, rows)
+
+    def _rows(self) -> tuple[list[str], list[list[Any]]]:
+        predicted = any(c.predicted_accuracy is not None for c in self)
+        header = ["cut", "shape", "importance", "peak", *(["predicted accuracy"] if predicted else []), "payload B"]
+        header += ["head params", "encoder params", "encoder MACs"]
+        rows = [
+            [
+                c.cut.name,
+                "x".join(map(str, c.cut.shape)),
+                c.importance,
+                "peak" if c.is_peak else "",
+                *([c.predicted_accuracy] if predicted else []),
+                c.payload_bytes,
+                c.cut.head_params,
+                c.encoder_params,
+                c.encoder_macs,
+                c.reason,
+            ]
+            for c in self
+        ]
+        return [*header, "reason"], rows
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes `candidates.json`, replacing it if it is there; its folder must exist."""
+        fields = [asdict(c) | {"cut": c.cut.to_json()} for c in self]
+        write_record(path, _KIND, FORMAT_VERSION, {"candidates": fields})
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "Candidates":
+        """Reads what `save` wrote.
+
+        Raises:
+            BundleError: The file is not there, holds no candidates, is damaged, or has a newer format.
+        """
+        record = read_record(path, _KIND, FORMAT_VERSION)
+        try:
+            return cls(Candidate(**(c | {"cut": Cut.from_json(c["cut"])})) for c in record["candidates"])
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise BundleError(f"'{path}' is damaged: {error!r}") from error
+
+
+def propose(
+    curve: Curve,
+    *,
+    accuracy: AccuracyCurve | None = None,
+    rank: Literal["importance", "accuracy"] = "importance",
+    min_accuracy: float | None = None,
+    max_payload_bytes: int | None = None,
+    max_head_macs: int | None = None,
+    bottleneck: Any = None,
+    image_bytes: int | None = None,
+) -> Candidates:
+    """Names the cuts to split at, the best first.
+
+    By importance, first come the peaks of the curve, then the cuts that Cut-Distil-Encode alone names, where the
+    tensor is smaller than that of the cut before it on the curve; the first is then always `curve.best`, also where
+    the curve has no peak. By accuracy, all cuts come that both curves have, the highest predicted accuracy first, and
+    of equal ones the smaller payload.
+
+    Args:
+        curve: What `measure_importance` found.
+        accuracy: What `predict_accuracy` found, for the field of that name; costs are then those of its projections,
+            unless there is a `bottleneck`.
+        rank: "importance" or "accuracy", which needs `accuracy`.
+        min_accuracy: Leaves out cuts whose predicted accuracy is lower, or not known.
+        max_payload_bytes: Leaves out cuts whose payload is larger, or not known.
+        max_head_macs: Leaves out cuts whose head takes more multiply-accumulates an image, the encoder not counted.
+        bottleneck: What will stand at the cut, for the costs; by default `Autoencoder()`.
+        image_bytes: Bytes of a compressed image as it would be sent to a server that runs the whole model,
+            for the warnings. By default a JPEG is estimated from the model's input, if this is an image (H,
+            W, 1, 3 or 4 channels): 600 bytes and 2 bits a pixel, 1 in grey. With a figure given here, a
+            payload of the best candidate that exceeds it is a `PayloadWarning` too; an estimate only fills
+            the field.
+
+    Returns:
+        A list of `Candidate`; it prints as a table, saves and loads.
+
+    Raises:
+        ArgumentError: The bottleneck has no `build`, a number is out of range, there is no accuracy to go by, or no
+            cut is within the bounds.
+
+    Example:
+        >>> propose(curve)[0].cut == curve.best
+        True
+
+    Reference:
+        I-Split, ICPR 2022, Sec. III-A (peaks); Sbai et al., "Cut, distil and encode (CDE)", SECON 2021.
+    """
+    if not isinstance(curve, Curve):
+        raise ArgumentError(f"Expected a curve, as measure_importance gives it. Received: {type(curve).__name__}.")
+    _check(accuracy, rank, min_accuracy)
+    if bottleneck is not None and not callable(getattr(bottleneck, "build", None)):
+        raise ArgumentError(f"Expected a bottleneck such as Autoencoder(). Received: {bottleneck!r}")
+    if image_bytes is not None:
+        image_bytes = checked_integer("image_bytes", image_bytes, 1)
+    if max_payload_bytes is not None:
+        max_payload_bytes = checked_integer("max_payload_bytes", max_payload_bytes, 1)
+    if max_head_macs is not None:
+        max_head_macs = checked_integer("max_head_macs", max_head_macs, 0)
+    reasons = _reasons(curve) if rank == "importance" else dict.fromkeys(range(len(curve.cuts)), "")
+    every = [_candidate(curve, at, reason, bottleneck, image_bytes, accuracy) for at, reason in reasons.items()]
+    found = _within(every, min_accuracy, max_payload_bytes, max_head_macs)
+    if rank == "accuracy":
+        found = _by_accuracy(found)
+    if image_bytes is not None and found[0].warning:
+        warnings.warn(f"{found[0].cut.name}: {found[0].warning}", PayloadWarning, stacklevel=2)
+    return found
+
+
+def _check(accuracy: AccuracyCurve | None, rank: str, min_accuracy: float | None) -> None:
+    if rank not in ("importance", "accuracy"):
+        raise ArgumentError(f"rank: expected 'importance' or 'accuracy'. Received: {rank!r}")
+    if accuracy is None and (rank == "accuracy" or min_accuracy is not None):
+        raise ArgumentError("There is no accuracy to go by: give accuracy=predict_accuracy(model, data).")
+    if min_accuracy is not None:
+        checked_share("min_accuracy", min_accuracy)
+
+
+def _within(
+    found: list[Candidate], min_accuracy: float | None, max_payload_bytes: int | None, max_head_macs: int | None
+) -> Candidates:
+    kept = Candidates(
+        c
+        for c in found
+        if (min_accuracy is None or (c.predicted_accuracy is not None and c.predicted_accuracy >= min_accuracy))
+        and (max_payload_bytes is None or (c.payload_bytes is not None and c.payload_bytes <= max_payload_bytes))
+        and (max_head_macs is None or c.cut.head_macs <= max_head_macs)
+    )
+    if kept:
+        return kept
+    highest = max((c.predicted_accuracy for c in found if c.predicted_accuracy is not None), default=None)
+    smallest = min((c.payload_bytes for c in found if c.payload_bytes is not None), default=None)
+    raise ArgumentError(
+        f"No cut is within min_accuracy={min_accuracy}, max_payload_bytes={max_payload_bytes} and "
+        f"max_head_macs={max_head_macs}. The highest predicted accuracy is {cell_text(highest)}, the smallest payload "
+        f"{cell_text(smallest)} bytes, the smallest head {min(c.cut.head_macs for c in found):,} multiply-accumulates."
+    )
+
+
+def _by_accuracy(found: Candidates) -> Candidates:
+    known = [c for c in found if c.predicted_accuracy is not None]
+    if not known:
+        raise ArgumentError("The two curves have no cut in common: they seem to be of different models.")
+    ranked = sorted(known, key=lambda c: (-(c.predicted_accuracy or 0), c.payload_bytes or 0, c.cut.index))
+    return Candidates(
+        replace(c, reason=f"predicted accuracy {place} of {len(ranked)}{'; a peak' if c.is_peak else ''}")
+        for place, c in enumerate(ranked, 1)
+    )
+
+
+def _reasons(curve: Curve) -> dict[int, str]:
+    """Positions on the curve, the best first, and why each is proposed."""
+    cuts, values = curve.cuts, curve.values
+    positions = {cut.index: position for position, cut in enumerate(cuts)}
+
+    def ranked(found: Iterable[int]) -> list[int]:
+        return sorted(found, key=lambda position: (-values[position], position))
+
+    peaks = ranked(positions[cut.index] for cut in curve.peaks)
+    reasons = {position: f"peak {rank} of {len(peaks)}" for rank, position in enumerate(peaks, 1)}
+    if not peaks:
+        reasons[positions[curve.best.index]] = "the curve has no peak; highest but the last cut"
+    drops = {position for position in range(1, len(cuts)) if cuts[position].size < cuts[position - 1].size}
+    for position in ranked(drops - reasons.keys()):
+        reasons[position] = "CDE alone"
+    for position in drops:
+        before = cuts[position - 1]
+        ratio = before.size / cuts[position].size
+        reasons[position] += f"; {ratio:.3g} times smaller than {before.name} before it"
+    return reasons
+
+
+def _candidate(
+    curve: Curve, position: int, reason: str, bottleneck: Any, image_bytes: int | None, accuracy: AccuracyCurve | None
+) -> Candidate:
+    cut = curve.cuts[position]
+    there = None if accuracy is None else accuracy.position(cut)
+    payload = params = macs = None
+    warning: str | None
+    try:
+        if accuracy is not None and there is not None and bottleneck is None:
+            sizes = accuracy.latent_sizes, accuracy.encoder_params, accuracy.encoder_macs
+            latent_size, params, macs = (int(one[there]) for one in sizes)
+        else:
+            parts = for_parts(bottleneck or Autoencoder(), cut.shapes)
+            costs = (latent_cost(part, shape) for part, shape in zip(parts, cut.shapes, strict=True))
+            latent_size, params, macs = map(sum, zip(*costs, strict=True))
+    except ArgumentError as error:
+        warning = str(error)
+    else:
+        payload = payload_bytes("int8", (latent_size,), sent_bits("int8", getattr(bottleneck, "latent_bits", None)))
+        warning = payload_warning(payload, image_bytes, curve.input_shape)
+    return Candidate(
+        cut=cut,
+        importance=float(curve.values[position]),
+        is_peak=any(cut.index == peak.index for peak in curve.peaks),
+        size_drops=position > 0 and cut.size < curve.cuts[position - 1].size,
+        payload_bytes=payload,
+        encoder_params=params,
+        encoder_macs=macs,
+        reason=reason,
+        warning=warning,
+        predicted_accuracy=None if accuracy is None or there is None else float(accuracy.accuracy[there]),
+    )

@@ -1,0 +1,1 @@
+"""What several tests share: models, servers, data, and workers that run in processes of their own."""
