@@ -13,8 +13,8 @@ import numpy as np
 
 from isplit_tf.cli.inputs import open_images, open_model
 from isplit_tf.graph.outputs import n_classes
-from isplit_tf.importance.methods import METHODS, title
-from isplit_tf.importance.ordering import at_hand, stratified_order
+from isplit_tf.importance.data_pass import at_hand, stratified_order
+from isplit_tf.importance.kernels import METHODS, title
 from isplit_tf.importance.sanity import sanity_check
 
 

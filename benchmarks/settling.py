@@ -17,11 +17,11 @@ from isplit_tf.cli.inputs import open_images, open_model
 from isplit_tf.graph.cuts import place_of
 from isplit_tf.graph.outputs import compiled_loss, find_logits
 from isplit_tf.graph.program import read_program
+from isplit_tf.importance.data_pass import at_hand, stratified_order
 from isplit_tf.importance.measure import choose_cuts
-from isplit_tf.importance.ordering import at_hand, stratified_order
-from isplit_tf.importance.peaks import best_position, peak_positions
 from isplit_tf.importance.probe import Probe
 from isplit_tf.importance.settling import TIE, Settling
+from isplit_tf.importance.statistics import best_position, peak_positions
 
 
 def image_scores(model, data, cuts: str) -> tuple[np.ndarray, np.ndarray, list[str]]:

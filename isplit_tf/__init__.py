@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from .graph.cuts import Cut, find_cuts
     from .importance.curve import Curve
     from .importance.measure import measure_importance
-    from .importance.sanity import sanity_check
-    from .importance.sanity_record import SanityCheck
+    from .importance.sanity import SanityCheck, sanity_check
     from .selection.accuracy_curve import AccuracyCurve
     from .selection.candidates import Candidate, Candidates, propose
     from .selection.prediction import predict_accuracy
@@ -44,7 +43,7 @@ _HOMES = {
     "Evaluation": "evaluation.evaluation",
     "History": "training",
     "Projection": "bottlenecks.projection",
-    "SanityCheck": "importance.sanity_record",
+    "SanityCheck": "importance.sanity",
     "SplitModel": "splitting",
     "evaluate": "evaluation.evaluation",
     "export_bundle": "export.bundle",

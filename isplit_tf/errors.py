@@ -3,6 +3,9 @@
 The part that a device can raise lives there, because a device installs only that package.
 """
 
+import numbers
+from typing import Any
+
 from isplit_edge.errors import (
     ArgumentError,
     BundleError,
@@ -54,3 +57,17 @@ class ExistsError(ISplitError, FileExistsError):
 
 class SweepError(ISplitError, RuntimeError):
     """A job of a sweep lost its worker again and again; what was finished is in the file of results."""
+
+
+def checked_integer(name: str, value: Any, least: int) -> int:
+    """Returns `value` as an int of at least `least`, or raises `ArgumentError`; True and 3.0 are none."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or int(value) < least:
+        raise ArgumentError(f"{name}: expected an integer of at least {least}. Received: {value!r}")
+    return int(value)
+
+
+def checked_share(name: str, value: Any) -> float:
+    """Returns `value` as a float strictly between 0 and 1, or raises `ArgumentError`."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 < float(value) < 1:
+        raise ArgumentError(f"{name}: expected a number between 0 and 1. Received: {value!r}")
+    return float(value)

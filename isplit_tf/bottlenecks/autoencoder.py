@@ -10,8 +10,7 @@ from typing import Any
 
 import keras
 
-from ..arguments import checked_integer
-from ..errors import ArgumentError
+from ..errors import ArgumentError, checked_integer
 from .base import Bottleneck, LatentPlan, checked_shape
 from .quantizer import with_levels
 

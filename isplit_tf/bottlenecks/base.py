@@ -8,8 +8,7 @@ from typing import Any, ClassVar, Self
 
 from isplit_edge.wire import HEADER_BYTES, LATENT_BITS
 
-from ..arguments import checked_integer
-from ..errors import ArgumentError
+from ..errors import ArgumentError, checked_integer
 
 DEFAULT_COMPRESSION = 0.9
 

@@ -13,19 +13,17 @@ import numpy as np
 import tensorflow as tf
 from threadpoolctl import threadpool_limits
 
-from ..batches import batches, count_images
+from ..batches import batches, count_images, spread
 from ..display.progress import bar
 from ..errors import ModelError, NumericsError
 from ..graph.cuts import place_maker
 from ..graph.inputs import feed
 from ..graph.outputs import Logits, find_logits
 from ..graph.program import Program, Step, read_program
-from ..sampling import spread
 from ..splitting import SplitModel
 from .layers import DECODE, ENCODE, assign, fisher_score, layer_named
 from .linear_map import Fitted
-from .moments import Moments
-from .sample import Sample
+from .moments import Moments, Sample
 
 Halves = tuple[keras.Model, keras.Model]
 # Matrices that are taken apart at the same time, each of which takes up to 400 MB.

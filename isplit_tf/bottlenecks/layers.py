@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from ..graph.keras_layers import all_layers
 from .linear_map import LinearMap
-from .patches import padding_of
+from .moments import padding_of
 
 # Name of the layer that holds the weights, in the encoder and in the decoder.
 ENCODE, DECODE = "encoder_projection", "decoder_projection"

@@ -5,8 +5,58 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .linear_map import Fitted, lost_variance, metric_of, solve
-from .patches import elements_on_grid, patch_rows
+from .linear_map import Fitted, lost_variance, metric_of, solve, solve_rows
+
+
+def grid_of(space: Sequence[int], patch: Sequence[int]) -> tuple[int, ...]:
+    """Patches on each axis, the last ones padded."""
+    return tuple(-(-n // p) for n, p in zip(space, patch, strict=True))
+
+
+def padding_of(space: Sequence[int], patch: Sequence[int]) -> list[tuple[int, int]]:
+    """Zeros before and after each axis, as a convolution with `padding="same"` and stride = kernel adds them."""
+    excess = [g * p - n for g, p, n in zip(grid_of(space, patch), patch, space, strict=True)]
+    return [(e // 2, e - e // 2) for e in excess]
+
+
+def patch_view(features: np.ndarray, patch: Sequence[int]) -> np.ndarray:
+    """Features `(N, *space, C)` as `(N, *grid, *patch, C)`; nothing is copied where no padding is needed."""
+    space = features.shape[1:-1]
+    padding = padding_of(space, patch)
+    if any(after for _, after in padding):
+        features = np.pad(features, [(0, 0), *padding, (0, 0)])
+    split = [n for pair in zip(grid_of(space, patch), patch, strict=True) for n in pair]
+    view = features.reshape(len(features), *split, features.shape[-1])
+    axes = len(space)
+    return view.transpose(0, *range(1, 2 * axes, 2), *range(2, 2 * axes + 1, 2), 2 * axes + 1)
+
+
+def patch_rows(features: np.ndarray, patch: Sequence[int], chosen: np.ndarray | None = None) -> np.ndarray:
+    """Patches as rows.
+
+    Args:
+        features: `(N, *space, C)`.
+        patch: Elements on each axis of `space`.
+        chosen: int `(N, m)`, for each image the positions on the flat grid to take; None for all.
+
+    Returns:
+        `(N * positions, prod(patch) * C)`, a patch's elements in the order of a convolution's kernel.
+    """
+    view = patch_view(features, patch)
+    axes = len(patch)
+    grid = view.shape[1 : 1 + axes]
+    size = math.prod(view.shape[1 + axes :])
+    if chosen is None or not axes:
+        return view.reshape(-1, size)
+    images = np.arange(len(features))[:, None]
+    return view[(images, *np.unravel_index(chosen, grid))].reshape(-1, size)
+
+
+def elements_on_grid(space: Sequence[int], patch: Sequence[int]) -> np.ndarray:
+    """Of each position on the flat grid, how many elements of its patch are not padding; int `(positions,)`."""
+    ones = np.ones((1, *space, 1), np.int64)
+    return patch_rows(ones, patch).sum(axis=1)
+
 
 # Positions of a map that are looked at in each image, and the multiply-accumulates that they may cost: neighbours say
 # much the same, and on early layers all of them would cost more than the network itself.
@@ -120,3 +170,71 @@ class Moments:
             return None
         self._gradients.flush()
         return self._gradients.sum / self._gradients.sum.dtype.type(self._rows)
+
+
+# Elements of a patch up to which full matrices are kept and taken apart.
+LARGE = 4096
+# Rows that are kept of features, and as many of gradients; and elements of them at most, which take 128 MiB.
+_KEPT_ROWS = 2048
+_KEPT_ELEMENTS = 2**25
+
+
+class Sample:
+    """Up to 2,048 patches, fewer where they are very large, and their gradients; the counterpart of `Moments`.
+
+    Each patch of the data is as likely as any other.
+
+    Args:
+        shape: Features without the batch: `(H, W, C)`, `(T, D)` or `(D,)`.
+        patch: Elements on each axis besides the channels.
+    """
+
+    def __init__(self, shape: Sequence[int], patch: Sequence[int]):
+        *space, self.channels = shape
+        self.patch = tuple(patch)
+        self.size = math.prod(self.patch) * self.channels
+        self._elements = elements_on_grid(space, self.patch)
+        self._features: list[np.ndarray] = []
+        self._gradients: list[np.ndarray] = []
+        self._inside: list[int] = []
+        self._seen = 0
+        self._rows = min(_KEPT_ROWS, _KEPT_ELEMENTS // self.size)
+
+    def add(self, features: np.ndarray, gradients: np.ndarray | None, random: Sequence[np.random.Generator]) -> None:
+        """Takes a batch, float32 `(N, *shape)` each; `random`, one an image, chooses a patch and what it replaces."""
+        for k, one in enumerate(random):
+            position = int(one.integers(len(self._elements)))
+            self._seen += 1
+            place = self._seen - 1
+            if place >= self._rows:
+                place = int(one.integers(self._seen))
+                if place >= self._rows:
+                    continue
+            chosen = np.array([[position]])
+            _put(self._features, place, patch_rows(features[k : k + 1], self.patch, chosen)[0].copy())
+            _put(self._inside, place, int(self._elements[position]))
+            if gradients is not None:
+                _put(self._gradients, place, patch_rows(gradients[k : k + 1], self.patch, chosen)[0].copy())
+
+    def fit(self, k: int) -> Fitted:
+        """The projection onto k numbers."""
+        rows = np.stack(self._features)
+        mean = rows.reshape(-1, self.channels).sum(axis=0, dtype=np.float64) / (sum(self._inside))
+        away = rows - np.tile(mean, self.size // self.channels).astype(np.float32)
+        found = solve_rows(away, np.stack(self._gradients) if self._gradients else None, k)
+        missed = away - (away @ found.encode.T.astype(np.float32)) @ found.decode.T.astype(np.float32)
+        lost, energy = (float(np.sum(np.square(one, dtype=np.float64))) / len(rows) for one in (missed, rows))
+        return Fitted(found, mean, lost, energy)
+
+
+def _put(kept: list, place: int, value: object) -> None:
+    if place == len(kept):
+        kept.append(value)
+    else:
+        kept[place] = value
+
+
+def collector(shape: Sequence[int], patch: Sequence[int], *, weighted: bool) -> Moments | Sample:
+    """What collects the patches of features for a fit: sums of products, or rows where those would be too large."""
+    large = math.prod(patch) * shape[-1] > LARGE
+    return Sample(shape, patch) if large else Moments(shape, patch, weighted=weighted)

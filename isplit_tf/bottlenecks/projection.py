@@ -6,13 +6,11 @@ from dataclasses import dataclass, field
 
 import keras
 
-from ..arguments import checked_integer
-from ..errors import ArgumentError
+from ..errors import ArgumentError, checked_integer
 from .base import Bottleneck, LatentPlan, checked_shape
 from .layers import build_halves
-from .patches import grid_of
+from .moments import LARGE, grid_of
 from .quantizer import with_levels
-from .sample import LARGE
 
 WEIGHTINGS = ("task", "features")
 # Elements of a patch at most: an encoder of one number a patch then weighs 64 KiB at int8.

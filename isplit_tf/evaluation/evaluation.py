@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import checked_integer, checked_share
 from ..display.tables import html_table, text_table
-from ..errors import ArgumentError, BundleError, DataError
+from ..errors import ArgumentError, BundleError, DataError, checked_integer, checked_share
 from ..storage.records import number_or_none, read_record, write_record
 from .metrics import confusion_matrix, f1_scores, rank_auc, recall, wilson_interval
 from .predictions import predict_all

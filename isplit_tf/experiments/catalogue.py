@@ -224,3 +224,16 @@ def find_scale(name: str) -> dict[str, Study]:
     if name not in SCALES:
         raise ArgumentError(f"No scale {name!r}. There are: {', '.join(SCALES)}.")
     return SCALES[name]
+
+
+# What the paper reports, to be printed beside what was found here. Its layer numbers count VGG16's convolutions and
+# poolings from 0, as positions on the axis of the main cuts do.
+VGG16_PEAKS = (5, 9, 11, 13, 15)
+VGG16_BEST = 15
+VGG16_CDE = (5, 9, 13)
+HIGHEST_F1 = 0.87
+CURVE_MINUTES = 150
+RETRAINING_MINUTES = 360
+CURVE_POINTS = 10
+GROUP_CLASSES = 15
+BOX_SETS = 15

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..importance.methods import title as method_title
+from ..importance.kernels import title as method_title
 from .jobs import PREDICTED as PREDICTED_METHOD
 from .jobs import RIVALS, Score
 from .results import Measured

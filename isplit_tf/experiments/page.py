@@ -5,8 +5,18 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from . import paper
-from .catalogue import EXPERIMENTS
+from .catalogue import (
+    BOX_SETS,
+    CURVE_MINUTES,
+    CURVE_POINTS,
+    EXPERIMENTS,
+    GROUP_CLASSES,
+    HIGHEST_F1,
+    RETRAINING_MINUTES,
+    VGG16_BEST,
+    VGG16_CDE,
+    VGG16_PEAKS,
+)
 from .correlation_page import SERIES_TITLES, correlation_section, picture
 from .rate_page import rate_page
 from .verdict import verdict
@@ -106,7 +116,7 @@ def _axes(found: Found, pictures: str) -> Iterator[str]:
             continue
         yield picture(f"{found['experiment']}_{name}", one["title"], pictures)
         yield (
-            f"Boxes: {paper.BOX_SETS} test sets of {one['box_images']} of the {one['test_images']:,} test images at "
+            f"Boxes: {BOX_SETS} test sets of {one['box_images']} of the {one['test_images']:,} test images at "
             "each cut. They show the sampling of the test set, not the noise of training."
         )
         yield _accuracy_table(one)
@@ -122,9 +132,9 @@ def _axis_table(experiment: str, one: Found) -> str:
     if experiment == "fig3":
         cuts = one["cuts"]
         reported = {
-            "peaks": ", ".join(cuts[k] for k in paper.VGG16_PEAKS if k < len(cuts)),
-            "highest peak": cuts[paper.VGG16_BEST],
-            "size drops (CDE)": ", ".join(cuts[k] for k in paper.VGG16_CDE if k < len(cuts)),
+            "peaks": ", ".join(cuts[k] for k in VGG16_PEAKS if k < len(cuts)),
+            "highest peak": cuts[VGG16_BEST],
+            "size drops (CDE)": ", ".join(cuts[k] for k in VGG16_CDE if k < len(cuts)),
         }
     lines = ["| | here | the paper |", "|---|---|---|"]
     lines += [f"| {title} | {value} | {reported.get(title, 'a plot only')} |" for title, value in rows]
@@ -166,7 +176,7 @@ def _fig5(found: Found, pictures: str) -> Iterator[str]:
         yield (
             f"Split at `{one['cut']}`: {one['classes_that_gained']} classes gained, {one['classes_that_lost']} lost. "
             f"Highest F1 of a class: {one['highest_before']:.0%} before, {one['highest_after']:.0%} after; the paper "
-            f"reports {paper.HIGHEST_F1:.0%}, on 200 classes."
+            f"reports {HIGHEST_F1:.0%}, on 200 classes."
         )
     if not found["studies"]:
         yield "Not measured yet."
@@ -190,7 +200,7 @@ def _fig8(found: Found, pictures: str) -> Iterator[str]:
         if one["own_peak"]:
             yield _own_peak(one)
         yield (
-            f"The paper: groups of {paper.GROUP_CLASSES} classes whose accuracies follow their curves, without random "
+            f"The paper: groups of {GROUP_CLASSES} classes whose accuracies follow their curves, without random "
             "groups beside them."
         )
 
@@ -241,10 +251,10 @@ def _cost(found: Found, pictures: str) -> Iterator[str]:
                 "| | here | the paper |",
                 "|---|---|---|",
                 f"| the curve | {one['curve_seconds']:.1f} s, {one['curve_images']:,} images, 18 points "
-                f"| {paper.CURVE_MINUTES} minutes, {paper.CURVE_POINTS} points |",
+                f"| {CURVE_MINUTES} minutes, {CURVE_POINTS} points |",
                 f"| retraining | {one['retraining_seconds'] / 60:.0f} minutes, {one['retraining_cuts']} cuts "
-                f"| {paper.RETRAINING_MINUTES} minutes |",
-                f"| ratio | {one['ratio']:.0f} | {paper.RETRAINING_MINUTES / paper.CURVE_MINUTES:.1f} |",
+                f"| {RETRAINING_MINUTES} minutes |",
+                f"| ratio | {one['ratio']:.0f} | {RETRAINING_MINUTES / CURVE_MINUTES:.1f} |",
                 f"| ratio of processor time | {one['cpu_ratio']:.0f} | not reported |",
             ]
         )

@@ -1,17 +1,24 @@
 """Running experiments: what is missing is done, job by job, and every finished job stays."""
 
+import argparse
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ..errors import ArgumentError
+from ..plots import svg
+from ..storage.records import write_record
 from ..sweep import Row, Store, run_sweep
-from .catalogue import find_scale
+from .catalogue import find_experiments, find_scale
+from .findings import FINDERS
 from .jobs import Job, is_ready, open_jobs
+from .page import write_page
 from .recipes import Experiment, Study
+from .results import Measured
 
 
 @dataclass(frozen=True)
@@ -116,3 +123,136 @@ def _seconds_left(store: Store, left: Sequence[Job]) -> float:
 
 def _to_standard_error(line: str) -> None:
     sys.stderr.write(line + "\n")
+
+
+FORMAT_VERSION = 1
+
+
+def write_findings(experiments: Sequence[Experiment], scale: str, results: Path) -> dict[str, dict[str, Any]]:
+    """Write `EXPERIMENT.json` and its pictures, as .svg and .png, from the rows that are there.
+
+    Args:
+        experiments: Which.
+        scale: `smoke`, `cpu` or `paper`.
+        results: The folder of results.
+
+    Returns:
+        What was found, by experiment; those whose studies have no original yet are left out.
+    """
+    found = {}
+    for experiment in experiments:
+        studies = open_studies(experiment, scale, results)
+        if not studies:
+            continue
+        fields, pictures = FINDERS[experiment.name](studies)
+        left = {name: jobs_left(experiment, one) for name, one in studies.items()}
+        fields = {
+            "experiment": experiment.name,
+            "title": experiment.title,
+            "scale": scale,
+            "jobs_left": left,
+            "runs": {name: _runs(one) for name, one in studies.items()},
+            **fields,
+        }
+        write_record(results / scale / f"{experiment.name}.json", "experiment", FORMAT_VERSION, fields)
+        for name, figure in pictures:
+            _save(figure, results / scale / name)
+        found[experiment.name] = fields
+    return found
+
+
+def open_studies(experiment: Experiment, scale: str, results: Path) -> dict[str, Measured]:
+    """The studies of an experiment whose original is trained and whose curves are measured."""
+    studies = find_scale(scale)
+    found = {name: Measured(studies[name], store_of(studies[name], scale, results)) for name in experiment.studies}
+    return {name: one for name, one in found.items() if one.is_there and not _scores_missing(one, experiment)}
+
+
+def _scores_missing(one: Measured, experiment: Experiment) -> bool:
+    return any(job.kind == "score" and job.seed == 0 for job in open_jobs(one.study, [experiment], one.store))
+
+
+def jobs_left(experiment: Experiment, one: Measured) -> int:
+    """How many jobs of a study an experiment still needs."""
+    return len(open_jobs(one.study, [experiment], one.store))
+
+
+def _runs(one: Measured) -> dict[str, Any]:
+    """How the rows of a study came about: settings, versions, and what they took."""
+    rows = list(one.store.rows())
+    retraining = one.study.retraining
+    return {
+        "rows": len(rows),
+        "seconds": round(sum(row["seconds"] for row in rows), 1),
+        "cpu_seconds": round(sum(row["cpu_seconds"] for row in rows), 1),
+        "images": one.original["images"],
+        "original_epochs": one.study.model.epochs,
+        "bottleneck_epochs": retraining.bottleneck_epochs,
+        "fine_tune_epochs": retraining.fine_tune_epochs,
+        "batch_size": retraining.batch_size,
+        "loss": retraining.loss,
+        "seeds": sorted({row["seed"] for row in rows}),
+        "learning_rates": sorted({row["learning_rate"] for row in one.store.rows(kind="split")}),
+        "originals": {str(seed): sorted(_originals(rows, seed)) for seed in sorted({row["seed"] for row in rows})},
+        "versions": sorted({", ".join(f"{k} {v}" for k, v in sorted(row["versions"].items())) for row in rows}),
+        "first_date": min(row["date"] for row in rows),
+        "last_date": max(row["date"] for row in rows),
+    }
+
+
+def _originals(rows: Sequence[dict[str, Any]], seed: int) -> set[str]:
+    """Fingerprints of a seed's original: more than one where a machine that rounds differently went on."""
+    return {row["original"] for row in rows if row["seed"] == seed}
+
+
+def _save(figure: Any, path: Path) -> None:
+    figure.savefig(path.with_suffix(".png"), dpi=110)
+    path.with_suffix(".svg").write_text(svg(figure), encoding="utf-8")
+
+
+def reproduce(args: argparse.Namespace) -> tuple[str, Any]:
+    """Do the jobs that are missing, and write what was found.
+
+    Args:
+        args: What the command line says.
+
+    Returns:
+        What was found, as text and as JSON values.
+    """
+    experiments = _chosen(args.experiment, args.study)
+    find_scale(args.scale)
+    results = Path(args.results)
+    sources = Sources(
+        results,
+        Path(args.work) if args.work else results / "work",
+        *(Path(value) if value else None for value in (args.archives, args.weights, args.data_dir)),
+    )
+    done = True
+    if not args.report_only:
+        seconds = None if args.max_minutes is None else 60 * args.max_minutes
+        done = run_jobs(experiments, args.scale, sources, max_seconds=seconds, cluster=args.cluster)
+    found = write_findings(experiments, args.scale, results)
+    if args.page:
+        write_page(found, args.scale, results, Path(args.page))
+        sys.stderr.write(f"wrote {args.page}\n")
+    lines = [_line(name, one, results / args.scale) for name, one in found.items()]
+    if not done:
+        lines.append("Not all jobs are done; the same command goes on.")
+    return "\n".join(lines) or "Nothing is measured yet.", found
+
+
+def _chosen(name: str, study: str | None) -> list[Experiment]:
+    """The experiments of that name, on one study alone where it is named."""
+    experiments = find_experiments(name)
+    if study is None:
+        return experiments
+    known = dict.fromkeys(each for one in experiments for each in one.studies)
+    if study not in known:
+        raise ArgumentError(f"{name} reads no study {study!r}. It reads: {', '.join(known)}.")
+    return [replace(one, studies=(study,)) for one in experiments if study in one.studies]
+
+
+def _line(name: str, one: dict[str, Any], folder: Path) -> str:
+    left = sum(one["jobs_left"].values())
+    state = "complete" if not left else f"{left} jobs left"
+    return f"{name}: {one['title']}, {state}: {folder / name}.json"

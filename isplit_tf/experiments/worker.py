@@ -20,11 +20,9 @@ from ..importance.measure import measure_importance
 from ..selection.prediction import predict_accuracy
 from ..splitting import SplitModel, split
 from ..sweep.store import Row
-from .codecs import through_codec
-from .images import Part
+from .images import Part, through_codec
 from .jobs import PREDICTED, Job, Score, packed
-from .networks import preparation
-from .originals import Workshop, fingerprint
+from .originals import Workshop, fingerprint, preparation
 from .recipes import Series
 
 Fields = dict[str, Any]

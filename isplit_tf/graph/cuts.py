@@ -10,8 +10,7 @@ from typing import Any
 
 import keras
 
-from ..arguments import checked_integer
-from ..errors import CutError, ModelError
+from ..errors import CutError, ModelError, checked_integer
 from .cost import CostTable
 from .keras_layers import reads_mask
 from .program import Program, read_program

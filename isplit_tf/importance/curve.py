@@ -1,7 +1,9 @@
 """The importance curve: one number a cut, for all images or for some classes."""
 
 import dataclasses
+import html
 import json
+import math
 import os
 import warnings
 import zipfile
@@ -16,9 +18,8 @@ from isplit_edge.files import open_atomic
 
 from ..errors import ArgumentError, BundleError
 from ..graph.cuts import Cut
-from .peaks import best_position, peak_positions
-from .printing import curve_html, curve_rows, curve_table
-from .statistics import ClassStatistics
+from .kernels import title
+from .statistics import ClassStatistics, best_position, peak_positions
 
 FORMAT_VERSION = 1
 
@@ -228,17 +229,74 @@ class Curve:
 
     def rows(self) -> list[dict[str, Any]]:
         """One record a cut: name, shape, size, importance, low, high, peak, best."""
-        return curve_rows(self)
+        low, high = self.interval()
+        peaks = {cut.index for cut in self.peaks}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            best = self.best.index
+        return [
+            {
+                "index": cut.index,
+                "name": cut.name,
+                "shape": cut.shape,
+                "size": cut.size,
+                "importance": float(value),
+                "low": float(low[k]),
+                "high": float(high[k]),
+                "peak": cut.index in peaks,
+                "best": cut.index == best,
+            }
+            for k, (cut, value) in enumerate(zip(self.cuts, self.values, strict=True))
+        ]
 
     def table(self) -> str:
         """The curve as text, a line a cut, with a bar for its height and a mark at peaks."""
-        return curve_table(self)
+        rows = self.rows()
+        top = max(row["importance"] for row in rows) or 1.0
+        width = max(len("cut"), *(len(row["name"]) for row in rows))
+        lines = [
+            self._title(),
+            f"{'index':>5}  {'cut':<{width}}  {'shape':<16}  {'importance':>10}  {'95 % interval':^21}",
+        ]
+        for row in rows:
+            shape = "x".join(map(str, row["shape"]))
+            bar = "█" * round(20 * row["importance"] / top)
+            mark = " best" if row["best"] else " peak" if row["peak"] else ""
+            lines.append(
+                f"{row['index']:>5}  {row['name']:<{width}}  {shape:<16}  {row['importance']:>10.4g}  "
+                f"{row['low']:>10.4g}{row['high']:>11.4g}  {bar}{mark}"
+            )
+        return "\n".join(lines)
 
     def __repr__(self) -> str:
         return self.table()
 
     def _repr_html_(self) -> str:
-        return curve_html(self)
+        cells = "".join(
+            f"<tr><td>{row['index']}</td><td>{html.escape(row['name'])}</td><td>{'×'.join(map(str, row['shape']))}</td>"
+            f"<td>{row['importance']:.4g}</td><td>{row['low']:.4g} to {row['high']:.4g}</td>"
+            f"<td>{'best' if row['best'] else 'peak' if row['peak'] else ''}</td></tr>"
+            for row in self.rows()
+        )
+        head = "".join(f"<th>{name}</th>" for name in ("index", "cut", "shape", "importance", "95 % interval", ""))
+        return f"<table><caption>{html.escape(self._title())}</caption><tr>{head}</tr>{cells}</table>"
+
+    def _title(self) -> str:
+        """What was measured, in one line."""
+        seen = int((self.counts > 0).sum())
+        return (
+            f"Importance of {len(self.cuts)} cuts of '{self.model_name}': {title(self.method)}, "
+            f"{self.reduction} over the tensor, "
+            f"score of the {self.target}{' class' if self.target == 'predicted' else ''}, "
+            f"{self.n_images} images of {seen} classes, mean over {self.weighting}"
+            f"{'' if self.precision == 'float32' else f', in {self.precision}'}{self._sureness()}"
+        )
+
+    def _sureness(self) -> str:
+        if self.confidence is None:
+            return ""
+        percent = math.floor(1000 * self.confidence) / 10  # 99.97 % are not 100 %
+        return f"; best cut and peaks {'settled' if self.settled else 'not settled'}, {percent:g} % sure"
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the curve as an `.npz` without pickle, whole or not at all."""

@@ -1,14 +1,15 @@
 """The pass over the data: all of it, or until the curve is settled."""
 
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from keras import tree
 
 from ..batches import Batch, batches, count_images
 from ..display.progress import bar
-from .ordering import at_hand, in_order
 from .settling import Settling
 from .statistics import ClassStatistics
 
@@ -88,3 +89,87 @@ class Collector:
                     if stop and rule.settled:
                         break
         return statistics
+
+
+KEPT_BYTES = 256 * 2**20
+
+
+def stratified_order(labels: np.ndarray, seed: int = 0) -> np.ndarray:
+    """An order of images in which, of the first n, each class has its share of n, to within one or two.
+
+    Within a class the order is random, always the same for one seed. With equal classes it takes them in turns.
+
+    Args:
+        labels: int64 `(N,)`.
+        seed: Of the random numbers.
+
+    Returns:
+        int64 `(N,)`, the positions of the images in their new order.
+    """
+    rng = np.random.default_rng(seed)
+    mixed = rng.permutation(len(labels))
+    by_class = mixed[np.argsort(labels[mixed], kind="stable")]
+    counts = np.bincount(labels)
+    rank = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
+    # An offset for each image, not for each class: classes of one size change places in each turn.
+    return by_class[np.argsort((rank + rng.random(len(labels))) / np.repeat(counts, counts))]
+
+
+def in_order(x: Any, labels: np.ndarray, *, batch_size: int) -> Iterator[Batch]:
+    """Batches of arrays in stratified order.
+
+    Args:
+        x: A numpy array `(N, ...)`, or a structure of such.
+        labels: int64 `(N,)`.
+        batch_size: Images in a batch.
+    """
+    order = stratified_order(labels)
+    for start in range(0, len(order), batch_size):
+        some = order[start : start + batch_size]
+        yield Batch(tree.map_structure(lambda leaf, some=some: leaf[some], x), labels[some], len(some))
+
+
+def at_hand(data: Any, *, n_classes: int, max_images: int | None = None) -> tuple[Any, np.ndarray, bool]:
+    """Images that can be taken in any order: arrays as they are, and of a stream what fits into memory.
+
+    A stream is read through once, since what comes late may be of another class.
+
+    Args:
+        data: As `batches` takes it.
+        n_classes: Labels must be below it.
+        max_images: Read the first ones, as many at most.
+
+    Returns:
+        x as numpy arrays; labels int64 `(N,)`; whether these are all.
+
+    Raises:
+        DataError: As `batches` does.
+    """
+    if isinstance(data, tuple | list):
+        whole = next(batches(data, n_classes=n_classes, batch_size=sys.maxsize, max_images=max_images))
+        return tree.map_structure(np.asarray, whole.x), np.asarray(whole.labels), True
+    return _kept(batches(data, n_classes=n_classes, max_images=max_images))
+
+
+def _kept(stream: Iterator[Batch]) -> tuple[Any, np.ndarray, bool]:
+    """Images of a stream, each with the same chance (Vitter, ACM TOMS 11, 1985, Algorithm R)."""
+    rng = np.random.default_rng(0)
+    images: list[Any] = []
+    labels: list[int] = []
+    seen, room = 0, 0
+    for batch in stream:
+        x = tree.map_structure(np.asarray, batch.x)
+        room = room or max(1, KEPT_BYTES // sum(leaf[0].nbytes for leaf in tree.flatten(x)))
+        for k, label in enumerate(np.asarray(batch.labels)):
+            place = seen if seen < room else int(rng.integers(seen + 1))
+            seen += 1
+            if place >= room:
+                continue
+            one = tree.map_structure(lambda leaf, k=k: leaf[k].copy(), x)
+            if place == len(images):
+                images.append(one)
+                labels.append(int(label))
+            else:
+                images[place], labels[place] = one, int(label)
+    x = tree.map_structure(lambda *leaves: np.stack(leaves), *images)
+    return x, np.array(labels, np.int64), seen <= room

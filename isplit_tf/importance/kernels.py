@@ -6,6 +6,8 @@ score y, P positions in space and time (1 for vectors), C channels. It gives the
 """
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import tensorflow as tf
 
@@ -194,3 +196,34 @@ def predicted(logits: tf.Tensor, *, binary_unit: bool) -> tf.Tensor:
     if binary_unit:
         return tf.cast(logits[:, 0] > 0, tf.int64)
     return tf.argmax(logits, axis=1)
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to score a cut.
+
+    Attributes:
+        title: Its name in print.
+        maps: The kernel that makes a map of features and gradients, or of the elements' attributions alone.
+        on_path: Whether gradients are added up on the way from an input of zeros to the image.
+    """
+
+    title: str
+    maps: Callable[..., tf.Tensor]
+    on_path: bool = False
+
+
+METHODS = {
+    "grad_cam": Method("Grad-CAM", grad_cam),
+    "gradients": Method("Gradients", gradients_alone),
+    "grad_cam++": Method("Grad-CAM++", grad_cam_plus_plus),
+    "hires_cam": Method("HiResCAM", hires_cam),
+    "layer_cam": Method("LayerCAM", layer_cam),
+    "gradient_x_activation": Method("Gradient times activation", gradient_x_activation),
+    "layer_integrated_gradients": Method("Layer integrated gradients", elements, on_path=True),
+}
+
+
+def title(method: str) -> str:
+    """A method's name in print; a name that is not known, as in a file of a later release, stays as it is."""
+    return METHODS[method].title if method in METHODS else method

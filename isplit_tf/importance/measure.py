@@ -6,15 +6,14 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from ..arguments import checked_share
-from ..errors import ArgumentError, ModelError
+from ..errors import ArgumentError, ModelError, checked_share
 from ..graph.axis import main_cuts
 from ..graph.cuts import Cut, list_cuts, place_of, require_sized, resolve_cut, tensors_wanted
 from ..graph.outputs import compiled_loss, find_logits
 from ..graph.program import Program, read_program
 from .curve import Curve
 from .data_pass import Collector
-from .methods import METHODS
+from .kernels import METHODS
 from .precision import require_precision
 from .probe import Probe
 from .strategy import Replicas, chosen_strategy

@@ -14,7 +14,7 @@ from ..graph.inputs import feed
 from ..graph.outputs import Logits
 from ..graph.program import Program, Step
 from . import kernels
-from .methods import METHODS
+from .kernels import METHODS
 from .precision import lowered, to_precision
 
 PATH_STEPS = 32

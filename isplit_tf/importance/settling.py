@@ -23,7 +23,7 @@ import math
 
 import numpy as np
 
-from .peaks import best_position, peak_positions
+from .statistics import best_position, peak_positions
 
 FIRST_LOOK = 32
 TIE = 0.05

@@ -1,5 +1,6 @@
 """Means and spreads for each class, in constant memory, whatever the order in which images come."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,3 +70,24 @@ class ClassStatistics:
         mean = self.counts @ self.means / max(total, 1)
         squares = self.squares.sum(axis=0) + self.counts @ (self.means - mean) ** 2
         return ClassStatistics(np.array([total]), mean[None], squares[None])
+
+
+def peak_positions(values: Sequence[float] | np.ndarray) -> list[int]:
+    """Positions of the local maxima; a plateau counts by its first, the ends are none."""
+    found = []
+    k = 1
+    while k < len(values) - 1:
+        end = k
+        while end + 1 < len(values) and values[end + 1] == values[k]:
+            end += 1
+        if end < len(values) - 1 and values[k - 1] < values[k] > values[end + 1]:
+            found.append(k)
+        k = end + 1
+    return found
+
+
+def best_position(values: np.ndarray, peaks: Sequence[int]) -> int:
+    """Position of the highest peak; where there is none, of the highest value but the last."""
+    if peaks:
+        return max(peaks, key=lambda k: values[k])
+    return int(np.argmax(values[:-1])) if len(values) > 1 else 0

@@ -6,7 +6,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from ..importance.curve import Curve
-    from ..importance.sanity_record import SanityCheck
+    from ..importance.sanity import SanityCheck
 
 _BLUE = "#0072B2"
 

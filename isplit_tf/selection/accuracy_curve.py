@@ -14,9 +14,8 @@ import numpy as np
 from isplit_edge.files import open_atomic
 from isplit_edge.wire import payload_bytes
 
-from ..arguments import checked_share
 from ..display.tables import html_table, text_table
-from ..errors import BundleError
+from ..errors import BundleError, checked_share
 from ..evaluation.metrics import wilson_interval
 from ..graph.cuts import Cut
 

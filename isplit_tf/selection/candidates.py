@@ -8,11 +8,10 @@ from typing import Any, Literal
 
 from isplit_edge.wire import payload_bytes, sent_bits
 
-from ..arguments import checked_integer, checked_share
 from ..bottlenecks.autoencoder import Autoencoder
 from ..bottlenecks.base import for_parts
 from ..display.tables import cell_text, html_table, text_table
-from ..errors import ArgumentError, BundleError
+from ..errors import ArgumentError, BundleError, checked_integer, checked_share
 from ..graph.cuts import Cut
 from ..importance.curve import Curve
 from ..storage.records import read_record, write_record

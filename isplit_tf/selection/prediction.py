@@ -9,14 +9,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ..arguments import checked_integer
 from ..batches import batches, count_images
 from ..bottlenecks.base import LatentPlan
 from ..bottlenecks.fit import error_of, fit_all, gather, pass_of_program, put
+from ..bottlenecks.moments import collector
 from ..bottlenecks.projection import Projection
-from ..bottlenecks.sample import collector
 from ..display.progress import bar
-from ..errors import ArgumentError
+from ..errors import ArgumentError, checked_integer
 from ..graph.cuts import Cut, place_maker, place_of
 from ..graph.inputs import feed
 from ..graph.outputs import Logits, Output, compiled_loss, find_logits, to_probabilities

@@ -6,16 +6,19 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
+from ..batches import batches, count_images, predict_rows, spread
 from ..bottlenecks.base import LatentPlan, for_parts
 from ..bottlenecks.embedding import embed, hidden_numbers
 from ..bottlenecks.fit import Halves, error_of, fit_all, gather, pass_of_split, put
 from ..bottlenecks.layers import Patches, build_halves
 from ..bottlenecks.linear_map import Fitted
+from ..bottlenecks.moments import collector
 from ..bottlenecks.projection import Projection
-from ..bottlenecks.quantizer import forget
-from ..bottlenecks.sample import collector
-from ..errors import ArgumentError
+from ..bottlenecks.quantizer import forget, is_observed, set_ranges
+from ..display.progress import bar
+from ..errors import ArgumentError, NumericsError
 from ..graph.keras_layers import all_layers
 from ..splitting import SplitModel
 from .checkpoint import TrainingState
@@ -128,3 +131,38 @@ class _Fitting:
 def _patch(shape: Sequence[int]) -> tuple[int, ...]:
     """What two taps of stride 2 see; one of an axis of a single element."""
     return tuple(min(2, n) for n in shape[:-1])
+
+
+# Enough for a range of each channel: at 2x2 positions these are 2,048 values.
+_IMAGES = 512
+# Of the latents that are kept at once; more images than fill it are left out.
+_MOST_BYTES = 2**28
+
+
+def observe(split: SplitModel, data: Any, *, batch_size: int = 32, progress: bool = True) -> None:
+    """Sets the ranges of a split's latent from what its encoder gives, unless it has them already.
+
+    Args:
+        split: Its bottleneck may have no bits; it is then left as it is.
+        data: Images, as `train` takes them; labels are not read.
+        batch_size: Images at once, where the data are arrays.
+        progress: Whether to show a bar.
+
+    Raises:
+        DataError: There are no images, or they do not fit.
+        NumericsError: The latents are not finite.
+    """
+    encoder, decoder = split.encoder, split.decoder
+    if encoder is None or decoder is None or is_observed(encoder):
+        return
+    most = max(1, min(_IMAGES, _MOST_BYTES // (4 * int(np.prod(split.latent_shape)))))
+    chosen = spread(data, most)
+    latents: list[np.ndarray] = []
+    with bar(total=count_images(chosen, most), desc="latent's range", enabled=progress, unit="image") as shown:
+        for batch in batches(chosen, batch_size=batch_size, max_images=most, labels=False):
+            latents.append(predict_rows(encoder, predict_rows(split.head, batch.x)).astype(np.float32))
+            shown.update(batch.size)
+    values = np.concatenate(latents)
+    if not np.isfinite(values).all():
+        raise NumericsError("The latent holds NaN or infinity: look at the images and the weights.")
+    set_ranges(encoder, decoder, values)

@@ -1,15 +1,37 @@
 """What phase 2 needs besides a split: looked at before anything is trained."""
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 
+from ..graph.keras_layers import all_layers
 from ..splitting import SplitModel
 from .data import image_feed, labels_shape, labels_shape_if_any, pair_feed
 from .distillation import Teacher, read_distillation, taught
 from .objectives import Objective, choose_objective
+
+
+def batch_norms(split: SplitModel) -> list[keras.layers.Layer]:
+    """BatchNormalization of head and tail, wherever it is nested; that of a bottleneck is to learn."""
+    own = {id(layer) for half in (split.encoder, split.decoder) if half is not None for layer in all_layers(half)}
+    kinds = keras.layers.BatchNormalization
+    return [layer for layer in all_layers(split.model) if isinstance(layer, kinds) and id(layer) not in own]
+
+
+@contextmanager
+def frozen(layers: Sequence[keras.layers.Layer]) -> Iterator[None]:
+    """With `trainable` off, BatchNormalization runs in inference mode, also while the model trains."""
+    flags = [layer.trainable for layer in layers]
+    try:
+        for layer in layers:
+            layer.trainable = False
+        yield
+    finally:
+        for layer, flag in zip(layers, flags, strict=True):
+            layer.trainable = flag
 
 
 @dataclass(frozen=True)

@@ -9,21 +9,18 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from ..arguments import checked_integer
 from ..bottlenecks.quantizer import forget
-from ..errors import ArgumentError
+from ..errors import ArgumentError, checked_integer
 from ..splitting import SplitModel, bottleneck_to_json
 from . import closed_form
 from .callbacks import Keep, Watch
 from .checkpoint import TrainingState
+from .closed_form import observe
 from .data import ArrayFeed, Feed, cached_features, check_images, image_feed
 from .distillation import read_distillation
-from .fine_tuning import Tuning, prepare
-from .freezing import batch_norms, frozen
+from .fine_tuning import Tuning, batch_norms, frozen, prepare
 from .history import History
-from .objectives import loss_identity
-from .observing import observe
-from .optimizers import copied, optimizer_identity, read_optimizer
+from .objectives import copied, loss_identity, optimizer_identity, read_optimizer
 from .reconstruction import Reconstruction
 from .strategy import check_strategy
 from .tensorboard import Summaries

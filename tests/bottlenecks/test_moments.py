@@ -3,9 +3,7 @@
 import numpy as np
 import pytest
 
-from isplit_tf.bottlenecks.moments import Moments
-from isplit_tf.bottlenecks.patches import grid_of, padding_of, patch_rows
-from isplit_tf.bottlenecks.sample import Sample, collector
+from isplit_tf.bottlenecks.moments import Moments, Sample, collector, grid_of, padding_of, patch_rows
 
 CASES = [((6, 4, 3), (2, 2)), ((5, 3, 2), (2, 2)), ((7, 4), (3,)), ((5,), ()), ((1, 1, 4), (1, 1))]
 
@@ -72,7 +70,7 @@ def test_of_a_large_map_some_positions_are_looked_at_whatever_the_batches(rng):
 
 def test_a_sample_of_large_patches_is_fair_and_bounded(monkeypatch, rng):
     """Of more patches than are kept, early ones and late ones stay alike, and what is fitted from them is close."""
-    monkeypatch.setattr("isplit_tf.bottlenecks.sample._ROWS", 64)
+    monkeypatch.setattr("isplit_tf.bottlenecks.moments._KEPT_ROWS", 64)
     sample, moments = Sample((4, 4, 2), (2, 2)), Moments((4, 4, 2), (2, 2), weighted=False)
     features = rng.normal(size=(400, 4, 4, 2)).astype(np.float32) * np.float32([3, 1]) + np.float32([1, 0])
     features[..., 1] += np.arange(400)[:, None, None]  # tells the images apart

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from isplit_tf import measure_importance
 from isplit_tf.errors import ArgumentError, DataError
-from isplit_tf.importance import ordering, settling
+from isplit_tf.importance import data_pass, settling
 
 N = 600
 
@@ -89,13 +89,13 @@ def test_where_nothing_settles_all_images_are_seen(net, images, form, monkeypatc
 
 def test_a_stream_that_does_not_fit_into_memory(net, images, monkeypatch):
     """Of sorted images some of every class are kept; where they do not suffice, all are seen, each once."""
-    monkeypatch.setattr(ordering, "KEPT_BYTES", 60 * 4 * 4 * 4)
+    monkeypatch.setattr(data_pass, "KEPT_BYTES", 60 * 4 * 4 * 4)
     data = FORMS["dataset"](*images)
-    x, labels, complete = ordering.at_hand(data, n_classes=3)
+    x, labels, complete = data_pass.at_hand(data, n_classes=3)
     assert (x.shape, complete) == ((60, 4, 4, 1), False)
     assert np.abs(np.bincount(labels) - [30, 20, 10]).max() < 10
     assert measure_importance(net, data, confidence=0.95, progress=False).n_images == 32
-    monkeypatch.setattr(ordering, "KEPT_BYTES", 20 * 4 * 4 * 4)
+    monkeypatch.setattr(data_pass, "KEPT_BYTES", 20 * 4 * 4 * 4)
     curve = measure_importance(net, data, confidence=0.95, progress=False)
     assert curve.counts.tolist() == [300, 200, 100]
     np.testing.assert_allclose(curve.values, measure_importance(net, images, progress=False).values, rtol=1e-6)

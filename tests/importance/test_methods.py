@@ -7,8 +7,7 @@ import tensorflow as tf
 
 from isplit_tf import find_cuts, measure_importance, split
 from isplit_tf.errors import ModelError
-from isplit_tf.importance.kernels import by_position, cumulate
-from isplit_tf.importance.methods import METHODS
+from isplit_tf.importance.kernels import METHODS, by_position, cumulate
 from support.zoo import ZOO, random_input, randomize
 
 

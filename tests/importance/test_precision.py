@@ -13,8 +13,7 @@ from isplit_tf.errors import ArgumentError
 from isplit_tf.graph.cuts import find_cuts, place_of
 from isplit_tf.graph.outputs import find_logits
 from isplit_tf.graph.program import read_program
-from isplit_tf.importance.folding import fold, folded_norms
-from isplit_tf.importance.precision import lowered
+from isplit_tf.importance.precision import fold, folded_norms, lowered
 from isplit_tf.importance.probe import Probe
 from support.zoo import ZOO, random_input, randomize
 

@@ -9,7 +9,7 @@ from scipy import stats
 
 from isplit_tf import measure_importance
 from isplit_tf.errors import ArgumentError, ModelError
-from isplit_tf.importance.methods import METHODS, Method
+from isplit_tf.importance.kernels import METHODS, Method
 from isplit_tf.importance.sanity import mean_rank_correlation, sanity_check
 from support.zoo import ZOO, random_input, randomize
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from isplit_tf.importance.ordering import stratified_order
-from isplit_tf.importance.peaks import best_position, peak_positions
+from isplit_tf.importance.data_pass import stratified_order
 from isplit_tf.importance.settling import TIE, Settling, p_above
+from isplit_tf.importance.statistics import best_position, peak_positions
 
 
 def test_p_value_by_hand():

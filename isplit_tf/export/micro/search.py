@@ -8,9 +8,8 @@ from itertools import pairwise
 import keras
 import numpy as np
 
-from ...arguments import checked_integer
 from ...display.progress import bar
-from ...errors import ExportError, ModelError
+from ...errors import ExportError, ModelError, checked_integer
 from ...graph.axis import main_cuts
 from ...graph.cuts import Cut, list_cuts, tensor_of
 from ...graph.program import Program, Ref, fill, read_program
