@@ -1,6 +1,6 @@
 """Many independent jobs with one file of results, here or on a Ray cluster; a run that ended early goes on."""
 
-from .run import Task, Worker, run_sweep
-from .store import Row, Store
+from .run import run_sweep
+from .store import Row, Store, Task, Worker
 
 __all__ = ["Row", "Store", "Task", "Worker", "run_sweep"]

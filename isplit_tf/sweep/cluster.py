@@ -5,8 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..errors import MissingDependencyError, SweepError
-from .run import Task, Worker, finish, is_past
-from .store import Row, Store
+from .store import Row, Store, Task, Worker, finish, is_past
 
 ATTEMPTS = 3
 _LOCAL = "local"

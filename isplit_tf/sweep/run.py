@@ -2,23 +2,9 @@
 
 import gc
 import sys
-import time
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
 
-from .store import Row, Store
-
-
-class Task(Protocol):
-    """One unit of work; it can be pickled."""
-
-    @property
-    def key(self) -> str:
-        """Unique within the sweep."""
-
-
-Worker = Callable[[Any], Row]
-"""Does a task and returns its row, which holds the task's key."""
+from .store import Row, Store, Task, Worker, finish, is_past
 
 
 def run_sweep(
@@ -69,23 +55,6 @@ def run_sweep(
         finish(worker(task), store, tasks, describe, say)
         gc.collect()  # models hold themselves in cycles, and their memory is large
     return True
-
-
-def is_past(deadline: float | None) -> bool:
-    """Whether no further task may begin."""
-    return deadline is not None and time.perf_counter() > deadline
-
-
-def finish(
-    row: Row,
-    store: Store,
-    tasks: Callable[[], Sequence[Task]],
-    describe: Callable[[Row], str],
-    say: Callable[[str], None],
-) -> None:
-    """Put a row down, and say what is left."""
-    store.append(row)
-    say(f"  {row['key']}: {describe(row)}; {len(tasks())} left")
 
 
 def _to_standard_error(line: str) -> None:

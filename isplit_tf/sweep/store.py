@@ -2,15 +2,28 @@
 
 import json
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ..errors import BundleError
 
 Row = dict[str, Any]
 VOLATILE = ("seconds", "cpu_seconds", "date")
 """Fields that differ between two runs of one job."""
+
+
+class Task(Protocol):
+    """One unit of work; it can be pickled."""
+
+    @property
+    def key(self) -> str:
+        """Unique within the sweep."""
+
+
+Worker = Callable[[Any], Row]
+"""Does a task and returns its row, which holds the task's key."""
 
 
 class Store:
@@ -65,6 +78,23 @@ class Store:
             file.flush()
             os.fsync(file.fileno())
         self._rows[row["key"]] = row
+
+
+def is_past(deadline: float | None) -> bool:
+    """Whether no further task may begin."""
+    return deadline is not None and time.perf_counter() > deadline
+
+
+def finish(
+    row: Row,
+    store: Store,
+    tasks: Callable[[], Sequence[Task]],
+    describe: Callable[[Row], str],
+    say: Callable[[str], None],
+) -> None:
+    """Put a row down, and say what is left."""
+    store.append(row)
+    say(f"  {row['key']}: {describe(row)}; {len(tasks())} left")
 
 
 def _whole_lines(path: Path) -> list[bytes]:
