@@ -5,12 +5,13 @@ output. What only moves elements about gives none. The axis ends where the map i
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import keras
 
-from .cuts import Cut, cut_tensors
+from ..errors import ArgumentError, ModelError
+from .cuts import Cut, cut_tensors, list_cuts, require_sized, resolve_cut, tensors_wanted
 from .program import Program, Step, bare_operation
 
 Kind = Literal["features", "pointwise", "layout"]
@@ -66,6 +67,35 @@ def main_cuts(program: Program, cuts: Sequence[Cut]) -> list[Cut]:
     if points and points[-1] is cuts[-1] and all(_kind(program, step) == "pointwise" for step in rest):
         points.pop()
     return points
+
+
+def choose_cuts(program: Program, cuts: str | Sequence[Cut | int | str]) -> list[Cut]:
+    """The cuts that were asked for, in topological order, each once.
+
+    Raises:
+        ModelError: There is none.
+        CutError: One does not exist.
+        ArgumentError: `cuts` is neither "main" nor "all" nor a list.
+    """
+    if isinstance(cuts, int | Cut):
+        cuts = [cuts]
+    if not isinstance(cuts, str | Iterable):
+        raise ArgumentError(f"Unknown cuts {cuts!r}. Possible: 'main', 'all', or a list of cuts.")
+    several = 1 if isinstance(cuts, str) else max(map(tensors_wanted, cuts), default=1)
+    every = list_cuts(program, max_tensors=several)
+    if not every:
+        raise ModelError(f"Model '{program.name}' has no cut: every layer has a path around it, or gives the output.")
+    if isinstance(cuts, str):
+        if cuts not in ("main", "all"):
+            raise ArgumentError(f"Unknown cuts {cuts!r}. Possible: 'main', 'all', or a list of cuts.")
+        chosen = every if cuts == "all" else main_cuts(program, every)
+        if not chosen:
+            raise ModelError(f"Model '{program.name}' has no main cut; cuts='all' lists {len(every)}.")
+    else:
+        chosen = sorted({resolve_cut(program, cut, every) for cut in cuts}, key=lambda cut: cut.index)
+        if not chosen:
+            raise ArgumentError("The list of cuts is empty.")
+    return [require_sized(cut) for cut in chosen]
 
 
 def _is_flat(program: Program, tensor: int) -> bool:

@@ -1,16 +1,16 @@
 """Measure the importance of every cut of a model."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import keras
 import numpy as np
 
-from ..errors import ArgumentError, ModelError, checked_share
-from ..graph.axis import main_cuts
-from ..graph.cuts import Cut, list_cuts, place_of, require_sized, resolve_cut, tensors_wanted
+from ..errors import ArgumentError, checked_share
+from ..graph.axis import choose_cuts
+from ..graph.cuts import Cut, place_of
 from ..graph.outputs import compiled_loss, find_logits
-from ..graph.program import Program, read_program
+from ..graph.program import read_program
 from .curve import Curve
 from .data_pass import Collector
 from .kernels import METHODS
@@ -133,35 +133,6 @@ def require_choices(**choices: str) -> None:
     for name, value in choices.items():
         if value not in _CHOICES[name]:
             raise ArgumentError(f"Unknown {name} {value!r}. Possible: {', '.join(map(repr, _CHOICES[name]))}.")
-
-
-def choose_cuts(program: Program, cuts: str | Sequence[Cut | int | str]) -> list[Cut]:
-    """The cuts that were asked for, in topological order, each once.
-
-    Raises:
-        ModelError: There is none.
-        CutError: One does not exist.
-        ArgumentError: `cuts` is neither "main" nor "all" nor a list.
-    """
-    if isinstance(cuts, int | Cut):
-        cuts = [cuts]
-    if not isinstance(cuts, str | Iterable):
-        raise ArgumentError(f"Unknown cuts {cuts!r}. Possible: 'main', 'all', or a list of cuts.")
-    several = 1 if isinstance(cuts, str) else max(map(tensors_wanted, cuts), default=1)
-    every = list_cuts(program, max_tensors=several)
-    if not every:
-        raise ModelError(f"Model '{program.name}' has no cut: every layer has a path around it, or gives the output.")
-    if isinstance(cuts, str):
-        if cuts not in ("main", "all"):
-            raise ArgumentError(f"Unknown cuts {cuts!r}. Possible: 'main', 'all', or a list of cuts.")
-        chosen = every if cuts == "all" else main_cuts(program, every)
-        if not chosen:
-            raise ModelError(f"Model '{program.name}' has no main cut; cuts='all' lists {len(every)}.")
-    else:
-        chosen = sorted({resolve_cut(program, cut, every) for cut in cuts}, key=lambda cut: cut.index)
-        if not chosen:
-            raise ArgumentError("The list of cuts is empty.")
-    return [require_sized(cut) for cut in chosen]
 
 
 def _names(names: Sequence[str] | None, classes: int) -> list[str] | None:

@@ -16,11 +16,11 @@ from ..bottlenecks.moments import collector
 from ..bottlenecks.projection import Projection
 from ..display.progress import bar
 from ..errors import ArgumentError, checked_integer
+from ..graph.axis import choose_cuts
 from ..graph.cuts import Cut, place_maker, place_of
 from ..graph.inputs import feed
 from ..graph.outputs import Logits, Output, compiled_loss, find_logits, to_probabilities
 from ..graph.program import Program, read_program
-from ..importance.measure import choose_cuts
 from .accuracy_curve import AccuracyCurve
 
 
