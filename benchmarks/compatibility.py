@@ -146,7 +146,7 @@ def versions() -> dict[str, Any]:
 
 def recomposed(model: Any, x: Any) -> dict[str, Any]:
     """Every cut at once, as a chain of models that see nothing but the array before them."""
-    from isplit_tf.graph.recompose import recompose
+    from support.recompose import recompose
 
     found = recompose(model, x)
     return {
@@ -160,7 +160,7 @@ def recomposed(model: Any, x: Any) -> dict[str, Any]:
 def splits(model: Any, x: Any, cuts: list[Any]) -> dict[str, Any]:
     """The public way at some cuts: split, head, tail."""
     from isplit_tf import split
-    from isplit_tf.graph.recompose import difference
+    from support.recompose import difference
 
     expected = model(x, training=False)
     worst = 0.0
@@ -177,9 +177,9 @@ def importance(model: Any, x: Any) -> dict[str, Any]:
     import numpy as np
 
     from isplit_tf import measure_importance
-    from isplit_tf.graph.outputs import n_classes
+    from isplit_tf.graph.outputs import describe_output
 
-    labels = np.arange(8) % n_classes(model)
+    labels = np.arange(8) % describe_output(model).n_classes
     curve = measure_importance(model, (x, labels), progress=False)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)

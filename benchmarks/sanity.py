@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from isplit_tf.cli.inputs import open_images, open_model
-from isplit_tf.graph.outputs import n_classes
+from isplit_tf.graph.outputs import describe_output
 from isplit_tf.importance.data_pass import at_hand, stratified_order
 from isplit_tf.importance.kernels import METHODS, title
 from isplit_tf.importance.sanity import sanity_check
@@ -31,7 +31,7 @@ def main() -> None:
     model = open_model(args.model)
     reading = Namespace(batch_size=32, preprocessing=args.preprocessing)
     data, _ = open_images(args.data, reading, model.inputs[0].shape[1:], split="validation")
-    x, labels, _ = at_hand(data, n_classes=n_classes(model))
+    x, labels, _ = at_hand(data, n_classes=describe_output(model).n_classes)
     chosen = stratified_order(labels)[: args.images]
     results = []
     print("| method | maps keep | the curve keeps | |\n|---|---|---|---|")

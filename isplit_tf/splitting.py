@@ -17,11 +17,11 @@ from .bottlenecks.base import Bottleneck, for_parts
 from .bottlenecks.joining import join, join_bottlenecks, take_apart
 from .errors import ArgumentError, BundleError, ExistsError, ModelError
 from .graph.cuts import Cut, place_maker, place_of, require_sized, resolve_cut
-from .graph.outputs import compiled_loss, find_logits
+from .graph.outputs import Output, compiled_loss, find_logits, output_of_kind
 from .graph.program import Program, Ref, fill, read_program
 from .graph.surgery import build, copy_model, free_name, segment
 from .storage.directories import check_replaceable, replacing
-from .storage.models import lambda_layers, load_model
+from .storage.models import lambda_layers, load_model, loss_from_json, loss_to_json
 
 FORMAT_VERSION = 1
 _MODEL_FILE = "model.keras"
@@ -79,6 +79,12 @@ class SplitModel:
             self.decoder = segment(program, [latent], Ref(restored), name="decoder", input_names=["latent"])
 
     @property
+    def output(self) -> Output | None:
+        """What the output is, and how many classes it tells apart; None where it is not class scores."""
+        kind = self.output_kind
+        return None if kind is None else output_of_kind(kind, self.model.output_shape[-1])
+
+    @property
     def latent_shape(self) -> tuple[int, ...]:
         """Shape of what crosses the wire, without the batch."""
         model = self.encoder or self.head
@@ -92,6 +98,22 @@ class SplitModel:
     def predict(self, x: Any, batch_size: int | None = None, verbose: str | int = 0) -> np.ndarray:
         """The whole split model's own output, as `keras.Model.predict` gives it."""
         return self.model.predict(x, batch_size=batch_size, verbose=verbose)
+
+    def without_bottleneck(self) -> keras.Model:
+        """The network of a split as it was before the bottleneck came in; a copy, the split stays as it is."""
+        program = read_program(self.model)
+        _, copies = copy_model(program, name=program.name)
+        copied = lambda step: copies[id(step.operation)]  # noqa: E731
+        first, last = (_tensor_named(program, self._boundaries[k]) for k in (0, -1))
+        before, after = program.makers[first] + 1, program.makers[last] + 1
+
+        def body(values: dict[int, Any]) -> Any:
+            program.run(values, program.steps[:before], copied)
+            values[last] = values[first]
+            program.run(values, program.steps[after:], copied)
+            return fill(program.output_structure, values)
+
+        return build(program, program.inputs, body, name=program.name)
 
     def save(self, directory: str | os.PathLike, *, overwrite: bool = False) -> None:
         """Write `model.keras` and `split.json` into a directory; the old one stays whole until the new one is.
@@ -129,7 +151,7 @@ class SplitModel:
             "boundaries": list(self._boundaries),
             "bottleneck": bottleneck_to_json(self.bottleneck),
             "output_kind": self.output_kind,
-            "loss": _loss_to_json(self.loss),
+            "loss": loss_to_json(self.loss),
             "fine_tuned": self.fine_tuned,
         }
 
@@ -151,7 +173,7 @@ class SplitModel:
                 model = load_model(source / _MODEL_FILE, compiled=False)
             except (ModelError, ValueError, TypeError) as error:
                 raise BundleError(f"'{source}' holds no split that can be read: {error}") from error
-            loss = _loss_from_json(record["loss"], source)
+            loss = loss_from_json(record["loss"], source)
         try:
             return cls(
                 model,
@@ -290,32 +312,6 @@ def _tensor_named(program: Program, name: str) -> int:
     raise BundleError(
         f"No tensor '{name}' in the split model '{program.name}': model and record do not belong together."
     )
-
-
-def _loss_to_json(loss: Any) -> Any:
-    """The record of a loss; None for a lambda, which could not be read back without running code from the file."""
-    if loss is None:
-        return None
-    if getattr(loss, "__name__", "") == "<lambda>":
-        warnings.warn(
-            "The model's loss is a Python lambda, which is not saved. Give train(loss=...) after SplitModel.load.",
-            stacklevel=4,
-        )
-        return None
-    return keras.saving.serialize_keras_object(loss)
-
-
-def _loss_from_json(record: Any, source: Path) -> Any:
-    """The loss of a record; None, with a warning, where it is not known here: only `train` needs it."""
-    try:
-        return record and keras.saving.deserialize_keras_object(record, safe_mode=True)
-    except (ValueError, TypeError) as error:
-        warnings.warn(
-            f"The loss of the split '{source}' is not known here. Give it in custom_objects, or train(loss=...). "
-            f"Keras: {str(error).splitlines()[0]}",
-            stacklevel=3,
-        )
-        return None
 
 
 def bottleneck_to_json(bottleneck: Any) -> dict[str, Any] | None:

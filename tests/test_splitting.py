@@ -11,9 +11,9 @@ from keras import layers, ops
 
 from isplit_tf import Autoencoder, Projection, SplitModel, find_cuts, split
 from isplit_tf.errors import ArgumentError, BundleError, CutError, ExistsError, ModelError
-from isplit_tf.graph.outputs import output_kind
-from isplit_tf.graph.recompose import difference
+from isplit_tf.graph.outputs import describe_output
 from isplit_tf.storage.models import load_model
+from support.recompose import difference
 from support.zoo import ZOO, Shift, random_input, randomize
 
 
@@ -141,7 +141,7 @@ class TestParts:
             model.compile("sgd", loss)
         assert split(model, 0).output_kind == kind
         if kind is not None:
-            assert output_kind(model) == kind
+            assert describe_output(model).kind == kind
 
 
 class TestErrors:

@@ -16,11 +16,10 @@ from threadpoolctl import threadpool_limits
 from ..batches import batches, count_images, spread
 from ..display.progress import bar
 from ..errors import ModelError, NumericsError
-from ..graph.cuts import place_maker
+from ..graph.cuts import Cut, place_maker
 from ..graph.inputs import feed
 from ..graph.outputs import Logits, find_logits
 from ..graph.program import Program, Step, read_program
-from ..splitting import SplitModel
 from .layers import DECODE, ENCODE, assign, fisher_score, layer_named
 from .linear_map import Fitted
 from .moments import Moments, Sample
@@ -68,18 +67,29 @@ def pass_of_program(program: Program, places: Sequence[Sequence[int]], logits: L
     return _traced(program, names, program, logits, forward)
 
 
-def pass_of_split(split: SplitModel, *, weighted: bool, through: Sequence[Halves] | None = None) -> Pass:
-    """The tensors that cross at the cut of a split, each in its own shape; its own bottleneck is left out.
+def pass_of_halves(
+    head_model: keras.Model,
+    tail_model: keras.Model,
+    cut: Cut,
+    *,
+    weighted: bool,
+    loss: Any = None,
+    through: Sequence[Halves] | None = None,
+) -> Pass:
+    """The tensors that cross between head and tail, each in its own shape; a bottleneck between them is left out.
 
     Args:
-        split: The split.
+        head_model: From the images to what crosses.
+        tail_model: From there to the output.
+        cut: Names and shapes of the tensors.
         weighted: Whether gradients are wanted.
+        loss: What the model was compiled with, or None.
         through: For each tensor an encoder and a decoder: what the encoder makes of it is then looked at. Its gradient
             is that through the decoder, where the tail reads the tensor itself.
     """
-    head, tail = read_program(split.head, training=False), read_program(split.tail, training=False)
-    logits = find_logits(tail, loss=split.loss) if weighted else None
-    shapes = [tuple(int(n or 1) for n in shape) for shape in split.cut.shapes]
+    head, tail = read_program(head_model, training=False), read_program(tail_model, training=False)
+    logits = find_logits(tail, loss=loss) if weighted else None
+    shapes = [tuple(int(n or 1) for n in shape) for shape in cut.shapes]
     ends = list(itertools.accumulate(map(math.prod, shapes)))
 
     def forward(inputs: list[tf.Tensor], tape: tf.GradientTape) -> tuple[list[tf.Tensor], Any]:
@@ -100,7 +110,7 @@ def pass_of_split(split: SplitModel, *, weighted: bool, through: Sequence[Halves
         features = parts[0] if len(parts) == 1 else tf.concat(flat, axis=1)
         return seen, tail.run({tail.inputs[0]: features}, operation=_operation(logits))
 
-    names = split.cut.name.split("+") if len(shapes) > 1 else [split.cut.name]
+    names = cut.name.split("+") if len(shapes) > 1 else [cut.name]
     return _traced(head, names, tail, logits, forward)
 
 

@@ -15,7 +15,6 @@ from ..errors import ArgumentError, DataError, ModelError, NumericsError
 from ..graph.inputs import feed
 from ..graph.outputs import describe_output, to_probabilities
 from ..graph.program import read_program
-from ..splitting import SplitModel
 
 # Room for rounding in probabilities that a predictor gives.
 _SLACK = 1e-4
@@ -105,12 +104,12 @@ def _source(predictor: Any, from_logits: bool | None, output: str | int | None) 
         raise ArgumentError(
             f"output= is for a Keras model of several outputs. Received: {type(predictor).__name__}, which has one."
         )
-    if isinstance(predictor, SplitModel) and predictor.output_kind and from_logits is None:
-        whole, units = predictor.model, predictor.model.output_shape[-1]
-        n_classes = 2 if predictor.output_kind in ("sigmoid", "binary_logit") else units
-        return _Source(_asking(whole), predictor.output_kind, n_classes)
-    if isinstance(predictor, SplitModel):
-        predictor = predictor.model
+    whole = getattr(predictor, "model", None)
+    if isinstance(whole, keras.Model) and hasattr(predictor, "output"):  # a SplitModel
+        known = predictor.output if from_logits is None else None
+        if known is not None:
+            return _Source(_asking(whole), known.kind, known.n_classes)
+        predictor = whole
     if isinstance(predictor, keras.Model):
         found = describe_output(predictor, from_logits=from_logits, output=output)
         return _Source(_asking(predictor, output), found.kind, found.n_classes)
@@ -120,12 +119,12 @@ def _source(predictor: Any, from_logits: bool | None, output: str | int | None) 
             "Expected a predictor: a Keras model, a SplitModel, a Bundle, a client, or anything with "
             f"predict(images). Received: {type(predictor).__module__}.{type(predictor).__qualname__}."
         )
-    known = getattr(getattr(predictor, "manifest", None), "n_classes", None)
+    n_classes = getattr(getattr(predictor, "manifest", None), "n_classes", None)
     meaning = "logits" if from_logits else None
     if "preprocessed" in inspect.signature(predict).parameters:
         # Raw camera images are uint8; whatever else comes is in the model's own space.
-        return _Source(lambda x: predict(x, preprocessed=np.asarray(x).dtype != np.uint8), meaning, known)
-    return _Source(predict, meaning, known)
+        return _Source(lambda x: predict(x, preprocessed=np.asarray(x).dtype != np.uint8), meaning, n_classes)
+    return _Source(predict, meaning, n_classes)
 
 
 def _add_up_to_one(outputs: np.ndarray) -> bool:

@@ -59,6 +59,11 @@ class Output:
         return self.kind in ("sigmoid", "binary_logit")
 
 
+def output_of_kind(kind: str, units: int) -> Output:
+    """An output of so many units."""
+    return Output(kind, 2 if kind in ("sigmoid", "binary_logit") else units)
+
+
 @dataclass(frozen=True, eq=False)
 class Logits:
     """Where the logits of a program are.
@@ -92,16 +97,6 @@ def describe_output(model: keras.Model, *, from_logits: bool | None = None, outp
     return find_logits(program, loss=compiled_loss(model, output), from_logits=from_logits).output
 
 
-def output_kind(model: keras.Model, from_logits: bool | None = None) -> str:
-    """The `kind` of `describe_output`."""
-    return describe_output(model, from_logits=from_logits).kind
-
-
-def n_classes(model: keras.Model, from_logits: bool | None = None) -> int:
-    """The number of classes that a model tells apart."""
-    return describe_output(model, from_logits=from_logits).n_classes
-
-
 def compiled_loss(model: keras.Model, output: str | int | None = None) -> Any:
     """The loss that the model was compiled with, or None; of one output, where losses were given for each."""
     loss = getattr(model, "loss", None) if model.compiled else None
@@ -133,8 +128,7 @@ def find_logits(program: Program, *, loss: Any = None, from_logits: bool | None 
         )
     squash, logits = _behind_activation(program, tensor)
     kind = _kind(program, squash, units[0], from_logits, loss)
-    found = Output(kind, 2 if kind in ("sigmoid", "binary_logit") else units[0])
-    return Logits(found, logits.tensor, logits.step, logits.replacement)
+    return Logits(output_of_kind(kind, units[0]), logits.tensor, logits.step, logits.replacement)
 
 
 def _behind_activation(program: Program, tensor: int) -> tuple[str, Logits]:

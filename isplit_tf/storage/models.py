@@ -5,6 +5,7 @@ import os
 import warnings
 import zipfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -84,3 +85,29 @@ def _holds_lambda(item: Any) -> bool:
     if isinstance(item, dict):
         return item.get("class_name") == "__lambda__" or any(map(_holds_lambda, item.values()))
     return isinstance(item, list | tuple) and any(map(_holds_lambda, item))
+
+
+def loss_to_json(loss: Any) -> Any:
+    """The record of a loss; None for a lambda, which could not be read back without running code from the file."""
+    if loss is None:
+        return None
+    if getattr(loss, "__name__", "") == "<lambda>":
+        warnings.warn(
+            "The model's loss is a Python lambda, which is not saved. Give train(loss=...) after SplitModel.load.",
+            stacklevel=4,
+        )
+        return None
+    return keras.saving.serialize_keras_object(loss)
+
+
+def loss_from_json(record: Any, source: Path) -> Any:
+    """The loss of a record; None, with a warning, where it is not known here: only `train` needs it."""
+    try:
+        return record and keras.saving.deserialize_keras_object(record, safe_mode=True)
+    except (ValueError, TypeError) as error:
+        warnings.warn(
+            f"The loss of the split '{source}' is not known here. Give it in custom_objects, or train(loss=...). "
+            f"Keras: {str(error).splitlines()[0]}",
+            stacklevel=3,
+        )
+        return None

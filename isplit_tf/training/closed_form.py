@@ -11,7 +11,7 @@ import numpy as np
 from ..batches import batches, count_images, predict_rows, spread
 from ..bottlenecks.base import LatentPlan, for_parts
 from ..bottlenecks.embedding import embed, hidden_numbers
-from ..bottlenecks.fit import Halves, error_of, fit_all, gather, pass_of_split, put
+from ..bottlenecks.fit import Halves, error_of, fit_all, gather, pass_of_halves, put
 from ..bottlenecks.layers import Patches, build_halves
 from ..bottlenecks.linear_map import Fitted
 from ..bottlenecks.moments import collector
@@ -117,7 +117,8 @@ class _Fitting:
     ) -> list[Fitted]:
         """A linear map for each tensor, or for what `through` makes of it."""
         weighted = how.weighting == "task"
-        source = pass_of_split(self._split, weighted=weighted, through=through)
+        split = self._split
+        source = pass_of_halves(split.head, split.tail, split.cut, weighted=weighted, loss=split.loss, through=through)
         moments = [collector(one.shape, one.patch, weighted=weighted) for one in patches]
         self._n_images = gather(source, moments, self._data, images=how.fit_images, seed=how.seed, **self._how)
         return fit_all(moments, numbers)

@@ -9,7 +9,7 @@ from keras import layers, ops
 from isplit_tf import find_cuts, split
 from isplit_tf.errors import ModelError
 from isplit_tf.graph.program import read_program
-from isplit_tf.graph.recompose import difference, recompose
+from support.recompose import difference, recompose
 from support.zoo import ZOO, random_input, randomize
 
 

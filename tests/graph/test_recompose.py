@@ -9,7 +9,7 @@ import pytest
 from isplit_tf import find_cuts, split
 from isplit_tf.graph.cuts import cut_tensors
 from isplit_tf.graph.program import read_program
-from isplit_tf.graph.recompose import Recomposition, difference, recompose
+from support.recompose import Recomposition, difference, recompose
 from support.zoo import ZOO, random_input, randomize
 
 
@@ -92,7 +92,7 @@ def test_lost_mask_would_be_seen(monkeypatch):
     program = read_program(model)
     embedded = next(k for k, tensor in enumerate(program.tensors) if tensor.name == "embed")
     assert embedded not in cut_tensors(program)
-    monkeypatch.setattr("isplit_tf.graph.recompose.places", lambda program, most: [(embedded,)])
+    monkeypatch.setattr("support.recompose.places", lambda program, most: [(embedded,)])
     found = recompose(model, random_input(model))
     assert found.difference > 1e-4
     assert not found.exact

@@ -10,9 +10,9 @@ from isplit_tf.errors import ArgumentError, CutError
 from isplit_tf.export.litert.converter import convert
 from isplit_tf.graph.cuts import list_cuts, place_of, places
 from isplit_tf.graph.program import read_program
-from isplit_tf.graph.recompose import difference, recompose
 from isplit_tf.graph.surgery import copy_model, segment
 from support.random_graphs import grow
+from support.recompose import difference, recompose
 from support.zoo import ZOO, random_input, randomize
 
 # The masked models have no cut of two: a mask cannot cross.

@@ -8,7 +8,7 @@ from keras import layers, ops
 
 from isplit_tf.graph.cuts import cut_tensors
 from isplit_tf.graph.program import Program, read_program
-from isplit_tf.graph.recompose import recompose
+from support.recompose import recompose
 
 WIDTH = 4
 

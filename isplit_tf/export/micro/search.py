@@ -5,15 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-import keras
 import numpy as np
 
 from ...display.progress import bar
 from ...errors import ExportError, ModelError, checked_integer
 from ...graph.axis import main_cuts
 from ...graph.cuts import Cut, list_cuts, tensor_of
-from ...graph.program import Program, Ref, fill, read_program
-from ...graph.surgery import build, copy_model, layer_name, segment
+from ...graph.program import Program, Ref, read_program
+from ...graph.surgery import layer_name, segment
 from ...importance.curve import Curve
 from ...selection.candidates import propose
 from ...splitting import SplitModel
@@ -87,7 +86,7 @@ def search(
     progress: bool = True,
 ) -> Search:
     """Finds the best other cut whose head fits; see `require_fit`."""
-    program = read_program(without_bottleneck(split))
+    program = read_program(split.without_bottleneck())
     cuts = list_cuts(program)
     main = main_cuts(program, cuts)
     ranked = [cut for cut in _ranked(cuts, main, split, curve) if layer_name(cut.name) != layer_name(split.cut.name)]
@@ -150,21 +149,3 @@ def _measured(
         return measure_needs(converted, split.latent_bits)
     except (ExportError, ModelError):
         return None
-
-
-def without_bottleneck(split: SplitModel) -> keras.Model:
-    """The network of a split as it was before the bottleneck came in; a copy, the split stays as it is."""
-    program = read_program(split.model)
-    _, copies = copy_model(program, name=program.name)
-    copied = lambda step: copies[id(step.operation)]  # noqa: E731
-    places = {program.tensors[tensor].name: tensor for tensor in program.makers}
-    first, last = (places[split._boundaries[k]] for k in (0, -1))
-    before, after = program.makers[first] + 1, program.makers[last] + 1
-
-    def body(values: dict) -> object:
-        program.run(values, program.steps[:before], copied)
-        values[last] = values[first]
-        program.run(values, program.steps[after:], copied)
-        return fill(program.output_structure, values)
-
-    return build(program, program.inputs, body, name=program.name)

@@ -10,7 +10,7 @@ import isplit_tf as isplit
 from isplit_tf.errors import ArgumentError, ExportError
 from isplit_tf.export.bundle import export_bundle
 from isplit_tf.export.micro.head import Needs
-from isplit_tf.export.micro.search import Budget, search, without_bottleneck
+from isplit_tf.export.micro.search import Budget, search
 from support import tiny
 
 pytest.importorskip("tflite_micro", reason="TensorFlow Lite Micro is not installed: pip install 'isplit-tf[micro]'")
@@ -100,7 +100,7 @@ def test_the_network_before_the_bottleneck(original, compression, test_data):
     split = tiny.make_split(original, compression=compression)
     x = test_data[0][:8] / np.float32(255)
     before = split.model(x).numpy()
-    whole = without_bottleneck(split)
+    whole = split.without_bottleneck()
     np.testing.assert_array_equal(whole(x).numpy(), original(x).numpy())
     assert [cut.shape for cut in isplit.find_cuts(whole)] == [cut.shape for cut in isplit.find_cuts(original)]
     np.testing.assert_array_equal(split.model(x).numpy(), before)

@@ -8,9 +8,9 @@ import keras
 import numpy as np
 from keras import tree
 
-from .cuts import places
-from .program import Program, Ref, read_program
-from .surgery import copy_model, segment
+from isplit_tf.graph.cuts import places
+from isplit_tf.graph.program import Program, Ref, read_program
+from isplit_tf.graph.surgery import copy_model, segment
 
 TOLERANCE = 1e-5
 
