@@ -132,7 +132,7 @@ class _Demo:
         accuracy = self._predict(model)
         candidates = propose(curve, accuracy=accuracy, rank="accuracy", max_head_macs=_half(curve))
         candidates.save(self.directory / "candidates.json")
-        save_figure(curve_and_sizes(curve, candidates, accuracy=accuracy), self.directory / "curve.png")
+        save_figure(_picture(curve, candidates, accuracy), self.directory / "curve.png")
         sys.stderr.write(
             f"  split at '{candidates[0].cut.name}': {candidates[0].reason}; the peak of the curve is at "
             f"'{curve.best.name}'\n"
@@ -275,7 +275,7 @@ class _Demo:
                 f"{PAYLOAD_BYTES} bytes a frame at every cut, before anything is trained. The choice is the cut with "
                 "the highest predicted accuracy among those whose head does at most half of the multiply-accumulates. "
                 "Vertical lines: the choice (solid) and the curve's peaks (dotted).",
-                svg(curve_and_sizes(curve, candidates, accuracy=accuracy)),
+                svg(_picture(curve, candidates, accuracy)),
             ),
             Section("Candidates", "", candidates._repr_html_()),
             Section("Class by class, through the wire", "", exported._repr_html_()),
@@ -284,6 +284,19 @@ class _Demo:
         lead = "A VGG-style classifier of the letters A to J, split between a device and a server."
         (self.directory / "report.html").write_text(html_page("isplit demo", lead, sections))
         sys.stderr.write(f"See {self.directory / 'report.html'}; the bundle is {self.directory / 'bundle'}.\n")
+
+
+def _picture(curve: Curve, candidates: Candidates, accuracy: AccuracyCurve) -> Any:
+    """Importance, sizes and predicted accuracy of the cuts, with the choice and the other candidates at peaks."""
+    positions = {cut.index: k for k, cut in enumerate(curve.cuts)}
+    known = [k for k, cut in enumerate(accuracy.cuts) if cut.index in positions]
+    return curve_and_sizes(
+        lambda ax: curve.plot(log=True, ax=ax),
+        [cut.size for cut in curve.cuts],
+        choice=positions[candidates[0].cut.index],
+        others=[positions[one.cut.index] for one in candidates[1:] if one.is_peak],
+        accuracy=([positions[accuracy.cuts[k].index] for k in known], accuracy.accuracy[known], accuracy.original),
+    )
 
 
 def _half(curve: Curve) -> int:

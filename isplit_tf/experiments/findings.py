@@ -145,7 +145,8 @@ def find_fig5(studies: Mapping[str, Measured]) -> tuple[Found, list[Picture]]:
             "classes_that_lost": int((change < 0).sum()),
         }
         title = f"{one.study.title}, split at {one.cuts[place]['name']}"
-        pictures.append((f"fig5_{study}", plots.f1_before_and_after(before, after, title=title)))
+        names = before.class_names or tuple(map(str, range(before.n_classes)))
+        pictures.append((f"fig5_{study}", plots.f1_before_and_after(before.f1, after.f1, names=names, title=title)))
     return {"studies": found}, pictures
 
 

@@ -2,11 +2,9 @@
 
 import dataclasses
 import html
-import json
 import math
 import os
 import warnings
-import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +12,25 @@ from typing import Any
 
 import numpy as np
 
-from isplit_edge.files import open_atomic
-
 from ..errors import ArgumentError, BundleError
 from ..graph.cuts import Cut
+from ..storage.records import read_arrays, write_arrays
 from .kernels import title
 from .statistics import ClassStatistics, best_position, peak_positions
 
 FORMAT_VERSION = 1
+_PLAIN = (
+    "class_names",
+    "method",
+    "reduction",
+    "target",
+    "model_name",
+    "weighting",
+    "precision",
+    "confidence",
+    "settled",
+)
+_ARRAYS = ("counts", "means", "squares")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -200,7 +209,16 @@ class Curve:
         """
         from ..plots.records import draw_curve
 
-        return draw_curve(self, log=log, per_class=per_class, ax=ax)
+        return draw_curve(
+            [cut.name for cut in self.cuts],
+            self.values,
+            self.interval(),
+            peaks=peak_positions(self.values),
+            classes=self.per_class[self.counts > 0] if per_class else (),
+            log=log,
+            title=f"{self.model_name}: {self.method}, {self.reduction}, {self.n_images} images",
+            ax=ax,
+        )
 
     def to_model_explorer(self, path: str | os.PathLike[str], model_file: str | os.PathLike[str] | None = None) -> None:
         """Write the curve as node data for Google's Model Explorer, which colours the graph of the model with it.
@@ -301,21 +319,13 @@ class Curve:
     def save(self, path: str | os.PathLike) -> None:
         """Write the curve as an `.npz` without pickle, whole or not at all."""
         target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
         record = {
-            "format_version": FORMAT_VERSION,
             "cuts": [cut.to_json() for cut in self.cuts],
             "input_shape": list(self.input_shape),
             **{name: getattr(self, name) for name in _PLAIN},
         }
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with open_atomic(target) as file:
-            np.savez_compressed(
-                file,
-                record=np.frombuffer(json.dumps(record, allow_nan=False).encode(), np.uint8),
-                counts=self.statistics.counts,
-                means=self.statistics.means,
-                squares=self.statistics.squares,
-            )
+        write_arrays(target, FORMAT_VERSION, record, {name: getattr(self.statistics, name) for name in _ARRAYS})
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Curve":
@@ -324,36 +334,14 @@ class Curve:
         Raises:
             BundleError: It is not there, is not a curve, or has a newer format.
         """
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                record = json.loads(file["record"].tobytes())
-                statistics = ClassStatistics(file["counts"], file["means"], file["squares"])
-            version = record.get("format_version")
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
-            reason = "it is not an .npz file of numbers" if "pickle" in str(error) else error
-            raise BundleError(f"'{path}' is not a curve that Curve.save wrote: {reason}") from error
-        if not isinstance(version, int) or version > FORMAT_VERSION:
-            raise BundleError(f"'{path}' has format_version {version!r}; this version reads up to {FORMAT_VERSION}.")
+        record, arrays = read_arrays(path, FORMAT_VERSION, fault="is not a curve that Curve.save wrote")
         try:
             return cls(
                 cuts=[Cut.from_json(cut) for cut in record["cuts"]],
-                statistics=statistics,
+                statistics=ClassStatistics(*(arrays[name] for name in _ARRAYS)),
                 input_shape=tuple(record["input_shape"]),
                 # Files of the first release lack the last ones.
                 **{name: record[name] for name in _PLAIN if name in record},
             )
         except (KeyError, TypeError, AttributeError, IndexError) as error:
             raise BundleError(f"'{path}' is a damaged curve: {error!r}") from error
-
-
-_PLAIN = (
-    "class_names",
-    "method",
-    "reduction",
-    "target",
-    "model_name",
-    "weighting",
-    "precision",
-    "confidence",
-    "settled",
-)

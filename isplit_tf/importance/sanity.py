@@ -14,13 +14,14 @@ from scipy import stats
 from ..batches import Batch, batches
 from ..display.tables import html_table, text_table
 from ..errors import ArgumentError, ModelError, checked_integer
+from ..graph.axis import choose_cuts
 from ..graph.cuts import Cut, place_maker, place_of
 from ..graph.keras_layers import copy_layer, copy_state
 from ..graph.outputs import compiled_loss, find_logits
 from ..graph.program import Program, Step, read_program
 from ..graph.weights import WeightedOperation
 from .kernels import title
-from .measure import choose_cuts, require_choices
+from .measure import require_choices
 from .probe import Probe
 
 # Below it less than a quarter of the variance of the ranks is shared.
@@ -110,7 +111,14 @@ class SanityCheck:
         """
         from ..plots.records import draw_sanity_check
 
-        return draw_sanity_check(self, ax=ax)
+        rows = self.rows()
+        return draw_sanity_check(
+            self.layers,
+            [row["maps"] for row in rows],
+            [row["curve"] for row in rows],
+            title=f"{self.model_name}: {self.method}, {self.n_images} images",
+            ax=ax,
+        )
 
 
 def _mean(values: np.ndarray) -> float:

@@ -1,12 +1,9 @@
 """Accuracies: along the axis of cuts, of classes, over bytes, and against a score."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .style import BLUE, GREY, STYLES, name_ticks
-
-if TYPE_CHECKING:
-    from ..evaluation.evaluation import Evaluation
 
 
 def draw_accuracies(ax: Any, at: Sequence[int], accuracies: Any, references: Mapping[str, float]) -> None:
@@ -97,12 +94,13 @@ def rate_and_accuracy(
     return figure
 
 
-def f1_before_and_after(before: "Evaluation", after: "Evaluation", *, title: str = "") -> Any:
+def f1_before_and_after(before: Any, after: Any, *, names: Sequence[str], title: str = "") -> Any:
     """F1 of each class before and after a split, classes in descending F1 of the original: the paper's Fig. 5.
 
     Args:
-        before: Of the original.
-        after: Of the split, on the same images.
+        before: `(n_classes,)`, of the original; NaN for a class without an image.
+        after: `(n_classes,)`, of the split, on the same images.
+        names: Of the classes.
         title: Above the picture.
 
     Returns:
@@ -111,13 +109,13 @@ def f1_before_and_after(before: "Evaluation", after: "Evaluation", *, title: str
     import matplotlib.pyplot as plt
     import numpy as np
 
-    order = np.argsort(-np.nan_to_num(before.f1, nan=-1), kind="stable")
+    before, after = np.asarray(before, float), np.asarray(after, float)
+    order = np.argsort(-np.nan_to_num(before, nan=-1), kind="stable")
     figure, ax = plt.subplots(figsize=(max(6.5, 0.22 * len(order)), 4), layout="constrained")
     where = np.arange(len(order))
-    ax.bar(where - 0.2, 100 * before.f1[order], 0.4, color="0.8", edgecolor="0.2", label="original")
-    ax.bar(where + 0.2, 100 * after.f1[order], 0.4, color=BLUE, edgecolor="0.2", hatch="///", label="after the split")
-    names = before.class_names or tuple(map(str, range(before.n_classes)))
-    ax.set_xticks(where, [str(names[k])[:18] for k in order], rotation=60, ha="right", fontsize=7)
+    ax.bar(where - 0.2, 100 * before[order], 0.4, color="0.8", edgecolor="0.2", label="original")
+    ax.bar(where + 0.2, 100 * after[order], 0.4, color=BLUE, edgecolor="0.2", hatch="///", label="after the split")
+    ax.set_xticks(where, [names[k][:18] for k in order], rotation=60, ha="right", fontsize=7)
     ax.set_ylabel("F1 (%)")
     ax.set_title(title)
     ax.grid(alpha=0.3, axis="y")

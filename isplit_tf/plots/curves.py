@@ -1,56 +1,50 @@
 """Importance along the axis of cuts, with the layers' sizes and the accuracy after the split."""
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from .accuracy import draw_accuracies
 from .style import BLUE, GREY, RED, STYLES, name_ticks
 
-if TYPE_CHECKING:
-    from ..importance.curve import Curve
-    from ..selection.accuracy_curve import AccuracyCurve
-    from ..selection.candidates import Candidate
-
 
 def curve_and_sizes(
-    curve: "Curve",
-    candidates: Sequence["Candidate"] = (),
+    draw_curve: Callable[[Any], Any],
+    sizes: Sequence[int],
     *,
-    accuracy: "AccuracyCurve | None" = None,
-    log: bool = True,
+    choice: int | None = None,
+    others: Sequence[int] = (),
+    accuracy: tuple[Sequence[int], Any, float] | None = None,
 ) -> Any:
     """The curve above the sizes that Cut-Distil-Encode goes by, candidates marked, as in the paper's Fig. 3.
 
     Args:
-        curve: The curve.
-        candidates: What `propose` found; the first is marked as the choice.
-        accuracy: What `predict_accuracy` found, drawn below where it is given.
-        log: log10 of the importance, as the authors draw it.
+        draw_curve: Draws importance on the axes that it is given, as `Curve.plot` does, and names the cuts.
+        sizes: `(n_cuts,)`: elements of each.
+        choice: Position of the cut that was chosen, marked by a solid line.
+        others: Positions of other candidates, marked by dotted lines.
+        accuracy: Positions, accuracies there from 0 to 1, and the original's; drawn below where they are given.
 
     Returns:
         A matplotlib figure.
     """
     import matplotlib.pyplot as plt
 
-    width = max(6.5, 0.42 * len(curve.cuts))
+    width = max(6.5, 0.42 * len(sizes))
     ratios = [3, 2] if accuracy is None else [3, 2, 3]
     figure, axes = plt.subplots(
         len(ratios), 1, figsize=(width, 1.15 * sum(ratios)), sharex=True, layout="constrained", height_ratios=ratios
     )
     upper, lower = axes[:2]
-    positions = {cut.index: k for k, cut in enumerate(curve.cuts)}
-    curve.plot(log=log, ax=upper)
-    sizes = [cut.size for cut in curve.cuts]
-    lower.step(range(len(sizes)), sizes, where="mid", color="0.35", linestyle="--", label="elements of the layer")
+    draw_curve(upper)
+    lower.step(range(len(sizes)), sizes, where="mid", color=GREY, linestyle="--", label="elements of the layer")
     drops = [k for k in range(1, len(sizes)) if sizes[k] < sizes[k - 1]]
-    lower.plot(drops, [sizes[k] for k in drops], "s", color="0.35", label="size drops (CDE)")
+    lower.plot(drops, [sizes[k] for k in drops], "s", color=GREY, label="size drops (CDE)")
     lower.set_yscale("log")
     lower.set_ylabel("elements")
     lower.grid(alpha=0.3)
     if accuracy is not None:
-        at = [positions[cut.index] for cut in accuracy.cuts if cut.index in positions]
-        values = [value for cut, value in zip(accuracy.cuts, accuracy.accuracy, strict=True) if cut.index in positions]
-        draw_accuracies(axes[2], at, values, {"original": accuracy.original})
+        at, values, original = accuracy
+        draw_accuracies(axes[2], at, values, {"original": original})
         axes[2].legend(fontsize=8)
         axes[2].set_ylabel("predicted accuracy (%)")
         axes[2].grid(alpha=0.3)
@@ -59,11 +53,10 @@ def curve_and_sizes(
     axes[-1].set_xlabel("cut, from the input to the output")
     axes[-1].tick_params(axis="x", labelbottom=True, labelrotation=60, labelsize=8)
     plt.setp(axes[-1].get_xticklabels(), ha="right", rotation_mode="anchor")
-    for rank, candidate in enumerate(candidates):
-        if candidate.is_peak or rank == 0:
-            for ax in axes:
-                style = "-" if rank == 0 else ":"
-                ax.axvline(positions[candidate.cut.index], color="#D55E00", linewidth=1, linestyle=style, zorder=0)
+    marks = [] if choice is None else [(choice, "-")]
+    for position, style in [*marks, *((other, ":") for other in others)]:
+        for ax in axes:
+            ax.axvline(position, color=RED, linewidth=1, linestyle=style, zorder=0)
     lower.legend(fontsize=8)
     return figure
 

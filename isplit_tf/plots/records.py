@@ -1,77 +1,149 @@
-"""Pictures of a curve and of a sanity check, readable in grey print."""
+"""Pictures of one record each, of its arrays: a curve, a sanity check, an accuracy curve, a phase of a training."""
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-import numpy as np
-
-if TYPE_CHECKING:
-    from ..importance.curve import Curve
-    from ..importance.sanity import SanityCheck
-
-_BLUE = "#0072B2"
+from .style import BLUE, RED
 
 
-def draw_curve(curve: "Curve", *, log: bool = False, per_class: bool = False, ax: Any = None) -> Any:
-    """Draw a curve; see `Curve.plot`."""
-    import matplotlib.pyplot as plt
+def draw_curve(
+    names: Sequence[str],
+    values: Any,
+    interval: tuple[Any, Any],
+    *,
+    peaks: Sequence[int] = (),
+    classes: Iterable[Any] = (),
+    log: bool = False,
+    title: str = "",
+    ax: Any = None,
+) -> Any:
+    """Draw importance along the axis of cuts.
 
-    if ax is None:
-        _, ax = plt.subplots(figsize=(max(6.0, 0.45 * len(curve.cuts)), 4.2), layout="constrained")
+    Args:
+        names: Of the cuts.
+        values: `(n_cuts,)`.
+        interval: low and high `(n_cuts,)`; not drawn where a value is not finite.
+        peaks: Positions of the peaks.
+        classes: `(n_cuts,)` of each class, drawn as thin lines.
+        log: log10 of all of them.
+        title: Above the picture.
+        ax: Matplotlib axes to draw on; new ones by default.
 
-    def scaled(values: np.ndarray) -> np.ndarray:
+    Returns:
+        The axes.
+    """
+    import numpy as np
+
+    ax = ax or _axes(len(names))
+
+    def scaled(values: Any) -> Any:
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(values > 0, np.log10(values), np.nan) if log else values
 
-    positions = np.arange(len(curve.cuts))
-    if per_class:
-        for row in curve.per_class[curve.counts > 0]:
-            ax.plot(positions, scaled(row), color="0.75", linewidth=0.8, zorder=1)
-    low, high = curve.interval()
+    positions = np.arange(len(names))
+    for row in classes:
+        ax.plot(positions, scaled(row), color="0.75", linewidth=0.8, zorder=1)
+    low, high = interval
     if np.isfinite(low).all():
-        ax.fill_between(
-            positions, scaled(low), scaled(high), color=_BLUE, alpha=0.2, linewidth=0, label="95 % interval"
-        )
-    values = scaled(curve.values)
-    ax.plot(positions, values, color=_BLUE, marker="o", markersize=4, label="CUI", zorder=3)
-    peaks = [curve.cuts.index(cut) for cut in curve.peaks]
+        ax.fill_between(positions, scaled(low), scaled(high), color=BLUE, alpha=0.2, linewidth=0, label="95 % interval")
+    values = scaled(values)
+    ax.plot(positions, values, color=BLUE, marker="o", markersize=4, label="CUI", zorder=3)
     if peaks:
-        ax.plot(
-            positions[peaks],
-            values[peaks],
-            "v",
-            color="#D55E00",
-            markersize=9,
-            markeredgecolor="black",
-            label="peak",
-            zorder=4,
-        )
-    ax.set_xticks(positions, [_short(cut.name) for cut in curve.cuts], rotation=60, ha="right", fontsize=8)
+        marks = {"color": RED, "markersize": 9, "markeredgecolor": "black"}
+        ax.plot(positions[list(peaks)], values[list(peaks)], "v", label="peak", zorder=4, **marks)
+    _name_positions(ax, names)
     ax.set_ylabel("log10 of importance" if log else "importance (CUI)")
-    ax.set_title(f"{curve.model_name}: {curve.method}, {curve.reduction}, {curve.n_images} images", fontsize=10)
+    ax.set_title(title, fontsize=10)
     ax.grid(alpha=0.3)
     ax.legend(fontsize=8)
     return ax
 
 
-def draw_sanity_check(check: "SanityCheck", *, ax: Any = None) -> Any:
-    """Draw a sanity check; see `SanityCheck.plot`."""
-    import matplotlib.pyplot as plt
+def draw_sanity_check(layers: Sequence[str], maps: Any, curve: Any, *, title: str = "", ax: Any = None) -> Any:
+    """Draw what maps and curve keep once layers are random.
 
-    if ax is None:
-        _, ax = plt.subplots(figsize=(max(6.0, 0.45 * len(check.layers)), 4.2), layout="constrained")
-    rows = check.rows()
-    positions = np.arange(len(rows))
-    ax.plot(positions, [row["maps"] for row in rows], color=_BLUE, marker="o", label="maps at the cuts before")
-    ax.plot(positions, [row["curve"] for row in rows], color="#D55E00", marker="s", linestyle="--", label="curve")
+    Args:
+        layers: In the order in which they were shuffled.
+        maps: `(n_layers,)`.
+        curve: `(n_layers,)`.
+        title: Above the picture.
+        ax: Matplotlib axes to draw on; new ones by default.
+
+    Returns:
+        The axes.
+    """
+    ax = ax or _axes(len(layers))
+    positions = range(len(layers))
+    ax.plot(positions, maps, color=BLUE, marker="o", label="maps at the cuts before")
+    ax.plot(positions, curve, color=RED, marker="s", linestyle="--", label="curve")
     ax.axhline(0, color="0.5", linewidth=0.8)
-    ax.set_xticks(positions, [_short(row["layer"]) for row in rows], rotation=60, ha="right", fontsize=8)
+    _name_positions(ax, layers)
     ax.set_xlabel("random from the output to")
     ax.set_ylabel("rank correlation with the trained model")
-    ax.set_title(f"{check.model_name}: {check.method}, {check.n_images} images", fontsize=10)
+    ax.set_title(title, fontsize=10)
     ax.grid(alpha=0.3)
     ax.legend(fontsize=8)
     return ax
 
 
-def _short(name: str) -> str:
-    return name.rsplit("/", 1)[-1]
+def draw_accuracy_curve(
+    names: Sequence[str], accuracy: Any, interval: tuple[Any, Any], original: float, *, title: str = "", ax: Any = None
+) -> Any:
+    """Draw the accuracy behind a projection along the axis of cuts, and the whole model's as a line.
+
+    Args:
+        names: Of the cuts.
+        accuracy: `(n_cuts,)`, from 0 to 1.
+        interval: low and high `(n_cuts,)`.
+        original: Of the whole model.
+        title: Above the picture.
+        ax: Matplotlib axes to draw on; new ones by default.
+
+    Returns:
+        The axes.
+    """
+    ax = ax or _axes(len(names))
+    positions = range(len(names))
+    ax.fill_between(positions, *interval, color=BLUE, alpha=0.2, linewidth=0, label="95 % interval")
+    ax.plot(positions, accuracy, color=BLUE, marker="o", markersize=4, label="behind the projection")
+    ax.axhline(original, color="0.35", linestyle="--", label="the whole model")
+    _name_positions(ax, names)
+    ax.set_ylabel("accuracy")
+    ax.set_title(title, fontsize=9)
+    ax.grid(alpha=0.3)
+    ax.legend(fontsize=8)
+    return ax
+
+
+def draw_phase(ax: Any, epochs: Sequence[int], metrics: Mapping[str, tuple[Any, Any]], *, title: str = "") -> None:
+    """Draw up to two metrics of a training over its epochs, those of the validation data dashed.
+
+    Args:
+        ax: Matplotlib axes to draw on.
+        epochs: Their numbers.
+        metrics: By name, values of the training and of the validation data `(n_epochs,)`; where all are NaN there is
+            no line.
+        title: Above the picture.
+    """
+    import numpy as np
+
+    for (name, pair), color, marker in zip(metrics.items(), (BLUE, RED), "os", strict=False):
+        for prefix, style, values in zip(("", "val_"), ("-", "--"), pair, strict=True):
+            if np.isfinite(values).any():
+                ax.plot(epochs, values, style, color=color, marker=marker, label=prefix + name)
+    ax.set_title(title, fontsize=10)
+    ax.set_xlabel("epoch")
+    ax.set_xticks(epochs)
+    ax.grid(alpha=0.3)
+    ax.legend(fontsize=8)
+
+
+def _axes(count: int) -> Any:
+    """New axes, wide enough for so many names."""
+    import matplotlib.pyplot as plt
+
+    return plt.subplots(figsize=(max(6.0, 0.45 * count), 4.2), layout="constrained")[1]
+
+
+def _name_positions(ax: Any, names: Sequence[str]) -> None:
+    ax.set_xticks(range(len(names)), [name.rsplit("/", 1)[-1] for name in names], rotation=60, ha="right", fontsize=8)

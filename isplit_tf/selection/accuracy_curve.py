@@ -1,9 +1,7 @@
 """The accuracy that a split would keep, cut by cut, in points of accuracy."""
 
 import html
-import json
 import os
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from isplit_edge.files import open_atomic
 from isplit_edge.wire import payload_bytes
 
 from ..display.tables import html_table, text_table
 from ..errors import BundleError, checked_share
 from ..evaluation.metrics import wilson_interval
 from ..graph.cuts import Cut
+from ..storage.records import read_arrays, write_arrays
 
 FORMAT_VERSION = 1
 _KIND = "accuracy"
@@ -186,36 +184,22 @@ class AccuracyCurve:
         Returns:
             The axes.
         """
-        if ax is None:
-            import matplotlib.pyplot as plt
+        from ..plots.records import draw_accuracy_curve
 
-            _, ax = plt.subplots(figsize=(max(6.0, 0.45 * len(self.cuts)), 4.2), layout="constrained")
-        positions, (low, high) = np.arange(len(self.cuts)), self.interval()
-        ax.fill_between(positions, low, high, color="#0072B2", alpha=0.2, linewidth=0, label="95 % interval")
-        ax.plot(positions, self.accuracy, color="#0072B2", marker="o", markersize=4, label="behind the projection")
-        ax.axhline(self.original, color="0.35", linestyle="--", label="the whole model")
-        names = [cut.name.rsplit("/", 1)[-1] for cut in self.cuts]
-        ax.set_xticks(positions, names, rotation=60, ha="right", fontsize=8)
-        ax.set_ylabel("accuracy")
-        ax.set_title(self._title().split(": ", 1)[-1], fontsize=9)
-        ax.grid(alpha=0.3)
-        ax.legend(fontsize=8)
-        return ax
+        names, title = [cut.name for cut in self.cuts], self._title().split(": ", 1)[-1]
+        return draw_accuracy_curve(names, self.accuracy, self.interval(), self.original, title=title, ax=ax)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the curve as an `.npz` without pickle, whole or not at all."""
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
         record = {
-            "format_version": FORMAT_VERSION,
             "kind": _KIND,
             "cuts": [cut.to_json() for cut in self.cuts],
             **{name: getattr(self, name) for name in _PLAIN},
+            "settings": dict(self.settings),
         }
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(record | {"settings": dict(self.settings)}, allow_nan=False).encode()
-        arrays: dict[str, Any] = {name: getattr(self, name) for name in _ARRAYS}
-        with open_atomic(target) as file:
-            np.savez_compressed(file, record=np.frombuffer(text, np.uint8), **arrays)
+        write_arrays(target, FORMAT_VERSION, record, {name: getattr(self, name) for name in _ARRAYS})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "AccuracyCurve":
@@ -224,19 +208,13 @@ class AccuracyCurve:
         Raises:
             BundleError: It is not there, is no accuracy curve, or has a newer format.
         """
-        try:
-            with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
-                record = json.loads(file["record"].tobytes())
-                arrays = {name: file[name] for name in _ARRAYS if name in file.files}
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise BundleError(f"'{path}' is not a curve that AccuracyCurve.save wrote: {error}") from error
+        fault = "is not a curve that AccuracyCurve.save wrote"
+        record, arrays = read_arrays(path, FORMAT_VERSION, fault=fault)
         if record.get("kind") != _KIND:
-            raise BundleError(f"'{path}' is not a curve that AccuracyCurve.save wrote: it holds something else.")
-        version = record.get("format_version")
-        if not isinstance(version, int) or version > FORMAT_VERSION:
-            raise BundleError(f"'{path}' has format_version {version!r}; this version reads up to {FORMAT_VERSION}.")
+            raise BundleError(f"'{path}' {fault}: it holds something else.")
         try:
             cuts = [Cut.from_json(cut) for cut in record["cuts"]]
-            return cls(cuts=cuts, **arrays, **{name: record[name] for name in _PLAIN})
+            known: dict[str, Any] = {name: arrays[name] for name in _ARRAYS if name in arrays}
+            return cls(cuts=cuts, **known, **{name: record[name] for name in _PLAIN})
         except (KeyError, TypeError) as error:
             raise BundleError(f"'{path}' is damaged: {error!r}") from error

@@ -1,15 +1,21 @@
-"""Result records as JSON files: each says what it is and in which format version, and is written whole or
-not at all."""
+"""Result records as JSON files, and with arrays as `.npz` files: each says in which format version it is, and is
+written whole or not at all."""
 
 import json
 import math
 import os
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from isplit_edge.files import write_atomic
+import numpy as np
+
+from isplit_edge.files import open_atomic, write_atomic
 
 from ..errors import BundleError
+
+_RECORD = "record"
 
 
 def write_record(path: str | os.PathLike[str], kind: str, version: int, fields: dict[str, Any]) -> None:
@@ -38,12 +44,69 @@ def read_record(path: str | os.PathLike[str], kind: str, version: int) -> dict[s
     if not isinstance(record, dict) or record.get("kind") != kind:
         found = record.get("kind") if isinstance(record, dict) else type(record).__name__
         raise BundleError(f"'{path}' holds {found!r}. Expected a saved {kind}.")
+    _check_version(path, record, version)
+    return record
+
+
+def write_arrays(
+    path: str | os.PathLike[str],
+    version: int,
+    fields: Mapping[str, Any],
+    arrays: Mapping[str, np.ndarray],
+    *,
+    compressed: bool = True,
+) -> None:
+    """Writes a record and arrays as an `.npz` without pickle; a file that is there is replaced at once.
+
+    Args:
+        path: The file; its folder must exist.
+        version: Format version.
+        fields: Plain JSON values without NaN or infinity.
+        arrays: By name; none is called "record".
+        compressed: Whether to spend time on a smaller file.
+    """
+    text = json.dumps({"format_version": version, **fields}, allow_nan=False).encode()
+    everything: dict[str, Any] = {_RECORD: np.frombuffer(text, np.uint8), **arrays}
+    with open_atomic(path) as file:
+        (np.savez_compressed if compressed else np.savez)(file, **everything)
+
+
+def read_arrays(
+    path: str | os.PathLike[str], version: int, *, fault: str
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Reads what `write_arrays` wrote.
+
+    Args:
+        path: The file.
+        version: The newest format that is known.
+        fault: What to say of any other file, for instance "is not a curve that Curve.save wrote".
+
+    Returns:
+        The record, and the arrays by name.
+
+    Raises:
+        BundleError: The file is not there, is none of arrays with a record, or has a newer format.
+    """
+    try:
+        # Opened here: numpy leaves a file open that turns out to be torn.
+        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        record = json.loads(arrays.pop(_RECORD).tobytes())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+        reason = "it is not an .npz file of numbers" if "pickle" in str(error) else error
+        raise BundleError(f"'{path}' {fault}: {reason}") from error
+    if not isinstance(record, dict):
+        raise BundleError(f"'{path}' {fault}: its record is of the type {type(record).__name__}.")
+    _check_version(path, record, version)
+    return record, arrays
+
+
+def _check_version(path: str | os.PathLike[str], record: dict[str, Any], version: int) -> None:
     if not isinstance(record.get("format_version"), int) or record["format_version"] > version:
         raise BundleError(
             f"'{path}' has format version {record.get('format_version')!r}; this release reads up to {version}. "
             "Install a newer isplit-tf to read it."
         )
-    return record
 
 
 def number_or_none(value: float | None) -> float | None:

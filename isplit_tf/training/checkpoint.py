@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import secrets
-import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,18 +12,15 @@ from typing import Any
 import keras
 import numpy as np
 
-from isplit_edge.files import open_atomic
-
 from ..errors import ArgumentError, BundleError, NumericsError
 from ..splitting import SplitModel
-from ..storage.records import number_or_nan, number_or_none
+from ..storage.records import number_or_nan, number_or_none, read_arrays, write_arrays
 from .history import Epoch
 from .tensorboard import Summaries
 
 FORMAT_VERSION = 2
 FILE_NAME = "training.npz"
 TEACHER_FILE_NAME = "teacher.npz"
-_RECORD = "record"
 
 
 class TrainingState:
@@ -104,7 +100,7 @@ class TrainingState:
                 "original with Distillation(teacher=model), or split it anew."
             )
         if path is not None:
-            _write(path, {"format_version": FORMAT_VERSION}, _values(variables))
+            _write(path, {}, _values(variables))
 
     def _take_up(self, record: dict[str, Any], arrays: list[np.ndarray]) -> int:
         """Puts the split where the checkpoint is; returns the seed of the run."""
@@ -218,7 +214,6 @@ class TrainingState:
         if self._path is None:
             return
         record = {
-            "format_version": FORMAT_VERSION,
             "arguments": self._arguments,
             "origin": self._origin,
             "run_seed": self.seed,
@@ -300,23 +295,12 @@ def _weights_digest(split: SplitModel, values: list[np.ndarray]) -> str:
 
 def _write(path: Path, record: dict[str, Any], arrays: list[np.ndarray]) -> None:
     """Replaces a checkpoint in one step: a process killed here leaves the old one or the new one."""
-    text = json.dumps(record, allow_nan=False).encode()
-    named: dict[str, Any] = {f"a{index:05d}": array for index, array in enumerate(arrays)}
-    with open_atomic(path) as file:
-        np.savez(file, **named | {_RECORD: np.frombuffer(text, np.uint8)})
+    named = {f"a{index:05d}": array for index, array in enumerate(arrays)}
+    write_arrays(path, FORMAT_VERSION, record, named, compressed=False)
 
 
 def _read(path: Path) -> tuple[dict[str, Any], list[np.ndarray]] | None:
     if not path.exists():
         return None
-    try:
-        # Opened here: numpy leaves a file open that turns out to be torn.
-        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
-            record = json.loads(file[_RECORD].tobytes())
-            arrays = [file[name] for name in sorted(set(file.files) - {_RECORD})]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise BundleError(f"'{path}' cannot be read as a checkpoint of a training: {error}") from error
-    version = record.get("format_version")
-    if not isinstance(version, int) or version > FORMAT_VERSION:
-        raise BundleError(f"'{path}' has format version {version!r}; this release reads up to {FORMAT_VERSION}.")
-    return record, arrays
+    record, arrays = read_arrays(path, FORMAT_VERSION, fault="cannot be read as a checkpoint of a training")
+    return record, [arrays[name] for name in sorted(arrays)]

@@ -173,19 +173,12 @@ class History:
         return axes
 
     def _draw(self, ax: Any, phase: str) -> None:
-        numbers = [epoch.number for epoch in self.of_phase(phase)]
+        from ..plots.records import draw_phase
+
         # The loss of phase 1 is a sum of squares without a unit: the relative error says more.
         shown = ["relative_error"] if phase == "bottleneck" else ["loss", "accuracy"]
-        for name, color, marker in zip(shown, ("#0072B2", "#D55E00"), "os", strict=False):
-            for prefix, style in (("", "-"), ("val_", "--")):
-                values = self.values(phase, prefix + name)
-                if np.isfinite(values).any():
-                    ax.plot(numbers, values, style, color=color, marker=marker, label=prefix + name)
-        ax.set_title(_TITLES[phase], fontsize=10)
-        ax.set_xlabel("epoch")
-        ax.set_xticks(numbers)
-        ax.grid(alpha=0.3)
-        ax.legend(fontsize=8)
+        metrics = {name: (self.values(phase, name), self.values(phase, f"val_{name}")) for name in shown}
+        draw_phase(ax, [epoch.number for epoch in self.of_phase(phase)], metrics, title=_TITLES[phase])
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the history as JSON, replacing the file if it is there; its folder must exist."""

@@ -55,7 +55,7 @@ def test_f1_is_in_descending_order_of_the_original():
     truth = np.array([0, 0, 1, 1, 2, 2])
     before = Evaluation(truth, np.array([0, 1, 1, 1, 2, 2]), 3, ("x", "y", "z"))
     after = Evaluation(truth, np.array([0, 0, 1, 0, 2, 1]), 3, ("x", "y", "z"))
-    ax = plots.f1_before_and_after(before, after).axes[0]
+    ax = plots.f1_before_and_after(before.f1, after.f1, names=before.class_names).axes[0]
     assert [tick.get_text() for tick in ax.get_xticklabels()] == ["z", "y", "x"]
     heights = [bar.get_height() for bar in ax.patches]
     assert heights[:3] == pytest.approx(sorted(100 * before.f1, reverse=True))
