@@ -1,8 +1,9 @@
-"""Who may import whom: lower rows never import upper ones."""
+"""Who may import whom: lower rows never import upper ones, and no imports run in a circle."""
 
 import ast
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -11,13 +12,14 @@ import isplit_edge
 import isplit_tf
 
 ROWS = [
-    {"errors", "progress", "records", "tables", "arguments", "atomic", "quiet", "models_config"},
-    {"graph", "datasets", "batches"},
-    {"importance", "bottleneck", "latent", "metrics", "accuracy", "projection", "quantizer"},
-    {"candidates", "splitting", "training", "evaluation", "predictions", "fitting", "forecasting", "sampling", "costs"},
-    {"export", "server", "plots", "report", "demo_report", "sweep"},
-    {"demo", "experiments"},
-    {"cli", "options", "commands", "opening", "doctor", "candidate_training", "__main__"},
+    {"errors", "display"},
+    {"graph", "datasets", "batches", "storage", "plots", "sweep", "server"},
+    {"importance", "bottlenecks", "evaluation"},
+    {"splitting", "selection"},
+    {"training", "export"},
+    {"experiments", "demo"},
+    {"cli"},
+    {"__main__"},
 ]
 TOP = Path(isplit_tf.__file__).parent
 FILES = sorted(TOP.rglob("*.py"))
@@ -33,22 +35,53 @@ def row_of(room: str) -> int:
     return next(k for k, rooms in enumerate(ROWS) if room in rooms)
 
 
-def imported_rooms(path: Path) -> set[str]:
-    """Rooms of isplit_tf that a file imports, inside functions too."""
-    package = ["isplit_tf", *path.relative_to(TOP).parts[:-1]]
-    rooms = set()
+def module_of(path: Path, top: Path) -> str:
+    """The dotted name of a file below the folder `top` of a package."""
+    parts = path.relative_to(top.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imported_modules(path: Path, module: str, known: Iterable[str]) -> set[str]:
+    """Those of the known modules that a file imports, inside functions and for types alone too."""
+    package = module.split(".") if path.stem == "__init__" else module.split(".")[:-1]
+    found = set()
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
             base = package[: len(package) - node.level + 1] if node.level else []
-            full = [*base, *(node.module or "").split(".")] if node.module else base
-            names = [[*full, alias.name] for alias in node.names]
-        elif isinstance(node, ast.Import):
-            names = [alias.name.split(".") for alias in node.names]
-        else:
-            continue
-        rooms.update(name[1] for name in names if name[0] == "isplit_tf" and len(name) > 1)
-    known = set().union(*ROWS)
-    return rooms & known
+            base = ".".join([*base, *([node.module] if node.module else [])])
+            # A name is a module of the package, or something that the package's own file holds. The version is no more
+            # than a string there.
+            names = [alias.name for alias in node.names if alias.name != "__version__"]
+            found.update(full if (full := f"{base}.{name}") in known else base for name in names)
+    return found & set(known)
+
+
+def imports_of(top: Path) -> dict[str, set[str]]:
+    """What each module of a package imports of the package itself."""
+    modules = {module_of(path, top): path for path in top.rglob("*.py")}
+    return {name: imported_modules(path, name, modules) - {name} for name, path in modules.items()}
+
+
+def circle_in(imports: dict[str, set[str]]) -> list[str]:
+    """A circle of imports, its first module repeated at the end; empty where there is none."""
+    done: set[str] = set()
+
+    def follow(name: str, way: list[str]) -> list[str]:
+        if name in way:
+            return [*way[way.index(name) :], name]
+        if name not in done:
+            for other in sorted(imports[name]):
+                if circle := follow(other, [*way, name]):
+                    return circle
+            done.add(name)
+        return []
+
+    return next((circle for name in sorted(imports) if (circle := follow(name, []))), [])
+
+
+IMPORTS = imports_of(TOP)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(TOP)))
@@ -58,10 +91,33 @@ def test_a_room_imports_only_lower_rooms(path):
     if room in EXEMPT:
         return
     row = row_of(room)
-    for other in imported_rooms(path) - {room}:
+    others = {name.split(".")[1] for name in IMPORTS[module_of(path, TOP)] if "." in name}
+    for other in others - {room}:
         assert row_of(other) <= row, f"{room} (row {row}) imports {other} (row {row_of(other)})"
         if row_of(other) == row:
             assert not (TOP / other).is_dir(), f"{room} imports the folder {other} of its own row"
+
+
+@pytest.mark.parametrize("package", [isplit_tf, isplit_edge], ids=lambda package: package.__name__)
+def test_no_imports_run_in_a_circle(package):
+    """From no file do imports lead back to it, those inside functions included."""
+    assert circle_in(imports_of(Path(package.__file__).parent)) == []
+
+
+def test_a_circle_is_found(tmp_path):
+    """A circle through a function, a package's own file and a name for types alone is named."""
+    top = tmp_path / "made"
+    (top / "inner").mkdir(parents=True)
+    (top / "__init__.py").write_text("")
+    (top / "first.py").write_text("def verb():\n    from .inner import record\n")
+    (top / "inner/__init__.py").write_text("from .second import record\n")
+    second = top / "inner/second.py"
+    second.write_text("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from .. import first\n")
+    (top / "aside.py").write_text("import made.first\nfrom made import inner\n")
+    assert circle_in(imports_of(top)) == ["made.first", "made.inner", "made.inner.second", "made.first"]
+    second.write_text("from .. import __version__\n")
+    assert circle_in(imports_of(top)) == []
+    assert imports_of(top)["made.aside"] == {"made.first", "made.inner"}
 
 
 def test_no_room_imports_the_device_packages_inner_rooms_backwards():
