@@ -4,8 +4,8 @@ TensorFlow Lite Micro ends the whole process with a segmentation fault in arenas
 failed on file descriptor 2 only. So each try is a forked process, whose output is collected. The script knows numpy and
 tflite-micro, and nothing of this project.
 
-    micro_probe.py measure HEAD                           prints {"smallest": ..., "used": ...} or {"error": ...}
-    micro_probe.py run HEAD ARENA INPUTS.npy OUTPUTS.npy  prints {} or {"error": ...}
+    probe.py measure HEAD                           prints {"smallest": ..., "used": ...} or {"error": ...}
+    probe.py run HEAD ARENA INPUTS.npy OUTPUTS.npy  prints {} or {"error": ...}
 """
 
 import json
