@@ -18,6 +18,7 @@ from .bottlenecks.joining import join, join_bottlenecks, take_apart
 from .errors import ArgumentError, BundleError, ExistsError, ModelError
 from .graph.cuts import Cut, place_maker, place_of, require_sized, resolve_cut
 from .graph.outputs import Output, compiled_loss, find_logits, output_of_kind
+from .graph.passes import require_runnable
 from .graph.program import Program, Ref, fill, read_program
 from .graph.surgery import build, copy_model, free_name, segment
 from .storage.directories import check_replaceable, replacing
@@ -67,6 +68,7 @@ class SplitModel:
         self.fine_tuned = fine_tuned
         self._boundaries = boundaries
         program = read_program(model)
+        require_runnable(program)
         places = [_tensor_named(program, name) for name in boundaries]
         output = program.output_structure
         self.head = segment(program, program.inputs, Ref(places[0]), name="head")

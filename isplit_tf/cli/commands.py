@@ -2,10 +2,7 @@
 
 import argparse
 import contextlib
-import importlib.metadata
 import json
-import os
-import platform
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -320,33 +317,8 @@ def run_reproduce(args: argparse.Namespace) -> Result:
 
 def run_doctor(args: argparse.Namespace) -> Result:
     """`isplit doctor`"""
+    from .machine import installation
+
     facts = installation()
     width = max(map(len, facts))
     return Result("\n".join(f"{name:<{width}}  {value}" for name, value in facts.items()), facts)
-
-
-_PACKAGES = ("isplit-tf", "tensorflow", "keras", "ai-edge-litert", "numpy", "tensorflow-datasets", "matplotlib")
-
-
-def installation() -> dict[str, Any]:
-    """Python, system, processor, GPUs, Keras' settings and versions, by name."""
-    import keras
-    import tensorflow as tf
-
-    return {
-        "python": platform.python_version(),
-        "system": platform.platform(),
-        "processor": platform.machine(),
-        "cores": os.cpu_count(),
-        "keras_backend": keras.backend.backend(),
-        "float_type": keras.config.floatx(),
-        "gpus": [device.name for device in tf.config.list_physical_devices("GPU")],
-        **{name: _version(name) for name in _PACKAGES},
-    }
-
-
-def _version(name: str) -> str:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"

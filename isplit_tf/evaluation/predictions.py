@@ -14,6 +14,7 @@ from ..display.progress import bar
 from ..errors import ArgumentError, DataError, ModelError, NumericsError
 from ..graph.inputs import feed
 from ..graph.outputs import describe_output, to_probabilities
+from ..graph.passes import require_runnable
 from ..graph.program import read_program
 
 # Room for rounding in probabilities that a predictor gives.
@@ -136,6 +137,7 @@ def _add_up_to_one(outputs: np.ndarray) -> bool:
 def _asking(model: keras.Model, output: str | int | None = None) -> Callable[[Any], np.ndarray]:
     """Asks a Keras model for one of its outputs, with our error where images do not fit it."""
     program = read_program(model)
+    require_runnable(program)
     place = 0 if output is None else program.outputs.index(read_program(model, output=output).outputs[0])
 
     def ask(x: Any) -> np.ndarray:

@@ -10,6 +10,7 @@ from ..errors import ArgumentError, checked_share
 from ..graph.axis import choose_cuts
 from ..graph.cuts import Cut, place_of
 from ..graph.outputs import compiled_loss, find_logits
+from ..graph.passes import require_runnable
 from ..graph.program import read_program
 from .curve import Curve
 from .data_pass import Collector
@@ -96,6 +97,7 @@ def measure_importance(
     strategy = chosen_strategy(strategy)
     confidence = None if confidence is None else checked_share("confidence", confidence)
     program = read_program(model, output=output, training=False)
+    require_runnable(program)
     chosen = choose_cuts(program, cuts)
     logits = find_logits(program, loss=compiled_loss(model, output), from_logits=from_logits)
     classes = logits.output.n_classes

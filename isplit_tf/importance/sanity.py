@@ -18,6 +18,7 @@ from ..graph.axis import choose_cuts
 from ..graph.cuts import Cut, place_maker, place_of
 from ..graph.keras_layers import copy_layer, copy_state
 from ..graph.outputs import compiled_loss, find_logits
+from ..graph.passes import require_runnable
 from ..graph.program import Program, Step, read_program
 from ..graph.weights import WeightedOperation
 from .kernels import title
@@ -180,6 +181,7 @@ def sanity_check(
         raise ArgumentError("method='gradients' gives every position the same value: there is no map to compare.")
     draws = checked_integer("draws", draws, 1)
     program = read_program(model, output=output, training=False)
+    require_runnable(program)
     chosen = choose_cuts(program, cuts)
     logits = find_logits(program, loss=compiled_loss(model, output), from_logits=from_logits)
     twins = _Twins(program, lambda step: logits.replacement if step is logits.step else step.operation)

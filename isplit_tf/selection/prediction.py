@@ -20,6 +20,7 @@ from ..graph.axis import choose_cuts
 from ..graph.cuts import Cut, place_maker, place_of
 from ..graph.inputs import feed
 from ..graph.outputs import Logits, Output, compiled_loss, find_logits, to_probabilities
+from ..graph.passes import require_runnable
 from ..graph.program import Program, read_program
 from .accuracy_curve import AccuracyCurve
 
@@ -89,6 +90,7 @@ def predict_accuracy(
         >>> curve.best.name
     """
     program = read_program(model, output=output, training=False)
+    require_runnable(program)
     logits = find_logits(program, loss=compiled_loss(model, output), from_logits=from_logits)
     names = _names(class_names, data, logits.output.n_classes)
     common: dict[str, Any] = {"patch": patch, "weighting": weighting, "fit_images": fit_images, "seed": seed}

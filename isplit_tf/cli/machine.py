@@ -1,0 +1,112 @@
+"""What is installed, what the processor can do, and whether TensorFlow's fast kernels (oneDNN) are on.
+
+TensorFlow decides when it is imported. It leaves oneDNN off on x86-64 processors without instructions made for neural
+networks, although oneDNN is faster there as well (docs/performance.md), and without oneDNN it has no channels-first
+convolutions on a CPU.
+"""
+
+import importlib.metadata
+import os
+import platform
+import re
+from collections.abc import MutableMapping
+from pathlib import Path
+from typing import Any
+
+SWITCH = "TF_ENABLE_ONEDNN_OPTS"
+_CPUINFO = "/proc/cpuinfo"
+_PACKAGES = ("isplit-tf", "tensorflow", "keras", "ai-edge-litert", "numpy", "tensorflow-datasets", "matplotlib")
+# With any of these TensorFlow 2.20 and 2.21 switch oneDNN on by themselves, on Linux.
+_FOR_NETWORKS = {"avx512_vnni", "avx512_bf16", "avx_vnni", "amx_tile", "amx_int8", "amx_bf16"}
+
+
+def cpu_flags(cpuinfo: str | os.PathLike[str] = _CPUINFO) -> frozenset[str]:
+    """Return the instruction sets of the processor, named as Linux names them; empty where they are not known.
+
+    Args:
+        cpuinfo: A file as Linux' `/proc/cpuinfo`.
+    """
+    try:
+        text = Path(cpuinfo).read_text()
+    except OSError:
+        return frozenset()
+    found = re.search(r"^flags\s*:(.*)$", text, re.MULTILINE)
+    return frozenset(found[1].split()) if found else frozenset()
+
+
+def wants_onednn(flags: frozenset[str]) -> bool:
+    """Check whether TensorFlow leaves oneDNN off on such a processor, while it is faster with it."""
+    return "avx2" in flags and not flags & _FOR_NETWORKS
+
+
+def switch_onednn_on(flags: frozenset[str], environment: MutableMapping[str, str]) -> str | None:
+    """Switch oneDNN on where it helps and the user has said nothing; to be called before TensorFlow is imported.
+
+    Args:
+        flags: What `cpu_flags` gives.
+        environment: `os.environ`; gets `TF_ENABLE_ONEDNN_OPTS=1`.
+
+    Returns:
+        What to tell the user, or None if nothing was changed.
+    """
+    if SWITCH in environment or not wants_onednn(flags):
+        return None
+    environment[SWITCH] = "1"
+    return (
+        f"oneDNN is switched on ({SWITCH}=1): TensorFlow leaves it off on this processor, where it is faster with it. "
+        f"{SWITCH}=0 keeps it off."
+    )
+
+
+def describe_processor() -> dict[str, Any]:
+    """Return what TensorFlow uses of this processor, and what would be faster; imports TensorFlow."""
+    flags = cpu_flags()
+    known = platform.machine() in ("x86_64", "AMD64") and bool(flags)
+    found = {
+        "avx2": "avx2" in flags if known else None,
+        "avx512": "avx512f" in flags if known else None,
+        "onednn": onednn_is_on(),
+    }
+    return found | {"faster": _advice(found["onednn"], flags)}
+
+
+def onednn_is_on() -> bool | None:
+    """Return whether TensorFlow, once imported, computes with oneDNN; None if it does not say."""
+    try:
+        from tensorflow.python.util._pywrap_util_port import IsMklEnabled
+    except ImportError:
+        return None
+    return bool(IsMklEnabled())
+
+
+def _advice(onednn: bool | None, flags: frozenset[str]) -> str | None:
+    if onednn is not False or "avx2" not in flags:
+        return None
+    if SWITCH in os.environ:
+        return f"{SWITCH}=1 in place of {os.environ[SWITCH]}: convolutions are faster with oneDNN"
+    return f"{SWITCH}=1, set before TensorFlow is imported; the other commands of isplit set it by themselves"
+
+
+def installation() -> dict[str, Any]:
+    """Return what a bug report needs: Python, system, processor, GPUs, Keras' settings and versions, by name."""
+    import keras
+    import tensorflow as tf
+
+    return {
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "processor": platform.machine(),
+        "cores": os.cpu_count(),
+        **describe_processor(),
+        "keras_backend": keras.backend.backend(),
+        "float_type": keras.config.floatx(),
+        "gpus": [device.name for device in tf.config.list_physical_devices("GPU")],
+        **{name: _version(name) for name in _PACKAGES},
+    }
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
