@@ -1,20 +1,28 @@
 # make demo   the whole story on the embedded glyphs, into demo/
 # make test   lint, types and tests, the documentation's strict build among them
+# make other-processors   the numerical tests again, as TensorFlow computes without oneDNN and without AVX-512
 # make docs   the documentation with what the notebooks print, into build/site
 # Each makes its own environment in .venv and installs what it needs.
 
 PYTHON ?= python3
 VENV ?= .venv
 RUN := $(VENV)/bin/python
+PYTEST := $(RUN) -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
+NUMERICAL := $(PYTEST) -q -m numerical
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test docs lint types clean
+.PHONY: demo test other-processors docs lint types clean
 
 demo: $(VENV)/run
 	$(RUN) -m isplit_tf demo --output demo
 
 test: $(VENV)/test lint types
-	$(RUN) -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
+	$(PYTEST)
+
+other-processors: $(VENV)/test
+	TF_ENABLE_ONEDNN_OPTS=0 $(NUMERICAL)
+	TF_ENABLE_ONEDNN_OPTS=1 ONEDNN_MAX_CPU_ISA=AVX2 $(NUMERICAL)
+	TF_ENABLE_ONEDNN_OPTS=0 ONEDNN_MAX_CPU_ISA=AVX2 $(NUMERICAL)
 
 docs: $(VENV)/test
 	$(RUN) tools/site/notebook_pages.py build/notebooks

@@ -58,8 +58,10 @@ def _measure(name: str) -> None:
         print(f"  failed with exit code {done.returncode}")
         return
     results = _read()
-    results["machine"] = _machine()
-    results["measures"][name] = json.loads(done.stdout.strip().splitlines()[-1])
+    machine = _machine()
+    results["machine"] = results["machine"] or machine
+    found = json.loads(done.stdout.strip().splitlines()[-1])
+    results["measures"][name] = found | {"processor": machine["processor"]}
     RESULTS.write_text(json.dumps(results, indent=1) + "\n")
     print(f"  {json.dumps(results['measures'][name]['reached'])}", flush=True)
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from . import choosing, memory, parts, passes, serving, starting, steps
+from . import choosing, memory, parts, passes, processors, serving, starting, steps
 
 Found = dict[str, Any]
 
@@ -150,6 +150,13 @@ MEASURES = {
         lambda args: choosing.against_retraining(args, 500.0),
         "retraining a cut takes only minutes at this scale, beside which importing TensorFlow and Keras and opening "
         "the model count: their share stands with the figure; the rest is tracing and the pass until it is settled",
+    ),
+    "onednn": Measure(
+        "TensorFlow with oneDNN on, where it leaves it off: a forward and backward pass on a processor with AVX2 alone, "
+        "and with AVX-512 without instructions for neural networks",
+        "the same with oneDNN off",
+        "not slower: the commands of isplit then switch it on",
+        lambda _: processors.onednn(1.0),
     ),
     "growth": Measure(
         "time and memory against images, classes and cuts",

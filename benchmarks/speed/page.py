@@ -23,7 +23,7 @@ def write_page(results: dict[str, Any], page: Path) -> None:
         lines += [f"Machine: {machine['processor']}, {machine['cores']} cores{extra}; {versions}.", ""]
     lines += ["| measure | against | to reach | reached | |", "|---|---|---|---|---|"]
     for name, measure in MEASURES.items():
-        lines.append(f"| {measure.what} | {measure.against} | {measure.goal} | {_reached(measures.get(name))} |")
+        lines.append(f"| {measure.what} | {measure.against} | {measure.goal} | {_reached(measures.get(name), machine)} |")
     lines += _missed(measures)
     if "growth" in measures:
         lines += ["", *_growth(measures["growth"]["details"], page)]
@@ -44,10 +44,13 @@ def _missed(measures: dict[str, Any]) -> list[str]:
     )
 
 
-def _reached(found: dict[str, Any] | None) -> str:
+def _reached(found: dict[str, Any] | None, machine: dict[str, Any]) -> str:
     if found is None:
         return "not measured |"
     reached = "<br>".join(f"{label}: {value}" for label, value in found["reached"].items())
+    processor = found.get("processor")
+    if processor and processor != machine["processor"]:
+        reached += f"<br>(on {processor})"
     if not found["ok"]:
         return f"{reached} |"
     return f"{reached} | {'yes' if all(found['ok'].values()) else 'no' if not any(found['ok'].values()) else 'in part'}"
