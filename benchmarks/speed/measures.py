@@ -152,8 +152,8 @@ MEASURES = {
         "the model count: their share stands with the figure; the rest is tracing and the pass until it is settled",
     ),
     "onednn": Measure(
-        "TensorFlow with oneDNN on, where it leaves it off: a forward and backward pass on a processor with AVX2 alone, "
-        "and with AVX-512 without instructions for neural networks",
+        "TensorFlow with oneDNN on, where it leaves it off: a forward and backward pass on a processor with AVX2 "
+        "alone, and with AVX-512 without instructions for neural networks",
         "the same with oneDNN off",
         "not slower: the commands of isplit then switch it on",
         lambda _: processors.onednn(1.0),

@@ -23,7 +23,8 @@ def write_page(results: dict[str, Any], page: Path) -> None:
         lines += [f"Machine: {machine['processor']}, {machine['cores']} cores{extra}; {versions}.", ""]
     lines += ["| measure | against | to reach | reached | |", "|---|---|---|---|---|"]
     for name, measure in MEASURES.items():
-        lines.append(f"| {measure.what} | {measure.against} | {measure.goal} | {_reached(measures.get(name), machine)} |")
+        reached = _reached(measures.get(name), machine)
+        lines.append(f"| {measure.what} | {measure.against} | {measure.goal} | {reached} |")
     lines += _missed(measures)
     if "growth" in measures:
         lines += ["", *_growth(measures["growth"]["details"], page)]

@@ -28,7 +28,8 @@ def glyphs():
 def application(name, size):
     return getattr(keras.applications, name)(weights=None, input_shape=(size, size, 3), classes=10)
 
-models = {"VGG16 64": application("VGG16", 64), "MobileNetV2 96": application("MobileNetV2", 96), "two layers 28": glyphs()}
+models = {f"{name} {size}": application(name, size) for name, size in {"VGG16": 64, "MobileNetV2": 96}.items()}
+models["two layers 28"] = glyphs()
 found = {}
 for name, model in models.items():
     x = tf.random.normal((32, *model.input_shape[1:]))

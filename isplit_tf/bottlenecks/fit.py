@@ -15,11 +15,12 @@ from threadpoolctl import threadpool_limits
 
 from ..batches import batches, count_images, spread
 from ..display.progress import bar
-from ..errors import ModelError, NumericsError
-from ..graph.cuts import Cut, place_maker
+from ..errors import NumericsError
+from ..graph.cuts import Cut
 from ..graph.inputs import feed
 from ..graph.outputs import Logits, find_logits
-from ..graph.program import Program, Step, read_program
+from ..graph.passes import gradients_at, input_signature, watch_pass
+from ..graph.program import Program, Step
 from .layers import DECODE, ENCODE, assign, fisher_score, layer_named
 from .linear_map import Fitted
 from .moments import Moments, Sample
@@ -48,28 +49,18 @@ class Pass:
 
 def pass_of_program(program: Program, places: Sequence[Sequence[int]], logits: Logits | None) -> Pass:
     """The tensors of all places of a model at once; without logits there are no gradients."""
-    order: dict[int, list[int]] = {}
-    for place in places:
-        order.setdefault(place_maker(program, place), []).extend(place)
 
     def forward(inputs: list[tf.Tensor], tape: tf.GradientTape) -> tuple[list[tf.Tensor], Any]:
-        values: dict[int, Any] = dict(zip(program.inputs, inputs, strict=True))
-        seen: dict[int, tf.Tensor] = {}
-        for index, step in enumerate(program.steps):
-            program.run(values, [step], _operation(logits))
-            for tensor in order.get(index, ()):
-                # As a tensor of its own, only what is read from here on counts.
-                values[tensor] = seen[tensor] = tf.identity(values[tensor])
-                tape.watch(values[tensor])
-        return [seen[tensor] for place in places for tensor in place], values
+        values, features = watch_pass(program, places, inputs, tape=tape, operation=_operation(logits))
+        return features, values
 
     names = [program.tensors[tensor].name for place in places for tensor in place]
     return _traced(program, names, program, logits, forward)
 
 
 def pass_of_halves(
-    head_model: keras.Model,
-    tail_model: keras.Model,
+    head: Program,
+    tail: Program,
     cut: Cut,
     *,
     weighted: bool,
@@ -79,15 +70,14 @@ def pass_of_halves(
     """The tensors that cross between head and tail, each in its own shape; a bottleneck between them is left out.
 
     Args:
-        head_model: From the images to what crosses.
-        tail_model: From there to the output.
+        head: From the images to what crosses.
+        tail: From there to the output.
         cut: Names and shapes of the tensors.
         weighted: Whether gradients are wanted.
         loss: What the model was compiled with, or None.
         through: For each tensor an encoder and a decoder: what the encoder makes of it is then looked at. Its gradient
             is that through the decoder, where the tail reads the tensor itself.
     """
-    head, tail = read_program(head_model, training=False), read_program(tail_model, training=False)
     logits = find_logits(tail, loss=loss) if weighted else None
     shapes = [tuple(int(n or 1) for n in shape) for shape in cut.shapes]
     ends = list(itertools.accumulate(map(math.prod, shapes)))
@@ -115,31 +105,21 @@ def pass_of_halves(
 
 
 def _operation(logits: Logits | None) -> Callable[[Step], Any]:
-    if logits is None:
-        return lambda step: step.operation
-    return lambda step: logits.replacement if step is logits.step else step.operation
+    return (lambda step: step.operation) if logits is None else logits.operation
 
 
 def _traced(entry: Program, names: list[str], end: Program, logits: Logits | None, forward: Callable) -> Pass:
     units = 0 if logits is None else int(end.tensors[logits.tensor].sample_shape[-1] or 0)
-    specs = [
-        tf.TensorSpec([None, *entry.tensors[tensor].sample_shape], entry.tensors[tensor].dtype)
-        for tensor in entry.inputs
-    ]
 
-    @tf.function(input_signature=[specs, tf.TensorSpec([None, units], tf.float32)], autograph=False)
+    @tf.function(input_signature=[input_signature(entry), tf.TensorSpec([None, units], tf.float32)], autograph=False)
     def call(inputs: list[tf.Tensor], signs: tf.Tensor) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             features, values = forward(inputs, tape)
             if logits is not None:
-                score = tf.reduce_sum(fisher_score(values[logits.tensor], signs, logits.output.kind))
-        gradients = [] if logits is None else tape.gradient(score, features)
-        for name, gradient in zip(names, gradients, strict=bool(gradients)):
-            if gradient is None:
-                raise ModelError(
-                    f"No gradient reaches '{name}' from the class scores: a later operation has none (rounding, "
-                    "argmax, an integer cast). Give weighting='features'."
-                )
+                score = tf.reduce_sum(fisher_score(values[logits.tensor], signs, logits.output))
+        gradients = []
+        if logits is not None:
+            gradients = gradients_at(tape, score, features, names, remedy="Give weighting='features'.")
         return [tf.cast(f, tf.float32) for f in features], [tf.cast(g, tf.float32) for g in gradients]
 
     return Pass(entry, names, units, call.get_concrete_function())  # no warning of a call that traces too often

@@ -1,11 +1,13 @@
-"""Running a program on real tensors."""
+"""Running a program on real tensors: what can be run here, and a forward and backward pass that is watched at cuts."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from ..errors import ModelError
+from .cuts import place_maker
 from .program import Program, Step, bare_operation
 
 # Pixels along an axis whose size varies.
@@ -52,3 +54,71 @@ def _runs(program: Program, step: Step) -> bool:
     except (tf.errors.UnimplementedError, tf.errors.InvalidArgumentError) as error:
         return "NHWC" not in error.message
     return True
+
+
+def input_signature(program: Program, tensors: Sequence[int] | None = None) -> list[tf.TensorSpec]:
+    """Return what `tf.function` wants to know of a program's inputs, or of other tensors of it, for any batch."""
+    specs = [program.tensors[tensor] for tensor in (program.inputs if tensors is None else tensors)]
+    return [tf.TensorSpec([None, *spec.sample_shape], spec.dtype) for spec in specs]
+
+
+def watch_pass(
+    program: Program,
+    places: Sequence[Sequence[int]],
+    inputs: Sequence[tf.Tensor],
+    *,
+    tape: tf.GradientTape,
+    operation: Callable[[Step], Any],
+) -> tuple[dict[int, Any], list[tf.Tensor]]:
+    """Run a program forwards and watch the tensors at its cuts; what lies before the first cut is not recorded.
+
+    Args:
+        program: The model.
+        places: For each cut the tensors that cross there, in any order of the cuts.
+        inputs: The program's inputs.
+        tape: An open tape that watches nothing by itself.
+        operation: What to call for a step.
+
+    Returns:
+        The value of every tensor; and the tensors that cross, one place after the other.
+    """
+    values: dict[int, Any] = dict(zip(program.inputs, inputs, strict=True))
+    after: dict[int, list[int]] = {}
+    for k, place in enumerate(places):
+        after.setdefault(place_maker(program, place), []).append(k)
+    crossing: dict[int, list[tf.Tensor]] = {}
+    for index, step in enumerate(program.steps):
+        program.run(values, [step], operation)
+        for k in after.get(index, ()):
+            if len(places[k]) > 1:
+                # Some were read before the cut already: as tensors of their own, only what is read from here on counts.
+                values.update((tensor, tf.identity(values[tensor])) for tensor in places[k])
+            crossing[k] = [values[tensor] for tensor in places[k]]
+            for tensor in crossing[k]:
+                tape.watch(tensor)
+    return values, [tensor for k in range(len(places)) for tensor in crossing[k]]
+
+
+def gradients_at(
+    tape: tf.GradientTape, score: tf.Tensor, tensors: Sequence[tf.Tensor], names: Sequence[str], *, remedy: str
+) -> list[tf.Tensor]:
+    """Return the gradient of a score at watched tensors.
+
+    Args:
+        tape: The closed tape.
+        score: A sum over images, so that each image gets its own gradient.
+        tensors: The watched tensors.
+        names: Their names, for the error.
+        remedy: What the error tells the user to do.
+
+    Raises:
+        ModelError: No gradient reaches a tensor.
+    """
+    gradients = tape.gradient(score, list(tensors))
+    for name, gradient in zip(names, gradients, strict=True):
+        if gradient is None:
+            raise ModelError(
+                f"No gradient reaches '{name}' from the class scores: a later operation has none (rounding, argmax, an "
+                f"integer cast). {remedy}"
+            )
+    return gradients

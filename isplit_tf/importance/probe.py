@@ -9,9 +9,10 @@ import numpy as np
 import tensorflow as tf
 
 from ..errors import ModelError, NumericsError
-from ..graph.cuts import place_maker, place_name
+from ..graph.cuts import place_name
 from ..graph.inputs import feed
 from ..graph.outputs import Logits
+from ..graph.passes import gradients_at, input_signature, watch_pass
 from ..graph.program import Program, Step
 from . import kernels
 from .kernels import METHODS
@@ -54,9 +55,6 @@ class Probe:
         self._program = program
         self._places = [tuple(place) for place in places]
         self._tensors = [tensor for place in self._places for tensor in place]
-        self._after: dict[int, list[int]] = {}
-        for k, place in enumerate(self._places):
-            self._after.setdefault(place_maker(program, place), []).append(k)
         self._logits = logits
         self._method = METHODS[method]
         self._predicted = target == "predicted"
@@ -65,13 +63,7 @@ class Probe:
         # float16 has no numbers below 6e-8, where the gradients of deep nets are.
         self._magnified = 1024.0 if precision == "float16" else 1.0
         self._replaced = dict(replaced or {})
-        self._signature = [
-            [
-                tf.TensorSpec([None, *program.tensors[tensor].sample_shape], program.tensors[tensor].dtype)
-                for tensor in program.inputs
-            ],
-            tf.TensorSpec([None], tf.int64),
-        ]
+        self._signature = [input_signature(program), tf.TensorSpec([None], tf.int64)]
         if self._method.on_path:
             _require_floats(program, method)
         if precision != "float32":
@@ -163,28 +155,18 @@ class Probe:
             respect to each; the classes whose score that is, the predicted ones where none were given.
         """
         program = self._program
-        values = dict(zip(program.inputs, inputs, strict=True))
         unit = self._logits.output.is_binary_unit
-        crossing: dict[int, list[tf.Tensor]] = {}
         # A scope of its own: in none, TensorFlow refuses names of layers that Keras takes, as `_conv`.
         with tf.name_scope("importance"), tf.GradientTape(watch_accessed_variables=False) as tape:
-            for index, step in enumerate(program.steps):
-                program.run(values, [step], self._operation)
-                for k in self._after.get(index, ()):
-                    crossing[k] = self._watch(tape, values, self._places[k])
+            values, features = watch_pass(program, self._places, inputs, tape=tape, operation=self._operation)
             logits = values[self._logits.tensor]
             if classes is None:
                 classes = kernels.predicted(logits, binary_unit=unit)
             total = tf.reduce_sum(kernels.score(logits, classes, binary_unit=unit)) * self._magnified
-        features = [tensor for k in range(len(self._places)) for tensor in crossing[k]]
-        gradients = tape.gradient(total, features)
-        for tensor, gradient in zip(self._tensors, gradients, strict=True):
-            if gradient is None:
-                raise ModelError(
-                    f"No gradient reaches '{program.tensors[tensor].name}' from the class scores of model "
-                    f"'{program.name}': a later operation has none (rounding, argmax, an integer cast). "
-                    "Leave out the cuts before it: cuts=[...]."
-                )
+        names = [program.tensors[tensor].name for tensor in self._tensors]
+        gradients = gradients_at(
+            tape, total, features, names, remedy="Leave out the cuts before that operation: cuts=[...]."
+        )
         if self._magnified != 1:
             gradients = [tf.cast(gradient, tf.float32) / self._magnified for gradient in gradients]
         return features, gradients, classes
@@ -205,17 +187,8 @@ class Probe:
         variables = (tf.constant(self._steps - 1), features, gradients, start)
         return tf.while_loop(lambda k, *_: k >= 0, step, variables, parallel_iterations=1)[-1]
 
-    def _watch(self, tape: tf.GradientTape, values: dict[int, Any], place: tuple[int, ...]) -> list[tf.Tensor]:
-        """The tensors at a cut; watched here, the tape records nothing of what lies before the first cut."""
-        if len(place) > 1:
-            # Some were read before the cut already: as tensors of their own, what is read from here on counts alone.
-            values.update((tensor, tf.identity(values[tensor])) for tensor in place)
-        for tensor in place:
-            tape.watch(values[tensor])
-        return [values[tensor] for tensor in place]
-
     def _operation(self, step: Step) -> Callable:
-        own = self._logits.replacement if step is self._logits.step else step.operation
+        own = self._logits.operation(step)
         return self._replaced.get(id(own), own)
 
     def _explain(self, inputs: list[tf.Tensor], values: np.ndarray) -> None:

@@ -184,7 +184,7 @@ def sanity_check(
     require_runnable(program)
     chosen = choose_cuts(program, cuts)
     logits = find_logits(program, loss=compiled_loss(model, output), from_logits=from_logits)
-    twins = _Twins(program, lambda step: logits.replacement if step is logits.step else step.operation)
+    twins = _Twins(program, logits.operation)
     places = [place_of(program, cut) for cut in chosen]
     probe = Probe(program, places, logits, method=method, target=target, replaced=twins.copies)
     seen = list(batches(data, n_classes=logits.output.n_classes, batch_size=batch_size, max_images=max_images))

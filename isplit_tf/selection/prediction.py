@@ -20,7 +20,7 @@ from ..graph.axis import choose_cuts
 from ..graph.cuts import Cut, place_maker, place_of
 from ..graph.inputs import feed
 from ..graph.outputs import Logits, Output, compiled_loss, find_logits, to_probabilities
-from ..graph.passes import require_runnable
+from ..graph.passes import input_signature, require_runnable
 from ..graph.program import Program, read_program
 from .accuracy_curve import AccuracyCurve
 
@@ -204,7 +204,7 @@ def _classify(
     with bar(total=count_images(data, max_images), desc="accuracy", unit="image", enabled=progress) as shown:
         ask = _traced(program, stations)
         for batch in batches(data, n_classes=output.n_classes, batch_size=batch_size, max_images=max_images):
-            answers = [to_probabilities(one.numpy(), output.kind).argmax(axis=1) for one in ask(feed(program, batch.x))]
+            answers = [to_probabilities(one.numpy(), output).argmax(axis=1) for one in ask(feed(program, batch.x))]
             labels.append(np.asarray(batch.labels))
             named.append(np.stack(answers, axis=1))
             shown.update(batch.size)
@@ -213,14 +213,9 @@ def _classify(
 
 def _traced(program: Program, stations: Sequence[_Station]) -> Callable[[list[tf.Tensor]], Iterator[tf.Tensor]]:
     """What gives the outputs for a batch, one after the other: the whole model's, and behind each projection."""
-    specs = program.tensors
-
-    def signature(tensors: Sequence[int]) -> list[tf.TensorSpec]:
-        return [tf.TensorSpec([None, *specs[tensor].sample_shape], specs[tensor].dtype) for tensor in tensors]
-
     crossing = sorted({tensor for station in stations for tensor in station.tensors})
 
-    @tf.function(input_signature=[signature(program.inputs)], autograph=False)
+    @tf.function(input_signature=[input_signature(program)], autograph=False)
     def whole(inputs: list[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
         values = program.run(dict(zip(program.inputs, inputs, strict=True)))
         return values[program.outputs[0]], [values[tensor] for tensor in crossing]
@@ -229,7 +224,7 @@ def _traced(program: Program, stations: Sequence[_Station]) -> Callable[[list[tf
     def tail(station: _Station) -> Any:
         after = program.steps[place_maker(program, station.tensors) + 1 :]
 
-        @tf.function(input_signature=[signature(station.tensors)], autograph=False)
+        @tf.function(input_signature=[input_signature(program, station.tensors)], autograph=False)
         def call(tensors: list[tf.Tensor]) -> tf.Tensor:
             restored = station.restore(dict(zip(station.tensors, tensors, strict=True)))
             return program.run(restored, after)[program.outputs[0]]
