@@ -80,6 +80,10 @@ class Logits:
     step: Step | None = None
     replacement: Any = None
 
+    def operation(self, step: Step) -> Any:
+        """Return what to call for a step of the program, so that the output is the logits."""
+        return self.replacement if step is self.step else step.operation
+
 
 def describe_output(model: keras.Model, *, from_logits: bool | None = None, output: str | int | None = None) -> Output:
     """What a model's output is.
