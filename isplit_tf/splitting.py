@@ -17,7 +17,7 @@ from .bottlenecks.base import Bottleneck, for_parts
 from .bottlenecks.joining import join, join_bottlenecks, take_apart
 from .errors import ArgumentError, BundleError, ExistsError, ModelError
 from .graph.cuts import Cut, place_maker, place_of, require_sized, resolve_cut
-from .graph.outputs import Output, compiled_loss, find_logits, output_of_kind
+from .graph.outputs import Output, compiled_loss, find_logits
 from .graph.passes import require_runnable
 from .graph.program import Program, Ref, fill, read_program
 from .graph.surgery import build, copy_model, free_name, segment
@@ -42,6 +42,7 @@ class SplitModel:
         tail: From the cut to the model's own output.
         model: The whole, one flat functional model: compiles, fits, saves.
         cut: Where it was split.
+        program: The whole, read once: its steps and tensors.
         bottleneck: The record that described the bottleneck, or None.
         output_kind: What the output is: "softmax", "sigmoid", "sigmoids", "logits" or "binary_logit"; None where
             it is not class scores.
@@ -66,8 +67,9 @@ class SplitModel:
         self.output_kind = output_kind
         self.loss = loss
         self.fine_tuned = fine_tuned
+        self.program = program = read_program(model)
         self._boundaries = boundaries
-        program = read_program(model)
+        self._programs: dict[int, Program] = {}
         require_runnable(program)
         places = [_tensor_named(program, name) for name in boundaries]
         output = program.output_structure
@@ -84,7 +86,13 @@ class SplitModel:
     def output(self) -> Output | None:
         """What the output is, and how many classes it tells apart; None where it is not class scores."""
         kind = self.output_kind
-        return None if kind is None else output_of_kind(kind, self.model.output_shape[-1])
+        return None if kind is None else Output.of(kind, self.model.output_shape[-1])
+
+    def read(self, part: keras.Model) -> Program:
+        """Return the program of head, encoder, decoder or tail in inference mode; each is read once."""
+        if id(part) not in self._programs:
+            self._programs[id(part)] = read_program(part, training=False)
+        return self._programs[id(part)]
 
     @property
     def latent_shape(self) -> tuple[int, ...]:
@@ -103,7 +111,7 @@ class SplitModel:
 
     def without_bottleneck(self) -> keras.Model:
         """The network of a split as it was before the bottleneck came in; a copy, the split stays as it is."""
-        program = read_program(self.model)
+        program = self.program
         _, copies = copy_model(program, name=program.name)
         copied = lambda step: copies[id(step.operation)]  # noqa: E731
         first, last = (_tensor_named(program, self._boundaries[k]) for k in (0, -1))

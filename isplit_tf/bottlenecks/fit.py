@@ -116,7 +116,7 @@ def _traced(entry: Program, names: list[str], end: Program, logits: Logits | Non
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             features, values = forward(inputs, tape)
             if logits is not None:
-                score = tf.reduce_sum(fisher_score(values[logits.tensor], signs, logits.output.kind))
+                score = tf.reduce_sum(fisher_score(values[logits.tensor], signs, logits.output))
         gradients = []
         if logits is not None:
             gradients = gradients_at(tape, score, features, names, remedy="Give weighting='features'.")

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from ..graph.keras_layers import all_layers
+from ..graph.outputs import Output
 from .linear_map import LinearMap
 from .moments import padding_of
 
@@ -94,7 +95,7 @@ def layer_named(model: keras.Model, name: str) -> keras.layers.Layer:
     return next(layer for layer in all_layers(model) if layer.name == name)
 
 
-def fisher_score(logits: tf.Tensor, noise: tf.Tensor, kind: str) -> tf.Tensor:
+def fisher_score(logits: tf.Tensor, noise: tf.Tensor, output: Output) -> tf.Tensor:
     """A number for each image whose gradient g has E[g g^T] = the Fisher information of the output.
 
     The gradient of the log-likelihood of a label drawn from the output p is `onehot - p` at the logits, which is
@@ -104,13 +105,13 @@ def fisher_score(logits: tf.Tensor, noise: tf.Tensor, kind: str) -> tf.Tensor:
     Args:
         logits: `(N, units)`.
         noise: Random signs, -1.0 or 1.0, `(N, units)`.
-        kind: What the output is; see `importance.scores.Output`.
+        output: What the model's output is.
 
     Returns:
         float32 `(N,)`.
     """
     values = tf.cast(logits, tf.float32)
-    if kind in ("softmax", "logits"):
+    if output.is_exclusive:
         p = tf.nn.softmax(values)
         drawn = tf.sqrt(p) * noise
         direction = drawn - p * tf.reduce_sum(drawn, axis=1, keepdims=True)

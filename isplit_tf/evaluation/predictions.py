@@ -13,9 +13,9 @@ from ..batches import batches, count_images, predict_rows
 from ..display.progress import bar
 from ..errors import ArgumentError, DataError, ModelError, NumericsError
 from ..graph.inputs import feed
-from ..graph.outputs import describe_output, to_probabilities
+from ..graph.outputs import Output, compiled_loss, find_logits, to_probabilities
 from ..graph.passes import require_runnable
-from ..graph.program import read_program
+from ..graph.program import Program, read_program
 
 # Room for rounding in probabilities that a predictor gives.
 _SLACK = 1e-4
@@ -105,15 +105,11 @@ def _source(predictor: Any, from_logits: bool | None, output: str | int | None) 
         raise ArgumentError(
             f"output= is for a Keras model of several outputs. Received: {type(predictor).__name__}, which has one."
         )
-    whole = getattr(predictor, "model", None)
-    if isinstance(whole, keras.Model) and hasattr(predictor, "output"):  # a SplitModel
-        known = predictor.output if from_logits is None else None
-        if known is not None:
-            return _Source(_asking(whole), known.kind, known.n_classes)
-        predictor = whole
+    program = getattr(predictor, "program", None)
+    if isinstance(program, Program):  # a SplitModel, which knows what its output is
+        return _of_model(predictor.model, program, predictor.output if from_logits is None else None, from_logits)
     if isinstance(predictor, keras.Model):
-        found = describe_output(predictor, from_logits=from_logits, output=output)
-        return _Source(_asking(predictor, output), found.kind, found.n_classes)
+        return _of_model(predictor, read_program(predictor), None, from_logits, output)
     predict = getattr(predictor, "predict", None)
     if not callable(predict):
         raise ArgumentError(
@@ -134,17 +130,24 @@ def _add_up_to_one(outputs: np.ndarray) -> bool:
     return values is not None and values.min() >= 0 and np.allclose(values.sum(axis=1), 1, atol=_SLACK)
 
 
-def _asking(model: keras.Model, output: str | int | None = None) -> Callable[[Any], np.ndarray]:
-    """Asks a Keras model for one of its outputs, with our error where images do not fit it."""
-    program = read_program(model)
+def _of_model(
+    model: keras.Model,
+    program: Program,
+    known: Output | None,
+    from_logits: bool | None,
+    output: str | int | None = None,
+) -> _Source:
+    """Ask a Keras model for one of its outputs, with our error where images do not fit it."""
     require_runnable(program)
-    place = 0 if output is None else program.outputs.index(read_program(model, output=output).outputs[0])
+    wanted = program if output is None else program.only(output)
+    found = known or find_logits(wanted, loss=compiled_loss(model, output), from_logits=from_logits).output
+    place = program.outputs.index(wanted.outputs[0])
 
     def ask(x: Any) -> np.ndarray:
         feed(program, x)
         return predict_rows(model, x, place)
 
-    return ask
+    return _Source(ask, found.kind, found.n_classes)
 
 
 def _checked(outputs: np.ndarray, kind: str | None, n_classes: int | None, first: int, size: int) -> np.ndarray:
@@ -172,7 +175,7 @@ def _checked(outputs: np.ndarray, kind: str | None, n_classes: int | None, first
             )
     if outputs.shape[1] == 1:
         kind = "binary_logit" if kind in ("logits", "binary_logit") else "sigmoid"
-    rows = to_probabilities(outputs, kind or "softmax")
+    rows = to_probabilities(outputs, Output.of(kind or "softmax", outputs.shape[1]))
     if n_classes is not None and rows.shape[1] != n_classes:
         raise ModelError(f"Expected scores of {n_classes} classes for {images}. The predictor gave {rows.shape[1]}.")
     return rows

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from ..evaluation.evaluation import evaluate
-from ..graph.outputs import describe_output, to_probabilities
+from ..graph.outputs import Output, describe_output, to_probabilities
 from .litert.representative import model_input
 
 
@@ -17,13 +17,13 @@ class Prepared:
 
     Args:
         model: One input, class scores.
-        kind: What its output is, as `isplit_tf.graph.outputs` names it.
+        output: What its output is.
         preprocessing: The whole record, or None.
     """
 
-    def __init__(self, model: keras.Model, kind: str, preprocessing: Mapping[str, Any] | None):
+    def __init__(self, model: keras.Model, output: Output, preprocessing: Mapping[str, Any] | None):
         self._shape = tuple(model.inputs[0].shape[1:])
-        self._kind = kind
+        self._output = output
         self._preprocessing = preprocessing
         # Traced once: `predict_on_batch` of several models warns of tracing too often.
         spec = tf.TensorSpec((None, *self._shape), tf.float32)
@@ -32,7 +32,7 @@ class Prepared:
     def predict(self, images: Any) -> np.ndarray:
         """Probabilities, float32 `(N, n_classes)`."""
         x = np.stack([model_input(image, self._shape, self._preprocessing) for image in np.asarray(images)])
-        return to_probabilities(self._run(tf.constant(x)).numpy(), self._kind)
+        return to_probabilities(self._run(tf.constant(x)).numpy(), self._output)
 
 
 def measure_accuracy(
@@ -41,7 +41,7 @@ def measure_accuracy(
     data: Any,
     *,
     original: keras.Model | None,
-    kind: str,
+    output: Output,
     from_logits: bool | None,
     max_images: int | None,
     progress: bool,
@@ -53,7 +53,7 @@ def measure_accuracy(
         split: The whole split model.
         data: Images with labels, as `evaluate` takes them.
         original: The model that was split, or None.
-        kind: What the split's output is.
+        output: What the split's output is.
         from_logits: Says of the original's linear outputs whether they are logits.
         max_images: Stop after as many.
         progress: Whether bars may show.
@@ -63,10 +63,10 @@ def measure_accuracy(
     """
     record = bundle.manifest.preprocessing
     artefacts = evaluate(bundle, data, max_images=max_images, progress=progress)
-    halves = evaluate(Prepared(split, kind, record), data, max_images=max_images, progress=progress)
+    halves = evaluate(Prepared(split, output, record), data, max_images=max_images, progress=progress)
     before = None
     if original is not None:
-        whole = Prepared(original, describe_output(original, from_logits=from_logits).kind, record)
+        whole = Prepared(original, describe_output(original, from_logits=from_logits), record)
         before = evaluate(whole, data, max_images=max_images, progress=progress).accuracy
     return {
         "original": before,

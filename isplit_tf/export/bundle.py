@@ -236,7 +236,7 @@ def export_bundle(
     check_place(directory, overwrite)
     head, images = _converted(plan, representative_data, progress)
     micro = None if request is None else fitted_micro_head(request, head, split, images=images, progress=progress)
-    whole = convert_whole(split, plan.kind, precision, progress=progress) if local_fallback else None
+    whole = convert_whole(split, plan.output, precision, progress=progress) if local_fallback else None
     local = None
     if whole is not None and evaluation_data is not None:
         about = Manifest.from_dict(plan.record)
@@ -248,7 +248,7 @@ def export_bundle(
             split.model,
             evaluation_data,
             original=original,
-            kind=plan.kind,
+            output=plan.output,
             from_logits=from_logits,
             max_images=max_evaluation_images,
             progress=progress,
@@ -277,5 +277,12 @@ def _converted(plan: Plan, representative_data: Any, progress: bool) -> tuple[Co
             progress=progress,
         )
     split = plan.split
-    head = convert(split.head, split.encoder, precision=plan.precision, representative=images, progress=progress)
+    head = convert(
+        split.head,
+        split.encoder,
+        precision=plan.precision,
+        representative=images,
+        read=split.read,
+        progress=progress,
+    )
     return head, images

@@ -169,7 +169,8 @@ def _write_serving(root: Path, plan: Plan, head: ConvertedHead, record: Mapping[
     model.mkdir(parents=True)
     bits = record.get("latent_bits")
     latent = saved_model.LatentFormat(head.dtype, head.latent_shape, head.scale, head.zero_point, bits)
-    saved_model.write(model, plan.split.tail, plan.split.decoder, latent=latent, kind=plan.kind, tag=tag)
+    split = plan.split
+    saved_model.write(model, split.tail, split.decoder, latent=latent, output=plan.output, tag=tag, read=split.read)
     payload = wire.pack(tag, np.zeros(head.latent_shape, head.dtype), bits)
     write_warmup(
         model,

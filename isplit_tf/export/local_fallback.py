@@ -13,8 +13,9 @@ from isplit_edge.local import LOCAL_FILE, LocalModel
 from isplit_edge.manifest import Manifest
 
 from ..display.quiet import quiet
-from ..errors import ExportError, ModelError
+from ..errors import ExportError
 from ..evaluation.evaluation import evaluate
+from ..graph.outputs import Output
 from ..splitting import SplitModel
 from .litert.converter import QUANTIZED, ConvertedHead, convert
 
@@ -30,12 +31,12 @@ def local_precision(precision: str) -> str:
     return "dynamic" if precision in QUANTIZED else precision
 
 
-def convert_whole(split: SplitModel, kind: str, precision: str, *, progress: bool = True) -> ConvertedHead:
+def convert_whole(split: SplitModel, output: Output, precision: str, *, progress: bool = True) -> ConvertedHead:
     """Converts head, encoder, decoder, tail and the step to probabilities into one file of batch 1.
 
     Args:
         split: The split; it stays as it is.
-        kind: What its output is, as `isplit_tf.graph.outputs` names it.
+        output: What its output is.
         precision: Of the bundle's head.
         progress: Whether a bar may show.
 
@@ -45,7 +46,7 @@ def convert_whole(split: SplitModel, kind: str, precision: str, *, progress: boo
     Raises:
         ExportError: If an operation of the tail has no built-in operator of LiteRT.
     """
-    last = probability_model(int(split.model.output_shape[-1]), kind)
+    last = probability_model(output)
     try:
         return convert(split.model, last, precision=local_precision(precision), progress=progress)
     except ExportError as error:
@@ -55,23 +56,10 @@ def convert_whole(split: SplitModel, kind: str, precision: str, *, progress: boo
         ) from error
 
 
-def probability_model(units: int, kind: str) -> keras.Model:
-    """From a model's own outputs `(N, units)` to probabilities `(N, n_classes)`, as the served tail has them.
-
-    Raises:
-        ModelError: If the kind is unknown.
-    """
-    outputs = keras.Input((units,), name="outputs")
-    if kind == "logits":
-        found = keras.ops.softmax(outputs)
-    elif kind == "sigmoid":
-        found = keras.ops.concatenate([1.0 - outputs, outputs], axis=1)
-    elif kind == "binary_logit":
-        found = keras.ops.sigmoid(keras.ops.concatenate([outputs * -1.0, outputs], axis=1))
-    elif kind in ("softmax", "sigmoids"):
-        found = keras.layers.Identity(name="probabilities")(outputs)
-    else:
-        raise ModelError(f"The model's output is of an unknown kind: {kind!r}.")
+def probability_model(output: Output) -> keras.Model:
+    """Return the step from a network's own outputs `(N, units)` to probabilities `(N, n_classes)` as a model."""
+    outputs = keras.Input((output.units,), name="outputs")
+    found = output.probabilities(keras.layers.Identity(name="own_outputs")(outputs))
     return keras.Model(outputs, found, name="probabilities")
 
 

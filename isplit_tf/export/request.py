@@ -17,8 +17,8 @@ from isplit_edge.preprocessing import resolve_preprocessing
 
 from ..bottlenecks.quantizer import is_observed, quantizers
 from ..errors import ArgumentError, ExportError, NumericsError
-from ..graph.cost import count_macs
-from ..graph.outputs import describe_output
+from ..graph.cost import program_macs
+from ..graph.outputs import Output, compiled_loss, find_logits
 from ..splitting import SplitModel
 from .litert.converter import QUANTIZED, ConvertedHead
 from .micro.head import MICROCONTROLLER
@@ -36,13 +36,13 @@ class Plan:
     Attributes:
         split: What is exported.
         precision: Of the head.
-        kind: What the model's own output is, as `isplit_tf.graph.outputs` names it.
+        output: What the model's own output is.
         record: The manifest's record, with stand-ins for what is known only once the head is converted.
     """
 
     split: SplitModel
     precision: str
-    kind: str
+    output: Output
     record: Mapping[str, Any]
 
     @property
@@ -96,7 +96,7 @@ def make_plan(
     _check_weights(split)
     bits = _packed_bits(split, precision)
     shapes = _fixed_shapes(split)
-    kind, n_classes = _output(split, from_logits)
+    output = _output(split, from_logits)
     record = {
         "format_version": FORMAT_VERSION,
         "model_name": model_name,
@@ -105,19 +105,19 @@ def make_plan(
         "precision": precision,
         "cut": _cut_record(split),
         "shapes": shapes,
-        "n_classes": n_classes,
-        "class_names": _names(class_names, n_classes),
+        "n_classes": output.n_classes,
+        "class_names": _names(class_names, output.n_classes),
         "byte_order": "little",
         "preprocessing": resolve_preprocessing(preprocessing, tuple(shapes["input"])),
-        "output": output_record(kind),
+        "output": output_record(output),
         "accuracy": _NOT_MEASURED,
-        "encoder": _cost(split.encoder),
-        "head": {**_cost(split.head), "size_bytes": 0},
+        "encoder": _cost(split, split.encoder),
+        "head": {**_cost(split, split.head), "size_bytes": 0},
         "versions": _versions(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     record |= _stand_ins(precision, shapes["latent"], bits)
-    return Plan(split, precision, kind, Manifest.from_dict(record).to_dict())
+    return Plan(split, precision, output, Manifest.from_dict(record).to_dict())
 
 
 def _check_weights(split: SplitModel) -> None:
@@ -181,11 +181,10 @@ def _fixed_shapes(split: SplitModel) -> dict[str, list[int]]:
     return {what: [int(axis) for axis in shape] for what, shape in shapes.items()}
 
 
-def _output(split: SplitModel, from_logits: bool | None) -> tuple[str, int]:
-    kind = split.output_kind
-    if kind is None or from_logits is not None:
-        kind = describe_output(split.model, from_logits=from_logits).kind
-    return kind, 2 if kind in ("sigmoid", "binary_logit") else int(split.model.output_shape[-1])
+def _output(split: SplitModel, from_logits: bool | None) -> Output:
+    if split.output is not None and from_logits is None:
+        return split.output
+    return find_logits(split.program, loss=compiled_loss(split.model), from_logits=from_logits).output
 
 
 def _names(class_names: Sequence[str] | None, n_classes: int) -> list[str] | None:
@@ -212,12 +211,12 @@ def _cut_record(split: SplitModel) -> dict[str, Any]:
     }
 
 
-def _cost(model: keras.Model | None) -> dict[str, int]:
-    if model is None:
+def _cost(split: SplitModel, part: keras.Model | None) -> dict[str, int]:
+    if part is None:
         return {"params": 0, "macs": 0}
     # The ranges of a latent of few bits are folded into the layer before them.
-    folded = sum(layer.count_params() for layer in quantizers(model))
-    return {"params": int(model.count_params() - folded), "macs": int(count_macs(model))}
+    folded = sum(layer.count_params() for layer in quantizers(part))
+    return {"params": int(part.count_params() - folded), "macs": int(program_macs(split.read(part)))}
 
 
 def _versions() -> dict[str, str]:

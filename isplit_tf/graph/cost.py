@@ -67,7 +67,11 @@ def count_macs(model: keras.Model) -> int:
         >>> count_macs(keras.Model(inputs, keras.layers.Dense(3)(inputs)))
         15
     """
-    program = read_program(model)
+    return program_macs(read_program(model))
+
+
+def program_macs(program: Program) -> int:
+    """Return the multiply-accumulates of a whole program for one image; see `count_macs`."""
     return sum(step_macs(program, step) for step in program.steps)
 
 

@@ -71,15 +71,6 @@ class Traced:
     output_names: tuple[str, ...]
     autocast: str | None = None  # dtype in which weights enter operations of keras.ops; None for their own
 
-    def pick_output(self, items: list, wanted: str | int) -> Any:
-        """The item that belongs to one output, by its name or index."""
-        names = list(self.output_names)
-        if isinstance(wanted, str) and names.count(wanted) == 1:
-            return items[names.index(wanted)]
-        if isinstance(wanted, int) and -len(items) <= wanted < len(items):
-            return items[wanted]
-        raise ModelError(f"No output {wanted!r} in model '{self.name}'. It has {len(items)} outputs: {names}.")
-
 
 def check_model(model: Any) -> None:
     """Raise a ModelError unless it is a Keras 3 model on the TensorFlow backend."""

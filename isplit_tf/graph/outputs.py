@@ -6,12 +6,18 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
 from ..errors import ModelError
 from .keras_layers import config_without_activation, copy_state, kept_random_state
 from .program import Program, Step, read_program
 
 KINDS = ("softmax", "sigmoid", "sigmoids", "logits", "binary_logit")
+_UNITS = ("sigmoid", "binary_logit")  # one unit for two classes
+# Probabilities below it count as it: their logarithm, and its gradient, stay finite in float32.
+_SMALLEST = 1e-12
+# A float32 sigmoid is not told apart from 1 any closer.
+_MARGIN = 1e-7
 _REGRESSION = (
     "mean_squared",
     "mean_absolute",
@@ -53,15 +59,71 @@ class Output:
     kind: str
     n_classes: int
 
+    @classmethod
+    def of(cls, kind: str, units: int) -> "Output":
+        """Return the record of an output of some kind and width.
+
+        Raises:
+            ModelError: The kind is unknown.
+        """
+        if kind not in KINDS:
+            raise ModelError(f"The model's output is of an unknown kind: {kind!r}. Known: {', '.join(KINDS)}.")
+        return cls(kind, 2 if kind in _UNITS else int(units))
+
     @property
     def is_binary_unit(self) -> bool:
-        """Whether one unit stands for two classes."""
-        return self.kind in ("sigmoid", "binary_logit")
+        """Check whether one unit stands for two classes."""
+        return self.kind in _UNITS
 
+    @property
+    def units(self) -> int:
+        """Return the width of the output."""
+        return 1 if self.is_binary_unit else self.n_classes
 
-def output_of_kind(kind: str, units: int) -> Output:
-    """An output of so many units."""
-    return Output(kind, 2 if kind in ("sigmoid", "binary_logit") else units)
+    @property
+    def holds_logits(self) -> bool:
+        """Check whether the model gives logits and not probabilities."""
+        return self.kind in ("logits", "binary_logit")
+
+    @property
+    def is_exclusive(self) -> bool:
+        """Check whether the units of several classes share one softmax; sigmoids each stand on their own."""
+        return self.kind in ("softmax", "logits")
+
+    def probabilities(self, outputs: Any) -> Any:
+        """Turn the model's own outputs into probabilities: softmax for logits, `[1 - p, p]` for one unit.
+
+        Args:
+            outputs: `(N, units)`, a tensor of TensorFlow or of a Keras graph.
+
+        Returns:
+            `(N, n_classes)` of the same dtype; several sigmoids as they are, which need not sum to 1.
+        """
+        if self.kind == "logits":
+            return ops.softmax(outputs, axis=-1)
+        if self.kind == "sigmoid":
+            return ops.concatenate([1.0 - outputs, outputs], axis=-1)
+        if self.kind == "binary_logit":
+            # 1 - sigmoid(x) would be 0 long before it has to be.
+            return ops.sigmoid(ops.concatenate([outputs * -1.0, outputs], axis=-1))
+        return outputs
+
+    def logits(self, outputs: Any) -> Any:
+        """Turn the model's own outputs into logits, up to a constant that a softmax does not see.
+
+        Args:
+            outputs: `(N, units)`.
+
+        Returns:
+            float32 `(N, units)`, finite for probabilities of 0 and 1 as well.
+        """
+        outputs = ops.cast(outputs, "float32")
+        if self.kind == "softmax":
+            return ops.log(ops.maximum(outputs, _SMALLEST))
+        if self.kind in ("sigmoid", "sigmoids"):
+            p = ops.clip(outputs, _MARGIN, 1 - _MARGIN)
+            return ops.log(p) - ops.log1p(-p)
+        return outputs
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,20 +147,17 @@ class Logits:
         return self.replacement if step is self.step else step.operation
 
 
-def describe_output(model: keras.Model, *, from_logits: bool | None = None, output: str | int | None = None) -> Output:
-    """What a model's output is.
+def describe_output(model: keras.Model, *, from_logits: bool | None = None) -> Output:
+    """Read a model and return what its output is.
 
     Args:
-        model: A built model.
-        from_logits: True: linear outputs are logits; None: the compiled loss says so, and several linear units count
-            as logits unless the loss is one of regression.
-        output: Name or index of the output that holds the class scores, where there are several.
+        model: A built model of one output.
+        from_logits: As in `find_logits`.
 
     Raises:
         ModelError: The output is not class scores.
     """
-    program = read_program(model, output=output)
-    return find_logits(program, loss=compiled_loss(model, output), from_logits=from_logits).output
+    return find_logits(read_program(model), loss=compiled_loss(model), from_logits=from_logits).output
 
 
 def compiled_loss(model: keras.Model, output: str | int | None = None) -> Any:
@@ -113,7 +172,13 @@ def compiled_loss(model: keras.Model, output: str | int | None = None) -> Any:
 
 
 def find_logits(program: Program, *, loss: Any = None, from_logits: bool | None = None) -> Logits:
-    """The logits of a program: a final softmax or sigmoid is taken off, on a copy of the last layer.
+    """Find the logits of a program: a final softmax or sigmoid is taken off, on a copy of the last layer.
+
+    Args:
+        program: A model of one output.
+        loss: The loss that the model was compiled with, or None; see `compiled_loss`.
+        from_logits: True: linear outputs are logits; None: the loss says so, and several linear units count as logits
+            unless the loss is one of regression.
 
     Raises:
         ModelError: The output is not class scores.
@@ -132,7 +197,7 @@ def find_logits(program: Program, *, loss: Any = None, from_logits: bool | None 
         )
     squash, logits = _behind_activation(program, tensor)
     kind = _kind(program, squash, units[0], from_logits, loss)
-    return Logits(output_of_kind(kind, units[0]), logits.tensor, logits.step, logits.replacement)
+    return Logits(Output.of(kind, units[0]), logits.tensor, logits.step, logits.replacement)
 
 
 def _behind_activation(program: Program, tensor: int) -> tuple[str, Logits]:
@@ -237,23 +302,14 @@ def _is_regression(loss: Any) -> bool:
     return isinstance(name, str) and name.lower().startswith(_REGRESSION)
 
 
-def to_probabilities(outputs: np.ndarray, kind: str) -> np.ndarray:
-    """A model's outputs as probabilities.
+def to_probabilities(outputs: np.ndarray, output: Output) -> np.ndarray:
+    """Turn a model's outputs in an array into probabilities; see `Output.probabilities`.
 
     Args:
-        outputs: `(N, units)`.
-        kind: One of `KINDS`.
+        outputs: `(N, units)`; computed in float64.
+        output: What they are.
 
     Returns:
-        float32 `(N, n_classes)`: softmax for logits, `[1 - p, p]` for one unit, sigmoids as they are.
+        float32 `(N, n_classes)`.
     """
-    values = np.asarray(outputs, np.float64)
-    if kind == "logits":
-        exponents = np.exp(values - values.max(axis=1, keepdims=True))
-        values = exponents / exponents.sum(axis=1, keepdims=True)
-    elif kind == "binary_logit":
-        p = 0.5 * (1.0 + np.tanh(0.5 * values))  # the sigmoid, without an overflow for large values
-        values = np.concatenate([1 - p, p], axis=1)
-    elif kind == "sigmoid":
-        values = np.concatenate([1 - values, values], axis=1)
-    return values.astype(np.float32)
+    return np.asarray(output.probabilities(ops.convert_to_tensor(outputs, "float64"))).astype(np.float32)

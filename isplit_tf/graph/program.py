@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -83,6 +83,7 @@ class Program:
         outputs: Tensors that it gives.
         input_structure: The model's own input structure (a tensor, list, tuple or dict), `Ref` as leaves.
         output_structure: The same for its outputs.
+        output_names: Names of the outputs, where Keras gives them.
     """
 
     name: str
@@ -92,6 +93,27 @@ class Program:
     outputs: tuple[int, ...]
     input_structure: Any
     output_structure: Any
+    output_names: tuple[str, ...]
+
+    def only(self, output: str | int) -> "Program":
+        """Return the program of one output, by its name or index, without the steps that it does not need.
+
+        Raises:
+            ModelError: There is no such output.
+        """
+        names, count = list(self.output_names), len(self.outputs)
+        if isinstance(output, str) and names.count(output) == 1:
+            output = names.index(output)
+        if not isinstance(output, int) or not -count <= output < count:
+            raise ModelError(f"No output {output!r} in model '{self.name}'. It has {count} outputs: {names}.")
+        tensor = self.outputs[output]
+        return replace(
+            self,
+            steps=_needed(self.steps, [tensor]),
+            outputs=(tensor,),
+            output_structure=Ref(tensor),
+            output_names=tuple(names[output:][:1]),
+        )
 
     @cached_property
     def last_reads(self) -> dict[int, int]:
@@ -154,7 +176,9 @@ def read_program(model: keras.Model, *, output: str | int | None = None, trainin
             stateful; or there is no such output.
     """
     with as_graph(model) as graph:
-        program = _Reader(model.name).read(graph, output, {} if training is None else {"training": training})
+        program = _Reader(model.name).read(graph, {} if training is None else {"training": training})
+    if output is not None:
+        program = program.only(output)
     for step in program.steps:
         if isinstance(step.operation, keras.layers.RNN | keras.layers.Bidirectional) and step.operation.stateful:
             raise ModelError(
@@ -176,15 +200,11 @@ class _Reader:
         self.paths: dict[str, int] = {}
         self.counts: Counter[str] = Counter()
 
-    def read(self, graph: Traced, output: str | int | None, context: dict) -> Program:
+    def read(self, graph: Traced, context: dict) -> Program:
         names = [re.sub(r"[^A-Za-z0-9_.-]", "_", tensor.name) for tensor in graph.inputs]
         inputs = [self._tensor(tensor, name) for tensor, name in zip(graph.inputs, names, strict=True)]
         made = self._inline(graph, inputs, "", context)
         outputs = [made[id(tensor)] for tensor in graph.outputs]
-        structure: Any = tree.pack_sequence_as(graph.output_structure, [Ref(i) for i in outputs])
-        if output is not None:
-            outputs = [graph.pick_output(outputs, output)]
-            structure = Ref(outputs[0])
         return Program(
             name=self.name,
             steps=_needed(self.steps, outputs),
@@ -192,7 +212,8 @@ class _Reader:
             inputs=tuple(inputs),
             outputs=tuple(outputs),
             input_structure=tree.pack_sequence_as(graph.input_structure, [Ref(i) for i in inputs]),
-            output_structure=structure,
+            output_structure=tree.pack_sequence_as(graph.output_structure, [Ref(i) for i in outputs]),
+            output_names=graph.output_names,
         )
 
     def _tensor(self, tensor: Any, name: str) -> int:

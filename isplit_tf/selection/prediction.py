@@ -204,7 +204,7 @@ def _classify(
     with bar(total=count_images(data, max_images), desc="accuracy", unit="image", enabled=progress) as shown:
         ask = _traced(program, stations)
         for batch in batches(data, n_classes=output.n_classes, batch_size=batch_size, max_images=max_images):
-            answers = [to_probabilities(one.numpy(), output.kind).argmax(axis=1) for one in ask(feed(program, batch.x))]
+            answers = [to_probabilities(one.numpy(), output).argmax(axis=1) for one in ask(feed(program, batch.x))]
             labels.append(np.asarray(batch.labels))
             named.append(np.stack(answers, axis=1))
             shown.update(batch.size)

@@ -20,7 +20,6 @@ from ..bottlenecks.quantizer import forget, is_observed, set_ranges
 from ..display.progress import bar
 from ..errors import ArgumentError, NumericsError
 from ..graph.keras_layers import all_layers
-from ..graph.program import read_program
 from ..splitting import SplitModel
 from .checkpoint import TrainingState
 from .history import Epoch
@@ -119,7 +118,7 @@ class _Fitting:
         """A linear map for each tensor, or for what `through` makes of it."""
         weighted = how.weighting == "task"
         split = self._split
-        head, tail = (read_program(half, training=False) for half in (split.head, split.tail))
+        head, tail = split.read(split.head), split.read(split.tail)
         source = pass_of_halves(head, tail, split.cut, weighted=weighted, loss=split.loss, through=through)
         moments = [collector(one.shape, one.patch, weighted=weighted) for one in patches]
         self._n_images = gather(source, moments, self._data, images=how.fit_images, seed=how.seed, **self._how)

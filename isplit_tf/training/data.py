@@ -16,7 +16,7 @@ from ..batches import batches, count_images, predict_rows
 from ..display.progress import bar
 from ..errors import DataError
 from ..graph.inputs import feed
-from ..graph.program import read_program
+from ..graph.program import Program
 from .objectives import Objective
 
 
@@ -87,14 +87,14 @@ class BatchFeed(Feed):
         self._data.on_epoch_end()
 
 
-def check_images(model: keras.Model, data: Any, batch_size: int) -> None:
+def check_images(program: Program, data: Any, batch_size: int) -> None:
     """Read a first batch, and see whether the model takes it.
 
     Raises:
         DataError: The data are of another kind, empty, endless, not batched, or of another shape.
         NumericsError: An image holds NaN or infinity.
     """
-    feed(read_program(model), next(iter(batches(data, batch_size=batch_size, labels=False))).x)
+    feed(program, next(iter(batches(data, batch_size=batch_size, labels=False))).x)
 
 
 def labels_shape(data: Any, batch_size: int) -> tuple[int | None, ...]:
@@ -169,13 +169,14 @@ def pair_feed(data: Any, objective: Objective, *, batch_size: int) -> Any:
 
 
 def cached_features(
-    head: keras.Model, data: Any, *, batch_size: int, budget_bytes: int, progress: bool
+    head: keras.Model, data: Any, *, program: Program, batch_size: int, budget_bytes: int, progress: bool
 ) -> np.ndarray | None:
     """Features of all images at the cut, computed once; None where they do not fit.
 
     Args:
         head: From the images to the cut.
         data: The images.
+        program: The head's program, by which the images are checked.
         batch_size: Images at once, where the data are arrays.
         budget_bytes: What the features may take.
         progress: Whether to show a bar.
@@ -183,7 +184,7 @@ def cached_features(
     Returns:
         float32 `(N, *cut.shape)` in the data's order, or None.
     """
-    program, shape = read_program(head), tuple(head.outputs[0].shape[1:])
+    shape = tuple(head.outputs[0].shape[1:])
     most = budget_bytes // (4 * int(np.prod(shape))) if None not in shape else 0
     known = count_images(data)
     if most == 0 or (known is not None and known > most):

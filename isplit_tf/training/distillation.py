@@ -13,18 +13,12 @@ import numpy as np
 from keras import ops
 
 from ..errors import ArgumentError, ModelError
-from ..graph.outputs import describe_output
-from ..graph.program import read_program
+from ..graph.outputs import Output, describe_output
 from ..graph.surgery import copy_model
 from ..splitting import SplitModel
 from .strategy import replica_share
 
 DISTILL = "distill"
-# Probabilities below it count as it: their logarithm, and its gradient, stay finite in float32.
-_SMALLEST = 1e-12
-# A float32 sigmoid is not told apart from 1 any closer.
-_MARGIN = 1e-7
-_BINARY = ("sigmoid", "sigmoids", "binary_logit")
 
 
 @dataclass(frozen=True)
@@ -86,37 +80,26 @@ def read_distillation(loss: Any) -> Distillation | None:
     return Distillation() if isinstance(loss, str) and loss == DISTILL else None
 
 
-def divergence(student: Any, teacher: Any, *, kind: str, temperature: float) -> Any:
+def divergence(student: Any, teacher: Any, *, output: Output, temperature: float) -> Any:
     """T^2 KL(teacher || student) of each image.
 
     Args:
-        student: Outputs `(N, units)`, of the kind `kind`.
+        student: Outputs `(N, units)`.
         teacher: Outputs `(N, units)`, likewise.
-        kind: What they are, as in `importance.scores`.
+        output: What they are.
         temperature: T.
 
     Returns:
         float32 `(N,)`.
     """
-    ours, theirs = (_logits(outputs, kind) / temperature for outputs in (student, teacher))
-    if kind not in _BINARY:
+    ours, theirs = (output.logits(outputs) / temperature for outputs in (student, teacher))
+    if output.is_exclusive:
         distance = ops.softmax(theirs) * (ops.log_softmax(theirs) - ops.log_softmax(ours))
         return temperature**2 * ops.sum(distance, axis=-1)
     first, second = (
         ops.sigmoid(sign * theirs) * (ops.log_sigmoid(sign * theirs) - ops.log_sigmoid(sign * ours)) for sign in (1, -1)
     )
     return temperature**2 * ops.mean(first + second, axis=-1)
-
-
-def _logits(outputs: Any, kind: str) -> Any:
-    """Logits behind outputs, up to what a softmax does not see."""
-    outputs = ops.cast(outputs, "float32")
-    if kind == "softmax":
-        return ops.log(ops.maximum(outputs, _SMALLEST))
-    if kind in ("sigmoid", "sigmoids"):
-        p = ops.clip(outputs, _MARGIN, 1 - _MARGIN)
-        return ops.log(p) - ops.log1p(-p)
-    return outputs
 
 
 class Teacher:
@@ -133,17 +116,17 @@ class Teacher:
     """
 
     def __init__(self, split: SplitModel, distillation: Distillation):
-        if split.output_kind is None:
+        if split.output is None:
             raise ModelError("The model's output is not class scores: loss='distill' needs logits or probabilities.")
         self._distillation = distillation
-        self._kind = split.output_kind
+        self._output = split.output
         given = distillation.teacher
         if given is None:
             # Copies, since head and tail are about to learn.
-            self._parts = [copy_model(read_program(half), name=half.name)[0] for half in (split.head, split.tail)]
+            self._parts = [copy_model(split.read(half), name=half.name)[0] for half in (split.head, split.tail)]
         else:
             self._parts = [given]
-            self._refuse_others(split, given)
+            _require_same_outputs(split.output, given)
 
     @property
     def is_original(self) -> bool:
@@ -155,14 +138,6 @@ class Teacher:
         """All its variables."""
         return [variable for part in self._parts for variable in part.variables]
 
-    def _refuse_others(self, split: SplitModel, given: keras.Model) -> None:
-        kind, units = describe_output(given).kind, given.output_shape[-1]
-        if (kind, units) != (self._kind, split.model.output_shape[-1]):
-            raise ArgumentError(
-                f"The teacher '{given.name}' gives {units} values of the kind '{kind}', the split "
-                f"{split.model.output_shape[-1]} of the kind '{self._kind}'. Expected the same outputs of both."
-            )
-
     def __call__(self, x: Any) -> Any:
         """The targets for a batch, `(N, units)`, without a gradient."""
         for part in self._parts:
@@ -172,7 +147,7 @@ class Teacher:
     def loss(self, student: keras.Model, x: Any, y: Any, y_pred: Any, weights: Any, cross_entropy: Any) -> Any:
         """The mean over the images of a batch, with what the student's layers add."""
         chosen = self._distillation
-        rows = divergence(y_pred, self(x), kind=self._kind, temperature=chosen.temperature)
+        rows = divergence(y_pred, self(x), output=self._output, temperature=chosen.temperature)
         if weights is not None:
             rows = rows * ops.reshape(ops.cast(weights, rows.dtype), (-1,))
         total = (1 - chosen.label_weight) * ops.mean(rows)
@@ -202,6 +177,15 @@ def taught(model: keras.Model, teacher: Teacher | None, cross_entropy: Any) -> I
         yield
     finally:
         del vars(model)["compute_loss"]
+
+
+def _require_same_outputs(ours: Output, teacher: keras.Model) -> None:
+    theirs = describe_output(teacher)
+    if theirs != ours:
+        raise ArgumentError(
+            f"The teacher '{teacher.name}' gives {theirs.units} values of the kind '{theirs.kind}', the split "
+            f"{ours.units} of the kind '{ours.kind}'. Expected the same outputs of both."
+        )
 
 
 def _number(value: Any) -> float:

@@ -80,11 +80,9 @@ def prepare(split: SplitModel, data: Any, validation_data: Any, *, loss: Any, ba
     given = [one for one in (data, validation_data) if one is not None]
     shapes = [look(one, batch_size) for one in given]
     labelled = None not in shapes
-    kind = split.output_kind
     objective = choose_objective(
         split.loss if loss is None else None if distillation else loss,
-        kind=kind,
-        units=split.model.output_shape[-1] if kind else 0,
+        output=split.output,
         labels_shape=shapes[0] or (None,),
     )
 

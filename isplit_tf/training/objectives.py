@@ -11,6 +11,7 @@ from keras import ops
 
 from ..batches import read_labels
 from ..errors import ArgumentError, DataError
+from ..graph.outputs import Output
 
 Form = Literal["integers", "one_hot", "unit"]
 SQUARED_ERROR = "squared_error"
@@ -26,7 +27,7 @@ class SquaredError(keras.losses.Loss):
     Labels may be integers `(N,)` or `(N, 1)`, or one-hot `(N, n_classes)`.
 
     Args:
-        kind: What the model's output is, as in `importance.scores`: a softmax is applied to "logits", a
+        kind: What the model's output is, as in `graph.outputs.Output`: a softmax is applied to "logits", a
             sigmoid to "binary_logit", and a single p stands for [1 - p, p].
         n_classes: Number of classes; 2 for one unit.
     """
@@ -39,12 +40,7 @@ class SquaredError(keras.losses.Loss):
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """The squared distance for each image, `(N,)`."""
         y_pred = ops.cast(y_pred, "float32")
-        if self.kind == "logits":
-            y_pred = ops.softmax(y_pred, axis=-1)
-        if self.kind == "binary_logit":
-            y_pred = ops.sigmoid(y_pred)
-        if self.kind in ("sigmoid", "binary_logit"):
-            y_pred = ops.concatenate([1 - y_pred, y_pred], axis=-1)
+        y_pred = Output(self.kind, self.n_classes).probabilities(y_pred)
         if len(y_true.shape) < 2 or y_true.shape[-1] != self.n_classes:
             y_true = ops.one_hot(ops.cast(ops.reshape(y_true, (-1,)), "int32"), self.n_classes)
         return ops.sum(ops.square(y_pred - ops.cast(y_true, "float32")), axis=-1)
@@ -143,35 +139,34 @@ class Objective:
         return self.form == "one_hot" and len(shape) == 2 and shape[1] == self.n_classes != 1
 
 
-def choose_objective(loss: Any, *, kind: str | None, units: int, labels_shape: tuple[int | None, ...]) -> Objective:
+def choose_objective(loss: Any, *, output: Output | None, labels_shape: tuple[int | None, ...]) -> Objective:
     """The loss as Keras takes it, and what goes with it.
 
     Args:
         loss: A loss, its name, `"squared_error"`, or None for the cross-entropy that fits.
-        kind: What the model's output is, as in `importance.scores`; None where it is not class scores.
-        units: Width of the output.
+        output: What the model's output is; None where it is not class scores.
         labels_shape: Shape of a batch of the labels as they come.
 
     Raises:
         ArgumentError: There is no such loss, or none fits an output that is not class scores.
     """
-    if kind is None:
+    if output is None:
         if loss is None or loss == SQUARED_ERROR:
             raise ArgumentError(
                 "The model's output is not class scores, so that no loss is chosen for it. Give loss=, for instance "
                 "'mean_squared_error'."
             )
         return Objective(_resolved(loss), None, None, None)
-    n_classes = 2 if kind in ("sigmoid", "binary_logit") else units
+    kind, n_classes = output.kind, output.n_classes
     given: Form = "one_hot" if len(labels_shape) == 2 and labels_shape[1] != 1 else "integers"
-    own: Form = "unit" if units == 1 else given
+    own: Form = "unit" if output.is_binary_unit else given
     if loss == SQUARED_ERROR:
         return Objective(SquaredError(kind, n_classes), own, n_classes, _accuracy(own, kind))
     if loss is None:
-        loss, form = _cross_entropy(kind, given)
+        loss, form = _cross_entropy(output, given)
         return Objective(loss, form, n_classes, _accuracy(form, kind))
     loss = _resolved(loss)
-    wanted = _wanted(loss, units)
+    wanted = _wanted(loss, output)
     return Objective(loss, wanted, n_classes if wanted else None, _accuracy(wanted or own, kind))
 
 
@@ -183,11 +178,11 @@ def loss_identity(loss: Any) -> Any:
     return [name, loss.get_config() if hasattr(loss, "get_config") else None]
 
 
-def _cross_entropy(kind: str, given: Form) -> tuple[keras.losses.Loss, Form]:
-    logits = kind in ("logits", "binary_logit")
-    if kind in ("sigmoid", "binary_logit"):
+def _cross_entropy(output: Output, given: Form) -> tuple[keras.losses.Loss, Form]:
+    logits = output.holds_logits
+    if output.is_binary_unit:
         return keras.losses.BinaryCrossentropy(from_logits=logits), "unit"
-    if kind == "sigmoids":
+    if not output.is_exclusive:
         return keras.losses.BinaryCrossentropy(), "one_hot"
     if given == "one_hot":
         return keras.losses.CategoricalCrossentropy(from_logits=logits), given
@@ -222,7 +217,7 @@ def _resolved(loss: Any) -> Any:
 _OF_INTEGERS = ("circle", "categoricalgeneralizedcrossentropy")
 
 
-def _wanted(loss: Any, units: int) -> Form | None:
+def _wanted(loss: Any, output: Output) -> Form | None:
     """The form of the labels for one of Keras' own losses; None for any other, which gets them as they
     come."""
     function = loss if hasattr(loss, "__name__") else type(loss)
@@ -230,12 +225,12 @@ def _wanted(loss: Any, units: int) -> Form | None:
         return None
     name = function.__name__.lower().replace("_", "")
     if "sparse" in name or name in _OF_INTEGERS:
-        if units == 1:
+        if output.is_binary_unit:
             raise ArgumentError(
                 f"loss {function.__name__} needs a score for each class, and the model's output is one."
             )
         return "integers"
-    return "unit" if units == 1 else "one_hot"
+    return "unit" if output.is_binary_unit else "one_hot"
 
 
 def read_optimizer(name: str, given: Any, defaults: dict[str, float]) -> keras.optimizers.Optimizer:

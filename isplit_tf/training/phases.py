@@ -181,9 +181,9 @@ def train(
         keep_best=bool(keep_best),
         progress=progress,
     )
-    check_images(split.model, data, run.batch_size)
+    check_images(split.program, data, run.batch_size)
     if validation_data is not None:
-        check_images(split.model, validation_data, run.batch_size)
+        check_images(split.program, validation_data, run.batch_size)
     tuning = None
     if epochs[_FINE_TUNE]:
         tuning = prepare(split, data, validation_data, loss=loss, batch_size=run.batch_size)
@@ -236,7 +236,12 @@ def _features(run: _Run) -> tuple[ArrayFeed | None, ArrayFeed | None]:
             feeds.append(None)
             continue
         found = cached_features(
-            run.split.head, data, batch_size=run.batch_size, budget_bytes=left, progress=run.progress
+            run.split.head,
+            data,
+            program=run.split.read(run.split.head),
+            batch_size=run.batch_size,
+            budget_bytes=left,
+            progress=run.progress,
         )
         if found is None:
             return None, None

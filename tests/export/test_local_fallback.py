@@ -9,7 +9,7 @@ import isplit_tf as isplit
 from isplit_edge import Client
 from isplit_tf.errors import ExportError, ModelError
 from isplit_tf.export.local_fallback import convert_whole, local_precision, probability_model
-from isplit_tf.graph.outputs import to_probabilities
+from isplit_tf.graph.outputs import Output, to_probabilities
 from support import tiny
 
 
@@ -34,7 +34,7 @@ def test_a_device_without_a_server_answers_as_the_split_does(with_local, halves,
     with Client(with_local.directory, "http://127.0.0.1:9", retries=0) as client:
         answer = client.run(test_data[0])
     assert answer.source == "local"
-    expected = to_probabilities(halves.model.predict(test_data[0] / np.float32(255), verbose=0), "logits")
+    expected = to_probabilities(halves.model.predict(test_data[0] / np.float32(255), verbose=0), halves.output)
     np.testing.assert_allclose(answer.probabilities, expected, atol=0.02)
     assert (answer.classes == expected.argmax(axis=1)).mean() > 0.95
     report = json.loads((with_local.directory / "edge/local.json").read_bytes())
@@ -82,14 +82,15 @@ def test_probabilities_stay_fine(precision, expected):
 def test_outputs_become_probabilities_as_on_the_server(kind, outputs):
     """Every kind of output gives what the evaluation gives."""
     values = np.array(outputs, np.float32)
-    found = np.asarray(probability_model(values.shape[1], kind)(values))
-    np.testing.assert_allclose(found, to_probabilities(values, kind), atol=1e-6)
+    output = Output.of(kind, values.shape[1])
+    found = np.asarray(probability_model(output)(values))
+    np.testing.assert_allclose(found, to_probabilities(values, output), atol=1e-6)
 
 
 def test_an_unknown_kind():
     """What is not class scores is not exported."""
     with pytest.raises(ModelError, match="unknown kind: 'regression'"):
-        probability_model(2, "regression")
+        probability_model(Output.of("regression", 2))
 
 
 def test_a_tail_that_a_device_cannot_run_is_told(tmp_path):
@@ -101,4 +102,4 @@ def test_a_tail_that_a_device_cannot_run_is_told(tmp_path):
     x = keras.layers.Dense(3, activation="softmax")(keras.layers.Flatten()(keras.ops.erfinv(keras.ops.tanh(x))))
     split = isplit.split(keras.Model(inputs, x), "conv", None)
     with pytest.raises(ExportError, match=r"local_fallback=True puts the whole model on the device.*Erfinv"):
-        convert_whole(split, "softmax", "float32", progress=False)
+        convert_whole(split, split.output, "float32", progress=False)

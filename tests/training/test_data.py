@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from isplit_tf.errors import DataError
+from isplit_tf.graph.program import read_program
 from isplit_tf.training.data import ArrayFeed, cached_features, image_feed, labels_shape, pair_feed
 from isplit_tf.training.objectives import Objective
 
@@ -139,7 +140,7 @@ def head():
 )
 def test_features_are_computed_once_in_the_datas_order(head, data):
     """Features of every kind of data, the last short batch included; exactly the budget is enough."""
-    arguments = {"batch_size": 4, "progress": False}
+    arguments = {"program": read_program(head), "batch_size": 4, "progress": False}
     found = cached_features(head, data, budget_bytes=1000, **arguments)
     assert found.dtype == np.float32
     np.testing.assert_array_equal(found, X * 2)
@@ -161,4 +162,5 @@ def test_features_that_do_not_fit_are_not_computed(head):
         def __getitem__(self, index):
             raise AssertionError("read")
 
-    assert cached_features(head, (Never(), Y), batch_size=4, budget_bytes=39, progress=False) is None
+    arguments = {"program": read_program(head), "batch_size": 4, "progress": False}
+    assert cached_features(head, (Never(), Y), budget_bytes=39, **arguments) is None

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from isplit_tf.bottlenecks.autoencoder import Autoencoder
 from isplit_tf.errors import ArgumentError, BundleError, DataError, ModelError
+from isplit_tf.graph.outputs import Output
 from isplit_tf.splitting import SplitModel, split
 from isplit_tf.training import Distillation, train
 from isplit_tf.training.checkpoint import FILE_NAME, TEACHER_FILE_NAME
@@ -40,7 +41,8 @@ def test_divergence_by_hand():
             ("binary_logit", np.log([[0.25]]), [[0.0]]),
             ("sigmoids", [[0.2, 0.8]], [[0.5, 0.5]]),
         ):
-            found = divergence(np.float32(student), np.float32(teacher), kind=kind, temperature=temperature)
+            output = Output.of(kind, len(student[0]))
+            found = divergence(np.float32(student), np.float32(teacher), output=output, temperature=temperature)
             np.testing.assert_allclose(found, [expected], atol=1e-4)
 
 
@@ -50,7 +52,8 @@ def test_gradient_stays_finite_where_a_probability_is_zero():
         student = tf.constant(first)
         with tf.GradientTape() as tape:
             tape.watch(student)
-            loss = divergence(student, tf.constant(second), kind=kind, temperature=2.0)
+            output = Output.of(kind, len(first[0]))
+            loss = divergence(student, tf.constant(second), output=output, temperature=2.0)
         assert np.isfinite(loss).all()
         assert np.isfinite(tape.gradient(loss, student)).all()
 

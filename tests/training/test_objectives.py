@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from isplit_tf.errors import ArgumentError, DataError
+from isplit_tf.graph.outputs import Output
 from isplit_tf.training.objectives import Objective, SquaredError, choose_objective, loss_identity
 
 
@@ -59,7 +60,7 @@ def test_squared_error_is_saved_by_keras_without_code():
 def test_cross_entropy_fits_output_and_labels(kind, units, shape, loss, from_logits, form, accuracy):
     """Without a loss, the cross-entropy that fits the kind of output and the form of the labels is
     taken."""
-    found = choose_objective(None, kind=kind, units=units, labels_shape=shape)
+    found = choose_objective(None, output=Output.of(kind, units), labels_shape=shape)
     assert type(found.loss).__name__ == loss
     assert found.loss.get_config()["from_logits"] is from_logits
     assert found.form == form
@@ -83,13 +84,13 @@ def test_cross_entropy_fits_output_and_labels(kind, units, shape, loss, from_log
 def test_labels_are_brought_to_the_form_that_a_loss_wants(loss, form):
     """Keras' sparse losses get integers, its others one-hot labels, and a function what the data hold."""
     for shape in [(8,), (8, 3)]:
-        assert choose_objective(loss, kind="softmax", units=3, labels_shape=shape).form == form
+        assert choose_objective(loss, output=Output.of("softmax", 3), labels_shape=shape).form == form
 
 
 def test_threshold_of_a_logit_is_zero():
     """The accuracy of a binary logit has its threshold at 0, of a sigmoid at 0.5."""
     for kind, threshold in (("binary_logit", 0.0), ("sigmoid", 0.5)):
-        found = choose_objective(None, kind=kind, units=1, labels_shape=(8,))
+        found = choose_objective(None, output=Output.of(kind, 1), labels_shape=(8,))
         assert found.metrics()[0].threshold == threshold
 
 
@@ -148,14 +149,14 @@ def test_labels_as_they_come():
 def test_wrong_losses_are_refused():
     """A name that is no loss, a number, and no loss for an output that is no class score: errors that say
     so."""
-    arguments = {"units": 3, "labels_shape": (8,)}
+    arguments = {"output": Output.of("softmax", 3), "labels_shape": (8,)}
     with pytest.raises(ArgumentError, match=r"no loss 'nonsense'.*'squared_error' \(Eq\. 4\)"):
-        choose_objective("nonsense", kind="softmax", **arguments)
+        choose_objective("nonsense", **arguments)
     with pytest.raises(ArgumentError, match="expected a Keras loss"):
-        choose_objective(0.5, kind="softmax", **arguments)
+        choose_objective(0.5, **arguments)
     for loss in (None, "squared_error"):
         with pytest.raises(ArgumentError, match="not class scores"):
-            choose_objective(loss, kind=None, **arguments)
+            choose_objective(loss, **arguments | {"output": None})
 
 
 def test_identities_tell_losses_apart():

@@ -19,7 +19,7 @@ from ...display.progress import bar
 from ...display.quiet import quiet
 from ...errors import ArgumentError, DataError, ExportError, NumericsError
 from .contents import Contents, Operator, read_contents
-from .float32 import answer, in_float32
+from .float32 import Answer, Read, in_float32, in_inference
 from .representative import LEAST_IMAGES
 from .trace import INPUT_NAME, SIGNATURE, TracedHead, trace_head
 from .verification import relative_error, run_file
@@ -63,6 +63,7 @@ def convert(
     *,
     precision: str = "int8",
     representative: np.ndarray | None = None,
+    read: Read = in_inference,
     progress: bool = True,
 ) -> ConvertedHead:
     """Converts head and encoder to one `.tflite` of batch 1, input `input` and output `latent`.
@@ -77,6 +78,7 @@ def convert(
             "float16" (weights), "dynamic" (weights of 8 bit, activations in float), "float32".
         representative: float32 `(N, *input_shape)` of at least 16 images, as `representative_images` gives them;
             needed for int8 and int16x8.
+        read: What reads a model; a split knows the programs of its parts.
         progress: Whether a bar may show.
 
     Returns:
@@ -96,10 +98,10 @@ def convert(
             f"precision={precision!r} needs representative_data of at least {LEAST_IMAGES} images, from which the "
             f"ranges are learned. Received: {found}."
         )
-    with unrounded(encoder):
-        traced = trace_head(head, encoder)
+    with unrounded(encoder), in_float32(head, encoder, read=read) as answer:
+        traced = trace_head(head, encoder, answer=answer)
         images = _checked_images(representative, traced.input_shape)
-        expected = _keras_latents(head, encoder, images)
+        expected = _keras_latents(head, encoder, images, answer)
     content = _run_converter(traced, precision, representative, progress)
     contents = read_contents(content)
     _check_operators(contents, precision, traced)
@@ -134,11 +136,10 @@ def _checked_images(representative: np.ndarray | None, shape: tuple[int, ...]) -
     return representative[:_CHECKED_IMAGES]
 
 
-def _keras_latents(head: keras.Model, encoder: keras.Model | None, images: np.ndarray) -> np.ndarray:
-    with in_float32(head, encoder):
-        found = answer(head, tf.constant(images))
-        if encoder is not None:
-            found = answer(encoder, found)
+def _keras_latents(head: keras.Model, encoder: keras.Model | None, images: np.ndarray, answer: Answer) -> np.ndarray:
+    found = answer(head, tf.constant(images))
+    if encoder is not None:
+        found = answer(encoder, found)
     latents = found.numpy().astype(np.float32)
     if not np.isfinite(latents).all():
         raise NumericsError(

@@ -1,7 +1,7 @@
 """Both halves of a bundle compute in float32, whatever the policy that the model was trained with."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import keras
 import tensorflow as tf
@@ -22,34 +22,48 @@ class _Float32Policy(keras.DTypePolicy):
         return self._stored_dtype
 
 
+Read = Callable[[keras.Model], Program]
+Answer = Callable[[keras.Model, tf.Tensor], tf.Tensor]
+
+
+def in_inference(model: keras.Model) -> Program:
+    """Read a model as `predict` runs it."""
+    return read_program(model, training=False)
+
+
 @contextlib.contextmanager
-def in_float32(*models: keras.Model | None) -> Iterator[None]:
-    """Lets models compute in float32 while their graph is being traced; afterwards they are as before.
+def in_float32(*models: keras.Model | None, read: Read = in_inference) -> Iterator[Answer]:
+    """Let models compute in float32 while their graph is being traced; afterwards they are as before.
 
     Layers under a policy such as mixed_float16 would put casts and half-precision operators into the graph, which
     no LiteRT kernel and few servers' CPUs run well.
 
     Args:
-        models: Models, or None for a half that does not exist.
+        models: Models of one input and one output, or None for a half that does not exist. Each is read once.
+        read: What reads a model; a split knows the programs of its parts.
+
+    Yields:
+        What gives the output of one of the models for a batch, in inference mode.
     """
-    layers = {id(layer): layer for model in models if model is not None for layer in all_layers(model)}
+    given = [model for model in models if model is not None]
+    programs = {id(model): read(model) for model in given}
+    layers = {id(layer): layer for model in given for layer in all_layers(model)}
     before = [(layer, layer.dtype_policy) for layer in layers.values() if _is_other_float(layer.compute_dtype)]
     try:
         for layer, policy in before:
             layer.dtype_policy = _Float32Policy(policy.variable_dtype)
-        yield
+        yield lambda model, x: _answer(model, programs[id(model)], x)
     finally:
         for layer, policy in before:
             layer.dtype_policy = policy
 
 
-def answer(model: keras.Model, x: tf.Tensor) -> tf.Tensor:
-    """What a half of one input and one output gives, in inference mode and within `in_float32`.
+def _answer(model: keras.Model, program: Program, x: tf.Tensor) -> tf.Tensor:
+    """Return what a half gives.
 
     A functional model casts to the dtype of its Input: float16 in a half of a mixed-precision model, uint8 where
     images are rescaled inside. Its layers are called one by one where that can be left out.
     """
-    program = read_program(model, training=False)
     if not (_is_other_float(model.inputs[0].dtype) or _casts_itself(program)):
         return model(x, training=False)
     return program.run({program.inputs[0]: x})[program.outputs[0]]

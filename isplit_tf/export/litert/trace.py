@@ -9,7 +9,7 @@ import tensorflow as tf
 from tensorflow.core.framework import graph_pb2
 
 from ...errors import ExportError
-from .float32 import answer, in_float32
+from .float32 import Answer
 from .graphdef import NeutralGraph, neutral
 
 INPUT_NAME = "input"
@@ -64,12 +64,13 @@ class TracedHead:
         return module
 
 
-def trace_head(head: keras.Model, encoder: keras.Model | None = None) -> TracedHead:
-    """Records what head and encoder compute for one image.
+def trace_head(head: keras.Model, encoder: keras.Model | None = None, *, answer: Answer) -> TracedHead:
+    """Record what head and encoder compute for one image.
 
     Args:
         head: The head, of one input and one output.
         encoder: The encoder, or None for a split without a bottleneck.
+        answer: What `in_float32` yields for these models.
 
     Returns:
         The graph; the models are as before.
@@ -88,9 +89,8 @@ def trace_head(head: keras.Model, encoder: keras.Model | None = None) -> TracedH
                 x = answer(model, x)
         return tf.cast(x, tf.float32)
 
-    with in_float32(*models):
-        spec = tf.TensorSpec((1, *input_shape), tf.float32, name=INPUT_NAME)
-        function = tf.function(run, autograph=False).get_concrete_function(spec)
+    spec = tf.TensorSpec((1, *input_shape), tf.float32, name=INPUT_NAME)
+    function = tf.function(run, autograph=False).get_concrete_function(spec)
     output = function.structured_outputs
     if not output.shape.is_fully_defined():
         raise ExportError(

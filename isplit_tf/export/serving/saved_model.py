@@ -12,8 +12,8 @@ import tensorflow as tf
 
 from isplit_edge import wire
 
-from ...errors import ModelError
-from ..litert.float32 import answer, in_float32
+from ...graph.outputs import Output
+from ..litert.float32 import Read, in_float32, in_inference
 from .wire_graph import read_payloads
 
 SERVING_DEFAULT = "serving_default"
@@ -48,36 +48,15 @@ class LatentFormat:
         return values if self.scale is None else (values - float(self.zero_point or 0)) * self.scale
 
 
-def output_record(kind: str) -> dict[str, Any]:
-    """Says for the manifest how probabilities come from a model's own output of some kind."""
+def output_record(output: Output) -> dict[str, Any]:
+    """Return the manifest's record of how probabilities come from a model's own output."""
     return {
-        "kind": kind,
-        "softmax_added": kind == "logits",
-        "sigmoid_added": kind == "binary_logit",
-        "complement_added": kind in ("sigmoid", "binary_logit"),
-        "independent": kind == "sigmoids",
+        "kind": output.kind,
+        "softmax_added": output.kind == "logits",
+        "sigmoid_added": output.kind == "binary_logit",
+        "complement_added": output.is_binary_unit,
+        "independent": output.kind == "sigmoids",
     }
-
-
-def probabilities(outputs: tf.Tensor, kind: str) -> tf.Tensor:
-    """A model's own outputs `(N, units)` as float32 probabilities `(N, n_classes)`.
-
-    Softmax for logits, `[1 - p, p]` for a single unit, independent sigmoids as they are.
-
-    Raises:
-        ModelError: If the kind is unknown.
-    """
-    outputs = tf.cast(outputs, tf.float32)
-    if kind in ("softmax", "sigmoids"):
-        return outputs
-    if kind == "logits":
-        return tf.nn.softmax(outputs)
-    if kind == "sigmoid":
-        return tf.concat([1.0 - outputs, outputs], axis=1)
-    if kind == "binary_logit":
-        # 1 - sigmoid(x) would be 0 long before it has to be.
-        return tf.concat([tf.sigmoid(-outputs), tf.sigmoid(outputs)], axis=1)
-    raise ModelError(f"The model's output is of an unknown kind: {kind!r}.")
 
 
 def write(
@@ -86,8 +65,9 @@ def write(
     decoder: keras.Model | None = None,
     *,
     latent: LatentFormat,
-    kind: str,
+    output: Output,
     tag: bytes,
+    read: Read = in_inference,
 ) -> None:
     """Writes the SavedModel of decoder and tail, each weight once.
 
@@ -99,8 +79,9 @@ def write(
         tail: From the cut to class scores.
         decoder: From the latent to the cut, or None.
         latent: How latents come over the wire.
-        kind: What the tail's output is, as `isplit_tf.graph.outputs` names it.
+        output: What the tail's output is.
         tag: The 8 bytes that this bundle's payloads begin with.
+        read: What reads a model; a split knows the programs of its parts.
     """
 
     def served(values: tf.Tensor) -> tf.Tensor:
@@ -109,7 +90,7 @@ def write(
         values = tf.pad(values, [[0, 1 - tf.minimum(count, 1)]] + [[0, 0]] * len(latent.shape))
         if decoder is not None:
             values = answer(decoder, values)
-        return probabilities(answer(tail, values), kind)[:count]
+        return output.probabilities(tf.cast(answer(tail, values), tf.float32))[:count]
 
     def serving_default(payload: tf.Tensor) -> Mapping[str, tf.Tensor]:
         latents, status = read_payloads(payload, tag=tag, dtype=latent.dtype, shape=latent.shape, bits=latent.bits)
@@ -121,15 +102,15 @@ def write(
         return {"probabilities": served(values)}
 
     module = tf.Module()
-    with in_float32(decoder, tail):
+    with in_float32(decoder, tail, read=read) as answer:
         signatures = {
             SERVING_DEFAULT: _traced(serving_default, tf.TensorSpec([None], tf.string, name="payload")),
             FROM_LATENT: _traced(from_latent, tf.TensorSpec([None, *latent.shape], tf.float32, name="latent")),
         }
     # What the functions read has to hang on the module, and only that: dropout's seeds need not be served.
-    read = {id(one) for function in signatures.values() for one in function.variables}
+    used = {id(one) for function in signatures.values() for one in function.variables}
     stored = [one.value for model in (decoder, tail) if model is not None for one in model.variables]
-    module.weights = [one for one in stored if id(one) in read]
+    module.weights = [one for one in stored if id(one) in used]
     module.signatures_ = list(signatures.values())
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
     tf.saved_model.save(module, os.fspath(Path(directory)), signatures=signatures, options=options)

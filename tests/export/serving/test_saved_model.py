@@ -8,9 +8,10 @@ import tensorflow as tf
 from isplit_edge import wire
 from isplit_tf.errors import ModelError
 from isplit_tf.export.serving import saved_model
-from isplit_tf.graph.outputs import to_probabilities
+from isplit_tf.graph.outputs import Output, to_probabilities
 
 TAG = bytes(range(8))
+LOGITS = Output.of("logits", 3)
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +19,7 @@ def saved(halves, tmp_path_factory):
     """The SavedModel of the tail for int8 latents, and its directory."""
     directory = tmp_path_factory.mktemp("saved") / "1"
     latent = saved_model.LatentFormat("int8", halves.latent_shape, scale=0.05, zero_point=-3)
-    saved_model.write(directory, halves.tail, halves.decoder, latent=latent, kind="logits", tag=TAG)
+    saved_model.write(directory, halves.tail, halves.decoder, latent=latent, output=LOGITS, tag=TAG)
     return tf.saved_model.load(str(directory)), directory
 
 
@@ -52,7 +53,7 @@ def test_answers_as_the_keras_models_do(halves, saved):
     latents = int8_latents(halves, 5)
     answer = saved[0].signatures["serving_default"](payload=strings([wire.pack(TAG, one) for one in latents]))
     floats = (latents.astype(np.float32) + 3) * np.float32(0.05)
-    expected = to_probabilities(halves.tail(halves.decoder(floats)).numpy(), "logits")
+    expected = to_probabilities(halves.tail(halves.decoder(floats)).numpy(), LOGITS)
     assert answer["status"].numpy().tolist() == [0] * 5
     np.testing.assert_allclose(answer["probabilities"], expected, atol=1e-5)
     plain = saved[0].signatures["from_latent"](latent=tf.constant(floats))
@@ -100,14 +101,14 @@ def test_loads_in_a_fresh_process(shared_bundle, elsewhere):
 def test_a_float_latent_that_is_not_finite_is_malformed(halves, tmp_path):
     """NaN behind a ReLU would come out as a confident answer: it is refused by its status."""
     latent = saved_model.LatentFormat("float32", tuple(halves.cut.shape))
-    saved_model.write(tmp_path / "1", halves.tail, latent=latent, kind="logits", tag=TAG)
+    saved_model.write(tmp_path / "1", halves.tail, latent=latent, output=LOGITS, tag=TAG)
     tail = tf.saved_model.load(str(tmp_path / "1")).signatures["serving_default"]
     features = np.ones((3, *halves.cut.shape), np.float32)
     features[1].flat[7] = np.nan
     features[2].flat[0] = np.inf
     answer = tail(payload=strings([wire.pack(TAG, one) for one in features]))
     assert answer["status"].numpy().tolist() == [0, 2, 2]
-    expected = to_probabilities(halves.tail(features[:1]).numpy(), "logits")
+    expected = to_probabilities(halves.tail(features[:1]).numpy(), LOGITS)
     np.testing.assert_allclose(answer["probabilities"].numpy()[:1], expected, atol=1e-5)
 
 
@@ -124,10 +125,11 @@ def test_a_float_latent_that_is_not_finite_is_malformed(halves, tmp_path):
 )
 def test_probabilities_of_every_kind_of_output(kind, outputs, expected):
     """Softmax for logits, [1 - p, p] for one unit, independent sigmoids as they are; as the evaluation does it."""
-    found = saved_model.probabilities(tf.constant(outputs), kind).numpy()
+    output = Output.of(kind, len(outputs[0]))
+    found = output.probabilities(tf.constant(outputs)).numpy()
     np.testing.assert_allclose(found, expected, atol=1e-6)
-    np.testing.assert_allclose(found, to_probabilities(np.array(outputs), kind), atol=1e-6)
-    record = saved_model.output_record(kind)
+    np.testing.assert_allclose(found, to_probabilities(np.array(outputs), output), atol=1e-6)
+    record = saved_model.output_record(output)
     assert record["softmax_added"] == (kind == "logits")
     assert record["complement_added"] == (kind in ("sigmoid", "binary_logit"))
     assert record["independent"] == (kind == "sigmoids")
@@ -136,7 +138,7 @@ def test_probabilities_of_every_kind_of_output(kind, outputs, expected):
 def test_an_unknown_kind_of_output():
     """What is not class scores is not served."""
     with pytest.raises(ModelError, match="unknown kind: 'regression'"):
-        saved_model.probabilities(tf.zeros((1, 1)), "regression")
+        Output.of("regression", 1)
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "float16"])
@@ -150,9 +152,9 @@ def test_other_dtypes_are_served_in_float32(policy, tmp_path):
     finally:
         keras.config.set_dtype_policy(before)
     latent = saved_model.LatentFormat("float32", (5,))
-    saved_model.write(tmp_path / "1", tail, latent=latent, kind="logits", tag=TAG)
+    saved_model.write(tmp_path / "1", tail, latent=latent, output=LOGITS, tag=TAG)
     x = np.random.default_rng(0).normal(size=(4, 5)).astype(np.float32)
     found = tf.saved_model.load(str(tmp_path / "1")).signatures["from_latent"](latent=tf.constant(x))
     kernel, bias = (one.numpy().astype(np.float32) for one in tail.weights)
-    np.testing.assert_allclose(found["probabilities"], to_probabilities(x @ kernel + bias, "logits"), atol=1e-6)
+    np.testing.assert_allclose(found["probabilities"], to_probabilities(x @ kernel + bias, LOGITS), atol=1e-6)
     assert tail.layers[1].dtype_policy.name == policy
