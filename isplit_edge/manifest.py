@@ -26,6 +26,7 @@ __all__ = [
     "array_sha256",
     "bundle_id",
     "canonical_json",
+    "check_fields",
     "contract",
     "file_record",
     "tagged_sha256",
@@ -259,6 +260,22 @@ class Manifest:
         text = json.dumps(self.to_dict(), indent=2, allow_nan=False, ensure_ascii=False)
         write_atomic(path, f"{text}\n".encode())
         return path
+
+
+def check_fields(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Check each value of a part of a manifest's record by the rule of its key.
+
+    Args:
+        record: Some of the keys of a manifest, known before the files of the bundle are there.
+
+    Returns:
+        The same values as plain dicts and lists.
+
+    Raises:
+        ArgumentError: If a value is not what its key may hold.
+    """
+    rules = _FIELDS | _OPTIONAL
+    return {key: schema.plain(rules[key](key, value)) for key, value in record.items()}
 
 
 def _refuse_newer(record: Mapping[str, Any], key: str, known: int) -> None:

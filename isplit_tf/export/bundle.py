@@ -22,7 +22,7 @@ from .artefact_accuracy import measure_accuracy
 from .layout import check_place, write_bundle
 from .litert.converter import QUANTIZED, ConvertedHead, convert
 from .litert.representative import representative_images
-from .local_fallback import convert_whole, measure_whole
+from .local_fallback import convert_fallback, measure_fallback
 from .micro.fit import fitted_micro_head, micro_request
 from .request import Plan, make_plan
 from .serving.saved_model import SERVING_DEFAULT
@@ -236,11 +236,11 @@ def export_bundle(
     check_place(directory, overwrite)
     head, images = _converted(plan, representative_data, progress)
     micro = None if request is None else fitted_micro_head(request, head, split, images=images, progress=progress)
-    whole = convert_whole(split, plan.output, precision, progress=progress) if local_fallback else None
-    local = None
-    if whole is not None and evaluation_data is not None:
-        about = Manifest.from_dict(plan.record)
-        local = measure_whole(whole, about, evaluation_data, max_images=max_evaluation_images, progress=progress)
+    fallback = convert_fallback(split, plan.output, precision, progress=progress) if local_fallback else None
+
+    def measure_whole(manifest: Manifest) -> Mapping[str, Any]:
+        how: dict[str, Any] = {"max_images": max_evaluation_images, "progress": progress}
+        return {} if fallback is None else measure_fallback(fallback, manifest, evaluation_data, **how)
 
     def measure(written: Path) -> Mapping[str, Any]:
         return measure_accuracy(
@@ -254,8 +254,16 @@ def export_bundle(
             progress=progress,
         )
 
-    measured = None if evaluation_data is None else measure
-    write_bundle(directory, plan, head, micro=micro, whole=whole, local=local, measure=measured)
+    evaluated = evaluation_data is not None
+    write_bundle(
+        directory,
+        plan,
+        head,
+        micro=micro,
+        fallback=fallback,
+        measure_fallback=measure_whole if evaluated else None,
+        measure=measure if evaluated else None,
+    )
     return Bundle.load(directory)
 
 

@@ -25,7 +25,7 @@ from ..storage.directories import check_not_current, replacing
 from .fingerprint import bundle_id
 from .litert.converter import ConvertedHead
 from .litert.gpu_delegate import gpu_report
-from .local_fallback import LOCAL_FILE, local_report
+from .local_fallback import LOCAL_FILE, fallback_report
 from .micro.head import MicroHead, write_micro
 from .request import Plan
 from .serving import saved_model
@@ -100,8 +100,8 @@ def write_bundle(
     head: ConvertedHead,
     *,
     micro: MicroHead | None = None,
-    whole: ConvertedHead | None = None,
-    local: Mapping[str, Any] | None = None,
+    fallback: ConvertedHead | None = None,
+    measure_fallback: Callable[[Manifest], Mapping[str, Any]] | None = None,
     measure: Callable[[Path], Mapping[str, Any]] | None = None,
 ) -> Manifest:
     """Writes a bundle; killed at any moment, it leaves what was there before or the whole new one.
@@ -111,8 +111,8 @@ def write_bundle(
         plan: What is exported.
         head: Its converted head.
         micro: The same head as TensorFlow Lite Micro runs it, or None.
-        whole: The whole model for the device, or None.
-        local: Its measured accuracy, or None.
+        fallback: The whole model for the device, or None.
+        measure_fallback: Given the manifest, returns the measured accuracy of the fallback.
         measure: Given the written bundle, returns the manifest's record of accuracy.
 
     Returns:
@@ -126,14 +126,20 @@ def write_bundle(
         if micro is not None:
             write_micro(scratch, micro, record)
             record["microcontroller"] = micro.record()
-        if whole is not None:
-            (scratch / LOCAL_FILE).write_bytes(whole.content)
-            (scratch / LOCAL_REPORT_FILE).write_text(json.dumps(local_report(whole, local), indent=2) + "\n")
+        if fallback is not None:
+            (scratch / LOCAL_FILE).write_bytes(fallback.content)
         _write_serving(scratch, plan, head, record)
         (scratch / COMPOSE_FILE).write_text(compose_yaml())
-        names = sorted(one.relative_to(scratch).as_posix() for one in scratch.rglob("*") if one.is_file())
-        record["files"] = {name: file_record(scratch / name) for name in names}
+        names = [one.relative_to(scratch).as_posix() for one in scratch.rglob("*") if one.is_file()]
+        record["files"] = {name: file_record(scratch / name) for name in sorted(names)}
         manifest = Manifest.from_dict(record)
+        if fallback is not None:
+            fallback_accuracy = None if measure_fallback is None else measure_fallback(manifest)
+            report = json.dumps(fallback_report(fallback, fallback_accuracy), indent=2)
+            (scratch / LOCAL_REPORT_FILE).write_text(f"{report}\n")
+            files = {**record["files"], LOCAL_REPORT_FILE: file_record(scratch / LOCAL_REPORT_FILE)}
+            record["files"] = dict(sorted(files.items()))
+            manifest = Manifest.from_dict(record)
         manifest.write(scratch)
         if measure is not None:
             manifest = Manifest.from_dict({**record, "accuracy": measure(scratch)})

@@ -19,10 +19,10 @@ from ..graph.outputs import Output
 from ..splitting import SplitModel
 from .litert.converter import QUANTIZED, ConvertedHead, convert
 
-__all__ = ["LOCAL_FILE", "convert_whole", "local_precision", "local_report", "measure_whole"]
+__all__ = ["LOCAL_FILE", "convert_fallback", "fallback_precision", "fallback_report", "measure_fallback"]
 
 
-def local_precision(precision: str) -> str:
+def fallback_precision(precision: str) -> str:
     """The precision of the whole model beside a head of some precision.
 
     Probabilities of 8 bit would be steps of 1/256: where the head is of integers, the whole model has weights of 8 bit
@@ -31,7 +31,7 @@ def local_precision(precision: str) -> str:
     return "dynamic" if precision in QUANTIZED else precision
 
 
-def convert_whole(split: SplitModel, output: Output, precision: str, *, progress: bool = True) -> ConvertedHead:
+def convert_fallback(split: SplitModel, output: Output, precision: str, *, progress: bool = True) -> ConvertedHead:
     """Converts head, encoder, decoder, tail and the step to probabilities into one file of batch 1.
 
     Args:
@@ -48,7 +48,7 @@ def convert_whole(split: SplitModel, output: Output, precision: str, *, progress
     """
     last = probability_model(output)
     try:
-        return convert(split.model, last, precision=local_precision(precision), progress=progress)
+        return convert(split.model, last, precision=fallback_precision(precision), progress=progress)
     except ExportError as error:
         raise ExportError(
             f"local_fallback=True puts the whole model on the device, and it cannot go there. {error} Possible too: "
@@ -63,13 +63,13 @@ def probability_model(output: Output) -> keras.Model:
     return keras.Model(outputs, found, name="probabilities")
 
 
-def measure_whole(
-    whole: ConvertedHead, manifest: Manifest, data: Any, *, max_images: int | None, progress: bool
+def measure_fallback(
+    fallback: ConvertedHead, manifest: Manifest, data: Any, *, max_images: int | None, progress: bool
 ) -> dict[str, Any]:
     """The accuracy of the file that ships, run as a device runs it.
 
     Args:
-        whole: The file.
+        fallback: The file.
         manifest: Of the bundle that it goes into; only its shapes, classes and preprocessing are read.
         data: Images with labels, as `evaluate` takes them.
         max_images: Stop after as many.
@@ -80,7 +80,7 @@ def measure_whole(
     """
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "local.tflite"
-        path.write_bytes(whole.content)
+        path.write_bytes(fallback.content)
         with quiet():  # LiteRT announces its delegate
             model = _Predictor(LocalModel(path, manifest), manifest)
         found = evaluate(model, data, max_images=max_images, progress=progress)
@@ -99,13 +99,13 @@ class _Predictor:
         return self._model.predict(frames(images, shape, record, preprocessed=preprocessed), preprocessed)
 
 
-def local_report(whole: ConvertedHead, measured: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def fallback_report(fallback: ConvertedHead, measured: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """What is in the file, read from it, how far it is from Keras, and its accuracy where it was measured."""
     return {
         **(measured or {"accuracy": None, "images": None}),
-        "precision": whole.precision,
-        "size_bytes": len(whole.content),
-        "operators": dict(whole.contents.counts),
-        "relative_error": whole.relative_error,
-        "checked_images": whole.checked_images,
+        "precision": fallback.precision,
+        "size_bytes": len(fallback.content),
+        "operators": dict(fallback.contents.counts),
+        "relative_error": fallback.relative_error,
+        "checked_images": fallback.checked_images,
     }

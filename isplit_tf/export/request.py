@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from isplit_edge import __version__, wire
-from isplit_edge.manifest import FORMAT_VERSION, HEAD_FILE, PRECISIONS, Manifest
+from isplit_edge.manifest import FORMAT_VERSION, PRECISIONS, check_fields
 from isplit_edge.preprocessing import resolve_preprocessing
 
 from ..bottlenecks.quantizer import is_observed, quantizers
@@ -37,7 +37,7 @@ class Plan:
         split: What is exported.
         precision: Of the head.
         output: What the model's own output is.
-        record: The manifest's record, with stand-ins for what is known only once the head is converted.
+        record: What is known of the manifest before the head is converted.
     """
 
     split: SplitModel
@@ -56,7 +56,7 @@ class Plan:
         return self.record["preprocessing"]
 
     def filled(self, head: ConvertedHead) -> dict[str, Any]:
-        """The manifest's record with what the converted head brings; bundle_id and files are still stand-ins."""
+        """Return the manifest's record with what the converted head brings, without bundle_id and files."""
         return {
             **self.record,
             "dtype": head.dtype,
@@ -112,12 +112,13 @@ def make_plan(
         "output": output_record(output),
         "accuracy": _NOT_MEASURED,
         "encoder": _cost(split, split.encoder),
-        "head": {**_cost(split, split.head), "size_bytes": 0},
+        "head": {**_cost(split, split.head), "size_bytes": 0},  # until it is converted
         "versions": _versions(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    record |= _stand_ins(precision, shapes["latent"], bits)
-    return Plan(split, precision, output, Manifest.from_dict(record).to_dict())
+    if bits is not None:
+        record["latent_bits"] = bits
+    return Plan(split, precision, output, check_fields(record))
 
 
 def _check_weights(split: SplitModel) -> None:
@@ -146,20 +147,6 @@ def _packed_bits(split: SplitModel, precision: str) -> int | None:
             "also with bottleneck_epochs=0 and fine_tune_epochs=0."
         )
     return wire.sent_bits(_OUTPUT_DTYPES[precision], bits)
-
-
-def _stand_ins(precision: str, latent_shape: list[int], bits: int | None) -> dict[str, Any]:
-    """What is known only once the head is converted, as values that contradict nothing else."""
-    dtype = _OUTPUT_DTYPES.get(precision, "float32")
-    return {
-        "latent_bits": bits,
-        "bundle_id": "0" * 64,
-        "dtype": dtype,
-        "scale": 1.0 if precision in QUANTIZED else None,
-        "zero_point": 0 if precision in QUANTIZED else None,
-        "payload_bytes": wire.payload_bytes(dtype, latent_shape, bits),
-        "files": {HEAD_FILE: {"sha256": "0" * 64, "size_bytes": 0}},
-    }
 
 
 def _fixed_shapes(split: SplitModel) -> dict[str, list[int]]:

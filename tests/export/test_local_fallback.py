@@ -8,7 +8,7 @@ import pytest
 import isplit_tf as isplit
 from isplit_edge import Client
 from isplit_tf.errors import ExportError, ModelError
-from isplit_tf.export.local_fallback import convert_whole, local_precision, probability_model
+from isplit_tf.export.local_fallback import convert_fallback, fallback_precision, probability_model
 from isplit_tf.graph.outputs import Output, to_probabilities
 from support import tiny
 
@@ -66,7 +66,7 @@ def test_it_is_a_file_of_the_bundle(with_local, shared_bundle):
 )
 def test_probabilities_stay_fine(precision, expected):
     """No precision of the head makes probabilities of 8 bit."""
-    assert local_precision(precision) == expected
+    assert fallback_precision(precision) == expected
 
 
 @pytest.mark.parametrize(
@@ -102,4 +102,4 @@ def test_a_tail_that_a_device_cannot_run_is_told(tmp_path):
     x = keras.layers.Dense(3, activation="softmax")(keras.layers.Flatten()(keras.ops.erfinv(keras.ops.tanh(x))))
     split = isplit.split(keras.Model(inputs, x), "conv", None)
     with pytest.raises(ExportError, match=r"local_fallback=True puts the whole model on the device.*Erfinv"):
-        convert_whole(split, split.output, "float32", progress=False)
+        convert_fallback(split, split.output, "float32", progress=False)
