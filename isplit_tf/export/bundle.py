@@ -24,7 +24,7 @@ from .litert.converter import QUANTIZED, ConvertedHead, convert
 from .litert.representative import representative_images
 from .local_fallback import convert_fallback, measure_fallback
 from .micro.fit import fitted_micro_head, micro_request
-from .request import Plan, make_plan
+from .request import ExportRequest, make_request
 from .serving.saved_model import SERVING_DEFAULT
 
 _BATCH = 32
@@ -220,7 +220,7 @@ def export_bundle(
     Example:
         >>> export_bundle(split, "bundle/", representative_data=train, evaluation_data=test, overwrite=True)
     """
-    plan = make_plan(
+    request = make_request(
         split,
         precision=precision,
         class_names=class_names,
@@ -230,13 +230,13 @@ def export_bundle(
         target=target,
         from_logits=from_logits,
     )
-    request = micro_request(
+    wanted = micro_request(
         target, precision, flash_bytes=flash_bytes, ram_bytes=ram_bytes, curve=curve, ethos_u=ethos_u
     )
     check_place(directory, overwrite)
-    head, images = _converted(plan, representative_data, progress)
-    micro = None if request is None else fitted_micro_head(request, head, split, images=images, progress=progress)
-    fallback = convert_fallback(split, plan.output, precision, progress=progress) if local_fallback else None
+    head, images = _converted(request, representative_data, progress)
+    micro = None if wanted is None else fitted_micro_head(wanted, head, split, images=images, progress=progress)
+    fallback = convert_fallback(split, request.output, precision, progress=progress) if local_fallback else None
 
     def measure_whole(manifest: Manifest) -> Mapping[str, Any]:
         how: dict[str, Any] = {"max_images": max_evaluation_images, "progress": progress}
@@ -248,7 +248,7 @@ def export_bundle(
             split.model,
             evaluation_data,
             original=original,
-            output=plan.output,
+            output=request.output,
             from_logits=from_logits,
             max_images=max_evaluation_images,
             progress=progress,
@@ -257,7 +257,7 @@ def export_bundle(
     evaluated = evaluation_data is not None
     write_bundle(
         directory,
-        plan,
+        request,
         head,
         micro=micro,
         fallback=fallback,
@@ -267,28 +267,30 @@ def export_bundle(
     return Bundle.load(directory)
 
 
-def _converted(plan: Plan, representative_data: Any, progress: bool) -> tuple[ConvertedHead, np.ndarray | None]:
+def _converted(
+    request: ExportRequest, representative_data: Any, progress: bool
+) -> tuple[ConvertedHead, np.ndarray | None]:
     """The head, and the images that it was quantized with."""
-    quantizing = plan.precision in QUANTIZED
+    quantizing = request.precision in QUANTIZED
     if quantizing and representative_data is None:
         raise ArgumentError(
-            f"precision={plan.precision!r} needs representative_data, images from which the ranges are learned. "
+            f"precision={request.precision!r} needs representative_data, images from which the ranges are learned. "
             "Possible without: 'float16', 'dynamic', 'float32'."
         )
     images = None
     if representative_data is not None:
         images = representative_images(
             representative_data,
-            plan.input_shape,
-            preprocessing=plan.preprocessing,
+            request.input_shape,
+            preprocessing=request.preprocessing,
             quantizing=quantizing,
             progress=progress,
         )
-    split = plan.split
+    split = request.split
     head = convert(
         split.head,
         split.encoder,
-        precision=plan.precision,
+        precision=request.precision,
         representative=images,
         read=split.read,
         progress=progress,

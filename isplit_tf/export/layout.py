@@ -27,7 +27,7 @@ from .litert.converter import ConvertedHead
 from .litert.gpu_delegate import gpu_report
 from .local_fallback import LOCAL_FILE, fallback_report
 from .micro.head import MicroHead, write_micro
-from .request import Plan
+from .request import ExportRequest
 from .serving import saved_model
 from .serving.config_files import BATCHING_CONFIG, batching_config, compose_yaml, models_config
 from .serving.warmup import warmup_batches, write_warmup
@@ -96,7 +96,7 @@ def _known_files(path: Path) -> set[str] | None:
 
 def write_bundle(
     directory: str | os.PathLike[str],
-    plan: Plan,
+    request: ExportRequest,
     head: ConvertedHead,
     *,
     micro: MicroHead | None = None,
@@ -108,7 +108,7 @@ def write_bundle(
 
     Args:
         directory: Where to; `check_place` was asked before.
-        plan: What is exported.
+        request: What is exported.
         head: Its converted head.
         micro: The same head as TensorFlow Lite Micro runs it, or None.
         fallback: The whole model for the device, or None.
@@ -118,8 +118,8 @@ def write_bundle(
     Returns:
         The manifest.
     """
-    record = plan.filled(head)
-    identity = bundle_id(head.content, plan.split.tail, plan.split.decoder, contract(record))
+    record = request.filled(head)
+    identity = bundle_id(head.content, request.split.tail, request.split.decoder, contract(record))
     record = {**record, "bundle_id": identity}
     with replacing(directory) as scratch:
         _write_edge(scratch, head)
@@ -128,7 +128,7 @@ def write_bundle(
             record["microcontroller"] = micro.record()
         if fallback is not None:
             (scratch / LOCAL_FILE).write_bytes(fallback.content)
-        _write_serving(scratch, plan, head, record)
+        _write_serving(scratch, request, head, record)
         (scratch / COMPOSE_FILE).write_text(compose_yaml())
         names = [one.relative_to(scratch).as_posix() for one in scratch.rglob("*") if one.is_file()]
         record["files"] = {name: file_record(scratch / name) for name in sorted(names)}
@@ -169,14 +169,14 @@ def head_report(head: ConvertedHead) -> dict[str, Any]:
     }
 
 
-def _write_serving(root: Path, plan: Plan, head: ConvertedHead, record: Mapping[str, Any]) -> None:
+def _write_serving(root: Path, request: ExportRequest, head: ConvertedHead, record: Mapping[str, Any]) -> None:
     name, version, tag = record["model_name"], record["version"], wire.tag_of(record["bundle_id"])
     model = root / "serving" / name / str(version)
     model.mkdir(parents=True)
     bits = record.get("latent_bits")
     latent = saved_model.LatentFormat(head.dtype, head.latent_shape, head.scale, head.zero_point, bits)
-    split = plan.split
-    saved_model.write(model, split.tail, split.decoder, latent=latent, output=plan.output, tag=tag, read=split.read)
+    split = request.split
+    saved_model.write(model, split.tail, split.decoder, latent=latent, output=request.output, tag=tag, read=split.read)
     payload = wire.pack(tag, np.zeros(head.latent_shape, head.dtype), bits)
     write_warmup(
         model,

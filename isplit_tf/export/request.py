@@ -30,7 +30,7 @@ _NOT_MEASURED = {"original": None, "split": None, "artefacts": None, "images": N
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Plan:
+class ExportRequest:
     """A checked request.
 
     Attributes:
@@ -68,7 +68,7 @@ class Plan:
         }
 
 
-def make_plan(
+def make_request(
     split: SplitModel,
     *,
     precision: str,
@@ -78,7 +78,7 @@ def make_plan(
     version: int,
     target: str | None,
     from_logits: bool | None,
-) -> Plan:
+) -> ExportRequest:
     """Checks all arguments of `export_bundle` that need no data.
 
     Raises:
@@ -118,7 +118,7 @@ def make_plan(
     }
     if bits is not None:
         record["latent_bits"] = bits
-    return Plan(split, precision, output, check_fields(record))
+    return ExportRequest(split, precision, output, check_fields(record))
 
 
 def _check_weights(split: SplitModel) -> None:
