@@ -84,7 +84,7 @@ class SplitModel:
 
     @property
     def output(self) -> Output | None:
-        """What the output is, and how many classes it tells apart; None where it is not class scores."""
+        """Return what the output is and how many classes it has; None if it is not class scores."""
         kind = self.output_kind
         return None if kind is None else Output.of(kind, self.model.output_shape[-1])
 
@@ -96,21 +96,21 @@ class SplitModel:
 
     @property
     def latent_shape(self) -> tuple[int, ...]:
-        """Shape of what crosses the wire, without the batch."""
+        """Return the shape of the latent, which crosses the wire, without the batch."""
         model = self.encoder or self.head
         return tuple(model.outputs[0].shape[1:])
 
     @property
     def latent_bits(self) -> int | None:
-        """How many bits of each element of the latent are sent; None where it is sent as the head gives it."""
+        """Return how many bits of each element of the latent are sent; None if all bits of the head's output are."""
         return getattr(self.bottleneck, "latent_bits", None)
 
     def predict(self, x: Any, batch_size: int | None = None, verbose: str | int = 0) -> np.ndarray:
-        """The whole split model's own output, as `keras.Model.predict` gives it."""
+        """Return the output of the whole split model, as `keras.Model.predict` gives it."""
         return self.model.predict(x, batch_size=batch_size, verbose=verbose)
 
     def without_bottleneck(self) -> keras.Model:
-        """The network of a split as it was before the bottleneck came in; a copy, the split stays as it is."""
+        """Return a copy of the network without the bottleneck; the split is not changed."""
         program = self.program
         _, copies = copy_model(program, name=program.name)
         copied = lambda step: copies[id(step.operation)]  # noqa: E731
@@ -126,7 +126,7 @@ class SplitModel:
         return build(program, program.inputs, body, name=program.name)
 
     def save(self, directory: str | os.PathLike, *, overwrite: bool = False) -> None:
-        """Write `model.keras` and `split.json` into a directory; the old one stays whole until the new one is.
+        """Write `model.keras` and `split.json` into a directory; an old split there is replaced in one step.
 
         Args:
             directory: Where to; made if needed.
@@ -167,7 +167,7 @@ class SplitModel:
 
     @classmethod
     def load(cls, directory: str | os.PathLike, *, custom_objects: dict[str, Any] | None = None) -> "SplitModel":
-        """Read a split that `save` wrote; Keras' safe mode, so that no code comes from the file.
+        """Read a split that `save` wrote, in Keras' safe mode: no code is run from the file.
 
         Args:
             directory: Where it is.
@@ -257,7 +257,7 @@ def split(
 
 
 def _build(bottleneck: Any, cut: Cut) -> tuple[keras.Model, keras.Model]:
-    """Encoder and decoder for what crosses at a cut."""
+    """Build encoder and decoder for the tensors that cross at a cut."""
     if not hasattr(bottleneck, "build"):
         raise ArgumentError(f"Expected a bottleneck such as Autoencoder(). Received: {bottleneck!r}.")
     shapes: Any = cut.shapes  # sized: no dimension varies
@@ -279,9 +279,10 @@ def _build(bottleneck: Any, cut: Cut) -> tuple[keras.Model, keras.Model]:
 def _insert(
     program: Program, tensors: Sequence[int], copies: dict[int, Any], bottleneck: Sequence[keras.Model]
 ) -> tuple[keras.Model, tuple[str, ...]]:
-    """The whole model with encoder and decoder at a cut, several tensors joined; and the names of the boundaries.
+    """Return the whole model with encoder and decoder at a cut, and the names of the boundaries.
 
-    Boundaries are what the head gives and, with a bottleneck, what encoder and decoder give.
+    Several tensors cross as one vector. The boundaries are the outputs of the head and, with a bottleneck, of encoder and
+    decoder.
     """
     parts = [read_program(part) for part in bottleneck]
     taken = {copy.name for copy in copies.values()}
@@ -309,7 +310,7 @@ def _insert(
 
 
 def _name_in_copy(program: Program, tensor: int, copies: dict[int, Any]) -> str:
-    """A tensor's name in the copied model, whose layers are named by path."""
+    """Return a tensor's name in the copied model, whose layers are named by path."""
     step = program.steps[program.makers[tensor]]
     tail = program.tensors[tensor].name.removeprefix(step.name.split("#")[0])
     return copies[id(step.operation)].name + tail
@@ -325,12 +326,12 @@ def _tensor_named(program: Program, name: str) -> int:
 
 
 def bottleneck_to_json(bottleneck: Any) -> dict[str, Any] | None:
-    """The record of a bottleneck: its class and configuration."""
+    """Return the class and configuration of a bottleneck as a record."""
     return None if bottleneck is None else {"class": type(bottleneck).__name__, "config": bottleneck.get_config()}
 
 
 def bottleneck_from_json(record: dict[str, Any] | None) -> Any:
-    """The inverse of `bottleneck_to_json`, for the bottlenecks of this package."""
+    """Make a bottleneck of this package from its record; the inverse of `bottleneck_to_json`."""
     if record is None:
         return None
     from .bottlenecks.autoencoder import Autoencoder

@@ -50,44 +50,42 @@ class Evaluation:
 
     @property
     def n_images(self) -> int:
-        """Number of images."""
+        """Return the number of images."""
         return len(self.labels)
 
     @cached_property
     def confusion(self) -> np.ndarray:
-        """int64 `(n_classes, n_classes)`: images by label (row) and prediction (column)."""
+        """Return the number of images by label (row) and prediction (column), int64 `(n_classes, n_classes)`."""
         return confusion_matrix(self.labels, self.predictions, self.n_classes)
 
     @cached_property
     def accuracy(self) -> float:
-        """Share of the images that are classified right."""
+        """Return the share of images that are classified correctly."""
         return float(np.mean(self.labels == self.predictions))
 
     @cached_property
     def balanced_accuracy(self) -> float:
-        """Mean over the classes of the share of their images that are classified right.
-
-        Classes without an image in the data are left out of the mean.
+        """Return the mean recall over the classes; classes without images are left out.
         """
         return float(np.nanmean(recall(self.confusion)))
 
     @cached_property
     def f1(self) -> np.ndarray:
-        """float64 `(n_classes,)`: F1 of each class; NaN for a class without an image in the data."""
+        """Return F1 per class, float64 `(n_classes,)`; NaN for a class without images."""
         return f1_scores(self.confusion)
 
     @cached_property
     def auc(self) -> float | None:
-        """Area under the ROC curve of two classes, class 1 being the positive one.
+        """Return the area under the ROC curve, with class 1 as the positive class.
 
-        None for more than two classes; NaN where only one of the two was seen.
+        None for more than two classes; NaN if the images are all of one class.
         """
         if self.n_classes != 2 or self.probabilities is None:
             return None
         return rank_auc(self.labels == 1, self.probabilities[:, 1])
 
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:
-        """Wilson's interval for the accuracy on images of this kind.
+        """Return Wilson's confidence interval of the accuracy.
 
         Args:
             confidence: Between 0 and 1.
@@ -105,22 +103,22 @@ class Evaluation:
         return wilson_interval(right, self.n_images, checked_share("confidence", confidence))
 
     def resampled(self, sets: int = 15, images: int = 800, seed: int = 0) -> np.ndarray:
-        """Accuracy on test sets drawn from these images, as in the paper's box plots.
+        """Return the accuracy on random subsets of the images, as in the paper's box plots.
 
-        An image is in a set once at most. Which images are drawn depends on `seed` and on the number of
-        images alone, so predictors that were evaluated on the same data in the same order are compared on
-        the same sets. They show the sampling of the test set, not the noise of training.
+        Images are drawn without replacement within a set. The sets depend on `seed` and the number of images alone, so
+        predictors that were evaluated on the same data in the same order are compared on the same sets. The spread
+        shows the sampling of the test set, not the noise of training.
 
         Args:
             sets: Number of sets.
-            images: Images in a set; all of them where there are fewer.
-            seed: Other sets for another seed.
+            images: Images per set; all of them if there are fewer.
+            seed: Seed of the random draws.
 
         Returns:
             float64 `(sets,)`.
 
         Raises:
-            ArgumentError: A number is no integer or too small.
+            ArgumentError: If a number is not an integer or too small.
 
         Reference:
             I-Split, Fig. 3: 15 sets of 800 images.
@@ -132,7 +130,7 @@ class Evaluation:
         return np.array([right[rng.permutation(self.n_images)[:chosen]].mean() for _ in range(n_sets)])
 
     def table(self) -> str:
-        """The figures as text: a line for each class, and a summary below."""
+        """Return the figures as a text table, one row per class, with a summary below."""
         return f"{text_table(*self._rows())}\n\n{self._summary()}"
 
     def __repr__(self) -> str:
@@ -157,16 +155,16 @@ class Evaluation:
         return ["class", "images", "recall", "precision", "F1"], rows
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes `report.json`: the figures for any reader, and what `load` needs.
+        """Write the figures, and all that `load` needs, to a JSON file.
 
         Args:
-            path: The file, replaced if it is there; its folder must exist.
+            path: The file, usually `report.json`; an existing file is replaced. The folder must exist.
         """
         write_record(path, _KIND, FORMAT_VERSION, self._to_json())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Evaluation":
-        """Reads what `save` wrote; the figures are worked out anew from labels and predictions.
+        """Read a file that `save` wrote; the figures are computed again from labels and predictions.
 
         Raises:
             BundleError: The file is not there, is none of an evaluation, is damaged, or has a newer format.
@@ -211,7 +209,7 @@ def evaluate(
     output: str | int | None = None,
     progress: bool = True,
 ) -> Evaluation:
-    """Measures a predictor on labelled images.
+    """Measure the accuracy of a predictor on labelled images.
 
     Args:
         predictor: A Keras model (softmax, sigmoid or logits), a `SplitModel`, a `Bundle`, a client, or

@@ -8,25 +8,25 @@ import numpy as np
 
 
 def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, n_classes: int) -> np.ndarray:
-    """Counts int64 `(n_classes, n_classes)` of pairs of label (row) and prediction (column)."""
+    """Count the pairs of label (row) and prediction (column), int64 `(n_classes, n_classes)`."""
     pairs = labels * n_classes + predictions
     return np.bincount(pairs, minlength=n_classes * n_classes).reshape(n_classes, n_classes)
 
 
 def recall(confusion: np.ndarray) -> np.ndarray:
-    """Share of each row that lies on the diagonal; NaN for an empty row. Of the transpose: precision."""
+    """Return the share of each row on the diagonal, NaN for an empty row; of the transpose it is the precision."""
     totals = confusion.sum(axis=1)
     return np.where(totals > 0, np.diag(confusion) / np.maximum(totals, 1), np.nan)
 
 
 def f1_scores(confusion: np.ndarray) -> np.ndarray:
-    """F1 = 2 TP / (2 TP + FP + FN) of each class `(n_classes,)`; NaN for a class without an image."""
+    """Return F1 = 2 TP / (2 TP + FP + FN) per class, `(n_classes,)`; NaN for a class without images."""
     labelled, predicted = confusion.sum(axis=1), confusion.sum(axis=0)
     return np.where(labelled > 0, 2 * np.diag(confusion) / np.maximum(labelled + predicted, 1), np.nan)
 
 
 def rank_auc(positive: np.ndarray, scores: np.ndarray) -> float:
-    """Chance that a positive scores above a negative one, ties counted by half (Mann and Whitney).
+    """Return the probability that a positive scores above a negative, ties counting half (Mann and Whitney).
 
     Args:
         positive: bool `(N,)`.
@@ -45,7 +45,7 @@ def rank_auc(positive: np.ndarray, scores: np.ndarray) -> float:
 
 
 def wilson_interval(successes: int, trials: int, confidence: float) -> tuple[float, float]:
-    """Wilson's interval for a probability, from `successes` in `trials`.
+    """Return Wilson's interval of a probability, from `successes` in `trials`.
 
     Args:
         successes: 0 to `trials`.

@@ -33,7 +33,7 @@ _KEPT_BYTES = 256 * 2**20
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """What was said about N images, in the data's order.
+    """The predictions for N images, in the order of the data.
 
     Attributes:
         labels: int64 `(N,)`.
@@ -69,7 +69,7 @@ def predict_all(
     n_classes: int | None = None,
     progress: bool = True,
 ) -> Predictions:
-    """Asks a predictor about every image; arguments and errors as in `evaluation.evaluate`."""
+    """Ask a predictor about every image; arguments and errors are those of `evaluation.evaluate`."""
     source = _source(predictor, from_logits, output)
     known = source.n_classes or n_classes
     if n_classes is not None and known != n_classes:
@@ -125,7 +125,7 @@ def _source(predictor: Any, from_logits: bool | None, output: str | int | None) 
 
 
 def _add_up_to_one(outputs: np.ndarray) -> bool:
-    """Whether linear units of several images look like probabilities, which logits practically never do."""
+    """Check whether the outputs of several images look like probabilities; logits practically never do."""
     values = outputs.astype(np.float32) if outputs.ndim == 2 and len(outputs) > 1 else None
     return values is not None and values.min() >= 0 and np.allclose(values.sum(axis=1), 1, atol=_SLACK)
 
@@ -151,7 +151,7 @@ def _of_model(
 
 
 def _checked(outputs: np.ndarray, kind: str | None, n_classes: int | None, first: int, size: int) -> np.ndarray:
-    """Outputs for images `first` to `first + size - 1` as probabilities `(size, n_classes)`."""
+    """Return the outputs for images `first` to `first + size - 1` as probabilities `(size, n_classes)`."""
     if outputs.dtype.name == "bfloat16":
         outputs = outputs.astype(np.float32)
     if outputs.ndim == 1 and outputs.dtype.kind == "f":
@@ -182,7 +182,7 @@ def _checked(outputs: np.ndarray, kind: str | None, n_classes: int | None, first
 
 
 def _checked_labels(labels: Any, n_classes: int, first: int) -> np.ndarray:
-    """For a predictor whose number of classes was not known before its first answer."""
+    """Check labels against the number of classes, which for some predictors is known only from their first answer."""
     wrong = np.flatnonzero(labels >= n_classes)
     if wrong.size:
         raise DataError(

@@ -1,4 +1,4 @@
-"""A bundle's tail put beside those that are served already, so that a fleet of devices can change slowly."""
+"""Publishing a tail beside those that are served already, so that a fleet of devices can be updated step by step."""
 
 import json
 import os
@@ -23,7 +23,7 @@ _SAVED_MODEL = "saved_model.pb"
 
 @dataclass(frozen=True)
 class Publication:
-    """What is served once a bundle was published.
+    """The models that are served after a bundle was published.
 
     Attributes:
         models_dir: The folder that a server mounts.
@@ -53,21 +53,20 @@ class Publication:
 def publish(
     bundle: str | os.PathLike[str], models_dir: str | os.PathLike[str], *, labels: Iterable[str] = ()
 ) -> Publication:
-    """Adds a bundle's tail to a folder of models, beside the versions that are there.
+    """Add a bundle's tail to a folder of models, beside the versions that are there.
 
     The folder is laid out as a bundle's `serving/`: `<model_name>/<version>/`, `models.config` for all of them, and
-    `batching.config`. Killed at any moment it leaves the old `models.config` or the new one, and every version that
-    either names is whole; the same call again ends what a killed one began. One process at a time publishes into a
-    folder.
+    `batching.config`. If the process is killed, either the old or the new `models.config` is there, and every version
+    that it names is complete; the same call again finishes the work. Only one process at a time publishes into a folder.
 
     Args:
         bundle: What `export_bundle` wrote; its `serving/` is compared with the manifest first.
-        models_dir: The folder; made where it is new.
-        labels: Labels such as "stable" that shall stand for this version from now on. For a bundle that is published
-            already only they change.
+        models_dir: The folder; created if it does not exist.
+        labels: Labels such as "stable" that point to this version from now on. For a bundle that is published already,
+            only the labels change.
 
     Returns:
-        What is served now.
+        The models that are served now.
 
     Raises:
         BundleError: If the bundle is incomplete or was changed, or `models.config` there cannot be read.
@@ -107,7 +106,7 @@ def publish(
 
 
 def published_bundle_id(directory: str | os.PathLike[str]) -> str | None:
-    """The bundle_id of a published version; None where its folder tells none."""
+    """Return the bundle_id of a published version; None if its folder has no readable record."""
     try:
         record = json.loads((Path(directory) / RECORD_FILE).read_bytes())
     except (OSError, ValueError, RecursionError):
@@ -146,7 +145,7 @@ def _read_config(root: Path) -> ModelsConfig:
 
 
 def _unlisted(root: Path, config: ModelsConfig, name: str) -> list[int]:
-    """Versions that a server with no list serves so far; they go on being served once there is one."""
+    """Return the versions that a server serves without `models.config`; they must stay in the new one."""
     if config.find(name) is not None or not (root / name).is_dir():
         return []
     if (root / MODELS_CONFIG).exists():
@@ -173,7 +172,7 @@ def _refuse_used(root: Path, config: ModelsConfig, manifest: Manifest, *, again:
 
 
 def _copy(source: Path, manifest: Manifest, place: Path) -> None:
-    """Copies the SavedModel and compares what arrived with the manifest, before it gets its name."""
+    """Copy the SavedModel, and compare the copy with the manifest before it gets its final name."""
     folder = f"serving/{manifest.model_name}/{manifest.version}/"
     with replacing(place) as scratch:
         shutil.copytree(source / folder, scratch, dirs_exist_ok=True, copy_function=shutil.copyfile)
