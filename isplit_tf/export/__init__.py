@@ -1,1 +1,1 @@
-"""From a split model to what a device and a server run: `.tflite`, SavedModel, and the bundle that holds both."""
+"""Export of a split: the `.tflite` head, the SavedModel tail, and the bundle that holds both."""

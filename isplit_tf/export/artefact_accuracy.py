@@ -1,4 +1,4 @@
-"""The accuracy in a manifest: what the files that ship answer, beside the split and the model that it came from."""
+"""The accuracy in a manifest: of the exported files, of the split, and of the original model."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +13,7 @@ from .litert.representative import model_input
 
 
 class Prepared:
-    """A Keras model that takes images as a bundle does: uint8 ones get the preprocessing first.
+    """A Keras model that takes images as a bundle does: uint8 images are preprocessed first.
 
     Args:
         model: One input, class scores.
@@ -30,7 +30,7 @@ class Prepared:
         self._run = tf.function(lambda x: model(x, training=False), input_signature=[spec], autograph=False)
 
     def predict(self, images: Any) -> np.ndarray:
-        """Probabilities, float32 `(N, n_classes)`."""
+        """Return probabilities, float32 `(N, n_classes)`."""
         x = np.stack([model_input(image, self._shape, self._preprocessing) for image in np.asarray(images)])
         return to_probabilities(self._run(tf.constant(x)).numpy(), self._output)
 
@@ -46,7 +46,7 @@ def measure_accuracy(
     max_images: int | None,
     progress: bool,
 ) -> dict[str, Any]:
-    """Measures the original, the split and the artefacts on the same images.
+    """Measure the accuracy of the original, the split and the exported files on the same images.
 
     Args:
         bundle: The bundle, from its files.

@@ -1,4 +1,4 @@
-"""The bundle: what a device and a server need of a split model, in one directory that belongs together."""
+"""The bundle: one directory with all that a device and a server need of a split."""
 
 import os
 import threading
@@ -31,9 +31,9 @@ _BATCH = 32
 
 
 class Bundle:
-    """Both halves of an exported split in this process: the head by LiteRT, the tail's own SavedModel.
+    """Both halves of an exported split in this process: the head in LiteRT, the tail as its SavedModel.
 
-    What it answers is what a device and a server answer together: every image goes through the payload.
+    Every image goes through the wire format, so that the answers are those of a device and a server.
 
     Attributes:
         directory: Where the bundle is.
@@ -54,7 +54,7 @@ class Bundle:
 
     @classmethod
     def load(cls, directory: str | os.PathLike[str]) -> "Bundle":
-        """Opens a bundle after comparing every file of it with its hash in the manifest.
+        """Open a bundle after comparing every file with its hash in the manifest.
 
         Args:
             directory: The bundle; all of it, where a device needs only manifest.json and edge/.
@@ -70,7 +70,7 @@ class Bundle:
         return cls(directory, manifest)
 
     def payloads(self, images: Any, preprocessed: bool = False) -> list[bytes]:
-        """What a device sends for some images.
+        """Return the payloads that a device sends for images.
 
         Args:
             images: Raw uint8 images `(N, H, W, C)`; with `preprocessed`, arrays `(N, *input_shape)` in the model's
@@ -86,7 +86,7 @@ class Bundle:
         return self._head.payloads(images, preprocessed)
 
     def answer(self, payloads: Sequence[bytes], batch_size: int = _BATCH) -> tuple[np.ndarray, np.ndarray]:
-        """What the server answers to payloads, good or bad.
+        """Return the server's answers to payloads, valid or not.
 
         Args:
             payloads: N of them, of any length; N may be 0.
@@ -106,7 +106,7 @@ class Bundle:
         return probabilities, np.concatenate([part["status"].numpy() for part in parts])
 
     def predict(self, images: Any, preprocessed: bool = False, batch_size: int = _BATCH) -> np.ndarray:
-        """Classifies images through head, payload and tail.
+        """Classify images through head, payload and tail.
 
         Args:
             images: As in `payloads`.
@@ -172,11 +172,11 @@ def export_bundle(
     max_evaluation_images: int | None = None,
     progress: bool = True,
 ) -> Bundle:
-    """Writes what a device and TensorFlow Serving need of a split model.
+    """Write the bundle of a split: what a device and TensorFlow Serving need.
 
-    Killed at any moment, it leaves the directory as it was or with the whole new bundle (on Windows and on file
-    systems that cannot exchange directories see `isplit_tf.storage.directories`). While the converter runs, what the
-    process prints on its file descriptors 1 and 2 is collected, not shown.
+    If the process is killed, the directory holds the complete old bundle or the complete new one (for Windows, and for
+    file systems that cannot exchange directories, see `isplit_tf.storage.directories`). While the converter runs,
+    output on the process's file descriptors 1 and 2 is collected and not shown.
 
     Args:
         split: The split; it stays as it is. Both halves are exported in float32 arithmetic, whatever its dtype policy.
@@ -270,7 +270,7 @@ def export_bundle(
 def _converted(
     request: ExportRequest, representative_data: Any, progress: bool
 ) -> tuple[ConvertedHead, np.ndarray | None]:
-    """The head, and the images that it was quantized with."""
+    """Return the converted head, and the images that it was quantized with."""
     quantizing = request.precision in QUANTIZED
     if quantizing and representative_data is None:
         raise ArgumentError(

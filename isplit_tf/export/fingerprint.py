@@ -1,4 +1,4 @@
-"""What makes two tails the same: their weights and their architecture, whatever their layers are called."""
+"""The identity of a tail: its weights and its architecture, without the names of its layers."""
 
 import json
 from collections.abc import Mapping
@@ -15,10 +15,10 @@ _TRAINING_ONLY = ("trainable",)
 
 
 def bundle_id(head: bytes, tail: keras.Model, decoder: keras.Model | None, contract: Mapping[str, Any]) -> str:
-    """Computes the identity of a bundle.
+    """Compute the identity of a bundle.
 
-    The name of the cut is left out of what is hashed: an automatic name such as `add_3` tells how many layers a
-    process has built, not where the model is cut. Its index, layer type and shape stay.
+    The name of the cut is not hashed: an automatic name such as `add_3` counts the layers that a process has built and
+    does not say where the model is cut. Index, layer type and shape of the cut are hashed.
 
     Args:
         head: The bytes of head.tflite.
@@ -40,7 +40,7 @@ def bundle_id(head: bytes, tail: keras.Model, decoder: keras.Model | None, contr
 
 
 def architecture(model: keras.Model) -> Any:
-    """A model's configuration as a JSON value, with layers named by position and without what only training reads.
+    """Return a model's configuration as a JSON value, with layers named by position and without training options.
 
     Args:
         model: A functional model.
@@ -85,7 +85,7 @@ def _is_layer(value: Mapping[str, Any]) -> bool:
 
 
 def _name(layer: Mapping[str, Any]) -> str | None:
-    """A layer's name; the configuration that Keras makes of a custom layer's arguments holds none."""
+    """Return a layer's name; None for the configuration of a custom layer's argument, which has no name."""
     return layer.get("name") or layer["config"].get("name")
 
 
@@ -97,7 +97,7 @@ def _without_names(layer: dict[str, Any], names: Mapping[str, str]) -> dict[str,
 
 
 def _references(value: Any, names: Mapping[str, str]) -> Any:
-    """`[layer, call, output]`, alone or in lists and objects."""
+    """Rename the layers in references `[layer, call, output]`, alone or in lists and objects."""
     if isinstance(value, list):
         return [_references(one, names) for one in value]
     if isinstance(value, dict):

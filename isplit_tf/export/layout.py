@@ -1,4 +1,4 @@
-"""The files of a bundle, written beside the old one and put into its place in one step."""
+"""The files of a bundle: written into a new directory, which then replaces the old one in one step."""
 
 import json
 import os
@@ -43,7 +43,7 @@ _REQUIREMENTS_NOTE = (
 
 
 def check_place(directory: str | os.PathLike[str], overwrite: bool) -> None:
-    """Raises unless a bundle may be written there.
+    """Raise unless a bundle may be written to a directory.
 
     Raises:
         ExistsError: If it exists and `overwrite` is false, or it is not a bundle, or holds files that are none of the
@@ -84,7 +84,10 @@ def _check_replaceable(path: Path) -> None:
 
 
 def _known_files(path: Path) -> set[str] | None:
-    """The files that the manifest there names; a damaged bundle counts as one, a newer one too."""
+    """Return the files that the manifest in a directory names; None if there is no manifest of a bundle.
+
+    A damaged bundle and one of a newer format count as bundles.
+    """
     try:
         record = json.loads((path / MANIFEST_FILE).read_bytes())
     except (OSError, ValueError, RecursionError):
@@ -104,7 +107,7 @@ def write_bundle(
     measure_fallback: Callable[[Manifest], Mapping[str, Any]] | None = None,
     measure: Callable[[Path], Mapping[str, Any]] | None = None,
 ) -> Manifest:
-    """Writes a bundle; killed at any moment, it leaves what was there before or the whole new one.
+    """Write a bundle; if the process is killed, the old bundle or the complete new one is there.
 
     Args:
         directory: Where to; `check_place` was asked before.
@@ -155,7 +158,7 @@ def _write_edge(root: Path, head: ConvertedHead) -> None:
 
 
 def head_report(head: ConvertedHead) -> dict[str, Any]:
-    """What is in head.tflite, read from the file, and how far it is from Keras."""
+    """Return what head.tflite contains, read from the file, and its deviation from Keras."""
     contents = head.contents
     return {
         "precision": head.precision,

@@ -1,4 +1,4 @@
-"""The whole split model as one `.tflite` for the device, which answers from it where the server cannot be reached."""
+"""The fallback: the whole split model as one `.tflite` file, used on the device if the server cannot be reached."""
 
 import tempfile
 from collections.abc import Mapping
@@ -23,16 +23,16 @@ __all__ = ["LOCAL_FILE", "convert_fallback", "fallback_precision", "fallback_rep
 
 
 def fallback_precision(precision: str) -> str:
-    """The precision of the whole model beside a head of some precision.
+    """Return the precision of the fallback for the precision of the head.
 
-    Probabilities of 8 bit would be steps of 1/256: where the head is of integers, the whole model has weights of 8 bit
-    and computes in float, which also needs no representative images.
+    Probabilities of 8 bit would be multiples of 1/256. So for an integer head the fallback has weights of 8 bit and
+    computes in float, which also needs no representative images.
     """
     return "dynamic" if precision in QUANTIZED else precision
 
 
 def convert_fallback(split: SplitModel, output: Output, precision: str, *, progress: bool = True) -> ConvertedHead:
-    """Converts head, encoder, decoder, tail and the step to probabilities into one file of batch 1.
+    """Convert head, encoder, decoder, tail and the step to probabilities into one file of batch 1.
 
     Args:
         split: The split; it stays as it is.
@@ -66,7 +66,7 @@ def probability_model(output: Output) -> keras.Model:
 def measure_fallback(
     fallback: ConvertedHead, manifest: Manifest, data: Any, *, max_images: int | None, progress: bool
 ) -> dict[str, Any]:
-    """The accuracy of the file that ships, run as a device runs it.
+    """Measure the accuracy of the exported file, run as on a device.
 
     Args:
         fallback: The file.
@@ -88,19 +88,19 @@ def measure_fallback(
 
 
 class _Predictor:
-    """A whole model that takes images as a client does."""
+    """A fallback that takes images as a client does."""
 
     def __init__(self, model: LocalModel, manifest: Manifest):
         self._model, self._manifest = model, manifest
 
     def predict(self, images: Any, preprocessed: bool = False) -> np.ndarray:
-        """Probabilities, float32 `(N, n_classes)`."""
+        """Return probabilities, float32 `(N, n_classes)`."""
         shape, record = self._manifest.shapes["input"], self._manifest.preprocessing
         return self._model.predict(frames(images, shape, record, preprocessed=preprocessed), preprocessed)
 
 
 def fallback_report(fallback: ConvertedHead, measured: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """What is in the file, read from it, how far it is from Keras, and its accuracy where it was measured."""
+    """Return what the file contains, its deviation from Keras, and its accuracy if it was measured."""
     return {
         **(measured or {"accuracy": None, "images": None}),
         "precision": fallback.precision,

@@ -1,4 +1,4 @@
-"""What is to be exported, checked before any work: the same rules as those of the manifest that it will become."""
+"""The request for an export, checked before any work by the rules of the manifest."""
 
 import dataclasses
 import importlib.metadata
@@ -47,12 +47,12 @@ class ExportRequest:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """The model's input without the batch."""
+        """Return the shape of the model's input without the batch."""
         return tuple(self.record["shapes"]["input"])
 
     @property
     def preprocessing(self) -> Mapping[str, Any] | None:
-        """The whole record of the preprocessing."""
+        """Return the complete record of the preprocessing."""
         return self.record["preprocessing"]
 
     def filled(self, head: ConvertedHead) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def make_request(
     target: str | None,
     from_logits: bool | None,
 ) -> ExportRequest:
-    """Checks all arguments of `export_bundle` that need no data.
+    """Check all arguments of `export_bundle` that need no data.
 
     Raises:
         ArgumentError: If one is outside of what is possible.
@@ -122,7 +122,7 @@ def make_request(
 
 
 def _check_weights(split: SplitModel) -> None:
-    """A ReLU or a maximum may hide NaN in Keras, and not where the bundle runs."""
+    """Check that all weights are finite: a ReLU may hide NaN in Keras, but not in LiteRT."""
     for weight in split.model.weights:
         value = np.asarray(weight)
         if value.dtype.kind in "fV" and not np.isfinite(value.astype(np.float32)).all():
@@ -132,7 +132,7 @@ def _check_weights(split: SplitModel) -> None:
 
 
 def _packed_bits(split: SplitModel, precision: str) -> int | None:
-    """How many bits of each integer of the head's output are sent; None where all are."""
+    """Return how many bits of each integer of the head's output are sent; None for all."""
     bits = split.latent_bits
     if bits is None:
         return None

@@ -1,1 +1,1 @@
-"""The head as a LiteRT model: conversion, verification, and what is in the file."""
+"""The head as a LiteRT model: conversion, verification, and the contents of the file."""

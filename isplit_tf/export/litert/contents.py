@@ -1,4 +1,4 @@
-"""What is in a `.tflite` file, found by reading the file."""
+"""The contents of a `.tflite` file, read from the file."""
 
 import math
 from collections import Counter
@@ -29,12 +29,12 @@ class Tensor:
 
     @property
     def size(self) -> int:
-        """Number of elements."""
+        """Return the number of elements."""
         return math.prod(self.shape)
 
     @property
     def is_float(self) -> bool:
-        """Whether its elements are floating-point numbers."""
+        """Check whether the elements are floating-point numbers."""
         return self.type in _FLOATS
 
 
@@ -49,7 +49,7 @@ class Operator:
 
     @property
     def is_float(self) -> bool:
-        """Whether a floating-point tensor goes in or comes out."""
+        """Check whether the operator reads or makes a floating-point tensor."""
         return any(tensor.is_float for tensor in (*self.inputs, *self.outputs))
 
 
@@ -61,38 +61,38 @@ class Contents:
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """How often each operator occurs, by name."""
+        """Return how often each operator occurs, by name."""
         return _counted(self.operators)
 
     @property
     def float_operators(self) -> tuple[Operator, ...]:
-        """Operators that work on floating-point numbers."""
+        """Return the operators that work on floating-point numbers."""
         return tuple(one for one in self.operators if one.is_float)
 
     @property
     def float_counts(self) -> Mapping[str, int]:
-        """How often each operator on floating-point numbers occurs, by name."""
+        """Return how often each operator on floating-point numbers occurs, by name."""
         return _counted(self.float_operators)
 
     @property
     def custom_operators(self) -> tuple[Operator, ...]:
-        """Operators that are not built in; Flex operators, which run TensorFlow itself, are among them."""
+        """Return the operators that are not built in, Flex operators (which run TensorFlow) included."""
         return tuple(one for one in self.operators if not one.builtin)
 
     @property
     def weights(self) -> tuple[Tensor, ...]:
-        """Constants of two axes and more that an operator reads: kernels and matrices, without the biases."""
+        """Return the constants of two or more axes that operators read: kernels and matrices, no biases."""
         found = {tensor.name: tensor for one in self.operators for tensor in one.inputs if tensor.constant}
         return tuple(tensor for tensor in found.values() if len(tensor.shape) >= 2)
 
     @property
     def float_weights(self) -> tuple[Tensor, ...]:
-        """Weights that are stored as float32."""
+        """Return the weights that are stored as float32."""
         return tuple(tensor for tensor in self.weights if tensor.type == "FLOAT32")
 
 
 def read_contents(content: bytes) -> Contents:
-    """Reads the operators and tensors of a `.tflite` file.
+    """Read the operators and tensors of a `.tflite` file.
 
     Args:
         content: The bytes of the file.

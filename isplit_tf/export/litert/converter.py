@@ -1,4 +1,4 @@
-"""Head and encoder as one `.tflite` file, in the precision that was asked for or not at all."""
+"""Conversion of head and encoder to one `.tflite` file, in exactly the precision that was asked for."""
 
 import re
 import tempfile
@@ -30,7 +30,7 @@ _CHECKED_IMAGES = 8
 
 @dataclass(frozen=True)
 class ConvertedHead:
-    """A head as it ships.
+    """A converted head.
 
     Attributes:
         content: The bytes of head.tflite.
@@ -66,10 +66,10 @@ def convert(
     read: Read = in_inference,
     progress: bool = True,
 ) -> ConvertedHead:
-    """Converts head and encoder to one `.tflite` of batch 1, input `input` and output `latent`.
+    """Convert head and encoder to one `.tflite` of batch 1, with input `input` and output `latent`.
 
-    The same weights give the same bytes, in every process and however often the model was built in it. While the
-    converter runs, what it prints is collected from the file descriptors 1 and 2 of the whole process.
+    The same weights give the same bytes in every process, however often the model was built. While the converter runs,
+    output on the process's file descriptors 1 and 2 is collected and not shown.
 
     Args:
         head: The head; one input of a fixed shape, one output.
@@ -228,7 +228,7 @@ def _refuse(precision: str, counts: Mapping[str, int], places: str) -> None:
 
 
 def _places(operators: Iterable[Operator], traced: TracedHead) -> str:
-    """Which layers the operators come from, without those that only lead into float and back."""
+    """Return the layers that operators come from, without conversions to float and back."""
     names = {one.outputs[0].name: one.name for one in operators if one.name not in ("QUANTIZE", "DEQUANTIZE")}
     found = [f"{name} is '{traced.graph.original(tensor)}'" for tensor, name in names.items() if "node_" in tensor]
     return f" {'; '.join(found[:5])}{' ...' if len(found) > 5 else ''}." if found else ""

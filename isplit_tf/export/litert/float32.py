@@ -1,4 +1,4 @@
-"""Both halves of a bundle compute in float32, whatever the policy that the model was trained with."""
+"""Float32 arithmetic for both halves of a bundle, whatever dtype policy the model was trained with."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -11,7 +11,7 @@ from ...graph.program import Program, read_program
 
 
 class _Float32Policy(keras.DTypePolicy):
-    """Computes in float32 on variables of another dtype, which Keras then casts as it reads them."""
+    """A policy that computes in float32 on variables of another dtype; Keras casts them when it reads them."""
 
     def __init__(self, variable_dtype: str):
         super().__init__("float32")
@@ -33,7 +33,7 @@ def in_inference(model: keras.Model) -> Program:
 
 @contextlib.contextmanager
 def in_float32(*models: keras.Model | None, read: Read = in_inference) -> Iterator[Answer]:
-    """Let models compute in float32 while their graph is being traced; afterwards they are as before.
+    """Let models compute in float32 while their graph is traced, and restore their policies afterwards.
 
     Layers under a policy such as mixed_float16 would put casts and half-precision operators into the graph, which
     no LiteRT kernel and few servers' CPUs run well.
@@ -59,10 +59,10 @@ def in_float32(*models: keras.Model | None, read: Read = in_inference) -> Iterat
 
 
 def _answer(model: keras.Model, program: Program, x: tf.Tensor) -> tf.Tensor:
-    """Return what a half gives.
+    """Return the output of a half for a batch.
 
-    A functional model casts to the dtype of its Input: float16 in a half of a mixed-precision model, uint8 where
-    images are rescaled inside. Its layers are called one by one where that can be left out.
+    A functional model casts to the dtype of its Input: float16 in a half of a mixed-precision model, uint8 if images
+    are rescaled inside. To avoid that cast, its layers are called one by one where possible.
     """
     if not (_is_other_float(model.inputs[0].dtype) or _casts_itself(program)):
         return model(x, training=False)
@@ -70,7 +70,7 @@ def _answer(model: keras.Model, program: Program, x: tf.Tensor) -> tf.Tensor:
 
 
 def _casts_itself(program: Program) -> bool:
-    """Whether integers that come in are made float by the first layer, and never by the model."""
+    """Check whether the first layers turn integer inputs into floats, so that the model need not."""
     readers = [step.operation for step in program.steps if program.inputs[0] in step.reads]
     return bool(readers) and all(
         isinstance(one, keras.layers.Rescaling | keras.layers.Normalization) for one in readers

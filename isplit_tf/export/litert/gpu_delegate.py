@@ -1,6 +1,6 @@
-"""Whether a phone's GPU can take a head: what is in the file against what LiteRT says about its GPU delegate.
+"""The check whether a phone's GPU can run a head: the operators of the file against those of LiteRT's GPU delegate.
 
-Two sources, neither of them a run on a phone:
+There are two sources; neither is a run on a phone:
 
 - `DOCUMENTED`: the documentation, "GPU delegates for LiteRT", section "GPU ML operations support"
   (https://ai.google.dev/edge/litert/performance/gpu): operators in float of 16 and 32 bit, and quantized to 8 bit.
@@ -37,7 +37,7 @@ _EIGHT_BIT = ("INT8", "UINT8")
 
 @dataclass(frozen=True)
 class GpuReport:
-    """What a GPU can be expected to take of a head.
+    """The operators of a head that a GPU delegate is expected to run.
 
     Attributes:
         verdict: "whole": all of it, by the documentation. "likely": all of it, by the delegate's own check, where the
@@ -54,12 +54,12 @@ class GpuReport:
     notes: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the report as JSON takes it."""
+        """Return the report as plain JSON values."""
         return {**asdict(self), "notes": list(self.notes)}
 
 
 def gpu_report(contents: Contents) -> GpuReport:
-    """Compares the operators of a head with those that the GPU delegate of LiteRT takes.
+    """Compare the operators of a head with those that LiteRT's GPU delegate runs.
 
     Args:
         contents: Of head.tflite, as `read_contents` gives them.
@@ -99,7 +99,7 @@ def gpu_report(contents: Contents) -> GpuReport:
 
 
 def _unpacks_weights(operator: Operator) -> bool:
-    """Whether it only turns stored weights into floats, as in float16 heads; the delegate reads these as they are."""
+    """Check whether an operator only dequantizes stored weights, which the delegate does itself."""
     return operator.name == "DEQUANTIZE" and all(tensor.constant for tensor in operator.inputs)
 
 

@@ -1,4 +1,4 @@
-"""A TensorFlow graph with names that do not depend on what else the process has built.
+"""Neutral names for a TensorFlow graph, so that two builds of a network give the same file.
 
 Keras numbers layers and TensorFlow numbers functions as they are made, and the converter orders operators by name:
 the same network built twice would give two different files. Here every node is named by its position, every function
@@ -20,7 +20,7 @@ _REFERENCE = re.compile(r"(\^?)([^:]+)(.*)")
 
 @dataclass(frozen=True)
 class NeutralGraph:
-    """A graph whose names say nothing, and what they were.
+    """A graph with neutral names, and its original names.
 
     Attributes:
         graph: The graph.
@@ -31,13 +31,13 @@ class NeutralGraph:
     names: Mapping[str, str]
 
     def original(self, text: str) -> str:
-        """Puts the original names into a text that holds names of `graph`."""
+        """Replace neutral names in a text by the original ones."""
         back = {new: old for old, new in self.names.items()}
         return re.sub(r"node_\d+", lambda match: back.get(match.group(), match.group()), text)
 
 
 def neutral(graph: graph_pb2.GraphDef) -> NeutralGraph:
-    """Renames all nodes by position, and all functions by the order of their first use and their content.
+    """Rename all nodes by position, and all functions by the order of their first use and their content.
 
     Args:
         graph: Any graph; it is not changed.

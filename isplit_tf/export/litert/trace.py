@@ -1,4 +1,4 @@
-"""The graph of a head for one image: frozen, in float32, and the same for two builds of the same network."""
+"""The frozen float32 graph of a head for one image, the same for two builds of a network."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -41,13 +41,13 @@ class TracedHead:
 
     @property
     def control_flow(self) -> Mapping[str, int]:
-        """How many loops and branches there are, by LiteRT's name for them; recurrent layers bring loops."""
+        """Return the number of loops and branches by LiteRT's name; recurrent layers make loops."""
         graph = self.graph.graph
         nodes = [*graph.node, *(node for one in graph.library.function for node in one.node_def)]
         return dict(Counter(_CONTROL_FLOW[node.op] for node in nodes if node.op in _CONTROL_FLOW))
 
     def as_module(self) -> tf.Module:
-        """A module whose function `head` computes `{"latent": ...}` from `input`, without variables."""
+        """Return a module without variables whose function `head` computes `{"latent": ...}` from `input`."""
 
         def head(input: tf.Tensor) -> dict[str, tf.Tensor]:
             (latent,) = tf.graph_util.import_graph_def(
@@ -123,7 +123,7 @@ def _one_fixed_shape(tensors: Sequence[keras.KerasTensor], model: keras.Model, s
 
 
 def _without_negation(graph: graph_pb2.GraphDef) -> graph_pb2.GraphDef:
-    """-x as x * -1, which is the same number: LiteRT negates in float only, and normalization layers negate.
+    """Replace -x by x * -1, which is the same number: LiteRT negates in float only, and normalization layers negate.
 
     The negation inside of GELU stays: the converter knows the activation by its whole pattern.
     """
@@ -144,7 +144,7 @@ def _without_negation(graph: graph_pb2.GraphDef) -> graph_pb2.GraphDef:
 
 
 def _negations_before_erfc(graph: graph_pb2.GraphDef) -> set[str]:
-    """Names of the negations in x / 2 * erfc(-x / sqrt(2)), which is GELU."""
+    """Return the names of the negations in x / 2 * erfc(-x / sqrt(2)), which is GELU."""
     nodes = {node.name: node for node in graph.node}
     scaled = {name.split(":")[0] for node in graph.node if node.op == "Erfc" for name in node.input}
     sources = {name.split(":")[0] for node in scaled if nodes[node].op == "Mul" for name in nodes[node].input}

@@ -1,1 +1,1 @@
-"""Heads for microcontrollers: C sources, arena, and what fits."""
+"""Heads for microcontrollers: C sources, memory needs, and the search for a cut that fits."""

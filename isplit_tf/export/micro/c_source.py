@@ -1,4 +1,4 @@
-"""A head as C: the aligned array, the operators to register, and the constants that a firmware needs."""
+"""A head as C source: the aligned array, the operators to register, and the constants that a firmware needs."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -27,7 +27,7 @@ _SPECIAL_METHODS = {
 
 
 def resolver_method(operator: str) -> str:
-    """The method of `tflite::MicroMutableOpResolver` that registers an operator.
+    """Return the method of `tflite::MicroMutableOpResolver` that registers an operator.
 
     Example:
         >>> resolver_method("DEPTHWISE_CONV_2D")
@@ -38,7 +38,7 @@ def resolver_method(operator: str) -> str:
 
 
 def pixel_table(slot: Mapping[str, Any], preprocessing: Mapping[str, Any] | None) -> np.ndarray | None:
-    """What each value of an 8-bit pixel becomes in the head's input, as the device package computes it.
+    """Return the head's input for each value of an 8-bit pixel, as the device package computes it.
 
     Args:
         slot: The head's input: shape without the batch, dtype, scale, zero point.
@@ -58,7 +58,7 @@ def pixel_table(slot: Mapping[str, Any], preprocessing: Mapping[str, Any] | None
 
 
 def header(manifest: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
-    """The text of head.h: constants for C and C++, declarations, and for C++ the operators.
+    """Return the text of head.h: constants for C and C++, declarations, and for C++ the operators.
 
     Args:
         manifest: The bundle's record.
@@ -90,7 +90,7 @@ def header(manifest: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
 
 
 def source(content: bytes, table: np.ndarray | None) -> str:
-    """The text of head.cc: the array, and the pixel table where there is one."""
+    """Return the text of head.cc: the array, and the pixel table if there is one."""
     parts = [
         "// Written by isplit-tf: do not edit. See head.h.",
         '#include "head.h"',

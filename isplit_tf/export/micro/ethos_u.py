@@ -1,4 +1,4 @@
-"""What Arm's own compiler for Ethos-U expects of a head: estimates, never measurements."""
+"""Estimates for the NPU Ethos-U, made by Arm's own compiler; nothing of them is measured."""
 
 import csv
 import importlib.util
@@ -23,7 +23,7 @@ ACCELERATORS = (
 
 @dataclass(frozen=True)
 class EthosUEstimate:
-    """What the compiler's model of the NPU gives for one inference; nothing of it was measured.
+    """The compiler's estimate for one inference; nothing of it was measured.
 
     Attributes:
         accelerator: Which NPU.
@@ -51,12 +51,12 @@ class EthosUEstimate:
     cpu_operators: int
 
     def to_json(self) -> dict[str, Any]:
-        """The record as plain JSON values."""
+        """Return the record as plain JSON values."""
         return asdict(self)
 
 
 def require_ethos_u(accelerator: str) -> None:
-    """Raises unless an estimate for this NPU is possible here.
+    """Raise unless an estimate for this NPU is possible here.
 
     Raises:
         ArgumentError: If it is unknown.
@@ -69,7 +69,7 @@ def require_ethos_u(accelerator: str) -> None:
 
 
 def estimate_ethos_u(content: bytes, accelerator: str = "ethos-u55-128") -> EthosUEstimate:
-    """Asks ethos-u-vela what a head would cost on an Ethos-U, with its default system for that NPU.
+    """Estimate the cost of a head on an Ethos-U with ethos-u-vela and its default system for that NPU.
 
     Args:
         content: The bytes of an int8 `.tflite` file.

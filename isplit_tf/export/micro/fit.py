@@ -1,4 +1,4 @@
-"""Does a head fit into a microcontroller? What does not is refused, with all figures and the best cut that does."""
+"""The check whether a head fits into a microcontroller; the error names all figures and the best cut that fits."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ from .search import Budget, Search, search
 
 @dataclass(frozen=True, eq=False)
 class MicroRequest:
-    """What was asked of an export for a microcontroller.
+    """The options of an export for a microcontroller.
 
     Attributes:
         budget: What the part has.
@@ -38,7 +38,7 @@ def micro_request(
     curve: Curve | None,
     ethos_u: str | None,
 ) -> MicroRequest | None:
-    """Checks the arguments of `export_bundle` that are for microcontrollers; None where that is not the target.
+    """Check the arguments of `export_bundle` for microcontrollers; return None if that is not the target.
 
     Raises:
         ArgumentError: If they are given for another target, or one is outside of what is possible.
@@ -65,7 +65,7 @@ def micro_request(
 def fitted_micro_head(
     request: MicroRequest, head: ConvertedHead, split: SplitModel, *, images: np.ndarray | None, progress: bool = True
 ) -> MicroHead:
-    """The head as TensorFlow Lite Micro runs it, if it does and it fits; see `require_fit` and `check_micro_head`."""
+    """Return the head for TensorFlow Lite Micro, if it runs and fits; see `require_fit` and `check_micro_head`."""
     needs = measure_needs(head, split.latent_bits)
     require_fit(
         needs,
@@ -89,7 +89,7 @@ def require_fit(
     curve: Curve | None = None,
     progress: bool = True,
 ) -> None:
-    """Raises unless a head fits, and names the best cut whose head does.
+    """Raise unless a head fits; the message names the best cut whose head fits.
 
     Which cut is best: with a curve, the first that fits in the order of `propose(curve)`; without one, the last of the
     network's main cuts that fits, since most of the network then runs on the device. Cuts whose weights alone outgrow

@@ -37,7 +37,7 @@ _HELIUM_CHANNELS = 124
 
 @dataclass(frozen=True)
 class Needs:
-    """What a head needs of a microcontroller, in bytes.
+    """The memory that a head needs on a microcontroller, in bytes.
 
     Attributes:
         flash_bytes: The array, aligned, and the pixel table. The code of TensorFlow Lite Micro and of the firmware
@@ -56,7 +56,7 @@ class Needs:
 
 @dataclass(frozen=True)
 class MicroHead:
-    """A head as TensorFlow Lite Micro runs it.
+    """A head that TensorFlow Lite Micro runs.
 
     Attributes:
         content: The bytes of head.tflite.
@@ -79,7 +79,7 @@ class MicroHead:
     ethos_u: EthosUEstimate | None = None
 
     def record(self) -> dict[str, Any]:
-        """What the manifest holds of it."""
+        """Return the record for the manifest."""
         return {
             "operators": dict(self.operators),
             "flash_bytes": self.needs.flash_bytes,
@@ -92,7 +92,7 @@ class MicroHead:
         }
 
     def files(self, manifest: Mapping[str, Any]) -> dict[str, str]:
-        """The texts of head.h and head.cc by their places in the bundle, given the manifest's record."""
+        """Return the texts of head.h and head.cc by their paths in the bundle, given the manifest's record."""
         table = pixel_table(self.input, manifest["preprocessing"])
         reversed_order = manifest["preprocessing"] is not None and manifest["preprocessing"]["channel_order"] == "BGR"
         channels = range(0 if table is None else len(table))
@@ -111,7 +111,7 @@ class MicroHead:
 
 
 def measure_needs(head: ConvertedHead, latent_bits: int | None = None) -> Needs:
-    """Finds out what a converted head needs, by planning it under TensorFlow Lite Micro; it is not run.
+    """Measure the memory that a converted head needs, by planning it in TensorFlow Lite Micro without running it.
 
     Args:
         head: A head of precision "int8", "int16x8" or "float32".
@@ -135,7 +135,7 @@ def measure_needs(head: ConvertedHead, latent_bits: int | None = None) -> Needs:
 
 
 def check_micro_head(head: ConvertedHead, *, needs: Needs | None = None, ethos_u: str | None = None) -> MicroHead:
-    """Runs a converted head under TensorFlow Lite Micro, in the smallest arena, beside LiteRT's reference kernels.
+    """Run a converted head in TensorFlow Lite Micro, in the smallest arena, and compare with the reference kernels.
 
     Args:
         head: A head of precision "int8", "int16x8" or "float32".
@@ -165,7 +165,7 @@ def check_micro_head(head: ConvertedHead, *, needs: Needs | None = None, ethos_u
 
 
 def check_micro_precision(precision: str) -> None:
-    """Raises ArgumentError for a precision that no head for a microcontroller can have."""
+    """Raise ArgumentError for a precision that a head for a microcontroller cannot have."""
     if precision not in PRECISIONS:
         raise ArgumentError(
             f"TensorFlow Lite Micro runs heads of precision {', '.join(PRECISIONS)}; float16 and dynamic need kernels "
@@ -174,13 +174,13 @@ def check_micro_precision(precision: str) -> None:
 
 
 def flash_bytes(content_bytes: int, input_shape: tuple[int, ...], precision: str) -> int:
-    """Flash for a head's array and its pixel table."""
+    """Return the flash for a head's array and its pixel table, in bytes."""
     pixels = 256 * input_shape[-1] if precision == "int8" and len(input_shape) == 3 else 0
     return -(-content_bytes // ALIGNMENT) * ALIGNMENT + pixels
 
 
 def recommended_arena(smallest_bytes: int, contents: Contents) -> int:
-    """The arena to start with: what was measured, the scratch memory of CMSIS-NN, a tenth, in whole KiB.
+    """Return the arena to start with: the measured size, the scratch memory of CMSIS-NN and a tenth, in whole KiB.
 
     The measurement is of the reference kernels, which use no scratch memory for convolutions; CMSIS-NN's do, for one
     operator at a time. The tenth is for other versions and other vendors' kernels. That pointers are half as long on a
@@ -199,7 +199,7 @@ def recommended_arena(smallest_bytes: int, contents: Contents) -> int:
 
 
 def _scratch_bytes(operator: Operator) -> int:
-    """An upper bound of what CMSIS-NN's kernel asks for, over the instruction sets that it knows."""
+    """Return an upper bound of the scratch memory of CMSIS-NN's kernel over its instruction sets, in bytes."""
     first = operator.inputs[0] if operator.inputs else None
     if first is None or first.is_float:
         return 0
@@ -233,7 +233,7 @@ def _slot(details: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _compare(head: ConvertedHead, arena_bytes: int, into: Mapping[str, Any]) -> float:
-    """The largest difference from the reference kernels on inputs over the whole range."""
+    """Return the largest difference from the reference kernels on inputs over the whole range."""
     rng = np.random.default_rng(0)
     shape = (_CHECKED_INPUTS, 1, *into["shape"])
     dtype = np.dtype(into["dtype"])
@@ -255,6 +255,6 @@ def _compare(head: ConvertedHead, arena_bytes: int, into: Mapping[str, Any]) -> 
 
 
 def write_micro(root: Path, micro: MicroHead, manifest: Mapping[str, Any]) -> None:
-    """Writes head.h and head.cc below a bundle's root."""
+    """Write head.h and head.cc below a bundle's root."""
     for name, text in micro.files(manifest).items():
         (root / name).write_text(text, encoding="ascii")

@@ -1,4 +1,4 @@
-"""Runs TensorFlow Lite Micro; a script that is started in a process of its own, never imported.
+"""A script that runs TensorFlow Lite Micro; it is started in a process of its own and never imported.
 
 TensorFlow Lite Micro ends the whole process with a segmentation fault in arenas that are far too small, and says why it
 failed on file descriptor 2 only. So each try is a forked process, whose output is collected. The script knows numpy and
@@ -25,7 +25,7 @@ OUT_OF_MEMORY = ("Failed to resize buffer", "Failed to allocate")
 
 
 def main(argv: list[str]) -> None:
-    """Does what the command line asks for."""
+    """Run the command of the command line."""
     interpreter_class()  # loaded once, before the forks
     with open(argv[1], "rb") as file:
         head = file.read()
@@ -34,7 +34,7 @@ def main(argv: list[str]) -> None:
 
 
 def measure(head: bytes) -> dict[str, Any]:
-    """Finds the smallest arena by bisection; each one that fits is followed only by ones that fit."""
+    """Find the smallest arena by bisection; every arena larger than one that fits also fits."""
     high = FIRST
     ok, said = attempt(allocate, head, high)
     while not ok and high < LAST and (not said or any(text in said for text in OUT_OF_MEMORY)):
@@ -54,18 +54,18 @@ def measure(head: bytes) -> dict[str, Any]:
 
 
 def run(head: bytes, arena: int, inputs: str, outputs: str) -> dict[str, Any]:
-    """Runs the head on each row of an array and writes what it gave."""
+    """Run the head on each row of an array and write the outputs."""
     ok, said = attempt(infer, head, arena, inputs, outputs)
     return {} if ok else {"error": said}
 
 
 def allocate(head: bytes, arena: int) -> None:
-    """Plans the memory of a head in an arena of so many bytes."""
+    """Plan the memory of a head in an arena of a given number of bytes."""
     interpreter_class().from_bytes(head, arena_size=arena).print_allocations()
 
 
 def infer(head: bytes, arena: int, inputs: str, outputs: str) -> None:
-    """One invocation a row, each row of the shape of the head's input."""
+    """Invoke the head once per row; each row has the shape of the head's input."""
     interpreter = interpreter_class().from_bytes(head, arena_size=arena)
     rows = []
     for row in np.load(inputs, allow_pickle=False):
@@ -76,14 +76,14 @@ def infer(head: bytes, arena: int, inputs: str, outputs: str) -> None:
 
 
 def interpreter_class() -> Any:
-    """TensorFlow Lite Micro's interpreter."""
+    """Return the class of TensorFlow Lite Micro's interpreter."""
     from tflite_micro.python.tflite_micro import runtime
 
     return runtime.Interpreter
 
 
 def attempt(action: Callable[..., None], *arguments: Any) -> tuple[bool, str]:
-    """Whether an action ends well in a process of its own, and what it printed on file descriptors 1 and 2."""
+    """Return whether an action succeeds in a process of its own, and its output on file descriptors 1 and 2."""
     with tempfile.TemporaryFile() as sink:
         pid = os.fork()
         if pid == 0:

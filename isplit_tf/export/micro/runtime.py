@@ -1,4 +1,4 @@
-"""TensorFlow Lite Micro itself on a head: the arena that it needs, and what it answers."""
+"""TensorFlow Lite Micro itself, run on a head: the arena that it needs, and its outputs."""
 
 import importlib.util
 import json
@@ -24,7 +24,7 @@ _MODULES = {"tflite_micro": "tflite-micro", "yaml": "pyyaml", "numpy": "numpy"}
 
 @dataclass(frozen=True)
 class MeasuredArena:
-    """What TensorFlow Lite Micro needed for a head on this machine.
+    """The memory that TensorFlow Lite Micro needed for a head on this machine.
 
     Attributes:
         smallest_bytes: The smallest arena in which it could plan the head, a multiple of 16, found by bisection.
@@ -36,7 +36,7 @@ class MeasuredArena:
 
 
 def require_tflite_micro() -> None:
-    """Raises MissingDependencyError, with the line that installs it, where tflite-micro is missing."""
+    """Raise MissingDependencyError, with the line that installs it, if tflite-micro is missing."""
     missing = [package for module, package in _MODULES.items() if importlib.util.find_spec(module) is None]
     if missing:
         raise MissingDependencyError(
@@ -46,7 +46,7 @@ def require_tflite_micro() -> None:
 
 
 def measure_arena(content: bytes) -> MeasuredArena:
-    """Finds the smallest arena for a head by running TensorFlow Lite Micro, in processes of its own.
+    """Find the smallest arena for a head by running TensorFlow Lite Micro in processes of its own.
 
     Args:
         content: The bytes of a `.tflite` file.
@@ -68,7 +68,7 @@ def measure_arena(content: bytes) -> MeasuredArena:
 
 
 def run_micro(content: bytes, inputs: np.ndarray, arena_bytes: int) -> np.ndarray:
-    """Runs a head under TensorFlow Lite Micro.
+    """Run a head in TensorFlow Lite Micro.
 
     Args:
         content: The bytes of a `.tflite` file with one input and one output.
@@ -91,7 +91,7 @@ def run_micro(content: bytes, inputs: np.ndarray, arena_bytes: int) -> np.ndarra
 
 
 def run_reference(content: bytes, inputs: np.ndarray) -> np.ndarray:
-    """Runs a head by LiteRT's reference kernels; arguments and result as in `run_micro`."""
+    """Run a head with LiteRT's reference kernels; arguments and result are those of `run_micro`."""
     with quiet():
         interpreter = Interpreter(
             model_content=content, experimental_op_resolver_type=OpResolverType.BUILTIN_REF, num_threads=1

@@ -1,4 +1,4 @@
-"""Where a head does not fit into a microcontroller: which other cut's head would."""
+"""The search for another cut whose head fits into a microcontroller."""
 
 import math
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ _ACTIVATION_BYTES = {"int8": 1, "int16x8": 2, "float32": 4}
 
 @dataclass(frozen=True)
 class Budget:
-    """What a microcontroller has for a head, in bytes; None for no limit.
+    """The memory of a microcontroller for a head, in bytes; None for no limit.
 
     Attributes:
         flash_bytes: For the array (and the pixel table); TensorFlow Lite Micro's own code is not counted.
@@ -44,11 +44,11 @@ class Budget:
                 object.__setattr__(self, name, checked_integer(name, getattr(self, name), 1))
 
     def holds_flash(self, needed_bytes: int) -> bool:
-        """Whether so much flash is there."""
+        """Check whether the flash is enough."""
         return self.flash_bytes is None or needed_bytes <= self.flash_bytes
 
     def holds(self, needs: Needs) -> bool:
-        """Whether flash and RAM are enough."""
+        """Check whether flash and RAM are enough."""
         return self.holds_flash(needs.flash_bytes) and (self.ram_bytes is None or needs.ram_bytes <= self.ram_bytes)
 
     def __str__(self) -> str:
@@ -59,7 +59,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Search:
-    """What was found among the other cuts.
+    """The result of a search among the other cuts.
 
     Attributes:
         cut: The best that fits, or None.
@@ -85,7 +85,7 @@ def search(
     curve: Curve | None = None,
     progress: bool = True,
 ) -> Search:
-    """Finds the best other cut whose head fits; see `require_fit`."""
+    """Find the best other cut whose head fits; see `require_fit`."""
     program = read_program(split.without_bottleneck())
     cuts = list_cuts(program)
     main = main_cuts(program, cuts)
@@ -103,7 +103,7 @@ def search(
 
 
 def _ranked(cuts: Sequence[Cut], main: Sequence[Cut], split: SplitModel, curve: Curve | None) -> list[Cut]:
-    """Cuts of the network, the best first; a curve's are found by name, as the copy names them by path."""
+    """Return the cuts of the network, the best first; those of a curve are found by name."""
     if curve is None:
         return list(reversed(main))
     proposed = [candidate.cut for candidate in propose(curve, bottleneck=split.bottleneck)]
@@ -114,26 +114,26 @@ def _ranked(cuts: Sequence[Cut], main: Sequence[Cut], split: SplitModel, curve: 
 
 
 class _Estimate:
-    """What a head needs at least, by arithmetic: quick, and only good for leaving out what cannot fit."""
+    """A lower bound of the memory that a head needs, computed quickly to leave out cuts that cannot fit."""
 
     def __init__(self, main: Sequence[Cut], split: SplitModel, precision: str):
         self._main, self._bottleneck, self._precision = main, split.bottleneck, precision
         self._input_shape = tuple(int(axis) for axis in split.head.inputs[0].shape[1:])
 
     def allows(self, cut: Cut, budget: Budget) -> bool:
-        """Whether the head at a cut may fit."""
+        """Check whether the head at a cut may fit."""
         arena_fits = budget.ram_bytes is None or self._arena_bytes(cut) <= budget.ram_bytes
         return arena_fits and budget.holds_flash(self._flash_bytes(cut))
 
     def _flash_bytes(self, cut: Cut) -> int:
-        """The weights of head and encoder; the file holds more than them."""
+        """Return the bytes of the weights of head and encoder; the file is larger."""
         weights = cut.head_params
         if hasattr(self._bottleneck, "plan"):
             weights += sum(self._bottleneck.plan(shape).encoder_params for shape in cut.shapes)
         return flash_of(weights * _WEIGHT_BYTES[self._precision], self._input_shape, self._precision)
 
     def _arena_bytes(self, cut: Cut) -> int:
-        """The two largest maps in a row: what a layer reads and what it writes."""
+        """Return the largest sum of the feature maps that a layer reads and writes, in bytes."""
         sizes = [math.prod(self._input_shape), *(one.size for one in self._main if one.index <= cut.index)]
         return max(map(sum, pairwise(sizes)), default=0) * _ACTIVATION_BYTES[self._precision]
 
@@ -141,7 +141,7 @@ class _Estimate:
 def _measured(
     program: Program, cut: Cut, split: SplitModel, *, precision: str, images: np.ndarray | None
 ) -> Needs | None:
-    """What the head at a cut needs; None where it cannot be made, which another cut's message would not help with."""
+    """Measure the memory that the head at a cut needs; None if that head cannot be made."""
     head = segment(program, program.inputs, Ref(tensor_of(program, cut)), name="head")
     try:
         encoder = None if split.bottleneck is None else split.bottleneck.build(cut.shape)[0]

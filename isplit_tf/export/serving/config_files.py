@@ -1,4 +1,4 @@
-"""The texts beside a SavedModel that set up the official TensorFlow Serving image."""
+"""The configuration files of the official TensorFlow Serving image."""
 
 from ...server.models_config import MODELS_CONFIG, MODELS_FOLDER, ModelsConfig
 
@@ -11,7 +11,7 @@ POLL_S = 30
 
 
 def models_config(model_name: str, version: int) -> str:
-    """The server's list of models for one bundle: exactly its version is loaded, under the label "stable" too.
+    """Return `models.config` for one bundle: exactly its version, which also has the label "stable".
 
     A label of a version that is not loaded yet, as all are when a server starts, stops the server unless it runs
     with `--allow_version_labels_for_unavailable_models=true`.
@@ -27,7 +27,7 @@ def models_config(model_name: str, version: int) -> str:
 
 
 def batching_config(max_batch: int) -> str:
-    """How the server joins requests of different devices: at once, or after 2 ms, up to `max_batch` images.
+    """Return `batching.config`: requests are joined for at most 2 ms, up to `max_batch` images.
 
     Returns:
         `BatchingParameters` in text format.
@@ -40,7 +40,7 @@ def batching_config(max_batch: int) -> str:
 
 
 def compose_yaml() -> str:
-    """The official image on a bundle's `serving/` folder, mounted read-only, with gRPC and REST ports.
+    """Return `compose.yaml`: the official image with a bundle's `serving/` folder, read-only, and gRPC and REST ports.
 
     Returns:
         A compose file, to stand beside `serving/`.

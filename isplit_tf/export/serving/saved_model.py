@@ -1,4 +1,4 @@
-"""The tail as TensorFlow Serving takes it: a SavedModel with the wire's checks in its graph."""
+"""The tail as a SavedModel for TensorFlow Serving, with the checks of the wire format in its graph."""
 
 import os
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ FROM_LATENT = "from_latent"
 
 @dataclass(frozen=True)
 class LatentFormat:
-    """How latents come over the wire.
+    """The form of latents on the wire.
 
     Attributes:
         dtype: Of the head's output: "int8", "int16" or "float32".
@@ -40,7 +40,7 @@ class LatentFormat:
     bits: int | None = None
 
     def dequantize(self, latents: tf.Tensor) -> tf.Tensor:
-        """Latents as on the wire, `(N, *shape)`, as float32."""
+        """Turn latents `(N, *shape)` as on the wire into float32."""
         values = tf.cast(latents, tf.float32)
         if self.bits is not None:
             lowest, next_one = wire.middles(np.array([0, 1], np.uint8), self.dtype, self.bits)
@@ -69,7 +69,7 @@ def write(
     tag: bytes,
     read: Read = in_inference,
 ) -> None:
-    """Writes the SavedModel of decoder and tail, each weight once.
+    """Write the SavedModel of decoder and tail, each weight once.
 
     Its signatures are `serving_default`: `payload` (string `(N,)`) to `probabilities` (float32 `(N, n_classes)`)
     and `status` (int32 `(N,)`); and `from_latent`: `latent` (float32 `(N, *shape)`) to `probabilities`. N may be 0.

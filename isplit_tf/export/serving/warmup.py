@@ -1,4 +1,4 @@
-"""Requests that TensorFlow Serving replays when it loads the tail, so that the first device does not wait.
+"""Warm-up requests, which TensorFlow Serving replays when it loads the tail, so that the first device does not wait.
 
 The file is a TFRecord of `tensorflow.serving.PredictionLog`. Its classes are in a package that needs TensorFlow
 Serving's own distribution; the few messages needed are written here field by field.
@@ -16,7 +16,7 @@ _MOST_BYTES = 2**20
 
 
 def warmup_batches(payload_bytes: int, max_batch: int) -> list[int]:
-    """Batch sizes to warm up with: 1, and powers of two up to `max_batch` as long as the file stays below 1 MiB."""
+    """Return the batch sizes to warm up with: 1, 2, 4 ... up to `max_batch`, as far as the file stays below 1 MiB."""
     sizes = [1]
     while sizes[-1] * 2 <= max_batch and (sum(sizes) + sizes[-1] * 2) * payload_bytes < _MOST_BYTES:
         sizes.append(sizes[-1] * 2)
@@ -31,7 +31,7 @@ def write_warmup(
     model_name: str,
     version: int,
 ) -> None:
-    """Writes the warm-up requests of a SavedModel.
+    """Write the warm-up requests of a SavedModel.
 
     Args:
         directory: The SavedModel's.
@@ -48,7 +48,7 @@ def write_warmup(
 
 
 def prediction_log(model_name: str, version: int, input_name: str, strings: Sequence[bytes]) -> bytes:
-    """A `PredictionLog` of one Predict request with one tensor of strings, serialized."""
+    """Return a serialized `PredictionLog` of one Predict request with one tensor of strings."""
     tensor = tf.make_tensor_proto(np.array(strings, object), tf.string).SerializeToString(deterministic=True)
     model_spec = _field(1, model_name.encode()) + _field(2, _number(1, version))
     entry = _field(1, input_name.encode()) + _field(2, tensor)
@@ -57,12 +57,12 @@ def prediction_log(model_name: str, version: int, input_name: str, strings: Sequ
 
 
 def _field(number: int, content: bytes) -> bytes:
-    """A field of a protocol buffer whose content has a length: a string, bytes, or a message."""
+    """Return a length-delimited field of a protocol buffer: a string, bytes or a message."""
     return _varint(number << 3 | 2) + _varint(len(content)) + content
 
 
 def _number(number: int, value: int) -> bytes:
-    """A field that holds an integer from 0 on."""
+    """Return a field of a protocol buffer that holds a non-negative integer."""
     return _varint(number << 3) + _varint(value)
 
 

@@ -1,4 +1,4 @@
-"""The wire's checks as plain TensorFlow operators, so that a tail takes the device's bytes as they are.
+"""The checks of the wire format as plain TensorFlow operators, so that a tail takes the device's bytes directly.
 
 `isplit_edge.wire.unpack` is the reference: the same status for every payload, and no payload ever fails the batch that
 it came in. Little-endian machines only, as are all for which TensorFlow Serving is built.
@@ -18,7 +18,7 @@ _BLOCK = 2048
 def read_payloads(
     payload: tf.Tensor, *, tag: bytes, dtype: str, shape: tuple[int, ...], bits: int | None = None
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Checks payloads and takes their latents out.
+    """Check payloads and extract their latents.
 
     Args:
         payload: string `(N,)`, bytes of any length.
@@ -53,7 +53,7 @@ def read_payloads(
 
 
 def adler32(rows: tf.Tensor) -> tf.Tensor:
-    """Computes Adler-32 (RFC 1950) of each row, exactly.
+    """Compute Adler-32 (RFC 1950) of each row, exactly.
 
     With b_1 ... b_n the bytes of a row: A = 1 + sum b_i, B = n + sum (n - i + 1) b_i, both modulo 65521, and the
     checksum is 65536 B + A. The sums are taken in blocks, in int32 within a block and in int64 over the blocks: nothing
@@ -80,7 +80,7 @@ def adler32(rows: tf.Tensor) -> tf.Tensor:
 
 
 def _as_levels(body: tf.Tensor, bits: int, shape: tuple[int, ...]) -> tuple[tf.Tensor, tf.Tensor]:
-    """Levels `(N, *shape)`, and those in the bits that are left over, `(N, k)`, all uint8."""
+    """Unpack levels `(N, *shape)`, and the levels in the padding bits, `(N, k)`, all uint8."""
     # Whole numbers divided, not bits shifted: other engines than TensorFlow know the former.
     divisors = [2**shift for shift in range(0, 8, bits)]
     every = tf.cast(body, tf.int32)[:, :, tf.newaxis] // divisors % 2**bits
@@ -90,7 +90,7 @@ def _as_levels(body: tf.Tensor, bits: int, shape: tuple[int, ...]) -> tuple[tf.T
 
 
 def _as_uint32(rows: tf.Tensor) -> tf.Tensor:
-    """Little-endian unsigned numbers of 4 bytes, as int64."""
+    """Read little-endian unsigned numbers of 4 bytes as int64."""
     return tf.reduce_sum(tf.cast(rows, tf.int64) * [1, 256, 256**2, 256**3], axis=1)
 
 
