@@ -1,4 +1,4 @@
-"""What the commands of `isplit` do; see `cli` for how they are asked for."""
+"""What the commands of `isplit` do; see `cli.main` for how they are asked for."""
 
 import argparse
 import contextlib
