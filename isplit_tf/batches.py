@@ -207,18 +207,17 @@ def _length(x: Any) -> int:
     return lengths.pop()
 
 
-def spread(data: Any, images: int, *, seed: int = 0) -> Any:
-    """About `images` of the data, spread over them; labels are left out of arrays.
+def take_part(data: Any, images: int, *, seed: int | None = None) -> Any:
+    """Return about `images` of the data, taken from all of them; labels are left out of arrays.
 
     Args:
         data: As in `batches`, x alone included.
         images: How many are wanted.
-        seed: Of the choice among arrays.
+        seed: Choose at random among arrays; None takes them in even steps, the first and the last included.
 
     Returns:
-        Data of the same kind, of at least `images` images where there are so many: exactly these of arrays, chosen at
-        random; every n-th batch of a PyDataset and of a `tf.data.Dataset` whose length is known; another
-        `tf.data.Dataset` as it is.
+        Data of the same kind, of at least `images` images where there are so many: exactly these of arrays; every
+        n-th batch of a PyDataset and of a `tf.data.Dataset` whose length is known; other data as they are.
     """
     if isinstance(data, tf.data.Dataset):
         n_batches = int(data.cardinality())
@@ -233,7 +232,10 @@ def spread(data: Any, images: int, *, seed: int = 0) -> Any:
         return data  # refused where it is read
     total = len(leaves[0])
     if total > images:
-        chosen = np.sort(np.random.default_rng(seed).choice(total, images, replace=False))
+        if seed is None:
+            chosen = np.linspace(0, total - 1, images).round().astype(int)
+        else:
+            chosen = np.sort(np.random.default_rng(seed).choice(total, images, replace=False))
         x = tree.map_structure(lambda array: np.asarray(array)[chosen], x)
     return (x, None)
 
@@ -257,3 +259,35 @@ class _Every(keras.utils.PyDataset):
 
     def __getitem__(self, index: int) -> Any:
         return self._data[index * self._step]
+
+
+class Reservoir:
+    """Some items of a stream, each of which is kept with the same chance (Vitter, ACM TOMS 11, 1985, Algorithm R).
+
+    Args:
+        room: How many items are kept at most.
+
+    Attributes:
+        items: Those that are kept.
+        seen: How many items there were.
+    """
+
+    def __init__(self, room: int):
+        self.items: list[Any] = []
+        self.seen = 0
+        self._room = room
+
+    def draw(self, random: np.random.Generator) -> int | None:
+        """Count one item more, and return the place where it is to be put, or None if it is not kept."""
+        place = self.seen if self.seen < self._room else int(random.integers(self.seen + 1))
+        self.seen += 1
+        return place if place < self._room else None
+
+    def put(self, place: int, item: Any) -> None:
+        """Keep an item at a place that `draw` gave."""
+        self.items[place : place + 1] = [item]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every item that there was is kept."""
+        return self.seen <= self._room

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from isplit_tf.batches import batches, count_images, is_endless, read_labels
+from isplit_tf.batches import Reservoir, batches, count_images, is_endless, read_labels, take_part
 from isplit_tf.errors import ArgumentError, DataError
 
 X = np.arange(10 * 2, dtype="float32").reshape(10, 2)
@@ -210,3 +210,64 @@ def test_count_of_full_batches():
     """Known where every batch is of one size."""
     data = tf.data.Dataset.from_tensor_slices((X, Y)).batch(5, drop_remainder=True)
     assert (count_images(data), count_images(data, 7), count_images((X, Y), 100)) == (10, 7, 10)
+
+
+def part_of(data, images, **options) -> list[int]:
+    """Which images are in a part of data that number themselves, in order."""
+    part = take_part(data, images, **options)
+    return [int(i) for batch in batches(part, labels=False, max_images=images) for i in np.asarray(batch.x)[:, 0]]
+
+
+def test_a_part_of_arrays():
+    """Without a seed even steps from the first to the last, with one a random choice; labels are left out."""
+    x = np.arange(10.0)[:, np.newaxis]
+    for data in (x, (x, Y), tf.constant(x)):
+        assert part_of(data, 4) == [0, 3, 6, 9]
+        assert part_of(data, 4, seed=0) == [2, 4, 5, 7]
+        assert part_of(data, 4, seed=1) != part_of(data, 4, seed=0)
+        assert part_of(data, 11) == part_of(data, 10, seed=0) == list(range(10))
+    both = take_part(({"a": x, "b": -x}, Y), 4)
+    assert both[1] is None
+    assert np.array_equal(both[0]["a"], -both[0]["b"])
+
+
+class Numbered(keras.utils.PyDataset):
+    """40 batches of five images that number themselves."""
+
+    def __len__(self):
+        return 40
+
+    def __getitem__(self, index):
+        return np.arange(5.0 * index, 5 * index + 5)[:, np.newaxis], np.zeros(5)
+
+
+@pytest.mark.parametrize("seed", [None, 0])
+def test_a_part_of_a_stream(seed):
+    """It is spread over the batches where their number is known; else it is what comes first."""
+    x = np.arange(200.0)[:, np.newaxis]
+    dataset = tf.data.Dataset.from_tensor_slices((x, np.zeros(200))).batch(5)
+    spread = [i for start in range(0, 200, 50) for i in range(start, start + 5)]
+    for data in (dataset, Numbered()):
+        assert part_of(data, 20, seed=seed) == spread
+        assert part_of(data, 18, seed=seed) == spread[:18]
+        assert part_of(data, 500, seed=seed) == list(range(200))
+    for data in (dataset.filter(lambda *_: True), dataset.repeat()):
+        assert part_of(data, 20, seed=seed) == list(range(20))
+
+
+def test_a_reservoir_is_fair():
+    """Of a stream each item is kept as often as any other, and all of them where there is room."""
+    rng = np.random.default_rng(0)
+    counts = np.zeros(20)
+    for _ in range(2000):
+        kept = Reservoir(5)
+        for item in range(20):
+            if (place := kept.draw(rng)) is not None:
+                kept.put(place, item)
+        counts[kept.items] += 1
+        assert (len(set(kept.items)), kept.seen, kept.is_whole) == (5, 20, False)
+    assert np.abs(counts - 500).max() < 5 * np.sqrt(2000 * 0.25 * 0.75)
+    whole = Reservoir(3)
+    for item in "ab":
+        whole.put(whole.draw(rng), item)
+    assert (whole.items, whole.is_whole) == (["a", "b"], True)

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 from threadpoolctl import threadpool_limits
 
-from ..batches import batches, count_images, spread
+from ..batches import batches, count_images, take_part
 from ..display.progress import bar
 from ..errors import NumericsError
 from ..graph.cuts import Cut
@@ -153,7 +153,7 @@ def gather(
         DataError: There are no images, or they do not fit the model.
         NumericsError: Features or gradients are not finite.
     """
-    chosen = spread(data, images, seed=seed)
+    chosen = take_part(data, images, seed=seed)
     seen = 0
     with bar(total=count_images(chosen, images), desc="fit", unit="image", enabled=progress) as shown:
         for batch in batches(chosen, batch_size=batch_size, max_images=images, labels=False):

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..batches import Reservoir
 from .linear_map import Fitted, lost_variance, metric_of, solve, solve_rows
 
 
@@ -194,44 +195,29 @@ class Sample:
         self.patch = tuple(patch)
         self.size = math.prod(self.patch) * self.channels
         self._elements = elements_on_grid(space, self.patch)
-        self._features: list[np.ndarray] = []
-        self._gradients: list[np.ndarray] = []
-        self._inside: list[int] = []
-        self._seen = 0
-        self._rows = min(_KEPT_ROWS, _KEPT_ELEMENTS // self.size)
+        self._kept = Reservoir(min(_KEPT_ROWS, _KEPT_ELEMENTS // self.size))
 
     def add(self, features: np.ndarray, gradients: np.ndarray | None, random: Sequence[np.random.Generator]) -> None:
         """Takes a batch, float32 `(N, *shape)` each; `random`, one an image, chooses a patch and what it replaces."""
         for k, one in enumerate(random):
             position = int(one.integers(len(self._elements)))
-            self._seen += 1
-            place = self._seen - 1
-            if place >= self._rows:
-                place = int(one.integers(self._seen))
-                if place >= self._rows:
-                    continue
-            chosen = np.array([[position]])
-            _put(self._features, place, patch_rows(features[k : k + 1], self.patch, chosen)[0].copy())
-            _put(self._inside, place, int(self._elements[position]))
-            if gradients is not None:
-                _put(self._gradients, place, patch_rows(gradients[k : k + 1], self.patch, chosen)[0].copy())
+            if (place := self._kept.draw(one)) is not None:
+                gradient = None if gradients is None else self._patch_of(gradients[k], position)
+                self._kept.put(place, (self._patch_of(features[k], position), gradient, int(self._elements[position])))
+
+    def _patch_of(self, values: np.ndarray, position: int) -> np.ndarray:
+        return patch_rows(values[np.newaxis], self.patch, np.array([[position]]))[0].copy()
 
     def fit(self, k: int) -> Fitted:
         """The projection onto k numbers."""
-        rows = np.stack(self._features)
-        mean = rows.reshape(-1, self.channels).sum(axis=0, dtype=np.float64) / (sum(self._inside))
+        features, gradients, inside = zip(*self._kept.items, strict=True)
+        rows = np.stack(features)
+        mean = rows.reshape(-1, self.channels).sum(axis=0, dtype=np.float64) / sum(inside)
         away = rows - np.tile(mean, self.size // self.channels).astype(np.float32)
-        found = solve_rows(away, np.stack(self._gradients) if self._gradients else None, k)
+        found = solve_rows(away, None if gradients[0] is None else np.stack(gradients), k)
         missed = away - (away @ found.encode.T.astype(np.float32)) @ found.decode.T.astype(np.float32)
         lost, energy = (float(np.sum(np.square(one, dtype=np.float64))) / len(rows) for one in (missed, rows))
         return Fitted(found, mean, lost, energy)
-
-
-def _put(kept: list, place: int, value: object) -> None:
-    if place == len(kept):
-        kept.append(value)
-    else:
-        kept[place] = value
 
 
 def collector(shape: Sequence[int], patch: Sequence[int], *, weighted: bool) -> Moments | Sample:

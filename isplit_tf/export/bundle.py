@@ -182,7 +182,8 @@ def export_bundle(
         split: The split; it stays as it is. Both halves are exported in float32 arithmetic, whatever its dtype policy.
         directory: Where to.
         representative_data: Images for quantization, labels ignored; needed for "int8" and "int16x8". At least 16,
-            better 100; at most 500 are used. uint8 images get the preprocessing, others are in the model's own space.
+            better 100; at most 500 are used, taken from all of the data. uint8 images get the preprocessing, others are
+            in the model's own space.
         evaluation_data: Images with labels, for the accuracy in the manifest; the same rule for uint8 images.
         class_names: One for each class.
         preprocessing: What turns a camera's uint8 RGB image into the model's input: None, "caffe", "tf", "torch", or a

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from keras import tree
 
-from ..batches import Batch, batches, count_images
+from ..batches import Batch, Reservoir, batches, count_images
 from ..display.progress import bar
 from .settling import Settling
 from .statistics import ClassStatistics
@@ -152,24 +152,16 @@ def at_hand(data: Any, *, n_classes: int, max_images: int | None = None) -> tupl
 
 
 def _kept(stream: Iterator[Batch]) -> tuple[Any, np.ndarray, bool]:
-    """Images of a stream, each with the same chance (Vitter, ACM TOMS 11, 1985, Algorithm R)."""
+    """Keep images of a stream, each with the same chance."""
     rng = np.random.default_rng(0)
-    images: list[Any] = []
-    labels: list[int] = []
-    seen, room = 0, 0
+    kept: Reservoir | None = None
     for batch in stream:
         x = tree.map_structure(np.asarray, batch.x)
-        room = room or max(1, KEPT_BYTES // sum(leaf[0].nbytes for leaf in tree.flatten(x)))
+        if kept is None:
+            kept = Reservoir(max(1, KEPT_BYTES // sum(leaf[0].nbytes for leaf in tree.flatten(x))))
         for k, label in enumerate(np.asarray(batch.labels)):
-            place = seen if seen < room else int(rng.integers(seen + 1))
-            seen += 1
-            if place >= room:
-                continue
-            one = tree.map_structure(lambda leaf, k=k: leaf[k].copy(), x)
-            if place == len(images):
-                images.append(one)
-                labels.append(int(label))
-            else:
-                images[place], labels[place] = one, int(label)
-    x = tree.map_structure(lambda *leaves: np.stack(leaves), *images)
-    return x, np.array(labels, np.int64), seen <= room
+            if (place := kept.draw(rng)) is not None:
+                kept.put(place, (tree.map_structure(lambda leaf, k=k: leaf[k].copy(), x), int(label)))
+    assert kept is not None  # `batches` refuses data without images
+    images, labels = zip(*kept.items, strict=True)
+    return tree.map_structure(lambda *leaves: np.stack(leaves), *images), np.array(labels, np.int64), kept.is_whole

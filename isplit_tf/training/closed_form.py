@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from ..batches import batches, count_images, predict_rows, spread
+from ..batches import batches, count_images, predict_rows, take_part
 from ..bottlenecks.base import LatentPlan, for_parts
 from ..bottlenecks.embedding import embed, hidden_numbers
 from ..bottlenecks.fit import Halves, error_of, fit_all, gather, pass_of_halves, put
@@ -158,7 +158,7 @@ def observe(split: SplitModel, data: Any, *, batch_size: int = 32, progress: boo
     if encoder is None or decoder is None or is_observed(encoder):
         return
     most = max(1, min(_IMAGES, _MOST_BYTES // (4 * int(np.prod(split.latent_shape)))))
-    chosen = spread(data, most)
+    chosen = take_part(data, most, seed=0)
     latents: list[np.ndarray] = []
     with bar(total=count_images(chosen, most), desc="latent's range", enabled=progress, unit="image") as shown:
         for batch in batches(chosen, batch_size=batch_size, max_images=most, labels=False):

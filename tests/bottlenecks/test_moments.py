@@ -76,7 +76,7 @@ def test_a_sample_of_large_patches_is_fair_and_bounded(monkeypatch, rng):
     features[..., 1] += np.arange(400)[:, None, None]  # tells the images apart
     for start in range(0, 400, 50):
         sample.add(features[start : start + 50], None, generators(50, start))
-    numbers = np.array([row[1] for row in sample._features])
+    numbers = np.array([row[1] for row, _, _ in sample._kept.items])
     assert len(numbers) == 64
     assert 130 < numbers.mean() < 270
     small = features[:60] * 1

@@ -9,7 +9,7 @@ import numpy as np
 
 from isplit_edge.preprocessing import preprocess
 
-from ...batches import batches
+from ...batches import batches, take_part
 from ...display.progress import bar
 from ...errors import DataError
 
@@ -37,8 +37,8 @@ def representative_images(
     A head that is not quantized is only checked with a few.
 
     Args:
-        data: Images, with or without labels, as `isplit_tf.batches` takes them. Arrays are gone through in even
-            steps; of anything else the first images are taken, so data sorted by class should be shuffled.
+        data: Images, with or without labels, as `isplit_tf.batches` takes them. They are taken from all of the data, as
+            `take_part` does it; a stream whose length is not known gives its first images, and should be shuffled.
         input_shape: The head's input without the batch.
         preprocessing: The whole record that is applied to uint8 images; images of another dtype are taken to be in
             the model's own space.
@@ -56,7 +56,7 @@ def representative_images(
     most = min(MOST_IMAGES, max(ENOUGH_IMAGES, _MOST_BYTES // image_bytes)) if quantizing else _CHECKED_IMAGES
     images: list[np.ndarray] = []
     with bar(desc="reading representative images", total=most, enabled=progress, unit="image") as shown:
-        for image in _each(_thinned(data, most), most):
+        for image in _each(take_part(data, most), most):
             images.append(model_input(image, input_shape, preprocessing))
             shown.update(1)
     if quantizing:
@@ -83,14 +83,6 @@ def _each(data: Any, most: int) -> Iterator[np.ndarray]:
         if isinstance(batch.x, dict | list | tuple):
             raise DataError(f"Expected one array of images. Received: {type(batch.x).__name__} of {len(batch.x)}.")
         yield from np.asarray(batch.x)
-
-
-def _thinned(data: Any, most: int) -> Any:
-    """Arrays in even steps: the first images of a sorted data set would all be of one class."""
-    images = data[0] if isinstance(data, tuple | list) and data else data
-    if not isinstance(images, np.ndarray) or images.ndim == 0 or len(images) <= most:
-        return data
-    return images[np.linspace(0, len(images) - 1, most).round().astype(int)]
 
 
 def _check_number(found: int) -> None:

@@ -5,6 +5,7 @@ import hashlib
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
 from isplit_tf.errors import ArgumentError, DataError, ExportError, NumericsError
@@ -230,6 +231,15 @@ def test_representative_images_are_bounded_and_spread():
     assert len(found) == 500
     assert (found[0], found[-1]) == (0, 1999)
     assert np.abs(np.diff(found) - 4).max() <= 1
+
+
+def test_representative_images_of_a_stream_are_spread():
+    """Of a sorted stream whose length is known they come from all parts as well."""
+    images = np.arange(4000, dtype=np.float32)[:, np.newaxis]
+    found = representative_images(tf.data.Dataset.from_tensor_slices(images).batch(20), (1,))[:, 0]
+    assert len(found) == 500
+    assert (found[0], found[-1]) == (0, 3859)
+    assert np.diff(found).max() == 141
 
 
 def test_representative_images_are_preprocessed_as_the_device_does():
