@@ -140,7 +140,8 @@ def preprocess(image: np.ndarray, record: Mapping[str, Any] | None) -> np.ndarra
     """Applies a whole record to one image.
 
     Args:
-        image: (H, W, C), of any number type; channels in the order R, G, B where there are three.
+        image: (H, W, C), of any number type; channels in the order R, G, B where there are three. Where the record
+            has no size, also a batch of images.
         record: What `resolve_preprocessing` gave, or None.
 
     Returns:

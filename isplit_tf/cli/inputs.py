@@ -154,7 +154,9 @@ def open_images(
         shuffle: As `open_data` has it.
         manifest: Of the bundle that the images are for, if it is one.
     """
-    from isplit_edge.preprocessing import resolve_preprocessing
+    import tensorflow as tf
+
+    from isplit_edge.preprocessing import preprocess, resolve_preprocessing
 
     from ..datasets.source import open_data
 
@@ -178,9 +180,11 @@ def open_images(
     if record is None or raw:
         return data, names
 
+    resized = record | {"size": None}  # by `open_data`
+
     def prepare(x: Any, y: Any) -> tuple[Any, Any]:
-        x = x[..., ::-1] if record["channel_order"] == "BGR" else x
-        return (x * record["scale"] - record["mean"]) / record["std"], y
+        prepared = tf.numpy_function(lambda images: preprocess(images, resized), [x], tf.float32)
+        return tf.ensure_shape(prepared, x.shape), y
 
     return data.map(prepare), names
 

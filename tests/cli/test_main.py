@@ -1,5 +1,6 @@
 """The command line: the story step by step in files, and what it says when it cannot."""
 
+import argparse
 import json
 import os
 import shutil
@@ -10,6 +11,8 @@ import keras
 import numpy as np
 import pytest
 
+from isplit_edge.preprocessing import preprocess, resolve_preprocessing
+from isplit_tf.cli.inputs import open_images
 from isplit_tf.cli.main import parse, run
 from isplit_tf.importance.curve import Curve
 from isplit_tf.splitting import SplitModel
@@ -316,6 +319,19 @@ def test_images_are_resized_as_the_preprocessing_says(stripes, tmp_path, capsys)
     pictures = [data / name / "0.png" for name in "abc"]
     assert isplit("predict", tmp_path / "bundle", *pictures, "--json") == 0
     assert [row["class"] for row in json.loads(capsys.readouterr().out)] == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("form", ["caffe", "tf", "torch"])
+def test_images_are_prepared_by_the_devices_own_code(form, tmp_path):
+    """To the last bit what the device makes of them, in batches whose shape stays known."""
+    x = np.random.default_rng(0).integers(0, 256, (7, 6, 6, 3), np.uint8)
+    np.savez(tmp_path / "images.npz", x=x, y=np.arange(7) % 3)
+    args = argparse.Namespace(preprocessing=form, batch_size=3)
+    data, _ = open_images(str(tmp_path / "images.npz"), args, (6, 6, 3), split="test")
+    assert data.element_spec[0].shape.as_list() == [None, 6, 6, 3]
+    record = resolve_preprocessing(form, (6, 6, 3))
+    found = np.concatenate([images.numpy() for images, _ in data])
+    assert np.array_equal(found, np.stack([preprocess(image, record) for image in x]))
 
 
 def test_classes_are_told_by_name(stripes, tmp_path, capsys):
