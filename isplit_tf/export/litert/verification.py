@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
+from isplit_edge.interpreter import quantize
+
 from ...display.quiet import quiet
 from ...errors import ExportError
 from .trace import INPUT_NAME, OUTPUT_NAME, SIGNATURE
@@ -69,8 +71,7 @@ def _quantized(values: np.ndarray, details: Mapping[str, Any]) -> np.ndarray:
     if dtype.kind == "f":
         return values.astype(dtype)
     scale, zero_point = details["quantization"]
-    limits = np.iinfo(dtype)
-    return np.clip(np.round(values / scale) + zero_point, limits.min, limits.max).astype(dtype)
+    return quantize(values, np.float32(scale), int(zero_point), dtype)
 
 
 def _dequantized(values: np.ndarray, details: Mapping[str, Any]) -> np.ndarray:

@@ -8,9 +8,11 @@ import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
+from isplit_edge.interpreter import quantize
 from isplit_tf.errors import ArgumentError, DataError, ExportError, NumericsError
 from isplit_tf.export.litert.converter import convert
 from isplit_tf.export.litert.representative import FewImagesWarning, representative_images
+from isplit_tf.export.litert.verification import run_file
 from support import tiny
 
 
@@ -255,3 +257,28 @@ def test_representative_images_are_preprocessed_as_the_device_does():
         representative_images(raw, (3, 3, 3))
     with pytest.raises(DataError, match="NaN or infinity"):
         representative_images(np.full((16, 3), np.nan, np.float32), (3,))
+
+
+def test_a_file_is_run_on_what_the_device_feeds_it():
+    """Halves between two levels are rounded away from zero as the device does, and give the device's latents."""
+    levels = np.linspace(0, 1, 256, dtype=np.float32)
+    images = np.tile(levels[:, np.newaxis], (1, 4))
+    head = convert(
+        head_of(keras.layers.Dense(3, kernel_initializer="ones"), (4,)), precision="int8", representative=images
+    )
+    interpreter = Interpreter(model_content=head.content)
+    interpreter.allocate_tensors()
+    (into,), (out,) = interpreter.get_input_details(), interpreter.get_output_details()
+    scale, zero_point = into["quantization"]
+    halves = ((np.arange(-100, 100) + 0.5 - zero_point) * np.float64(scale)).astype(np.float32)
+    images = np.tile(halves[:, np.newaxis], (1, 4))
+    images = images[np.abs(images[:, 0] / np.float32(scale)) % 1 == 0.5]
+    assert len(images) > 50
+    expected = []
+    for x in images:
+        interpreter.set_tensor(into["index"], quantize(x[np.newaxis], np.float32(scale), zero_point, np.dtype(np.int8)))
+        interpreter.invoke()
+        expected.append(interpreter.get_tensor(out["index"])[0])
+    scale, zero_point = out["quantization"]
+    found = run_file(head.content, images).latents
+    assert np.array_equal(np.round(found / scale + zero_point).astype(int), np.array(expected, int))
