@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..importance.curve import peak_positions
+from ..importance.statistics import best_position, peak_positions
 
 _SEED = 0
 
@@ -33,7 +33,7 @@ def best_positions(per_class: np.ndarray) -> list[int | None]:
     found: list[int | None] = []
     for values in per_class:
         peaks = peak_positions(values) if np.all(np.isfinite(values)) else []
-        found.append(max(peaks, key=lambda k: values[k]) if peaks else None)
+        found.append(best_position(values, peaks) if peaks else None)
     return found
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from ..importance.curve import peak_positions
+from ..importance.statistics import best_position, peak_positions
 from ..sweep.store import Store
 from .groups import class_groups
 from .recipes import Experiment, Study
@@ -216,8 +216,7 @@ def best_two(study: Study, store: Store) -> tuple[int, ...]:
     if not all(key in store for key in keys):
         return ()
     curve, accuracy = (np.array(store[key]["values"]) for key in keys)
-    peaks = peak_positions(curve)
-    first = max(peaks, key=lambda k: curve[k]) if peaks else int(np.argmax(curve[:-1]))
+    first = best_position(curve, peak_positions(curve))
     ranked = [int(k) for k in np.argsort(-accuracy[:-1], kind="stable") if k != first]
     return first, ranked[0]
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..evaluation.evaluation import Evaluation
-from ..importance.curve import peak_positions
+from ..importance.statistics import best_position, peak_positions
 from ..sweep.store import Row, Store
 from .jobs import Score, points, unpacked
 from .recipes import Study
@@ -120,8 +120,7 @@ class Measured:
     @property
     def best(self) -> int:
         """The highest peak; the highest position but the last where there is none."""
-        values = self.curve(Score())
-        return max(self.peaks, key=lambda k: values[k]) if self.peaks else int(np.argmax(values[:-1]))
+        return best_position(self.curve(Score()), self.peaks)
 
     def nearest_point(self, position: int) -> int:
         """The measured position closest to one on the axis."""
