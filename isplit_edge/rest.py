@@ -70,7 +70,7 @@ class RestTransport:
             raise self._refused(code, answer)
         states = _states(_parsed(answer))
         if "AVAILABLE" not in states.values():
-            raise ServerError(f"{self._wanted} is not available on {self._connection.url}: {_listed(states)}")
+            raise ServerError(f"{self._wanted} is not available on {self._connection.url}: {listed(states)}")
         return "AVAILABLE"
 
     def close(self) -> None:
@@ -94,7 +94,7 @@ class RestTransport:
         """What the server has of this model instead; only ever part of another error's message."""
         try:
             code, answer = self._connection.request("GET", self._model)
-            return _listed(_states(_parsed(answer))) if code == 200 else "nothing of this name"
+            return listed(_states(_parsed(answer))) if code == 200 else "nothing of this name"
         except ServerError:
             return "unknown"
 
@@ -149,7 +149,8 @@ def _states(answer: dict[str, Any]) -> dict[str, str]:
     return {str(entry.get("version")): str(entry.get("state")) for entry in entries}
 
 
-def _listed(states: dict[str, str]) -> str:
+def listed(states: dict[str, str]) -> str:
+    """Return the versions of a model with their states, as part of a message."""
     return ", ".join(f"version {version} ({state})" for version, state in states.items()) or "no version"
 
 

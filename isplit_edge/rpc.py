@@ -3,9 +3,6 @@
 It needs grpcio, and neither TensorFlow nor generated classes: the messages are written and read by `messages`.
 """
 
-import contextlib
-import random
-import time
 import urllib.parse
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -21,8 +18,8 @@ from .errors import (
     ServerUnreachableError,
 )
 from .manifest import Manifest
-from .rest import SIGNATURE
-from .transport import BACKOFF_S, MAX_BACKOFF_S, check_token
+from .rest import SIGNATURE, listed
+from .transport import BACKOFF_S, MAX_BACKOFF_S, check_token, with_retries
 
 SCHEMES = ("grpc", "grpcs")
 _PREDICT = "/tensorflow.serving.PredictionService/Predict"
@@ -112,7 +109,7 @@ class GrpcTransport:
         """
         states = messages.read_states(self._call(_STATUS, messages.field(1, self._status_spec)))
         if "AVAILABLE" not in states.values():
-            raise ServerError(f"{self._wanted} is not available on {self.url}: {_listed(states)}")
+            raise ServerError(f"{self._wanted} is not available on {self.url}: {listed(states)}")
         return "AVAILABLE"
 
     def close(self) -> None:
@@ -122,11 +119,7 @@ class GrpcTransport:
             self._channel = None
 
     def _call(self, method: str, message: bytes) -> bytes:
-        for attempt in range(self._retries):
-            with contextlib.suppress(ServerUnreachableError):
-                return self._try(method, message)
-            time.sleep(min(BACKOFF_S * 2**attempt, MAX_BACKOFF_S) * random.uniform(0.5, 1.0))
-        return self._try(method, message)
+        return with_retries(lambda: self._try(method, message), self._retries)
 
     def _try(self, method: str, message: bytes) -> bytes:
         try:
@@ -171,7 +164,7 @@ class GrpcTransport:
         try:
             spec = messages.field(1, messages.model_spec(self._model))
             answer = self._stub(_STATUS)(spec, timeout=self._timeout_s, metadata=self._metadata)
-            return _listed(messages.read_states(answer))
+            return listed(messages.read_states(answer))
         except self._grpc.RpcError as error:
             return "nothing of this name" if error.code() == self._grpc.StatusCode.NOT_FOUND else "unknown"
         except ServerError:
@@ -212,10 +205,6 @@ def _options(connect_timeout_s: float, answer_bytes: int) -> list[tuple[str, Any
         ("grpc.primary_user_agent", f"isplit-edge/{__version__}"),
         ("grpc.use_local_subchannel_pool", 1),  # clients of one process have connections of their own
     ]
-
-
-def _listed(states: dict[str, str]) -> str:
-    return ", ".join(f"version {version} ({state})" for version, state in states.items()) or "no version"
 
 
 def _shown(text: str | None) -> str:

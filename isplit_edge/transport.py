@@ -10,12 +10,15 @@ import socket
 import ssl
 import time
 import urllib.parse
-from typing import Protocol
+from collections.abc import Callable
+from typing import Protocol, TypeVar
 
 import numpy as np
 
 from . import __version__, schema
 from .errors import ArgumentError, ServerError, ServerTimeoutError, ServerUnreachableError
+
+T = TypeVar("T")
 
 BACKOFF_S = 0.1
 MAX_BACKOFF_S = 2.0
@@ -97,13 +100,11 @@ class HttpConnection:
             ServerTimeoutError: If the answer did not come in time.
             ServerError: If what came is not HTTP, too long, or the certificate is not trusted.
         """
-        for attempt in range(self._retries):
-            with contextlib.suppress(ServerUnreachableError):
-                status, answer = self._try(method, path, body, max_answer_bytes)
-                if status not in RETRIED_STATUSES:
-                    return status, answer
-            time.sleep(min(BACKOFF_S * 2**attempt, MAX_BACKOFF_S) * random.uniform(0.5, 1.0))
-        return self._try(method, path, body, max_answer_bytes)
+        return with_retries(
+            lambda: self._try(method, path, body, max_answer_bytes),
+            self._retries,
+            passes=lambda answer: answer[0] in RETRIED_STATUSES,
+        )
 
     def close(self) -> None:
         """Closes the connection; a later request opens a new one."""
@@ -177,6 +178,26 @@ class HttpConnection:
             f"{request}: the answer is not HTTP ({type(error).__name__}). TensorFlow Serving's REST port is "
             "usually 8501; 8500 speaks gRPC"
         )
+
+
+def with_retries(request: Callable[[], T], retries: int, *, passes: Callable[[T], bool] = lambda answer: False) -> T:
+    """Make a request that may be repeated, and again while no server is reached, after a pause that doubles.
+
+    Args:
+        request: Makes it once.
+        retries: How often it is tried again; the last try's answer or error is the result.
+        passes: Whether an answer is a refusal that passes by itself.
+
+    Raises:
+        ServerError: What the last try, or one that reached the server, raises.
+    """
+    for attempt in range(retries):
+        with contextlib.suppress(ServerUnreachableError):
+            answer = request()
+            if not passes(answer):
+                return answer
+        time.sleep(min(BACKOFF_S * 2**attempt, MAX_BACKOFF_S) * random.uniform(0.5, 1.0))
+    return request()
 
 
 class _TimedSocket:
