@@ -14,7 +14,7 @@ from ..graph.keras_layers import all_layers, copy_layer, copy_state
 from ..graph.program import Program, Step
 from ..graph.weights import WeightedOperation
 
-PRECISIONS = ("float32", "bfloat16", "float16")
+RUN_PRECISIONS = ("float32", "bfloat16", "float16")
 # On processors TensorFlow takes several times as long for their gradient in bfloat16 as in float32.
 _SLOW_IN_BFLOAT16 = (
     keras.layers.DepthwiseConv1D,
@@ -33,8 +33,8 @@ def require_precision(precision: str) -> None:
     Raises:
         ArgumentError: It is refused.
     """
-    if precision not in PRECISIONS:
-        raise ArgumentError(f"Unknown precision {precision!r}. Possible: {', '.join(map(repr, PRECISIONS))}.")
+    if precision not in RUN_PRECISIONS:
+        raise ArgumentError(f"Unknown precision {precision!r}. Possible: {', '.join(map(repr, RUN_PRECISIONS))}.")
     if precision == "float16" and not tf.config.list_physical_devices("GPU"):
         raise ArgumentError(
             "precision='float16' needs a GPU, and TensorFlow sees none: processors convert every number of it to "

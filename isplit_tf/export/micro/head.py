@@ -22,7 +22,7 @@ from .runtime import measure_arena, run_micro, run_reference
 MICROCONTROLLER = "microcontroller"
 """The target of `export_bundle`."""
 
-PRECISIONS = ("int8", "int16x8", "float32")
+MICRO_PRECISIONS = ("int8", "int16x8", "float32")
 FRAME_BYTES = 16
 """What a frame of the kit in export/microcontroller/ adds to a payload."""
 
@@ -166,10 +166,10 @@ def check_micro_head(head: ConvertedHead, *, needs: Needs | None = None, ethos_u
 
 def check_micro_precision(precision: str) -> None:
     """Raise ArgumentError for a precision that a head for a microcontroller cannot have."""
-    if precision not in PRECISIONS:
+    if precision not in MICRO_PRECISIONS:
         raise ArgumentError(
-            f"TensorFlow Lite Micro runs heads of precision {', '.join(PRECISIONS)}; float16 and dynamic need kernels "
-            f"that it does not have. Received: {precision!r}."
+            f"TensorFlow Lite Micro runs heads of precision {', '.join(MICRO_PRECISIONS)}; float16 and dynamic need "
+            f"kernels that it does not have. Received: {precision!r}."
         )
 
 
