@@ -4,6 +4,7 @@ The part that a device can raise lives there, because a device installs only tha
 """
 
 import numbers
+from collections.abc import Iterable, Set
 from typing import Any
 
 from isplit_edge.errors import (
@@ -71,3 +72,31 @@ def checked_share(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 < float(value) < 1:
         raise ArgumentError(f"{name}: expected a number between 0 and 1. Received: {value!r}")
     return float(value)
+
+
+def checked_class_names(
+    names: Any, n_classes: int | None, *, source: Any = None, distinct: bool = False
+) -> list[str] | None:
+    """Return the names of classes as texts, one for each class, or raise `ArgumentError`.
+
+    Args:
+        names: What the user gave, or None.
+        n_classes: How many there must be; None where that is not known yet.
+        source: Data, or a manifest, whose attribute `class_names` is taken where no names are given.
+        distinct: Whether no two may be the same.
+
+    Returns:
+        The names; None where there are none.
+    """
+    names = getattr(source, "class_names", None) if names is None else names
+    if names is None:
+        return None
+    if isinstance(names, str | bytes | Set) or not isinstance(names, Iterable):
+        many = "" if n_classes is None else f"{n_classes} "
+        raise ArgumentError(f"class_names must be a list of {many}texts, or None. Received: {names!r}.")
+    texts = [str(name) for name in names]
+    if n_classes is not None and len(texts) != n_classes:
+        raise ArgumentError(f"The model tells {n_classes} classes apart. Received: {len(texts)} class names.")
+    if distinct and len(set(texts)) < len(texts):
+        raise ArgumentError(f"class_names must differ from each other. Received: {texts}.")
+    return texts

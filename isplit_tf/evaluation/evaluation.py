@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..display.tables import html_table, text_table
-from ..errors import ArgumentError, BundleError, DataError, checked_integer, checked_share
+from ..errors import BundleError, DataError, checked_class_names, checked_integer, checked_share
 from ..storage.records import number_or_none, read_record, write_record
 from .metrics import confusion_matrix, f1_scores, rank_auc, recall, wilson_interval
 from .predictions import predict_all
@@ -239,9 +239,7 @@ def evaluate(
     Example:
         >>> evaluate(split, test_data)
     """
-    if class_names is None:
-        class_names = getattr(getattr(predictor, "manifest", None), "class_names", None)
-    names = None if class_names is None else tuple(str(name) for name in class_names)
+    names = checked_class_names(class_names, None, source=getattr(predictor, "manifest", None))
     found = predict_all(
         predictor,
         data,
@@ -249,10 +247,12 @@ def evaluate(
         max_images=max_images,
         from_logits=from_logits,
         output=output,
-        n_classes=None if names is None else len(names),
+        class_names=names,
         progress=progress,
     )
-    return Evaluation(found.labels, found.classes, found.n_classes, names, found.probabilities)
+    return Evaluation(
+        found.labels, found.classes, found.n_classes, None if names is None else tuple(names), found.probabilities
+    )
 
 
 def _check_shapes(evaluation: Evaluation) -> None:
@@ -266,8 +266,7 @@ def _check_shapes(evaluation: Evaluation) -> None:
         values = getattr(evaluation, name)
         if values.min() < 0 or values.max() >= n_classes:
             raise DataError(f"Expected {name} from 0 to {n_classes - 1}. Received: {values.min()} to {values.max()}.")
-    if names is not None and len(names) != n_classes:
-        raise ArgumentError(f"Expected {n_classes} class names. Received: {len(names)}.")
+    checked_class_names(names, n_classes)
     shape = (n, n_classes)
     if evaluation.probabilities is not None and evaluation.probabilities.shape != shape:
         raise DataError(f"Expected probabilities {shape}. Received: {evaluation.probabilities.shape}.")

@@ -2,7 +2,7 @@
 
 import inspect
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from ..batches import batches, count_images, predict_rows
 from ..display.progress import bar
-from ..errors import ArgumentError, DataError, ModelError, NumericsError
+from ..errors import ArgumentError, DataError, ModelError, NumericsError, checked_class_names
 from ..graph.inputs import feed
 from ..graph.outputs import Output, compiled_loss, find_logits, to_probabilities
 from ..graph.passes import require_runnable
@@ -66,14 +66,13 @@ def predict_all(
     max_images: int | None = None,
     from_logits: bool | None = None,
     output: str | int | None = None,
-    n_classes: int | None = None,
+    class_names: Sequence[str] | None = None,
     progress: bool = True,
 ) -> Predictions:
     """Ask a predictor about every image; arguments and errors are those of `evaluation.evaluate`."""
     source = _source(predictor, from_logits, output)
-    known = source.n_classes or n_classes
-    if n_classes is not None and known != n_classes:
-        raise ArgumentError(f"The predictor tells {known} classes apart. Received: {n_classes} class names.")
+    known = source.n_classes or (None if class_names is None else len(class_names))
+    checked_class_names(class_names, known)
     labels: list[np.ndarray] = []
     classes: list[np.ndarray] = []
     kept: list[np.ndarray] | None = []

@@ -16,7 +16,7 @@ from isplit_edge.manifest import FORMAT_VERSION, PRECISIONS, check_fields
 from isplit_edge.preprocessing import resolve_preprocessing
 
 from ..bottlenecks.quantizer import is_observed, quantizers
-from ..errors import ArgumentError, ExportError, NumericsError
+from ..errors import ArgumentError, ExportError, NumericsError, checked_class_names
 from ..graph.cost import program_macs
 from ..graph.outputs import Output, compiled_loss, find_logits
 from ..splitting import SplitModel
@@ -106,7 +106,7 @@ def make_request(
         "cut": _cut_record(split),
         "shapes": shapes,
         "n_classes": output.n_classes,
-        "class_names": _names(class_names, output.n_classes),
+        "class_names": checked_class_names(class_names, output.n_classes, distinct=True),
         "byte_order": "little",
         "preprocessing": resolve_preprocessing(preprocessing, tuple(shapes["input"])),
         "output": output_record(output),
@@ -172,19 +172,6 @@ def _output(split: SplitModel, from_logits: bool | None) -> Output:
     if split.output is not None and from_logits is None:
         return split.output
     return find_logits(split.program, loss=compiled_loss(split.model), from_logits=from_logits).output
-
-
-def _names(class_names: Sequence[str] | None, n_classes: int) -> list[str] | None:
-    if class_names is None:
-        return None
-    if isinstance(class_names, str) or not isinstance(class_names, Sequence | np.ndarray):
-        raise ArgumentError(f"class_names must be a list of {n_classes} texts, or None. Received: {class_names!r}.")
-    names = [str(name) if isinstance(name, str) else name for name in class_names]
-    if len(names) != n_classes:
-        raise ArgumentError(f"class_names must be as many as the model's classes, {n_classes}. Received: {len(names)}.")
-    if len(set(map(str, names))) < len(names):
-        raise ArgumentError(f"class_names must differ from each other. Received: {names}.")
-    return names
 
 
 def _cut_record(split: SplitModel) -> dict[str, Any]:

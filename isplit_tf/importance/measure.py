@@ -6,7 +6,7 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from ..errors import ArgumentError, checked_share
+from ..errors import ArgumentError, checked_class_names, checked_share
 from ..graph.axis import choose_cuts
 from ..graph.cuts import Cut, place_of
 from ..graph.outputs import compiled_loss, find_logits
@@ -101,7 +101,7 @@ def measure_importance(
     chosen = choose_cuts(program, cuts)
     logits = find_logits(program, loss=compiled_loss(model, output), from_logits=from_logits)
     classes = logits.output.n_classes
-    names = _names(class_names if class_names is not None else getattr(data, "class_names", None), classes)
+    names = checked_class_names(class_names, classes, source=data)
     places = [place_of(program, cut) for cut in chosen]
     probe = Probe(program, places, logits, method=method, target=target, precision=precision)
     measure = probe if strategy is None else Replicas(probe, strategy)
@@ -135,11 +135,3 @@ def require_choices(**choices: str) -> None:
     for name, value in choices.items():
         if value not in _CHOICES[name]:
             raise ArgumentError(f"Unknown {name} {value!r}. Possible: {', '.join(map(repr, _CHOICES[name]))}.")
-
-
-def _names(names: Sequence[str] | None, classes: int) -> list[str] | None:
-    if names is None:
-        return None
-    if len(names) != classes:
-        raise ArgumentError(f"The model tells {classes} classes apart. Received {len(names)} class_names.")
-    return [str(name) for name in names]

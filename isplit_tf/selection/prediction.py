@@ -15,7 +15,7 @@ from ..bottlenecks.fit import error_of, fit_all, gather, pass_of_program, put
 from ..bottlenecks.moments import collector
 from ..bottlenecks.projection import Projection
 from ..display.progress import bar
-from ..errors import ArgumentError, checked_integer
+from ..errors import ArgumentError, checked_class_names, checked_integer
 from ..graph.axis import choose_cuts
 from ..graph.cuts import Cut, place_maker, place_of
 from ..graph.inputs import feed
@@ -92,7 +92,7 @@ def predict_accuracy(
     program = read_program(model, output=output, training=False)
     require_runnable(program)
     logits = find_logits(program, loss=compiled_loss(model, output), from_logits=from_logits)
-    names = _names(class_names, data, logits.output.n_classes)
+    names = checked_class_names(class_names, logits.output.n_classes, source=data)
     common: dict[str, Any] = {"patch": patch, "weighting": weighting, "fit_images": fit_images, "seed": seed}
     amount: dict[str, Any] = {"compression": compression, "latent_size": latent_size, "payload_bytes": payload_bytes}
     projection = Projection(**amount, **common)
@@ -145,13 +145,6 @@ class _Station:
 def _sums(stations: Sequence[_Station], name: str) -> np.ndarray:
     """A number of the plans, over all tensors that cross at each cut."""
     return np.array([sum(getattr(plan, name) for plan in station.plans) for station in stations], np.int64)
-
-
-def _names(given: Sequence[str] | None, data: Any, n_classes: int) -> list[str] | None:
-    names = given if given is not None else getattr(data, "class_names", None)
-    if names is not None and len(names) != n_classes:
-        raise ArgumentError(f"The model tells {n_classes} classes apart. Received {len(names)} class_names.")
-    return None if names is None else [str(name) for name in names]
 
 
 def _fit(

@@ -195,7 +195,7 @@ BAD_REQUESTS = {
     "few images": ({"representative_data": np.zeros((15, *tiny.SHAPE), np.float32)}, DataError, "Found: 15"),
     "shape": ({"representative_data": np.zeros((40, 5, 5, 3), np.uint8)}, DataError, r"uint8 \(5, 5, 3\)"),
     "target": ({"target": "toaster"}, ArgumentError, "one of None, 'microcontroller'. Received: 'toaster'"),
-    "names": ({"class_names": ["a", "b"]}, ArgumentError, "as many as the model's classes, 4. Received: 2"),
+    "names": ({"class_names": ["a", "b"]}, ArgumentError, "tells 4 classes apart. Received: 2 class names"),
     "equal names": ({"class_names": ["a", "a", "b", "c"]}, ArgumentError, "differ from each other"),
     "no list": ({"class_names": "abcd"}, ArgumentError, "list of 4 texts"),
     "model name": ({"model_name": "a/b"}, ArgumentError, "model_name must be"),

@@ -262,7 +262,7 @@ def test_the_model_is_left_alone(net, images):
         ({"cuts": "most"}, ArgumentError, "'main', 'all', or a list"),
         ({"cuts": []}, ArgumentError, "list of cuts is empty"),
         ({"cuts": ["conv2"]}, CutError, "2 tensors are open there: 'relu1', 'conv2'"),
-        ({"class_names": ["a"]}, ArgumentError, "3 classes apart. Received 1 class_names"),
+        ({"class_names": ["a"]}, ArgumentError, "3 classes apart. Received: 1 class names"),
         ({"max_images": 0}, ArgumentError, "max_images: expected an integer of at least 1. Received: 0"),
         ({"max_images": 2.5}, ArgumentError, "max_images: expected an integer of at least 1. Received: 2.5"),
         ({"batch_size": 0}, ArgumentError, "batch_size: expected an integer of at least 1. Received: 0"),
