@@ -281,8 +281,8 @@ def _insert(
 ) -> tuple[keras.Model, tuple[str, ...]]:
     """Return the whole model with encoder and decoder at a cut, and the names of the boundaries.
 
-    Several tensors cross as one vector. The boundaries are the outputs of the head and, with a bottleneck, of encoder and
-    decoder.
+    Several tensors cross as one vector. The boundaries are the outputs of the head and, with a bottleneck, of encoder
+    and decoder.
     """
     parts = [read_program(part) for part in bottleneck]
     taken = {copy.name for copy in copies.values()}

@@ -57,7 +57,8 @@ def publish(
 
     The folder is laid out as a bundle's `serving/`: `<model_name>/<version>/`, `models.config` for all of them, and
     `batching.config`. If the process is killed, either the old or the new `models.config` is there, and every version
-    that it names is complete; the same call again finishes the work. Only one process at a time publishes into a folder.
+    that it names is complete; the same call again finishes the work. Only one process at a time publishes into a
+    folder.
 
     Args:
         bundle: What `export_bundle` wrote; its `serving/` is compared with the manifest first.
