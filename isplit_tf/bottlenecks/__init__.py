@@ -1,1 +1,1 @@
-"""Bottlenecks between head and tail: trained, fitted in closed form, and quantized."""
+"""What shrinks the tensor at the cut; trained, or fitted in closed form, and quantized."""

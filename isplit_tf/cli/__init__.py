@@ -1,1 +1,1 @@
-"""The command line: its options, and what each command runs."""
+"""The commands of `isplit`; their options, and what each runs."""

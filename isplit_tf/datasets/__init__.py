@@ -1,4 +1,4 @@
-"""Data sets: those that ship with the package, and the ones that users point at.
+"""Data sets, embedded or the user's own.
 
 `load("glyphs")` needs neither TensorFlow nor a network. `open_data` turns a folder, an `.npz` file, a name in
 TensorFlow Datasets or an embedded set into batches. After `import isplit_tf.datasets`, `tfds.load` knows

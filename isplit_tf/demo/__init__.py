@@ -1,1 +1,1 @@
-"""The demo: the whole story on the embedded glyphs, with its report."""
+"""The whole story on the embedded glyphs; with its report."""

@@ -1,1 +1,1 @@
-"""What people see: tables, the HTML page, progress bars, and a converter kept quiet."""
+"""Tables, HTML pages and progress bars; and a converter kept quiet."""

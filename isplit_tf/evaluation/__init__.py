@@ -1,1 +1,1 @@
-"""What a predictor says about data, and the figures that follow from it."""
+"""What a model predicts on data, and how good that is."""

@@ -1,1 +1,1 @@
-"""The paper's experiments, each with one command, and the statistics that tell whether its claims hold here."""
+"""The paper's experiments, each with one command; the statistics tell whether its claims hold here."""

@@ -1,1 +1,1 @@
-"""Keras graphs: a model as a flat program, its cuts, their cost, and rebuilding parts of it."""
+"""Keras models as graphs, their cuts and cost; flat programs, and the rebuilding of parts of a model."""

@@ -1,1 +1,1 @@
-"""Importance of cuts: scores, the one backward pass, statistics, the curve."""
+"""How much each cut matters; scores, the one backward pass, statistics, the curve."""

@@ -1,1 +1,1 @@
-"""Which cut to take: predicted accuracy, costs, and candidates."""
+"""Which cut to take; predicted accuracy, costs, and candidates."""

@@ -1,1 +1,1 @@
-"""What is written to disk and read back: whole directories, versioned records, and models."""
+"""Directories, records and models on disk; whole or not at all, each with a version."""

@@ -1,4 +1,4 @@
-"""Two-phase training of a split: the bottleneck alone, then everything end to end."""
+"""Training of a split in two phases; the bottleneck alone, then everything end to end."""
 
 from .distillation import Distillation
 from .history import Epoch, History
