@@ -51,7 +51,10 @@ def test_the_source_archive_can_build_the_device_package(archives):
         "isplit_edge/LICENSE",
         "CHANGELOG.md",
         "CITATION.cff",
+        "tests/support/former_files/0.1.0.json",
+        "tests/support/former_files/0.1.0.zip",
         "tests/support/zoo.py",
+        "tools/rooms.py",
     ):
         assert wanted in names
 

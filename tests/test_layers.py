@@ -3,13 +3,15 @@
 import ast
 import subprocess
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 import isplit_edge
 import isplit_tf
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
+from rooms import find_modules, module_of, read_imports
 
 ROWS = [
     {"errors", "display"},
@@ -35,33 +37,9 @@ def row_of(room: str) -> int:
     return next(k for k, rooms in enumerate(ROWS) if room in rooms)
 
 
-def module_of(path: Path, top: Path) -> str:
-    """The dotted name of a file below the folder `top` of a package."""
-    parts = path.relative_to(top.parent).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-def imported_modules(path: Path, module: str, known: Iterable[str]) -> set[str]:
-    """Those of the known modules that a file imports, inside functions and for types alone too."""
-    package = module.split(".") if path.stem == "__init__" else module.split(".")[:-1]
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            found.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = package[: len(package) - node.level + 1] if node.level else []
-            base = ".".join([*base, *([node.module] if node.module else [])])
-            # A name is a module of the package, or something that the package's own file holds. The version is no more
-            # than a string there.
-            names = [alias.name for alias in node.names if alias.name != "__version__"]
-            found.update(full if (full := f"{base}.{name}") in known else base for name in names)
-    return found & set(known)
-
-
 def imports_of(top: Path) -> dict[str, set[str]]:
     """What each module of a package imports of the package itself."""
-    modules = {module_of(path, top): path for path in top.rglob("*.py")}
-    return {name: imported_modules(path, name, modules) - {name} for name, path in modules.items()}
+    return read_imports(find_modules(top))
 
 
 def circle_in(imports: dict[str, set[str]]) -> list[str]:

@@ -182,7 +182,7 @@ def longest_function(modules: Mapping[str, Path]) -> tuple[int, str]:
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     )
-    return max(functions)
+    return max(functions, default=(0, "none"))
 
 
 @dataclass(frozen=True)
