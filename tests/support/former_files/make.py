@@ -3,7 +3,8 @@
     python make.py FOLDER
 
 Run it with the release whose files are wanted, from the root of its source. It writes VERSION.zip and VERSION.json to
-the folder. Those beside this script were made by 0.1.0 as it was at commit 527e9ca, before its modules were moved.
+the folder. Those beside this script were made by 0.1.0 as it was at commit 527e9ca, before its modules were moved, with
+the lowest Keras that it allows (3.14.0): older ones do not read what newer ones save.
 """
 
 import contextlib
@@ -157,6 +158,8 @@ def make_bundle(out: Path, halves: isplit.SplitModel, data: tuple[np.ndarray, np
         halves, out / "bundle", representative_data=data[0], evaluation_data=data, class_names=CLASSES, progress=False
     )
     fixed = data[0][:FIXED]
+    for name in ("decoder", "tail"):
+        (out / f"{name}.json").write_text(getattr(halves, name).to_json())
     return {
         "evaluation": {"accuracy": evaluation.accuracy, "confusion": evaluation.confusion.tolist()},
         "bundle": {
