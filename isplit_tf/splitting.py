@@ -1,6 +1,5 @@
 """A model split in two, with a bottleneck between the halves."""
 
-import json
 import os
 import warnings
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from isplit_edge.wire import payload_bytes, sent_bits
 
 from .bottlenecks.base import Bottleneck, for_parts
 from .bottlenecks.joining import join, join_bottlenecks, take_apart
+from .bottlenecks.records import bottleneck_from_json, bottleneck_to_json
 from .errors import ArgumentError, BundleError, ExistsError, ModelError
 from .graph.cuts import Cut, place_maker, place_of, require_sized, resolve_cut
 from .graph.outputs import Output, compiled_loss, find_logits
@@ -23,6 +23,7 @@ from .graph.program import Program, Ref, fill, read_program
 from .graph.surgery import build, copy_model, free_name, segment
 from .storage.directories import check_replaceable, replacing
 from .storage.models import lambda_layers, load_model, loss_from_json, loss_to_json
+from .storage.records import read_json, write_json
 
 FORMAT_VERSION = 1
 _MODEL_FILE = "model.keras"
@@ -151,11 +152,10 @@ class SplitModel:
             )
         with replacing(target) as fresh:
             self.model.save(fresh / _MODEL_FILE)
-            (fresh / _RECORD_FILE).write_text(json.dumps(self._record(), indent=2, allow_nan=False) + "\n")
+            write_json(fresh / _RECORD_FILE, FORMAT_VERSION, self._record())
 
     def _record(self) -> dict[str, Any]:
         return {
-            "format_version": FORMAT_VERSION,
             "isplit_tf": __version__,
             "cut": self.cut.to_json(),
             "boundaries": list(self._boundaries),
@@ -325,36 +325,9 @@ def _tensor_named(program: Program, name: str) -> int:
     )
 
 
-def bottleneck_to_json(bottleneck: Any) -> dict[str, Any] | None:
-    """Return the class and configuration of a bottleneck as a record."""
-    return None if bottleneck is None else {"class": type(bottleneck).__name__, "config": bottleneck.get_config()}
-
-
-def bottleneck_from_json(record: dict[str, Any] | None) -> Any:
-    """Make a bottleneck of this package from its record; the inverse of `bottleneck_to_json`."""
-    if record is None:
-        return None
-    from .bottlenecks.autoencoder import Autoencoder
-    from .bottlenecks.projection import Projection
-
-    kinds: dict[str, Any] = {"Autoencoder": Autoencoder, "Projection": Projection}
-    if record["class"] not in kinds:
-        raise BundleError(f"Unknown bottleneck '{record['class']}'. This version knows: {sorted(kinds)}.")
-    return kinds[record["class"]].from_config(record["config"])
-
-
 def _read_record(source: Path) -> dict[str, Any]:
-    path = source / _RECORD_FILE
-    try:
-        record = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise BundleError(f"'{source}' holds no split: {path.name} cannot be read ({error}).") from error
-    version = record.get("format_version") if isinstance(record, dict) else None
-    if not isinstance(version, int) or not 1 <= version <= FORMAT_VERSION:
-        raise BundleError(
-            f"'{path}' has format_version {version!r}; this version of isplit_tf reads up to {FORMAT_VERSION}."
-        )
+    record = read_json(source / _RECORD_FILE, FORMAT_VERSION, fault="cannot be read as the record of a split")
     missing = {"cut", "boundaries", "bottleneck", "output_kind", "loss"} - set(record)
     if missing:
-        raise BundleError(f"'{path}' lacks {sorted(missing)}.")
+        raise BundleError(f"'{source / _RECORD_FILE}' lacks {sorted(missing)}.")
     return record

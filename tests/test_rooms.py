@@ -68,7 +68,7 @@ def test_the_map_names_files_that_are_there():
         assert (ROOT / path).exists() or (ROOT / "isplit_tf" / path).exists(), path
     for name, path in (
         ("METHODS", "importance/kernels.py"),
-        ("bottleneck_from_json", "splitting.py"),
+        ("_CLASSES", "bottlenecks/records.py"),
         ("make_bottleneck", "cli/inputs.py"),
         ("BUILDERS", "datasets/registration.py"),
         ("EMBEDDED", "datasets/splits.py"),

@@ -65,8 +65,7 @@ class Evaluation:
 
     @cached_property
     def balanced_accuracy(self) -> float:
-        """Return the mean recall over the classes; classes without images are left out.
-        """
+        """Return the mean recall over the classes; classes without images are left out."""
         return float(np.nanmean(recall(self.confusion)))
 
     @cached_property

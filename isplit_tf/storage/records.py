@@ -19,31 +19,51 @@ _RECORD = "record"
 
 
 def write_record(path: str | os.PathLike[str], kind: str, version: int, fields: dict[str, Any]) -> None:
-    """Writes a record; a file that is there is replaced at once.
+    """Write a record as JSON; an existing file is replaced in one step.
 
     Args:
         path: The file; its folder must exist.
-        kind: What the record is, for instance `"evaluation"`.
+        kind: The kind of record, for instance `"evaluation"`.
         version: Format version.
         fields: Plain JSON values without NaN or infinity.
     """
-    record = {"format_version": version, "kind": kind} | fields
-    write_atomic(path, (json.dumps(record, indent=1, allow_nan=False, ensure_ascii=False) + "\n").encode())
+    write_json(path, version, {"kind": kind} | fields)
 
 
 def read_record(path: str | os.PathLike[str], kind: str, version: int) -> dict[str, Any]:
-    """Reads what `write_record` wrote.
+    """Read a file that `write_record` wrote.
 
     Raises:
-        BundleError: The file is not there, is no JSON, holds another kind of record, or has a newer format.
+        BundleError: If the file is not there, is no JSON, holds another kind of record, or has a newer format.
+    """
+    return read_json(path, version, kind=kind, fault=f"cannot be read as a saved {kind}")
+
+
+def write_json(path: str | os.PathLike[str], version: int, fields: dict[str, Any]) -> None:
+    """Write a JSON object with its format version; see `write_record`."""
+    record = {"format_version": version} | fields
+    write_atomic(path, (json.dumps(record, indent=1, allow_nan=False, ensure_ascii=False) + "\n").encode())
+
+
+def read_json(path: str | os.PathLike[str], version: int, *, fault: str, kind: str | None = None) -> dict[str, Any]:
+    """Read a file that `write_json` wrote.
+
+    Args:
+        path: The file.
+        version: The newest format that is known.
+        fault: What the error says of a file that cannot be read, for instance "cannot be read as a saved split".
+        kind: The kind of record that is expected; any if None.
+
+    Raises:
+        BundleError: If the file is not there, is no JSON object, is of another kind, or has a newer format.
     """
     try:
         record = json.loads(Path(path).read_bytes())
     except (OSError, ValueError) as error:  # JSON and UTF-8 errors are ValueErrors
-        raise BundleError(f"'{path}' cannot be read as a saved {kind}: {error}") from error
-    if not isinstance(record, dict) or record.get("kind") != kind:
+        raise BundleError(f"'{path}' {fault}: {error}") from error
+    if not isinstance(record, dict) or (kind is not None and record.get("kind") != kind):
         found = record.get("kind") if isinstance(record, dict) else type(record).__name__
-        raise BundleError(f"'{path}' holds {found!r}. Expected a saved {kind}.")
+        raise BundleError(f"'{path}' holds {found!r}. Expected a saved {kind or 'record'}.")
     _check_version(path, record, version)
     return record
 
@@ -102,7 +122,7 @@ def read_arrays(
 
 
 def _check_version(path: str | os.PathLike[str], record: dict[str, Any], version: int) -> None:
-    if not isinstance(record.get("format_version"), int) or record["format_version"] > version:
+    if not isinstance(record.get("format_version"), int) or not 1 <= record["format_version"] <= version:
         raise BundleError(
             f"'{path}' has format version {record.get('format_version')!r}; this release reads up to {version}. "
             "Install a newer isplit-tf to read it."

@@ -10,8 +10,9 @@ import keras
 import tensorflow as tf
 
 from ..bottlenecks.quantizer import forget
+from ..bottlenecks.records import bottleneck_to_json
 from ..errors import ArgumentError, checked_integer
-from ..splitting import SplitModel, bottleneck_to_json
+from ..splitting import SplitModel
 from . import closed_form
 from .callbacks import Keep, Watch
 from .checkpoint import TrainingState
