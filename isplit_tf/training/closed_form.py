@@ -18,13 +18,11 @@ from ..bottlenecks.moments import collector
 from ..bottlenecks.projection import Projection
 from ..bottlenecks.quantizer import forget, is_observed, set_ranges
 from ..display.progress import bar
-from ..errors import ArgumentError, NumericsError
+from ..errors import NumericsError
 from ..graph.keras_layers import all_layers
 from ..splitting import SplitModel
-from .checkpoint import TrainingState
-from .history import Epoch
-
-PHASE = "fit"
+from .callbacks import Run, end_epoch
+from .history import FIT, Epoch
 
 
 def is_fitted(split: SplitModel) -> bool:
@@ -37,44 +35,24 @@ def is_final(split: SplitModel) -> bool:
     return isinstance(split.bottleneck, Projection)
 
 
-def fit_bottleneck(split: SplitModel, data: Any, state: TrainingState, *, batch_size: int, progress: bool) -> None:
-    """Fits encoder and decoder, and takes it down as one epoch."""
+def fit_closed_form(run: Run) -> None:
+    """Find the weights of a split's encoder and decoder in closed form, where its bottleneck begins so; one epoch."""
+    encoder, decoder = run.split.encoder, run.split.decoder
+    if not run.goes_on(FIT) or encoder is None or decoder is None:
+        return
     began = time.perf_counter()
-    metrics = fit_split(split, data, batch_size=batch_size, progress=progress)
-    state.keep(Epoch(PHASE, 1, metrics, time.perf_counter() - began), None, stopped=False)
-
-
-def fit_split(split: SplitModel, data: Any, *, batch_size: int = 32, progress: bool = True) -> dict[str, float]:
-    """Finds the weights of a split's encoder and decoder in closed form.
-
-    Args:
-        split: A split whose bottleneck is a `Projection`, or an `Autoencoder` that starts as two of them; changed.
-        data: Images; labels are not read.
-        batch_size: Images at once, where the data are arrays.
-        progress: Whether to show a bar.
-
-    Returns:
-        `fit_images`, and of a `Projection` also `relative_error`, the sum of ||F - restored||^2 over that of ||F||^2.
-
-    Raises:
-        ModelError: The weighting is "task" and the output is not class scores, or no gradient reaches the cut.
-        DataError: There are no images, or they do not fit.
-        NumericsError: Features or gradients are not finite.
-    """
-    if split.encoder is None or split.decoder is None:
-        raise ArgumentError("Expected a split with a bottleneck between its halves.")
-    forget(split.encoder, split.decoder)
-    fitting = _Fitting(split, (split.encoder, split.decoder), data, batch_size=batch_size, progress=progress)
-    return fitting.projection() if is_final(split) else fitting.autoencoder()
+    forget(encoder, decoder)
+    fitting = _Fitting(run, (encoder, decoder))
+    metrics = fitting.projection() if is_final(run.split) else fitting.autoencoder()
+    end_epoch(run, Epoch(FIT, 1, metrics, time.perf_counter() - began))
 
 
 class _Fitting:
     """The steps of a fit, which read the same images."""
 
-    def __init__(self, split: SplitModel, halves: Halves, data: Any, *, batch_size: int, progress: bool):
-        self._split, self._halves, self._data = split, halves, data
-        self._how: dict[str, Any] = {"batch_size": batch_size, "progress": progress}
-        self._shapes = [tuple(int(n or 0) for n in shape) for shape in split.cut.shapes]
+    def __init__(self, run: Run, halves: Halves):
+        self._run, self._split, self._halves = run, run.split, halves
+        self._shapes = [tuple(int(n or 0) for n in shape) for shape in run.split.cut.shapes]
         self._suffixes = [f"_{k}" for k in range(len(self._shapes))] if len(self._shapes) > 1 else [""]
         self._n_images = 0
 
@@ -117,11 +95,12 @@ class _Fitting:
     ) -> list[Fitted]:
         """A linear map for each tensor, or for what `through` makes of it."""
         weighted = how.weighting == "task"
-        split = self._split
+        run, split = self._run, self._split
         head, tail = split.read(split.head), split.read(split.tail)
         source = pass_of_halves(head, tail, split.cut, weighted=weighted, loss=split.loss, through=through)
         moments = [collector(one.shape, one.patch, weighted=weighted) for one in patches]
-        self._n_images = gather(source, moments, self._data, images=how.fit_images, seed=how.seed, **self._how)
+        reading: dict[str, Any] = {"batch_size": run.batch_size, "progress": run.progress}
+        self._n_images = gather(source, moments, run.data, images=how.fit_images, seed=how.seed, **reading)
         return fit_all(moments, numbers)
 
     def _layers(self, suffix: str) -> list[keras.layers.Layer]:
@@ -141,27 +120,17 @@ _IMAGES = 512
 _MOST_BYTES = 2**28
 
 
-def observe(split: SplitModel, data: Any, *, batch_size: int = 32, progress: bool = True) -> None:
-    """Sets the ranges of a split's latent from what its encoder gives, unless it has them already.
-
-    Args:
-        split: Its bottleneck may have no bits; it is then left as it is.
-        data: Images, as `train` takes them; labels are not read.
-        batch_size: Images at once, where the data are arrays.
-        progress: Whether to show a bar.
-
-    Raises:
-        DataError: There are no images, or they do not fit.
-        NumericsError: The latents are not finite.
-    """
+def observe(run: Run) -> None:
+    """Set the ranges of a split's latent from what its encoder gives, if it has bits and no ranges yet."""
+    split = run.split
     encoder, decoder = split.encoder, split.decoder
     if encoder is None or decoder is None or is_observed(encoder):
         return
     most = max(1, min(_IMAGES, _MOST_BYTES // (4 * int(np.prod(split.latent_shape)))))
-    chosen = take_part(data, most, seed=0)
+    chosen = take_part(run.data, most, seed=0)
     latents: list[np.ndarray] = []
-    with bar(total=count_images(chosen, most), desc="latent's range", enabled=progress, unit="image") as shown:
-        for batch in batches(chosen, batch_size=batch_size, max_images=most, labels=False):
+    with bar(total=count_images(chosen, most), desc="latent's range", enabled=run.progress, unit="image") as shown:
+        for batch in batches(chosen, batch_size=run.batch_size, max_images=most, labels=False):
             latents.append(predict_rows(encoder, predict_rows(split.head, batch.x)).astype(np.float32))
             shown.update(batch.size)
     values = np.concatenate(latents)

@@ -13,7 +13,7 @@ from ..errors import ArgumentError, BundleError
 from ..storage.records import number_or_nan, number_or_none, read_record, write_record
 
 FORMAT_VERSION = 2
-PHASES = ("fit", "bottleneck", "fine_tune")
+FIT, BOTTLENECK, FINE_TUNE = PHASES = ("fit", "bottleneck", "fine_tune")
 _KIND = "history"
 _TITLES = {"fit": "in closed form", "bottleneck": "bottleneck alone", "fine_tune": "end to end"}
 

@@ -1,53 +1,30 @@
 """Phase 1, the bottleneck alone, and phase 2, everything end to end."""
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import keras
-import tensorflow as tf
 
-from ..bottlenecks.quantizer import forget
 from ..bottlenecks.records import bottleneck_to_json
 from ..errors import ArgumentError, checked_integer
 from ..splitting import SplitModel
-from . import closed_form
-from .callbacks import Keep, Watch
-from .checkpoint import TrainingState
-from .closed_form import observe
-from .data import ArrayFeed, Feed, cached_features, check_images, image_feed
+from .callbacks import Run, falling_back
+from .checkpoint import Checkpoint, begin
+from .closed_form import fit_closed_form, is_final, is_fitted, observe
+from .data import check_images
 from .distillation import read_distillation
-from .fine_tuning import Tuning, batch_norms, frozen, prepare
-from .history import History
-from .objectives import copied, loss_identity, optimizer_identity, read_optimizer
-from .reconstruction import Reconstruction
+from .fine_tuning import Tuning, fine_tune, prepare, remember_teacher
+from .history import BOTTLENECK, FINE_TUNE, FIT, History
+from .objectives import loss_identity, optimizer_identity, read_optimizer
+from .reconstruction import train_bottleneck
 from .strategy import check_strategy
 from .tensorboard import Summaries
 
-_BOTTLENECK, _FINE_TUNE = "bottleneck", "fine_tune"
 # Adam's steps do not depend on the scale of features and loss. On VGG16's poolings with ImageNet weights a
 # rate of 3e-3 let the encoder's ReLU die, and 3e-4 was slower throughout.
 _FIRST_OPTIMIZER = {"learning_rate": 1e-3}
 _SECOND_OPTIMIZER = {"learning_rate": 1e-4}
-
-
-@dataclass(frozen=True)
-class _Run:
-    """The arguments of one training, checked."""
-
-    split: SplitModel
-    data: Any
-    validation_data: Any
-    epochs: dict[str, int]
-    optimizers: dict[str, keras.optimizers.Optimizer]
-    freeze_batch_norm: bool
-    callbacks: Sequence[keras.callbacks.Callback]
-    batch_size: int
-    cache_bytes: int
-    keep_best: bool
-    progress: bool
 
 
 def train(
@@ -151,6 +128,55 @@ def train(
     Reference:
         Cunico, Capogrosso et al., I-Split, ICPR 2022, Sec. III-B, Eq. 3 and 4.
     """
+    _check(split, validation_data, keep_best=keep_best, batch_norm=batch_norm)
+    epochs = _epochs(split, bottleneck_epochs, fine_tune_epochs)
+    optimizers = {
+        BOTTLENECK: read_optimizer("bottleneck_optimizer", bottleneck_optimizer, _FIRST_OPTIMIZER),
+        FINE_TUNE: read_optimizer("optimizer", optimizer, _SECOND_OPTIMIZER),
+    }
+    listed = _listed(callbacks)
+    batch_size = checked_integer("batch_size", batch_size, 1)
+    cache_bytes = checked_integer("cache_bytes", cache_bytes, 0)
+    check_images(split.program, data, batch_size)
+    if validation_data is not None:
+        check_images(split.program, validation_data, batch_size)
+    tuning = prepare(split, data, validation_data, loss=loss, batch_size=batch_size) if epochs[FINE_TUNE] else None
+    seed = None if seed is None else checked_integer("seed", seed, 0)
+    asked = _request(split, epochs, optimizers, loss, batch_norm=batch_norm, batch_size=batch_size, keep_best=keep_best)
+    summaries = Summaries(tensorboard_dir)
+    checkpoint = None if checkpoint_dir is None else Checkpoint(checkpoint_dir)
+    run = Run(
+        split=split,
+        data=data,
+        validation_data=validation_data,
+        epochs=epochs,
+        optimizers=optimizers,
+        freeze_batch_norm=batch_norm == "frozen",
+        callbacks=listed,
+        batch_size=batch_size,
+        cache_bytes=cache_bytes,
+        keep_best=bool(keep_best),
+        progress=progress,
+        summaries=summaries,
+        checkpoint=checkpoint,
+        state=begin(split, checkpoint, asked, seed),
+    )
+    return _run_phases(run, tuning)
+
+
+def _run_phases(run: Run, tuning: Tuning | None) -> History:
+    if tuning is not None:
+        remember_teacher(run, tuning)
+    with falling_back(run):
+        fit_closed_form(run)
+        train_bottleneck(run)
+        observe(run)
+        if tuning is not None:
+            fine_tune(run, tuning)
+    return History(tuple(run.state.epochs), run.state.seed, run.state.kept_epoch, run.state.start)
+
+
+def _check(split: SplitModel, validation_data: Any, *, keep_best: bool, batch_norm: str) -> None:
     if not isinstance(split, SplitModel):
         raise ArgumentError(f"Expected a SplitModel, as isplit_tf.split makes it. Received: {type(split).__name__}.")
     check_strategy(split.model)
@@ -158,97 +184,16 @@ def train(
         raise ArgumentError(f"batch_norm: expected 'frozen' or 'update'. Received: {batch_norm!r}")
     if keep_best and validation_data is None:
         raise ArgumentError("keep_best=True takes the best epoch by validation_data. Received: none.")
-    fitted = closed_form.is_fitted(split)
-    trained = split.encoder is not None and not closed_form.is_final(split)
+
+
+def _epochs(split: SplitModel, bottleneck_epochs: int, fine_tune_epochs: int) -> dict[str, int]:
+    """Return how many epochs each phase has."""
     bottleneck_epochs = checked_integer("bottleneck_epochs", bottleneck_epochs, 0)
-    epochs = {
-        closed_form.PHASE: int(fitted),
-        _BOTTLENECK: bottleneck_epochs if trained else 0,
-        _FINE_TUNE: checked_integer("fine_tune_epochs", fine_tune_epochs, 0),
+    return {
+        FIT: int(is_fitted(split)),
+        BOTTLENECK: 0 if split.encoder is None or is_final(split) else bottleneck_epochs,
+        FINE_TUNE: checked_integer("fine_tune_epochs", fine_tune_epochs, 0),
     }
-    run = _Run(
-        split=split,
-        data=data,
-        validation_data=validation_data,
-        epochs=epochs,
-        optimizers={
-            _BOTTLENECK: read_optimizer("bottleneck_optimizer", bottleneck_optimizer, _FIRST_OPTIMIZER),
-            _FINE_TUNE: read_optimizer("optimizer", optimizer, _SECOND_OPTIMIZER),
-        },
-        freeze_batch_norm=batch_norm == "frozen",
-        callbacks=_listed(callbacks),
-        batch_size=checked_integer("batch_size", batch_size, 1),
-        cache_bytes=checked_integer("cache_bytes", cache_bytes, 0),
-        keep_best=bool(keep_best),
-        progress=progress,
-    )
-    check_images(split.program, data, run.batch_size)
-    if validation_data is not None:
-        check_images(split.program, validation_data, run.batch_size)
-    tuning = None
-    if epochs[_FINE_TUNE]:
-        tuning = prepare(split, data, validation_data, loss=loss, batch_size=run.batch_size)
-    seed = None if seed is None else checked_integer("seed", seed, 0)
-    state = TrainingState(
-        split,
-        checkpoint_dir,
-        _arguments(run, loss),
-        seed,
-        summaries=Summaries(tensorboard_dir),
-        keep_best=_FINE_TUNE if keep_best else None,
-    )
-    if tuning is not None and tuning.teacher is not None and tuning.teacher.is_original:
-        state.teach(tuning.teacher.variables)
-    with _falling_back(state):
-        if state.goes_on(closed_form.PHASE, epochs[closed_form.PHASE]):
-            closed_form.fit_bottleneck(split, data, state, batch_size=run.batch_size, progress=progress)
-        if state.goes_on(_BOTTLENECK, epochs[_BOTTLENECK]):
-            _train_bottleneck(run, state)
-        observe(split, data, batch_size=run.batch_size, progress=progress)
-        if tuning is not None:
-            _fine_tune(run, state, tuning)
-    return History(tuple(state.epochs), state.seed, state.kept_epoch, state.start)
-
-
-def _train_bottleneck(run: _Run, state: TrainingState) -> None:
-    encoder, decoder = run.split.encoder, run.split.decoder
-    if encoder is None or decoder is None:
-        return
-    forget(encoder, decoder)
-    features, validation = _features(run)
-    if features is None:
-        feed = image_feed(run.data, batch_size=run.batch_size)
-        if run.validation_data is not None:
-            validation = image_feed(run.validation_data, batch_size=run.batch_size)
-        model = Reconstruction(encoder, decoder, run.split.head)
-    else:
-        feed = features
-        model = Reconstruction(encoder, decoder)
-    model.compile(optimizer=copied(run.optimizers[_BOTTLENECK]))
-    _fit(run, state, _BOTTLENECK, model=model, feed=feed, validation=validation, callbacks=())
-
-
-def _features(run: _Run) -> tuple[ArrayFeed | None, ArrayFeed | None]:
-    """Features of training and validation data, computed once; None twice where both do not fit."""
-    left = run.cache_bytes
-    feeds: list[ArrayFeed | None] = []
-    for data in (run.validation_data, run.data):
-        if data is None:
-            feeds.append(None)
-            continue
-        found = cached_features(
-            run.split.head,
-            data,
-            program=run.split.read(run.split.head),
-            batch_size=run.batch_size,
-            budget_bytes=left,
-            progress=run.progress,
-        )
-        if found is None:
-            return None, None
-        left -= found.nbytes
-        feeds.append(ArrayFeed((found,), batch_size=run.batch_size))
-    return feeds[1], feeds[0]
 
 
 def _listed(callbacks: Any) -> list[keras.callbacks.Callback]:
@@ -259,72 +204,19 @@ def _listed(callbacks: Any) -> list[keras.callbacks.Callback]:
     return found
 
 
-def _fine_tune(run: _Run, state: TrainingState, tuning: Tuning) -> None:
-    model = run.split.model
-    optimizer = run.optimizers[_FINE_TUNE]
-    try:
-        with frozen(batch_norms(run.split) if run.freeze_batch_norm else []), tuning.taught(model):
-            if state.goes_on(_FINE_TUNE, run.epochs[_FINE_TUNE]):
-                tuning.compile(model, copied(optimizer))
-                if run.keep_best and not state.done(_FINE_TUNE):
-                    found = model.evaluate(tuning.validation, verbose=0, return_dict=True)
-                    state.keep_start({f"val_{name}": value for name, value in found.items()})
-                feeds = {"feed": tuning.feed, "validation": tuning.validation}
-                _fit(run, state, _FINE_TUNE, model=model, callbacks=run.callbacks, **feeds)
-            state.finish(_FINE_TUNE)
-    except tf.errors.InvalidArgumentError as error:
-        raise tuning.objective.label_error(error) or error from None
-    finally:
-        # The optimizer of this phase knows only what learned in it, which `fit` afterwards would refuse.
-        tuning.compile_plainly(model, copied(optimizer))
-        run.split.fine_tuned |= state.has_changed(_FINE_TUNE)
-
-
-def _fit(
-    run: _Run, state: TrainingState, phase: str, *, model: keras.Model, feed: Any, validation: Any, callbacks: Any
-) -> None:
-    model.optimizer.build(model.trainable_variables)
-    state.restore_optimizer(phase, model.optimizer)
-    first, epochs = state.done(phase), run.epochs[phase]
-    if isinstance(feed, Feed):
-        feed.seed = (state.seed, (_BOTTLENECK, _FINE_TUNE).index(phase))
-    watch = Watch(phase, feed, epochs=epochs, first_epoch=first, progress=run.progress)
-    try:
-        model.fit(
-            feed,
-            epochs=epochs,
-            initial_epoch=first,
-            validation_data=validation,
-            callbacks=[watch, *callbacks, Keep(phase, state)],
-            verbose=0,
-            shuffle=False,  # the feed has its own order
-        )
-    finally:
-        watch.close()
-
-
-@contextmanager
-def _falling_back(state: TrainingState) -> Iterator[None]:
-    """Whatever ends a training early, the split is left as after its last whole epoch."""
-    try:
-        yield
-    except BaseException:
-        state.roll_back()
-        raise
-
-
-def _arguments(run: _Run, loss: Any) -> dict[str, Any]:
-    """What has to be the same for a run to go on."""
+def _request(
+    split: SplitModel, epochs: dict[str, int], optimizers: dict[str, Any], loss: Any, *, keep_best: bool, **others: Any
+) -> dict[str, Any]:
+    """Return what a run is asked to do, as plain values: those that have to be the same for it to go on."""
     distilled = read_distillation(loss)
     return {
-        "cut": [run.split.cut.name, list(run.split.cut.shape)],
-        "bottleneck": bottleneck_to_json(run.split.bottleneck),
-        "bottleneck_epochs": run.epochs[_BOTTLENECK],
-        "fine_tune_epochs": run.epochs[_FINE_TUNE],
-        "optimizer": optimizer_identity(run.optimizers[_FINE_TUNE]),
-        "bottleneck_optimizer": optimizer_identity(run.optimizers[_BOTTLENECK]),
-        "loss": distilled.identity() if distilled else loss_identity(run.split.loss if loss is None else loss),
-        "batch_norm": "frozen" if run.freeze_batch_norm else "update",
-        "batch_size": run.batch_size,
-        "keep_best": run.keep_best or None,  # as in records that know of no such thing
+        "cut": [split.cut.name, list(split.cut.shape)],
+        "bottleneck": bottleneck_to_json(split.bottleneck),
+        "bottleneck_epochs": epochs[BOTTLENECK],
+        "fine_tune_epochs": epochs[FINE_TUNE],
+        "optimizer": optimizer_identity(optimizers[FINE_TUNE]),
+        "bottleneck_optimizer": optimizer_identity(optimizers[BOTTLENECK]),
+        "loss": distilled.identity() if distilled else loss_identity(split.loss if loss is None else loss),
+        **others,
+        "keep_best": bool(keep_best) or None,  # as in records that know of no such thing
     }

@@ -1,10 +1,15 @@
-"""Phase 1: the model whose loss is Eq. 3, around the encoder and the decoder of a split."""
+"""Phase 1, the bottleneck alone: a model around encoder and decoder whose loss is Eq. 3."""
 
 from typing import Any
 
 import keras
 from keras import ops
 
+from ..bottlenecks.quantizer import forget
+from .callbacks import Run, fit_phase
+from .data import ArrayFeed, cached_features, image_feed
+from .history import BOTTLENECK
+from .objectives import copied
 from .strategy import replica_share
 
 
@@ -67,3 +72,42 @@ class Reconstruction(keras.Model):
         """The mean loss and the relative error."""
         self.relative_error.update_state(y_pred)
         return self.get_metrics_result()
+
+
+def train_bottleneck(run: Run) -> None:
+    """Train encoder and decoder to restore the features at the cut."""
+    encoder, decoder, head = run.split.encoder, run.split.decoder, None
+    if not run.goes_on(BOTTLENECK) or encoder is None or decoder is None:
+        return
+    forget(encoder, decoder)
+    feeds = _feature_feeds(run)
+    if feeds is None:
+        head = run.split.head
+        given = (run.data, run.validation_data)
+        feeds = [None if data is None else image_feed(data, batch_size=run.batch_size) for data in given]
+    model = Reconstruction(encoder, decoder, head)
+    model.compile(optimizer=copied(run.optimizers[BOTTLENECK]))
+    fit_phase(run, BOTTLENECK, model, *feeds)
+
+
+def _feature_feeds(run: Run) -> list[Any] | None:
+    """Return the features of training and validation data, computed once; None if both do not fit."""
+    left = run.cache_bytes
+    feeds: list[ArrayFeed | None] = []
+    for data in (run.validation_data, run.data):
+        if data is None:
+            feeds.append(None)
+            continue
+        features = cached_features(
+            run.split.head,
+            data,
+            program=run.split.read(run.split.head),
+            batch_size=run.batch_size,
+            budget_bytes=left,
+            progress=run.progress,
+        )
+        if features is None:
+            return None
+        left -= features.nbytes
+        feeds.append(ArrayFeed((features,), batch_size=run.batch_size))
+    return feeds[::-1]
