@@ -1,7 +1,8 @@
 """The paper's axis: which cuts get a point on the importance curve.
 
-A layer that makes new features gets one. What acts on single elements or channels moves the point before it to its own
-output. What only moves elements about gives none. The axis ends where the map is flattened or globally pooled.
+A layer that makes new features gets a point. An operation on single elements or channels moves the previous point to
+its own output. A layer that only rearranges elements gets no point. The axis ends where the feature map is flattened
+or globally pooled.
 """
 
 import math
@@ -39,50 +40,56 @@ _PREPROCESSING = "keras.src.layers.preprocessing."
 
 
 def main_cuts(program: Program, cuts: Sequence[Cut]) -> list[Cut]:
-    """The cuts on the paper's axis: on VGG16 its 13 convolutions and 5 poolings, on ResNet50 the stem and 16 blocks.
+    """Return the cuts on the paper's axis.
+
+    VGG16 has 18, its 13 convolutions and 5 poolings. ResNet50 has 17, its stem and 16 blocks.
 
     Args:
         program: The model.
         cuts: All its cuts, in order.
 
     Returns:
-        A part of `cuts`, in order.
+        A subset of `cuts`, in order.
     """
     tensors = cut_tensors(program)
     points: list[Cut] = []
-    before, has_space = -1, False
+    previous, has_space = -1, False
     for cut, tensor in zip(cuts, tensors, strict=True):
         position = program.makers[tensor]
         if has_space and _is_flat(program, tensor):
             return points
-        kind = _segment_kind(program, program.steps[before + 1 : position + 1])
+        kind = _segment_kind(program, program.steps[previous + 1 : position + 1])
         if kind == "features":
             points.append(cut)
         elif kind == "pointwise" and points:
             points[-1] = cut
         has_space = has_space or (bool(points) and len(cut.shape) > 1)
-        before = position
-    # A point whose activation is the model's output would be a cut with nothing behind it.
-    rest = program.steps[before + 1 :]
+        previous = position
+    # If only an activation follows the last point, its cut would leave the tail nothing else to compute.
+    rest = program.steps[previous + 1 :]
     if points and points[-1] is cuts[-1] and all(_kind(program, step) == "pointwise" for step in rest):
         points.pop()
     return points
 
 
 def choose_cuts(program: Program, cuts: str | Sequence[Cut | int | str]) -> list[Cut]:
-    """The cuts that were asked for, in topological order, each once.
+    """Return the requested cuts in topological order, without duplicates.
+
+    Args:
+        program: The model.
+        cuts: "main", "all", or a list of cuts.
 
     Raises:
-        ModelError: There is none.
-        CutError: One does not exist.
-        ArgumentError: `cuts` is neither "main" nor "all" nor a list.
+        ModelError: If the model has no such cut, or if a dimension of a cut varies.
+        CutError: If a cut in the list does not exist.
+        ArgumentError: If `cuts` is neither "main" nor "all" nor a list, or if the list is empty.
     """
     if isinstance(cuts, int | Cut):
         cuts = [cuts]
     if not isinstance(cuts, str | Iterable):
         raise ArgumentError(f"Unknown cuts {cuts!r}. Possible: 'main', 'all', or a list of cuts.")
-    several = 1 if isinstance(cuts, str) else max(map(tensors_wanted, cuts), default=1)
-    every = list_cuts(program, max_tensors=several)
+    max_tensors = 1 if isinstance(cuts, str) else max(map(tensors_wanted, cuts), default=1)
+    every = list_cuts(program, max_tensors=max_tensors)
     if not every:
         raise ModelError(f"Model '{program.name}' has no cut: every layer has a path around it, or gives the output.")
     if isinstance(cuts, str):
@@ -99,7 +106,7 @@ def choose_cuts(program: Program, cuts: str | Sequence[Cut | int | str]) -> list
 
 
 def _is_flat(program: Program, tensor: int) -> bool:
-    """Whether a tensor has no space or time axis left, or only ones that were pooled to length 1 as a whole."""
+    """Check whether a tensor has no space or time axis left, or only axes that a global pooling reduced to length 1."""
     shape = program.tensors[tensor].sample_shape
     if len(shape) < 2:
         return True
@@ -118,19 +125,20 @@ def _is_of_keras(operation: Any) -> bool:
 
 
 def _segment_kind(program: Program, steps: Sequence[Step]) -> Kind:
-    """The kind of what lies between two cuts; its last step makes the later one."""
+    """Return the kind of the steps between two cuts; the last step makes the later cut."""
     last = steps[-1]
     if len(set(last.reads)) < 2:
         return _kind(program, last)
     made = {tensor for step in steps for tensor in step.makes}
-    chain = {tensor for step in steps for tensor in step.reads} - made  # the cut before, then what follows it pointwise
+    # The chain starts with the previous cut and takes in what follows pointwise from it.
+    chain = {tensor for step in steps for tensor in step.reads} - made
     for step in steps:
         if _kind(program, step) == "pointwise" and chain.issuperset(step.reads):
             chain.update(step.makes)
     if chain.issuperset(last.reads):
-        return "pointwise"  # x * sigmoid(x): all of it acts on single elements
+        return "pointwise"  # x * sigmoid(x): every operation acts on single elements
     if last.layer_type == "Multiply" and chain.intersection(last.reads):
-        return "pointwise"  # a gate, as in squeeze-and-excite: it scales what is there
+        return "pointwise"  # a gate, as in squeeze-and-excite, only scales existing features
     return "features"
 
 
@@ -139,12 +147,12 @@ def _kind(program: Program, step: Step) -> Kind:
     if isinstance(operation, keras.layers.TimeDistributed):
         operation = operation.layer
     name, module = type(operation).__name__, type(operation).__module__
-    ours = _is_of_keras(operation)
+    from_keras = _is_of_keras(operation)
     if isinstance(operation, keras.layers.Layer):
-        if ours and name in _POINTWISE_LAYERS:
+        if from_keras and name in _POINTWISE_LAYERS:
             return "pointwise"
-        return "layout" if ours and (name in _LAYOUT_LAYERS or module.startswith(_PREPROCESSING)) else "features"
-    if not ours or name in _MIXING_OPERATIONS or len(set(step.reads)) > 1:
+        return "layout" if from_keras and (name in _LAYOUT_LAYERS or module.startswith(_PREPROCESSING)) else "features"
+    if not from_keras or name in _MIXING_OPERATIONS or len(set(step.reads)) > 1:
         return "features"
-    same = [program.tensors[tensor].shape for tensor in step.makes] == [program.tensors[step.reads[0]].shape]
-    return "pointwise" if same and name not in _LAYOUT_OPERATIONS else "layout"
+    same_shape = [program.tensors[tensor].shape for tensor in step.makes] == [program.tensors[step.reads[0]].shape]
+    return "pointwise" if same_shape and name not in _LAYOUT_OPERATIONS else "layout"

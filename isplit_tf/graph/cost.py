@@ -1,7 +1,7 @@
-"""What layers cost: weights and multiply-accumulates for one image.
+"""The cost of layers: weights, and multiply-accumulates per image.
 
-A multiply-accumulate (MAC) is one multiplication of a matrix product or convolution with its addition. What works on
-single elements (activations, normalization, pooling, additions, biases) counts as none, as is usual in the field.
+A multiply-accumulate (MAC) is one multiplication of a matrix product or convolution with its addition. Operations on
+single elements (activations, normalization, pooling, additions, biases) count as none, as is usual in the field.
 """
 
 import math
@@ -23,14 +23,14 @@ Rule = Callable[[Any, Sequence[Shape], Sequence[Shape]], int]
 
 @dataclass(frozen=True)
 class Cost:
-    """Weights (elements) and multiply-accumulates for one image."""
+    """Weights (elements) and multiply-accumulates per image."""
 
     params: int
     macs: int
 
 
 class CostTable:
-    """Costs of a program's steps, to be asked for either side of any step.
+    """The costs of a program's steps, summed up before and after any position.
 
     A weight that is used on both sides counts on both.
     """
@@ -47,20 +47,23 @@ class CostTable:
                 self._size[id(variable)] = math.prod(variable.shape)
 
     def around(self, position: int) -> tuple[Cost, Cost]:
-        """Cost of the steps before `position`, and of those from it on."""
+        """Return the cost of the steps before `position`, and the cost of the steps from `position` on."""
         before = sum(size for key, size in self._size.items() if self._first[key] < position)
         after = sum(size for key, size in self._size.items() if self._last[key] >= position)
         return Cost(before, sum(self._macs[:position])), Cost(after, sum(self._macs[position:]))
 
 
 def count_macs(model: keras.Model) -> int:
-    """Multiply-accumulates of a whole model for one image.
+    """Return the multiply-accumulates of a whole model per image.
 
     Args:
-        model: A built model; a dimension besides the batch that varies counts as 1.
+        model: A built model; a varying dimension other than the batch counts as 1.
 
     Returns:
-        The number of multiply-accumulates of its convolutions, matrix products, attention and recurrence.
+        The number of multiply-accumulates of its convolutions, matrix products, attention and recurrent layers.
+
+    Raises:
+        ModelError: If the model cannot be read, or if an unknown layer does not run in a TensorFlow graph.
 
     Example:
         >>> inputs = keras.Input((5,))
@@ -71,12 +74,12 @@ def count_macs(model: keras.Model) -> int:
 
 
 def program_macs(program: Program) -> int:
-    """Return the multiply-accumulates of a whole program for one image; see `count_macs`."""
+    """Return the multiply-accumulates of a whole program per image; see `count_macs`."""
     return sum(step_macs(program, step) for step in program.steps)
 
 
 def step_macs(program: Program, step: Step) -> int:
-    """Multiply-accumulates of one step for one image."""
+    """Return the multiply-accumulates of one step per image."""
 
     def shapes(tensors: Sequence[int]) -> list[Shape]:
         return [tuple(d or 1 for d in program.tensors[tensor].sample_shape) for tensor in tensors]
@@ -123,14 +126,14 @@ def _dense(layer: Any, ins: Sequence[Shape], outs: Sequence[Shape]) -> int:
 
 
 def _einsum_dense(layer: Any, ins: Sequence[Shape], outs: Sequence[Shape]) -> int:
-    """The product of the lengths of all letters of the equation, the batch left out."""
+    """Return the product of the lengths of all letters of the equation, without the batch."""
     first, second = layer.equation.replace(" ", "").split("->")[0].split(",")
     before, _, after = first.partition("...")
     shape = (1, *ins[0])
     lengths = dict(zip(second, layer.kernel.shape, strict=True))
     lengths |= dict(zip(before, shape, strict=False)) | dict(zip(reversed(after), reversed(shape), strict=False))
-    between = shape[len(before) : len(shape) - len(after)] if "..." in first else ()
-    return math.prod(lengths.values()) * math.prod(between)
+    ellipsis_shape = shape[len(before) : len(shape) - len(after)] if "..." in first else ()
+    return math.prod(lengths.values()) * math.prod(ellipsis_shape)
 
 
 def _recurrent(gates: int) -> Rule:
@@ -224,7 +227,7 @@ _RULES: dict[str, Rule] = {
 
 
 def _traced_macs(program: Program, step: Step) -> int:
-    """For a layer that we do not know: the products in the TensorFlow graph that it runs."""
+    """Return the multiply-accumulates of an unknown layer, counted in the TensorFlow graph that it runs."""
     specs = {
         tensor: tf.TensorSpec([1, *(d or 1 for d in spec.sample_shape)], spec.dtype)
         for tensor, spec in ((t, program.tensors[t]) for t in step.reads)
@@ -265,10 +268,10 @@ def _operation_macs(operation: Any) -> int:
         taps = math.prod(window) * (1 if kind.startswith("Depthwise") else channels)
         return math.prod(d or 1 for d in operation.outputs[0].shape) * taps
     if kind == "Einsum":
-        left = operation.get_attr("equation").decode().split("->")[0].split(",")
+        operands = operation.get_attr("equation").decode().split("->")[0].split(",")
         lengths: dict[str, int] = {}
-        for letters, tensor in zip(left, operation.inputs, strict=True):
+        for letters, tensor in zip(operands, operation.inputs, strict=True):
             if "." not in letters:
                 lengths.update(zip(letters, [d or 1 for d in tensor.shape], strict=True))
-        return math.prod(lengths.values()) if len(left) > 1 else 0
+        return math.prod(lengths.values()) if len(operands) > 1 else 0
     return 0

@@ -1,4 +1,4 @@
-"""Where a model can be cut: every place where one tensor alone carries everything."""
+"""The cuts of a model: the places where one tensor, or a few, carry all information to the later layers."""
 
 import difflib
 import math
@@ -20,21 +20,21 @@ from .program import Program, read_program
 class Cut:
     """A place to split a model: after the layer that makes the tensor `name`.
 
-    Where more than one tensor crosses, they cross as one vector, in graph order.
+    If several tensors cross the cut, they are sent as one vector, in graph order.
 
     Attributes:
-        name: Path of the layer, `backbone/block5_conv2`; `conv#1` for the second call of a shared layer, `lstm:1`
-            for a further output; several tensors are joined by `+`.
+        name: Path of the layer, such as `backbone/block5_conv2`; `conv#1` for the second call of a shared layer,
+            `lstm:1` for the second output; the names of several tensors are joined by `+`.
         index: Position in `find_cuts(model)`.
         layer_type: Class of the layer that makes the last tensor.
-        shape: Shape of what crosses, without the batch: `(size,)` for several tensors.
-        size: Elements of the tensor for one image.
+        shape: Shape of the tensor without the batch; `(size,)` for several tensors.
+        size: Number of elements per image.
         size_bytes: Bytes of these elements as float32.
-        head_params: Weights (elements) of the layers up to and with this one.
+        head_params: Weights (elements) of the layers up to and including this one.
         tail_params: Weights of the layers after it. A layer called on both sides counts on both.
-        head_macs: Multiply-accumulates for one image up to and with this layer.
-        tail_macs: The same after it.
-        shapes: Shape of each tensor that crosses.
+        head_macs: Multiply-accumulates per image up to and including this layer.
+        tail_macs: Multiply-accumulates per image after this layer.
+        shapes: Shape of each tensor that crosses the cut.
     """
 
     name: str
@@ -54,18 +54,18 @@ class Cut:
             object.__setattr__(self, "shapes", (self.shape,))
 
     def to_json(self) -> dict[str, Any]:
-        """The record as plain JSON values."""
+        """Return the record as plain JSON values."""
         return asdict(self) | {"shape": list(self.shape), "shapes": [list(shape) for shape in self.shapes]}
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> "Cut":
-        """The inverse of `to_json`."""
+        """Return the cut that `to_json` wrote."""
         shapes = tuple(tuple(shape) for shape in record.get("shapes", [record["shape"]]))
         return cls(**(record | {"shape": tuple(record["shape"]), "shapes": shapes}))
 
 
 def find_cuts(model: keras.Model, *, max_tensors: int = 1, output: str | int | None = None) -> list[Cut]:
-    """Every cut of a model, in topological order; the model is left as it was.
+    """Return all cuts of a model, in topological order. The model is not changed.
 
     A tensor is a cut if and only if, once it is made, it is the only tensor still to be read. The model's inputs
     and its final outputs are left out; a Keras mask that a later layer reads counts as a tensor of its own.
@@ -73,15 +73,16 @@ def find_cuts(model: keras.Model, *, max_tensors: int = 1, output: str | int | N
     Args:
         model: A built Keras 3 model: functional, Sequential, nested, or subclassed and written with layers and
             `keras.ops`.
-        max_tensors: How many tensors may cross at a cut, in the order in which Keras runs the layers. Above 1, there
-            are cuts inside of residual blocks, DenseNet, NASNet or U-Net as well.
-        output: Name or index of the output that is wanted, where the model has several; all by default.
+        max_tensors: How many tensors may cross a cut, in the order in which Keras runs the layers. With more than 1,
+            there are also cuts inside residual blocks, DenseNet, NASNet or U-Net.
+        output: Name or index of the output to keep, if the model has several; all by default.
 
     Returns:
-        The cuts; empty where every layer has a path around it.
+        The cuts; an empty list if every layer has a path around it.
 
     Raises:
-        ModelError: It is not a Keras 3 model on TensorFlow, is not built, cannot be traced, or has no such output.
+        ModelError: If it is not a Keras 3 model on TensorFlow, is not built, cannot be traced, or has no such output.
+        ArgumentError: If `max_tensors` is not an integer of at least 1.
 
     Example:
         >>> inputs = keras.Input((8, 8, 3))
@@ -95,13 +96,13 @@ def find_cuts(model: keras.Model, *, max_tensors: int = 1, output: str | int | N
 
 
 def list_cuts(program: Program, *, max_tensors: int = 1) -> list[Cut]:
-    """The cuts of a program; see `find_cuts`."""
+    """Return the cuts of a program; see `find_cuts`."""
     costs = CostTable(program)
     cuts: list[Cut] = []
     for place in places(program, max_tensors):
         maker = place_maker(program, place)
         shapes = tuple(program.tensors[tensor].sample_shape for tensor in place)
-        # A dimension that varies counts as 1: sizes are then for one element along it.
+        # A varying dimension counts as 1: sizes are then per element along it.
         size = sum(math.prod(d or 1 for d in shape) for shape in shapes)
         head, tail = costs.around(maker + 1)
         cuts.append(
@@ -123,18 +124,20 @@ def list_cuts(program: Program, *, max_tensors: int = 1) -> list[Cut]:
 
 
 def cut_tensors(program: Program) -> list[int]:
-    """The tensors that are cuts by themselves, as indices into the program's tensors, in topological order."""
+    """Return the tensors that are cuts by themselves, as indices into the program's tensors, in topological order."""
     return [tensor for (tensor,) in places(program)]
 
 
 def places(program: Program, max_tensors: int = 1) -> list[tuple[int, ...]]:
-    """The tensors that cross at each cut, in topological order.
+    """Return the tensors that cross each cut, in topological order.
 
     Several tensors cross as one vector: their shapes must be known, their dtypes floating, and no mask may be needed.
     """
     ends = set(program.outputs) | set(program.inputs)
-    found = [tuple(opened) for opened in open_tensors(program) if 0 < len(opened) <= max_tensors]
-    return [place for place in found if not ends.intersection(place) and (len(place) == 1 or _joinable(program, place))]
+    narrow = [tuple(opened) for opened in open_tensors(program) if 0 < len(opened) <= max_tensors]
+    return [
+        place for place in narrow if not ends.intersection(place) and (len(place) == 1 or _joinable(program, place))
+    ]
 
 
 def _joinable(program: Program, place: tuple[int, ...]) -> bool:
@@ -143,19 +146,20 @@ def _joinable(program: Program, place: tuple[int, ...]) -> bool:
 
 
 def place_name(program: Program, place: Sequence[int]) -> str:
-    """The name of a cut."""
+    """Return the name of a cut."""
     return "+".join(program.tensors[tensor].name for tensor in place)
 
 
 def place_maker(program: Program, place: Sequence[int]) -> int:
-    """The step that makes the last of the tensors that cross."""
+    """Return the index of the step that makes the last tensor at a cut."""
     return max(program.makers[tensor] for tensor in place)
 
 
 def open_tensors(program: Program) -> Iterator[list[int]]:
-    """After each step, the tensors that are made (or given) and still to be read; a mask counts once more.
+    """Yield for each step the open tensors: already made (or given as input) and still to be read.
 
-    All inputs are open from the start: a second input that is only read late is open until then.
+    A tensor whose mask is still to be read is listed twice. All inputs are open from the start: a second input that
+    is only read late is open until then.
     """
     last = program.last_reads
     masks = _masks_to_be_read(program)
@@ -167,7 +171,7 @@ def open_tensors(program: Program) -> Iterator[list[int]]:
 
 
 def _masks_to_be_read(program: Program) -> set[int]:
-    """Tensors whose Keras mask changes what a later layer computes."""
+    """Return the tensors whose Keras mask changes the result of a later layer."""
     needed: set[int] = set()
     for step in reversed(program.steps):
         if reads_mask(step.operation) or needed.intersection(step.makes):
@@ -176,20 +180,20 @@ def _masks_to_be_read(program: Program) -> set[int]:
 
 
 def resolve_cut(program: Program, wanted: "Cut | int | str", cuts: Sequence[Cut] | None = None) -> Cut:
-    """The cut that was asked for.
+    """Return the requested cut of a program.
 
     Args:
         program: The model's program.
-        wanted: A `Cut` of this or of a saved curve (matched by name, else by index, since automatic names change
-            between two builds; the shape must agree), an index into `find_cuts(model)`, a name, or an
+        wanted: A `Cut` of this model or of a saved curve (matched by name, else by index, since automatic names
+            change between two builds; the shape must agree), an index into `find_cuts(model)`, a name, or an
             unambiguous last part of a name.
-        cuts: The cuts to choose from; by default `list_cuts(program)`, with as many tensors as the wanted one has.
+        cuts: The cuts to choose from; by default `list_cuts(program)`, with as many tensors as the requested cut has.
 
     Returns:
         The cut of this program.
 
     Raises:
-        CutError: There is none, or several; the message names the nearest.
+        CutError: If no cut or several cuts match; the message names the nearest.
     """
     cuts = list_cuts(program, max_tensors=tensors_wanted(wanted)) if cuts is None else cuts
     if not cuts:
@@ -203,35 +207,35 @@ def resolve_cut(program: Program, wanted: "Cut | int | str", cuts: Sequence[Cut]
     if not isinstance(wanted, str):
         raise CutError(f"A cut is asked for by a Cut, its index or its name. Received: {wanted!r}.")
     exact = [cut for cut in cuts if cut.name == wanted]
-    found = exact or [cut for cut in cuts if cut.name.endswith("/" + wanted)]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        names = ", ".join(f"'{cut.name}'" for cut in found)
-        raise CutError(f"'{wanted}' names {len(found)} cuts in model '{program.name}': {names}. Give a longer name.")
+    matches = exact or [cut for cut in cuts if cut.name.endswith("/" + wanted)]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        names = ", ".join(f"'{cut.name}'" for cut in matches)
+        raise CutError(f"'{wanted}' names {len(matches)} cuts in model '{program.name}': {names}. Give a longer name.")
     raise CutError(_why_no_cut(program, wanted, cuts))
 
 
 def tensors_wanted(wanted: "Cut | int | str") -> int:
-    """How many tensors cross at what was asked for."""
+    """Return how many tensors cross the requested cut."""
     if isinstance(wanted, Cut):
         return len(wanted.shapes)
     return wanted.count("+") + 1 if isinstance(wanted, str) else 1
 
 
 def _stem(name: str) -> str:
-    """A name without the numbers that Keras counts up: `add_3` of one build is `add_7` of the next."""
+    """Return a name without the numbers that Keras counts up: `add_3` of one build is `add_7` of the next."""
     return re.sub(r"_\d+(?=$|[/#:~])", "", name)
 
 
 def _match(program: Program, wanted: Cut, cuts: Sequence[Cut]) -> Cut:
-    same = [cut for cut in cuts if cut.name == wanted.name and cut.shapes == wanted.shapes]
-    if same:
-        return same[0]
+    matches = [cut for cut in cuts if cut.name == wanted.name and cut.shapes == wanted.shapes]
+    if matches:
+        return matches[0]
     if 0 <= wanted.index < len(cuts):
-        there = cuts[wanted.index]
-        if there.shapes == wanted.shapes and _stem(there.name) == _stem(wanted.name):
-            return there
+        candidate = cuts[wanted.index]
+        if candidate.shapes == wanted.shapes and _stem(candidate.name) == _stem(wanted.name):
+            return candidate
     raise CutError(
         f"Cut '{wanted.name}' (index {wanted.index}, shape {wanted.shape}) is not one of model '{program.name}', "
         f"which has {len(cuts)} cuts from '{cuts[0].name}' to '{cuts[-1].name}'. It seems to be another model's."
@@ -239,7 +243,7 @@ def _match(program: Program, wanted: Cut, cuts: Sequence[Cut]) -> Cut:
 
 
 def _why_no_cut(program: Program, wanted: str, cuts: Sequence[Cut]) -> str:
-    """What a user needs to know who asked for a name that is not a cut."""
+    """Return an error message that explains why a name is not a cut, with the nearest or most similar cuts."""
     text = f"No cut named '{wanted}' in model '{program.name}'."
     tensors = [
         index
@@ -247,10 +251,10 @@ def _why_no_cut(program: Program, wanted: str, cuts: Sequence[Cut]) -> str:
         if index in program.makers and (tensor.name == wanted or tensor.name.endswith("/" + wanted))
     ]
     if not tensors:
-        close = difflib.get_close_matches(wanted, [cut.name.rsplit("/", 1)[-1] for cut in cuts], n=3)
-        close += [cut.name for cut in cuts if wanted.lower() in cut.name.lower()][: 3 - len(close)]
-        shown = list(dict.fromkeys(close)) or [cuts[0].name, "...", cuts[-1].name]
-        return f"{text} No layer has this name. {'Similar' if close else 'There are'}: {', '.join(map(repr, shown))}."
+        similar = difflib.get_close_matches(wanted, [cut.name.rsplit("/", 1)[-1] for cut in cuts], n=3)
+        similar += [cut.name for cut in cuts if wanted.lower() in cut.name.lower()][: 3 - len(similar)]
+        shown = list(dict.fromkeys(similar)) or [cuts[0].name, "...", cuts[-1].name]
+        return f"{text} No layer has this name. {'Similar' if similar else 'There are'}: {', '.join(map(repr, shown))}."
     maker = program.makers[tensors[0]]
     if tensors[0] in program.outputs:
         return f"{text} It is the model's output: nothing is left for the tail. The last cut is '{cuts[-1].name}'."
@@ -265,18 +269,22 @@ def _why_no_cut(program: Program, wanted: str, cuts: Sequence[Cut]) -> str:
 
 
 def place_of(program: Program, cut: Cut) -> tuple[int, ...]:
-    """The program's tensors that cross at a cut of this program."""
+    """Return the indices of the tensors that cross a cut of this program."""
     return next(place for place in places(program, len(cut.shapes)) if place_name(program, place) == cut.name)
 
 
 def tensor_of(program: Program, cut: Cut) -> int:
-    """The program's tensor that a cut of one tensor of this program stands for."""
+    """Return the index of the tensor at a cut of this program, which must be a cut of one tensor."""
     (tensor,) = place_of(program, cut)
     return tensor
 
 
 def require_sized(cut: Cut) -> Cut:
-    """The cut, if its shape is known; else a ModelError that says which dimension varies."""
+    """Return the cut if its shape is known.
+
+    Raises:
+        ModelError: If a dimension other than the batch varies.
+    """
     if None in cut.shape:
         raise ModelError(
             f"Cut '{cut.name}' has shape {cut.shape}: a dimension besides the batch varies. "

@@ -1,4 +1,4 @@
-"""A batch as a program takes it."""
+"""Conversion of a batch into a program's inputs."""
 
 from typing import Any
 
@@ -12,16 +12,19 @@ from .program import Program
 
 
 def feed(program: Program, x: Any) -> list[tf.Tensor]:
-    """A batch as the program's inputs, in their order and dtype.
+    """Convert a batch into the program's input tensors, in their order and dtype.
 
     Args:
         program: The model.
-        x: One array, or a list, tuple or dict of arrays as the model takes them; a dict goes by input name, or by
-            the keys of a model that takes a dict, which then takes nothing else.
+        x: One array, or a list, tuple or dict of arrays, as the model takes them. A dict has the names of the inputs
+            as keys. A model whose own input is a dict of several tensors takes only a dict, with the model's keys.
+
+    Returns:
+        One tensor per input of the program.
 
     Raises:
-        DataError: Number, names, rank or shape do not fit.
-        NumericsError: An image holds NaN or infinity, which some layers would hide.
+        DataError: If the number, names, rank or shape of the arrays do not fit.
+        NumericsError: If an image holds NaN or infinity, which some layers would hide.
     """
     names = [program.tensors[tensor].name for tensor in program.inputs]
     structure = program.input_structure
@@ -44,16 +47,16 @@ def feed(program: Program, x: Any) -> list[tf.Tensor]:
 def _as_input(program: Program, tensor: int, part: Any) -> tf.Tensor:
     spec = program.tensors[tensor]
     value = tf.convert_to_tensor(part)
-    wanted = spec.sample_shape
-    if value.shape.rank == len(wanted) and wanted[-1:] == (1,) and value.shape[1:] == wanted[:-1]:
+    sample_shape = spec.sample_shape
+    if value.shape.rank == len(sample_shape) and sample_shape[-1:] == (1,) and value.shape[1:] == sample_shape[:-1]:
         value = tf.expand_dims(value, -1)
-    fits = value.shape.rank == len(wanted) + 1 and all(
-        w is None or w == f for w, f in zip(wanted, value.shape[1:], strict=True)
+    fits = value.shape.rank == len(sample_shape) + 1 and all(
+        expected is None or expected == size for expected, size in zip(sample_shape, value.shape[1:], strict=True)
     )
     if not fits:
-        hint = " The data set seems not to be batched: call .batch(32) on it." if value.shape == wanted else ""
+        hint = " The data set seems not to be batched: call .batch(32) on it." if value.shape == sample_shape else ""
         raise DataError(
-            f"Input '{spec.name}' of model '{program.name}' takes (N, {', '.join(map(str, wanted))}). "
+            f"Input '{spec.name}' of model '{program.name}' takes (N, {', '.join(map(str, sample_shape))}). "
             f"Received: {tuple(value.shape)}.{hint}"
         )
     _require_finite(value)
@@ -61,10 +64,10 @@ def _as_input(program: Program, tensor: int, part: Any) -> tf.Tensor:
 
 
 def _require_finite(value: tf.Tensor) -> None:
-    # One number tells, unless the sum of finite ones is too large.
+    # The sum is a fast check: if it is finite, all values are. If not, it may only have overflowed.
     if not value.dtype.is_floating or np.isfinite(tf.reduce_sum(value).numpy()):
         return
-    wrong = tf.math.logical_not(tf.math.is_finite(tf.reshape(value, [value.shape[0], -1])))
-    rows = np.flatnonzero(tf.reduce_any(wrong, axis=1).numpy())
+    non_finite = tf.math.logical_not(tf.math.is_finite(tf.reshape(value, [value.shape[0], -1])))
+    rows = np.flatnonzero(tf.reduce_any(non_finite, axis=1).numpy())
     if rows.size:
         raise NumericsError(f"Image {rows[0]} of a batch holds NaN or infinity before it enters the model.")

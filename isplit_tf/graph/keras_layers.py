@@ -1,4 +1,4 @@
-"""All that is read of Keras' private state of layers and operations, and how they are copied."""
+"""Access to Keras' private state of layers and operations, and functions that copy them."""
 
 import contextlib
 import copy
@@ -16,56 +16,56 @@ from ..errors import ModelError
 
 
 def is_masked(tensor: Any) -> bool:
-    """Whether a Keras mask travels with a symbolic tensor."""
+    """Check whether a symbolic tensor carries a Keras mask."""
     return getattr(tensor, "_keras_mask", None) is not None
 
 
 def reads_mask(operation: Any) -> bool:
-    """Whether an operation's `call` looks at the mask of its input."""
+    """Check whether an operation's `call` reads the mask of its input."""
     names = getattr(operation, "_call_signature", None)
     return names is not None and any(name == "mask" or name.endswith("_mask") for name in names.parameters)
 
 
 def all_layers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
-    """A layer or model and every layer in it, those inside of wrappers and composite layers too."""
+    """Return a layer or model and all layers inside it, including the layers in wrappers and composite layers."""
     return list(layer._flatten_layers())
 
 
 def variables_of(layer: Any) -> list:
-    """The weights of a layer and of all in it; none for an operation that is not a layer."""
+    """Return the weights of a layer and its inner layers; an empty list for an operation that is not a layer."""
     return list(layer.weights) if isinstance(layer, keras.layers.Layer) else []
 
 
 def describe_weight(variable: keras.Variable, autocast: str | None) -> dict[str, Any]:
-    """Shape, dtype, whether it is trainable, and the dtype in which the weight enters an operation."""
+    """Return a record of a weight: `shape`, `dtype`, `trainable`, and `enters_as`, the dtype seen by an operation."""
     own = variable._dtype
     enters_as = autocast if autocast and variable._autocast and "float" in own else own
     return {"shape": list(variable.shape), "dtype": own, "trainable": variable.trainable, "enters_as": enters_as}
 
 
 def copy_state(source: keras.layers.Layer, target: keras.layers.Layer, *, without: Any = None) -> None:
-    """Copy weights, constants derived from them and vocabularies between two layers of one configuration.
+    """Copy weights, constants derived from them and vocabularies from one layer to another of the same configuration.
 
     Args:
         source: A built layer.
-        target: The other one, built.
-        without: A layer in the source that the target has not.
+        target: A built layer of the same configuration; it is changed.
+        without: A layer inside the source that the target does not have, if any.
     """
-    left_out = {id(one) for one in all_layers(without)} if isinstance(without, keras.layers.Layer) else ()
-    ours = [one for one in all_layers(source) if id(one) not in left_out]
-    for one, other in zip(ours, all_layers(target), strict=True):
+    left_out = {id(layer) for layer in all_layers(without)} if isinstance(without, keras.layers.Layer) else ()
+    originals = [layer for layer in all_layers(source) if id(layer) not in left_out]
+    for layer, twin in zip(originals, all_layers(target), strict=True):
         weights: dict = {}
-        one.save_own_variables(weights)
+        layer.save_own_variables(weights)
         if weights:
-            other.load_own_variables(weights)
-        if hasattr(one, "save_assets"):
+            twin.load_own_variables(weights)
+        if hasattr(layer, "save_assets"):
             with tempfile.TemporaryDirectory() as directory:
-                one.save_assets(directory)
-                other.load_assets(directory)
+                layer.save_assets(directory)
+                twin.load_assets(directory)
 
 
 def copy_operation(operation: Any, name: str) -> Any:
-    """A copy of an operation without weights that is not a layer, with no nodes of its own yet."""
+    """Copy an operation that is not a layer and has no weights. The copy has no nodes yet."""
     twin = copy.copy(operation)
     twin.name = name
     twin._inbound_nodes = []
@@ -75,7 +75,11 @@ def copy_operation(operation: Any, name: str) -> Any:
 
 @contextlib.contextmanager
 def kept_random_state() -> Iterator[None]:
-    """Lets layers be made whose weights are replaced, without drawing from the generator that Keras seeds them from."""
+    """Restore the state of Python's random generator at the end of the context.
+
+    Keras draws the seeds of initializers from it. Copied layers get other weights anyway, so making them should not
+    change the seeds of the user's next layers.
+    """
     state = random.getstate()
     try:
         yield
@@ -84,10 +88,10 @@ def kept_random_state() -> Iterator[None]:
 
 
 def copy_layer(layer: keras.layers.Layer, name: str) -> keras.layers.Layer:
-    """A new layer of the same configuration, with weights of its own once it is called.
+    """Return a new layer of the same configuration. It gets weights of its own when it is first called.
 
     Raises:
-        ModelError: Its configuration does not give it back.
+        ModelError: If the layer cannot be rebuilt from its configuration.
     """
     if isinstance(layer, keras.layers.Lambda) and callable(layer.function):
         return keras.layers.Lambda(
@@ -116,10 +120,11 @@ def copy_layer(layer: keras.layers.Layer, name: str) -> keras.layers.Layer:
 
 
 def config_without_activation(layer: keras.layers.Layer) -> dict[str, Any]:
-    """A layer's configuration with a linear activation; a partial is one that Keras cannot write down."""
+    """Return a layer's configuration with a linear activation, also if its activation is a `functools.partial`."""
     activation = layer.activation
     if not isinstance(activation, functools.partial):
         return layer.get_config() | {"activation": "linear"}
+    # Keras cannot serialize a partial, so it is replaced while the configuration is read.
     layer.activation = keras.activations.linear
     try:
         return layer.get_config()
@@ -128,9 +133,11 @@ def config_without_activation(layer: keras.layers.Layer) -> dict[str, Any]:
 
 
 def _functions_of(layer: keras.layers.Layer, config: dict[str, Any]) -> dict[str, Any]:
-    """Functions of the user's own, such as an activation: they go along as they are, registered or not."""
-    own = {key: getattr(layer, key, None) for key in config}
-    return {key: value for key, value in own.items() if isinstance(value, types.FunctionType) and _is_foreign(value)}
+    """Return the user's own functions in a layer, such as an activation, which need not be registered with Keras."""
+    attributes = {key: getattr(layer, key, None) for key in config}
+    return {
+        key: value for key, value in attributes.items() if isinstance(value, types.FunctionType) and _is_foreign(value)
+    }
 
 
 def _is_foreign(function: types.FunctionType) -> bool:

@@ -1,4 +1,4 @@
-"""All that is read of Keras' private state of graphs: with `keras_layers`, what an upgrade of Keras can break."""
+"""Access to Keras' private state of graphs. An upgrade of Keras can break this module and `keras_layers`, no other."""
 
 import contextlib
 import dataclasses
@@ -18,9 +18,10 @@ from .keras_layers import is_masked
 
 @dataclass(frozen=True, eq=False)
 class RawNode:
-    """One recorded call: `operation(*args, **kwargs)` gave `outputs`; tensors are `KerasTensor`.
+    """A recorded call: `operation(*args, **kwargs)` returned `outputs`; tensors are `KerasTensor`.
 
-    `fresh`: recorded for us just now; an operation that is no layer was made in it and has a name of the moment.
+    `fresh` is True if the call was recorded by our own tracing. An operation that is not a layer was then created
+    during the trace, and its name changes with each trace.
     """
 
     operation: Any
@@ -31,12 +32,12 @@ class RawNode:
 
     @property
     def context_names(self) -> frozenset[str]:
-        """Arguments such as `training` that Keras hands down from a model to this operation."""
+        """Return the names of arguments, such as `training`, that Keras passes from a model down to this operation."""
         return frozenset(getattr(self.operation, "_call_context_args", ()))
 
     @contextlib.contextmanager
     def nested(self) -> Iterator["Traced | None"]:
-        """The graph inside, where the operation is a model that has one; None for a layer."""
+        """Yield the inner graph if the operation is a model with a graph, or None for a layer."""
         with contextlib.ExitStack() as stack:
             yield self._graph_inside(stack)
 
@@ -46,21 +47,21 @@ class RawNode:
         entering = _symbols((self.args, self.kwargs))
         masked = any(is_masked(tensor) for tensor in entering)
         graph = own_graph(self.operation)
-        if graph is None or masked:  # masks come in from outside: what is inside has not seen them
+        if graph is None or masked:  # a graph recorded on its own knows no masks that come from outside
             try:
                 graph = stack.enter_context(_trace(self.operation, _symbolic(self.args), _symbolic(self.kwargs)))
-            except ModelError:  # it stays one layer, as a custom layer does
+            except ModelError:  # a model that cannot be traced stays one layer, as a custom layer does
                 return None
         if len(graph.inputs) != len(entering):
             return None
         pairs = zip(entering, graph.inputs, strict=True)
         same = all(a.dtype == b.dtype and len(a.shape) == len(b.shape) for a, b in pairs)
-        return graph if same or not masked else None  # a cast on the way in would lose the mask
+        return graph if same or not masked else None  # a cast of the input would lose the mask
 
 
 @dataclass(frozen=True, eq=False)
 class Traced:
-    """A graph as Keras recorded it: nodes in the order in which they run, inputs and outputs."""
+    """A graph as Keras recorded it: its nodes in the order in which they run, its inputs and its outputs."""
 
     name: str
     nodes: tuple[RawNode, ...]
@@ -69,11 +70,11 @@ class Traced:
     input_structure: Any
     output_structure: Any
     output_names: tuple[str, ...]
-    autocast: str | None = None  # dtype in which weights enter operations of keras.ops; None for their own
+    autocast: str | None = None  # dtype to which weights are cast for keras.ops; None: no cast
 
 
 def check_model(model: Any) -> None:
-    """Raise a ModelError unless it is a Keras 3 model on the TensorFlow backend."""
+    """Raise a ModelError unless the model is a Keras 3 model on the TensorFlow backend."""
     if keras.backend.backend() != "tensorflow":
         raise ModelError(
             f"isplit_tf works with the TensorFlow backend of Keras. Found: '{keras.backend.backend()}'. "
@@ -92,7 +93,7 @@ def check_model(model: Any) -> None:
 
 
 def own_graph(model: keras.Model) -> Traced | None:
-    """The graph that a functional or Sequential model carries; None where its `call` is written by hand."""
+    """Return the recorded graph of a functional or Sequential model, or None if the model has its own `call`."""
     function = _function_of(model)
     return None if function is None else _read_function(function, model.name, tuple(function.output_names))
 
@@ -123,9 +124,9 @@ def _read_function(function: keras.Function, name: str, output_names: tuple[str,
 
 
 def _without_own_masks(arguments: Any) -> dict:
-    """The keyword arguments of a call, without the masks that its tensors bring along anyway.
+    """Return the keyword arguments of a call, without the masks that its tensors already carry.
 
-    Keras records such a mask as an argument in some calls and not in others; left out, all are alike.
+    Keras records such a mask as an argument in some calls and not in others. Without it, all calls are alike.
     """
     own = {id(tensor._keras_mask) for tensor in _symbols((arguments.args, arguments.kwargs)) if is_masked(tensor)}
     return {
@@ -141,7 +142,11 @@ def _symbols(structure: Any) -> list:
 
 @contextlib.contextmanager
 def as_graph(model: Any) -> Iterator[Traced]:
-    """The graph of a model, traced where it is subclassed; the model is as before when this ends."""
+    """Yield the graph of a model. A subclassed model is traced, and is restored when the context ends.
+
+    Raises:
+        ModelError: If it is not a Keras 3 model on TensorFlow, is not built, or cannot be traced.
+    """
     check_model(model)
     graph = own_graph(model)
     if graph is not None:
@@ -178,7 +183,7 @@ def _required_arguments(model: keras.Model) -> list[str]:
 
 
 def _named_inputs(shape: Any, name: str) -> Any:
-    """Inputs of some shapes: named after the argument, by key in a dict, counted in a list."""
+    """Return inputs of the given shapes, named after the argument or the keys of a dict, with numbers in a list."""
     if _is_shape(shape):
         return keras.Input(batch_shape=(None, *shape[1:]), name=name)
     if isinstance(shape, dict):
@@ -191,11 +196,11 @@ def _is_shape(item: Any) -> bool:
 
 
 def _symbolic(argument: Any) -> Any:
-    """The argument with a fresh Input for each tensor of another graph."""
+    """Return the argument with a new Input in place of each tensor of another graph."""
     if isinstance(argument, keras.KerasTensor):
         twin = keras.Input(batch_shape=argument.shape, dtype=argument.dtype)
         if is_masked(argument):
-            twin._keras_mask = argument._keras_mask  # never computed with: a sign that a mask comes along
+            twin._keras_mask = argument._keras_mask  # marks that a mask exists; its value is never used
         return twin
     if isinstance(argument, dict):
         return {key: _symbolic(value) for key, value in argument.items()}
@@ -206,7 +211,10 @@ def _symbolic(argument: Any) -> Any:
 
 @contextlib.contextmanager
 def _trace(model: keras.Model, args: tuple, kwargs: dict) -> Iterator[Traced]:
-    """Run a model's `call` on symbolic inputs; the nodes that this adds to its layers are cut back at the end."""
+    """Run a model's `call` on symbolic inputs and yield its graph.
+
+    The run adds nodes to the model's layers. They are removed when the context ends.
+    """
     layers = model._flatten_layers()
     marks = [(layer, len(layer._inbound_nodes), len(layer._outbound_nodes)) for layer in layers]
     try:
@@ -236,7 +244,7 @@ def _trace(model: keras.Model, args: tuple, kwargs: dict) -> Iterator[Traced]:
 
 
 def _call_as_keras_does(model: keras.Model, args: tuple, kwargs: dict) -> Any:
-    """`model.call` with what `model.__call__` does around it, and no node for the model as a whole."""
+    """Run `model.call` with the casts of `model.__call__`, but without recording a node for the model as a whole."""
     function = _function_of(model)
     if function is not None:
         return function._run_through_graph(tree.flatten(args))
@@ -256,14 +264,16 @@ def _autocast(model: keras.Model) -> str | None:
 def _operation_of(tensor: Any) -> tuple[Any, tuple]:
     history = tensor._keras_history
     node = history.operation._inbound_nodes[history.node_index]
-    rest = tuple(a for a in node.arguments.args if not isinstance(a, keras.KerasTensor))
-    return history.operation, rest
+    constants = tuple(value for value in node.arguments.args if not isinstance(value, keras.KerasTensor))
+    return history.operation, constants
 
 
 def cast_operation(shape: tuple, dtype: str, inner: Any) -> tuple[Any, tuple, Any]:
-    """The operation that brings a tensor to the dtype of a nested model's input, its other arguments, its result.
+    """Return the operation that casts a tensor to the dtype of a nested model's input.
 
-    (None, (), None) where none is needed.
+    Returns:
+        The operation, its arguments other than the tensor, and its symbolic result; (None, (), None) if the dtypes
+        agree.
     """
     if dtype == inner.dtype:
         return None, (), None
@@ -272,7 +282,11 @@ def cast_operation(shape: tuple, dtype: str, inner: Any) -> tuple[Any, tuple, An
 
 
 def rank_operation(shape: tuple, dtype: str, inner: Any) -> tuple[Any, tuple, Any]:
-    """The operation that adds or takes away a last axis of length 1, as Keras does on entering a model."""
+    """Return the operation that adds or removes a last axis of length 1, as Keras does at the input of a model.
+
+    Returns:
+        As `cast_operation`; (None, (), None) if the ranks agree.
+    """
     if len(shape) == len(inner.shape):
         return None, (), None
     outer = keras.Input(batch_shape=shape, dtype=dtype)

@@ -1,4 +1,4 @@
-"""What a model's output means, and the logit behind it."""
+"""The kind of a model's output, its classes, and the logits before its final activation."""
 
 import functools
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ from .program import Program, Step, read_program
 
 KINDS = ("softmax", "sigmoid", "sigmoids", "logits", "binary_logit")
 _UNITS = ("sigmoid", "binary_logit")  # one unit for two classes
-# Probabilities below it count as it: their logarithm, and its gradient, stay finite in float32.
+# Smaller probabilities are raised to this value, so that the logarithm and its gradient stay finite in float32.
 _SMALLEST = 1e-12
-# A float32 sigmoid is not told apart from 1 any closer.
+# Sigmoids are clipped to this distance from 0 and 1: float32 has no values much closer to 1.
 _MARGIN = 1e-7
 _REGRESSION = (
     "mean_squared",
@@ -30,7 +30,7 @@ _REGRESSION = (
     "logcosh",
     "poisson",
 )
-# What changes no value in inference, and what only takes axes of length 1 away.
+# Layers that change no value in inference, and layers that change none if they only add or remove axes of length 1.
 _PASSING = (
     "Identity",
     "Cast",
@@ -48,12 +48,12 @@ _RESHAPING = ("Flatten", "Reshape", "Squeeze")
 
 @dataclass(frozen=True)
 class Output:
-    """What a model's output is.
+    """The kind and number of classes of a model's output.
 
     Attributes:
-        kind: "softmax"; "sigmoid" (one unit); "sigmoids" (several, each on its own); "logits" (several linear
+        kind: "softmax"; "sigmoid" (one unit); "sigmoids" (several independent units); "logits" (several linear
             units); "binary_logit" (one linear unit).
-        n_classes: Number of classes: 2 for one unit.
+        n_classes: Number of classes; 2 for one unit.
     """
 
     kind: str
@@ -61,10 +61,10 @@ class Output:
 
     @classmethod
     def of(cls, kind: str, units: int) -> "Output":
-        """Return the record of an output of some kind and width.
+        """Return the record of an output of the given kind and number of units.
 
         Raises:
-            ModelError: The kind is unknown.
+            ModelError: If the kind is unknown.
         """
         if kind not in KINDS:
             raise ModelError(f"The model's output is of an unknown kind: {kind!r}. Known: {', '.join(KINDS)}.")
@@ -72,50 +72,50 @@ class Output:
 
     @property
     def is_binary_unit(self) -> bool:
-        """Check whether one unit stands for two classes."""
+        """Return whether one unit stands for two classes."""
         return self.kind in _UNITS
 
     @property
     def units(self) -> int:
-        """Return the width of the output."""
+        """Return the number of units of the output."""
         return 1 if self.is_binary_unit else self.n_classes
 
     @property
     def holds_logits(self) -> bool:
-        """Check whether the model gives logits and not probabilities."""
+        """Return whether the output holds logits and not probabilities."""
         return self.kind in ("logits", "binary_logit")
 
     @property
     def is_exclusive(self) -> bool:
-        """Check whether the units of several classes share one softmax; sigmoids each stand on their own."""
+        """Return whether several units share one softmax. Sigmoids are independent of each other."""
         return self.kind in ("softmax", "logits")
 
     def probabilities(self, outputs: Any) -> Any:
         """Turn the model's own outputs into probabilities: softmax for logits, `[1 - p, p]` for one unit.
 
         Args:
-            outputs: `(N, units)`, a tensor of TensorFlow or of a Keras graph.
+            outputs: `(N, units)`, a TensorFlow tensor or a symbolic Keras tensor.
 
         Returns:
-            `(N, n_classes)` of the same dtype; several sigmoids as they are, which need not sum to 1.
+            `(N, n_classes)` of the same dtype. Several sigmoids are returned unchanged and need not sum to 1.
         """
         if self.kind == "logits":
             return ops.softmax(outputs, axis=-1)
         if self.kind == "sigmoid":
             return ops.concatenate([1.0 - outputs, outputs], axis=-1)
         if self.kind == "binary_logit":
-            # 1 - sigmoid(x) would be 0 long before it has to be.
+            # sigmoid(-x) stays precise for large x, where 1 - sigmoid(x) would round to 0.
             return ops.sigmoid(ops.concatenate([outputs * -1.0, outputs], axis=-1))
         return outputs
 
     def logits(self, outputs: Any) -> Any:
-        """Turn the model's own outputs into logits, up to a constant that a softmax does not see.
+        """Turn the model's own outputs into logits, up to an additive constant, which a softmax ignores.
 
         Args:
             outputs: `(N, units)`.
 
         Returns:
-            float32 `(N, units)`, finite for probabilities of 0 and 1 as well.
+            float32 `(N, units)`, finite also for probabilities of 0 and 1.
         """
         outputs = ops.cast(outputs, "float32")
         if self.kind == "softmax":
@@ -128,13 +128,13 @@ class Output:
 
 @dataclass(frozen=True, eq=False)
 class Logits:
-    """Where the logits of a program are.
+    """The place of the logits in a program.
 
     Attributes:
-        output: What the output is.
-        tensor: The tensor that holds them, after `replacement`.
-        step: The step whose activation is taken off, or None.
-        replacement: What to call in its place: the same layer without its activation, or None.
+        output: Kind and classes of the output.
+        tensor: Index of the tensor that holds the logits when `replacement` is called.
+        step: The step whose activation is removed, or None.
+        replacement: What to call for this step: the same layer without its activation, or None.
     """
 
     output: Output
@@ -143,25 +143,25 @@ class Logits:
     replacement: Any = None
 
     def operation(self, step: Step) -> Any:
-        """Return what to call for a step of the program, so that the output is the logits."""
+        """Return the operation to call for a step of the program, so that the output is the logits."""
         return self.replacement if step is self.step else step.operation
 
 
 def describe_output(model: keras.Model, *, from_logits: bool | None = None) -> Output:
-    """Read a model and return what its output is.
+    """Return the kind and classes of a model's output.
 
     Args:
-        model: A built model of one output.
+        model: A built model with one output.
         from_logits: As in `find_logits`.
 
     Raises:
-        ModelError: The output is not class scores.
+        ModelError: If the output is not class scores.
     """
     return find_logits(read_program(model), loss=compiled_loss(model), from_logits=from_logits).output
 
 
 def compiled_loss(model: keras.Model, output: str | int | None = None) -> Any:
-    """The loss that the model was compiled with, or None; of one output, where losses were given for each."""
+    """Return the loss that the model was compiled with, or None; of one output, if each output has its own loss."""
     loss = getattr(model, "loss", None) if model.compiled else None
     if output is None or not isinstance(loss, dict | list | tuple):
         return loss
@@ -172,16 +172,16 @@ def compiled_loss(model: keras.Model, output: str | int | None = None) -> Any:
 
 
 def find_logits(program: Program, *, loss: Any = None, from_logits: bool | None = None) -> Logits:
-    """Find the logits of a program: a final softmax or sigmoid is taken off, on a copy of the last layer.
+    """Find the logits of a program. A final softmax or sigmoid is removed on a copy of the last layer.
 
     Args:
-        program: A model of one output.
+        program: A model with one output.
         loss: The loss that the model was compiled with, or None; see `compiled_loss`.
-        from_logits: True: linear outputs are logits; None: the loss says so, and several linear units count as logits
-            unless the loss is one of regression.
+        from_logits: True if linear outputs are logits, False if not. None leaves it to the loss; several linear units
+            then count as logits unless the loss is a regression loss.
 
     Raises:
-        ModelError: The output is not class scores.
+        ModelError: If the output is not class scores.
     """
     if len(program.outputs) != 1:
         names = [program.tensors[tensor].name for tensor in program.outputs]
@@ -201,8 +201,8 @@ def find_logits(program: Program, *, loss: Any = None, from_logits: bool | None 
 
 
 def _behind_activation(program: Program, tensor: int) -> tuple[str, Logits]:
-    """The name of the final activation ("linear" where there is none), and the tensor before it."""
-    nothing = Output("logits", 0)
+    """Return the name of the final activation, "linear" if there is none, and the place of the tensor before it."""
+    placeholder = Output("logits", 0)  # `find_logits` sets the real output
     reshaped, output = False, tensor
     while tensor in program.makers:
         step = program.steps[program.makers[tensor]]
@@ -215,20 +215,20 @@ def _behind_activation(program: Program, tensor: int) -> tuple[str, Logits]:
             if function in ("softmax", "sigmoid"):
                 return function, _before(step, output if reshaped else None)
             if function != "linear":
-                return function or kind, Logits(nothing, output)
+                return function or kind, Logits(placeholder, output)
         elif function in ("softmax", "sigmoid"):
-            at = output if reshaped else tensor
-            return function, Logits(nothing, at, step, _without_activation(program, step))
+            logits = output if reshaped else tensor
+            return function, Logits(placeholder, logits, step, _without_activation(program, step))
         elif _only_reshapes(program, step):
             reshaped = True
         elif not (kind in _PASSING and type(operation).__module__.startswith("keras.")):
-            return function or "linear", Logits(nothing, output)
+            return function or "linear", Logits(placeholder, output)
         tensor = step.reads[0]
-    return "linear", Logits(nothing, output)
+    return "linear", Logits(placeholder, output)
 
 
 def _activation_name(activation: Any) -> str | None:
-    """The name of an activation that is a function, one of TensorFlow, a partial of one, or a layer."""
+    """Return the name of an activation, which may be a Keras or TensorFlow function, a partial of one, or a layer."""
     if isinstance(activation, functools.partial):
         return _activation_name(activation.func)
     if isinstance(activation, keras.layers.Softmax):
@@ -240,11 +240,15 @@ def _activation_name(activation: Any) -> str | None:
 
 
 def _before(step: Step, output: int | None) -> Logits:
-    """What a layer that is only an activation is given; at `output`, where its result is reshaped until there."""
-    nothing = Output("logits", 0)
+    """Return the place of the logits before a layer that is only an activation.
+
+    They are the layer's input. If its result is reshaped afterwards, they are the tensor `output`, computed with the
+    activation replaced by the identity.
+    """
+    placeholder = Output("logits", 0)
     if output is None:
-        return Logits(nothing, step.reads[0])
-    return Logits(nothing, output, step, _unchanged)
+        return Logits(placeholder, step.reads[0])
+    return Logits(placeholder, output, step, _unchanged)
 
 
 def _unchanged(x: Any, *_: Any, **__: Any) -> Any:
@@ -252,7 +256,7 @@ def _unchanged(x: Any, *_: Any, **__: Any) -> Any:
 
 
 def _only_reshapes(program: Program, step: Step) -> bool:
-    """Whether a step takes axes of length 1 away and leaves the last axis as it is."""
+    """Check whether a step only adds or removes axes of length 1 and leaves the last axis unchanged."""
     operation = step.operation
     if type(operation).__name__ not in _RESHAPING or not type(operation).__module__.startswith("keras."):
         return False
@@ -280,17 +284,17 @@ def _kind(program: Program, squash: str, units: int, from_logits: bool | None, l
             f"{where} is not class scores. Expected a softmax, a sigmoid, or linear logits; from_logits=True says that "
             "the values are logits all the same."
         )
-    says = from_logits if from_logits is not None else bool(getattr(loss, "from_logits", False)) or None
+    are_logits = from_logits if from_logits is not None else bool(getattr(loss, "from_logits", False)) or None
     if squash == "softmax":
         raise ModelError(f"{where} is constant: a softmax needs at least 2 units.")
     if units == 1:
-        if says:
+        if are_logits:
             return "binary_logit"
         raise ModelError(
             f"{where} is not class scores, as far as can be seen: a single linear unit is a regression unless "
             "the model is compiled with a loss with from_logits=True, or from_logits=True is given."
         )
-    if says is False or (says is None and _is_regression(loss)):
+    if are_logits is False or (are_logits is None and _is_regression(loss)):
         raise ModelError(
             f"{where} is not class scores, by its loss or by from_logits=False. Give from_logits=True if it is logits."
         )
@@ -303,11 +307,11 @@ def _is_regression(loss: Any) -> bool:
 
 
 def to_probabilities(outputs: np.ndarray, output: Output) -> np.ndarray:
-    """Turn a model's outputs in an array into probabilities; see `Output.probabilities`.
+    """Turn an array of a model's outputs into probabilities; see `Output.probabilities`.
 
     Args:
-        outputs: `(N, units)`; computed in float64.
-        output: What they are.
+        outputs: `(N, units)`; the computation is in float64.
+        output: Kind and classes of the output.
 
     Returns:
         float32 `(N, n_classes)`.

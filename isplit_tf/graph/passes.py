@@ -1,4 +1,4 @@
-"""Running a program on real tensors: what can be run here, and a forward and backward pass that is watched at cuts."""
+"""Running a program on real tensors: a check that it runs, and a forward and backward pass with gradients at cuts."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,18 +10,18 @@ from ..errors import ModelError
 from .cuts import place_maker
 from .program import Program, Step, bare_operation
 
-# Pixels along an axis whose size varies.
+# Length to try for an axis whose size varies.
 _SOME_PIXELS = 32
 
 
 def require_runnable(program: Program) -> None:
     """Check that TensorFlow can run a model's channels-first layers on this machine, forwards and backwards.
 
-    On a CPU it has such convolutions only with oneDNN, which it switches on by itself on some processors only. Each
-    kind of layer is tried once, on one image of zeros; models without such layers cost nothing.
+    On a CPU TensorFlow runs such convolutions only with oneDNN, which it enables by default on some processors only.
+    Each kind of layer is tried once, on one image of zeros; a model without such layers costs nothing.
 
     Raises:
-        ModelError: A layer cannot be run; the message names the switch.
+        ModelError: If a layer cannot be run; the message names the environment variable that helps.
     """
     tried = set()
     for step in program.steps:
@@ -39,7 +39,7 @@ def require_runnable(program: Program) -> None:
 
 
 def _runs(program: Program, step: Step) -> bool:
-    """Check whether TensorFlow runs a step on one image of zeros; any other error than the order of axes is left."""
+    """Check whether a step runs on one image of zeros; only an unsupported order of axes counts as a failure."""
     values: dict[int, Any] = {}
     for tensor in step.reads:
         spec = program.tensors[tensor]
@@ -48,8 +48,8 @@ def _runs(program: Program, step: Step) -> bool:
     try:
         with tf.GradientTape() as tape:
             tape.watch(images)
-            made = program.run(values, [step])
-            outputs = [made[tensor] for tensor in step.makes]
+            results = program.run(values, [step])
+            outputs = [results[tensor] for tensor in step.makes]
         tape.gradient(outputs, images)
     except (tf.errors.UnimplementedError, tf.errors.InvalidArgumentError) as error:
         return "NHWC" not in error.message
@@ -57,7 +57,7 @@ def _runs(program: Program, step: Step) -> bool:
 
 
 def input_signature(program: Program, tensors: Sequence[int] | None = None) -> list[tf.TensorSpec]:
-    """Return what `tf.function` wants to know of a program's inputs, or of other tensors of it, for any batch."""
+    """Return the `tf.function` signature of a program's inputs, or of other tensors of it, for any batch size."""
     specs = [program.tensors[tensor] for tensor in (program.inputs if tensors is None else tensors)]
     return [tf.TensorSpec([None, *spec.sample_shape], spec.dtype) for spec in specs]
 
@@ -70,28 +70,30 @@ def watch_pass(
     tape: tf.GradientTape,
     operation: Callable[[Step], Any],
 ) -> tuple[dict[int, Any], list[tf.Tensor]]:
-    """Run a program forwards and watch the tensors at its cuts; what lies before the first cut is not recorded.
+    """Run a program forwards and watch the tensors at its cuts.
+
+    Nothing before the first cut is recorded, because watching begins there.
 
     Args:
         program: The model.
-        places: For each cut the tensors that cross there, in any order of the cuts.
+        places: The tensors that cross each cut; the cuts may be in any order.
         inputs: The program's inputs.
         tape: An open tape that watches nothing by itself.
-        operation: What to call for a step.
+        operation: Returns the operation to call for a step.
 
     Returns:
-        The value of every tensor; and the tensors that cross, one place after the other.
+        The value of every tensor by index, and the watched tensors, one place after the other.
     """
     values: dict[int, Any] = dict(zip(program.inputs, inputs, strict=True))
-    after: dict[int, list[int]] = {}
+    cuts_after: dict[int, list[int]] = {}
     for k, place in enumerate(places):
-        after.setdefault(place_maker(program, place), []).append(k)
+        cuts_after.setdefault(place_maker(program, place), []).append(k)
     crossing: dict[int, list[tf.Tensor]] = {}
     for index, step in enumerate(program.steps):
         program.run(values, [step], operation)
-        for k in after.get(index, ()):
+        for k in cuts_after.get(index, ()):
             if len(places[k]) > 1:
-                # Some were read before the cut already: as tensors of their own, only what is read from here on counts.
+                # Earlier steps may have read some of these tensors. The gradient shall count only later reads.
                 values.update((tensor, tf.identity(values[tensor])) for tensor in places[k])
             crossing[k] = [values[tensor] for tensor in places[k]]
             for tensor in crossing[k]:
@@ -102,17 +104,17 @@ def watch_pass(
 def gradients_at(
     tape: tf.GradientTape, score: tf.Tensor, tensors: Sequence[tf.Tensor], names: Sequence[str], *, remedy: str
 ) -> list[tf.Tensor]:
-    """Return the gradient of a score at watched tensors.
+    """Return the gradient of a score with respect to watched tensors.
 
     Args:
         tape: The closed tape.
         score: A sum over images, so that each image gets its own gradient.
         tensors: The watched tensors.
-        names: Their names, for the error.
-        remedy: What the error tells the user to do.
+        names: Their names, for the error message.
+        remedy: The advice at the end of the error message.
 
     Raises:
-        ModelError: No gradient reaches a tensor.
+        ModelError: If no gradient reaches a tensor.
     """
     gradients = tape.gradient(score, list(tensors))
     for name, gradient in zip(names, gradients, strict=True):

@@ -1,4 +1,4 @@
-"""A Keras model as a flat list of steps, nested models inlined; nothing of the model is changed or copied."""
+"""A Keras model as a flat list of steps, with nested models inlined. The model is neither changed nor copied."""
 
 import re
 from collections import Counter
@@ -18,20 +18,20 @@ from .weights import WeightedOperation
 
 @dataclass(frozen=True)
 class Ref:
-    """A tensor's place in a step's arguments: the index into `Program.tensors`."""
+    """A placeholder for a tensor in a step's arguments: its index in `Program.tensors`."""
 
     tensor: int
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """What is known of a tensor before it has a value.
+    """The description of a tensor, without its value.
 
     Attributes:
-        name: Path of the layer that makes it, `#k` from its second call on, `:k` from its second output on.
-        shape: Shape with the batch first, None where it varies.
+        name: Path of the layer that makes it, with `#k` from its second call on and `:k` from its second output on.
+        shape: Shape with the batch first; None for a varying dimension.
         dtype: Name of the dtype.
-        masked: Whether a Keras mask travels with it.
+        masked: Whether the tensor carries a Keras mask.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Tensor:
 
     @property
     def sample_shape(self) -> tuple[int | None, ...]:
-        """The shape without the batch."""
+        """Return the shape without the batch."""
         return self.shape[1:]
 
 
@@ -52,10 +52,10 @@ class Step:
     Attributes:
         operation: The user's own layer or operation.
         name: Path and call index.
-        args: Positional arguments, tensors replaced by `Ref`.
-        kwargs: Keyword arguments, the same.
-        reads: Indices of the tensors that it reads.
-        makes: Indices of the tensors that it makes.
+        args: Positional arguments, with `Ref` in place of tensors.
+        kwargs: Keyword arguments, with `Ref` in place of tensors.
+        reads: Indices of the tensors that the step reads.
+        makes: Indices of the tensors that the step makes.
     """
 
     operation: Any
@@ -67,7 +67,7 @@ class Step:
 
     @property
     def layer_type(self) -> str:
-        """Name of the class of the layer or operation."""
+        """Return the class name of the layer or operation."""
         return type(bare_operation(self.operation)).__name__
 
 
@@ -77,13 +77,13 @@ class Program:
 
     Attributes:
         name: The model's name.
-        steps: The calls, those that no output needs left out.
-        tensors: All tensors; `Ref` and the steps hold indices into it.
-        inputs: Tensors that the model is given.
-        outputs: Tensors that it gives.
-        input_structure: The model's own input structure (a tensor, list, tuple or dict), `Ref` as leaves.
-        output_structure: The same for its outputs.
-        output_names: Names of the outputs, where Keras gives them.
+        steps: The calls that the outputs depend on.
+        tensors: All tensors; `Ref` and the steps hold indices into this tuple.
+        inputs: Indices of the input tensors.
+        outputs: Indices of the output tensors.
+        input_structure: The model's own input structure (a tensor, list, tuple or dict) with `Ref` as leaves.
+        output_structure: The model's own output structure, likewise.
+        output_names: Names of the outputs, as Keras or the trace gives them.
     """
 
     name: str
@@ -96,10 +96,13 @@ class Program:
     output_names: tuple[str, ...]
 
     def only(self, output: str | int) -> "Program":
-        """Return the program of one output, by its name or index, without the steps that it does not need.
+        """Return the program of one output, without the steps that it does not need.
+
+        Args:
+            output: Name or index of the output.
 
         Raises:
-            ModelError: There is no such output.
+            ModelError: If the model has no such output.
         """
         names, count = list(self.output_names), len(self.outputs)
         if isinstance(output, str) and names.count(output) == 1:
@@ -117,13 +120,16 @@ class Program:
 
     @cached_property
     def last_reads(self) -> dict[int, int]:
-        """For each tensor that is read, the index of the last step that reads it; outputs are read at the end."""
+        """Return for each tensor the index of the last step that reads it.
+
+        Outputs count as read after the last step. Tensors that are never read are left out.
+        """
         last = {tensor: index for index, step in enumerate(self.steps) for tensor in step.reads}
         return last | dict.fromkeys(self.outputs, len(self.steps))
 
     @cached_property
     def makers(self) -> dict[int, int]:
-        """For each tensor that a step makes, the index of that step."""
+        """Return for each tensor the index of the step that makes it; inputs are left out."""
         return {tensor: index for index, step in enumerate(self.steps) for tensor in step.makes}
 
     def run(
@@ -135,12 +141,12 @@ class Program:
         """Run steps on tensors, real or symbolic.
 
         Args:
-            values: Value of each tensor that the steps read and do not make; gets those that they make.
-            steps: The steps; all by default.
-            operation: What to call for a step; its own operation by default.
+            values: Tensors by index: all that the steps read and do not make. The results of the steps are added.
+            steps: The steps to run; all by default.
+            operation: Returns the operation to call for a step; the step's own by default.
 
         Returns:
-            `values`.
+            `values`, the same dict.
         """
         for step in self.steps if steps is None else steps:
             args, kwargs = fill((step.args, step.kwargs), values)
@@ -150,12 +156,12 @@ class Program:
 
 
 def fill(structure: Any, values: dict[int, Any]) -> Any:
-    """The structure with each `Ref` replaced by its value."""
+    """Return the structure with each `Ref` replaced by its value."""
     return tree.map_structure(lambda leaf: values[leaf.tensor] if isinstance(leaf, Ref) else leaf, structure)
 
 
 def bare_operation(operation: Any) -> Any:
-    """The operation itself, where a step holds it together with weights that it uses."""
+    """Return the operation without its wrapper, if it is wrapped together with weights that it uses."""
     return operation.operation if isinstance(operation, WeightedOperation) else operation
 
 
@@ -164,16 +170,16 @@ def read_program(model: keras.Model, *, output: str | int | None = None, trainin
 
     Args:
         model: A built model.
-        output: Name or index of the output to keep, where the model has several; all by default.
-        training: As in `model(x, training=...)`: False for what `model.predict` computes, layers that were called
-            with `training=True` included; None for each layer's own.
+        output: Name or index of the output to keep, if the model has several; all by default.
+        training: As in `model(x, training=...)`. False for what `model.predict` computes, also in layers that were
+            called with `training=True`. None leaves each layer's call as it was recorded.
 
     Returns:
-        The program; it holds the model's own layers and is valid as long as the model is.
+        The program. It shares the model's own layers and is valid as long as the model is not changed.
 
     Raises:
-        ModelError: It is not a model of Keras 3 on TensorFlow, is not built, or cannot be traced; a layer of it is
-            stateful; or there is no such output.
+        ModelError: If it is not a Keras 3 model on TensorFlow, is not built, cannot be traced, has a stateful layer,
+            or has no such output.
     """
     with as_graph(model) as graph:
         program = _Reader(model.name).read(graph, {} if training is None else {"training": training})
@@ -190,7 +196,7 @@ def read_program(model: keras.Model, *, output: str | int | None = None, trainin
 
 
 class _Reader:
-    """Walks the nodes of a graph and of the graphs nested in it, in the order in which Keras runs them."""
+    """A reader that turns a graph and its nested graphs into steps, in the order in which Keras runs the nodes."""
 
     def __init__(self, name: str):
         self.name = name
@@ -221,7 +227,7 @@ class _Reader:
         return len(self.tensors) - 1
 
     def _inline(self, graph: Traced, inputs: Sequence[int], prefix: str, context: dict) -> dict[int, int]:
-        """Add a graph's nodes; returns the index of each of its symbolic tensors by `id`."""
+        """Add the nodes of a graph and return the index of each of its symbolic tensors by `id`."""
         made = {id(tensor): index for tensor, index in zip(graph.inputs, inputs, strict=True)}
         for node in graph.nodes:
             args, kwargs = tree.map_structure(
@@ -237,13 +243,13 @@ class _Reader:
                     path = f"{prefix}{node.operation.name}/"
                     entering = [self._enter(i, t, path) for i, t in zip(entering, inner.inputs, strict=True)]
                     inner_context = {name: kwargs[name] for name in ("training",) if kwargs.get(name) is not None}
-                    inside = self._inline(inner, entering, path, context | inner_context)
-                    outputs = [inside[id(tensor)] for tensor in inner.outputs]
+                    inner_made = self._inline(inner, entering, path, context | inner_context)
+                    outputs = [inner_made[id(tensor)] for tensor in inner.outputs]
             made.update((id(tensor), index) for tensor, index in zip(node.outputs, outputs, strict=True))
         return made
 
     def _enter(self, index: int, inner_input: Any, path: str) -> int:
-        """What Keras does where a nested model is entered: adjust the rank, then the dtype."""
+        """Adjust the rank, then the dtype, of a tensor that enters a nested model, as Keras does; return its index."""
         for make in (rank_operation, cast_operation):
             outer = self.tensors[index]
             operation, args, result = make(outer.shape, outer.dtype, inner_input)
@@ -256,10 +262,10 @@ class _Reader:
         operation, name = node.operation, self._name(node, prefix)
         leaves = tree.flatten((args, kwargs))
         if not isinstance(operation, keras.layers.Layer) and any(isinstance(x, keras.Variable) for x in leaves):
-            operation, given = WeightedOperation.around(
+            operation, tensors = WeightedOperation.around(
                 operation, [args, kwargs], is_tensor=lambda leaf: isinstance(leaf, Ref), autocast=autocast
             )
-            args, kwargs = (given,), {}
+            args, kwargs = (tensors,), {}
         reads = tuple(leaf.tensor for leaf in leaves if isinstance(leaf, Ref))
         made = [self._tensor(tensor, f"{name}:{k}" if k else name) for k, tensor in enumerate(node.outputs)]
         self.steps.append(Step(operation, name, tuple(args), kwargs, reads, tuple(made)))
@@ -269,30 +275,30 @@ class _Reader:
         operation = node.operation
         path = prefix + operation.name
         if node.fresh and not isinstance(operation, keras.layers.Layer):
-            # Keras counts such names up with each trace; counted here, they are the same the next time.
+            # Keras counts such names up with each trace. A count of our own gives the same names each time.
             base = prefix + re.sub(r"_\d+$", "", operation.name)
             path = f"{base}_{self.counts[base]}" if self.counts[base] else base
             self.counts[base] += 1
-        twin, first = 0, path
+        number, plain_path = 0, path
         while self.paths.setdefault(path, id(operation)) != id(operation):  # a name used twice in a traced model
-            twin += 1
-            path = f"{first}~{twin}"
+            number += 1
+            path = f"{plain_path}~{number}"
         call = self.calls.get(id(operation), 0)
         self.calls[id(operation)] = call + 1
         return path if call == 0 else f"{path}#{call}"
 
 
 def _constant(leaf: Any) -> Any:
-    """A tensor that the model holds as a constant, as an array: a graph that is made of it then owns its values."""
+    """Return a constant tensor of the model as an array, so that a graph built from it owns the values."""
     is_constant = keras.ops.is_tensor(leaf) and not isinstance(leaf, keras.Variable)
     return leaf.numpy() if is_constant and len(leaf.shape) else leaf
 
 
 def _needed(steps: Sequence[Step], outputs: Iterable[int]) -> tuple[Step, ...]:
-    """The steps that an output depends on, in their order."""
-    wanted, kept = set(outputs), []
+    """Return the steps that the outputs depend on, in order."""
+    needed, needed_steps = set(outputs), []
     for step in reversed(steps):
-        if wanted.intersection(step.makes):
-            wanted.update(step.reads)
-            kept.append(step)
-    return tuple(reversed(kept))
+        if needed.intersection(step.makes):
+            needed.update(step.reads)
+            needed_steps.append(step)
+    return tuple(reversed(needed_steps))

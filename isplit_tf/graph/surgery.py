@@ -1,4 +1,4 @@
-"""Rebuild parts of a model as models of their own: nodes are replayed onto fresh inputs, never rewired."""
+"""Rebuilding parts of a model as separate models: steps are called on new inputs, existing nodes are never rewired."""
 
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -15,13 +15,16 @@ Operations = Mapping[int, Any]
 
 
 def copy_operations(program: Program) -> dict[int, Any]:
-    """A copy of every operation of a program, by `id` of the original; a layer called twice is copied once.
+    """Copy every operation of a program; a layer called twice is copied once.
 
-    Copies are named by path, since two nested models may hold layers of the same name. Weights are not copied here:
-    a layer has them only once it was called. See `copy_model`.
+    Copies are named by path, since two nested models may hold layers of the same name. Weights are not copied here,
+    because a layer has weights only after its first call. See `copy_model`.
+
+    Returns:
+        The copies by `id` of the original.
 
     Raises:
-        ModelError: A layer cannot be copied from its configuration.
+        ModelError: If a layer cannot be copied from its configuration.
     """
     names: set[str] = {program.tensors[tensor].name for tensor in program.inputs}
     copies: dict[int, Any] = {}
@@ -42,12 +45,12 @@ def copy_operations(program: Program) -> dict[int, Any]:
 
 
 def layer_name(path: str) -> str:
-    """A path as a name that Keras and TensorFlow take: letters, digits, `_`, `.`, `-`."""
+    """Turn a path into a name that Keras and TensorFlow accept: letters, digits, `_`, `.`, `-`."""
     return re.sub(r"[^A-Za-z0-9_.-]", "_", path.replace("/", ".")).lstrip("_-") or "layer"
 
 
 def free_name(path: str, taken: set[str]) -> str:
-    """A layer name made of a path that is not taken yet."""
+    """Return a layer name made from a path that is not taken yet."""
     base = layer_name(path)
     name, count = base, 0
     while name in taken:
@@ -65,17 +68,17 @@ def segment(
     operations: Operations | None = None,
     input_names: Sequence[str] | None = None,
 ) -> keras.Model:
-    """The part of a program between some tensors and others, as a functional model.
+    """Build a functional model from the part of a program between given inputs and outputs.
 
     Args:
-        program: The whole.
-        inputs: Tensors that the part is given.
-        outputs: Structure of `Ref` of what it gives.
+        program: The whole program.
+        inputs: Indices of the tensors that become inputs.
+        outputs: Structure of `Ref` to the output tensors.
         name: Name of the model.
-        operations: What to call in place of each original operation; the originals themselves by default, which
-            then get further nodes: only for models that are ours.
-        input_names: Names of the inputs, with `_input` behind one that an operation has; those of the tensors by
-            default.
+        operations: The operation to call in place of each original, by `id` of the original. By default the originals
+            are called. They then get new nodes, so this is only for models that we made ourselves.
+        input_names: Names of the inputs; `_input` is appended to a name that an operation already has. The names of
+            the tensors by default.
 
     Returns:
         The model. It shares its layers with every other model that was built with the same `operations`.
@@ -92,7 +95,7 @@ def segment(
 
 
 def _free_name(name: str, taken: Collection[str | None]) -> str:
-    """The name of an input: Keras wants all names of a model to differ."""
+    """Return a name for an input that no operation has, since all names of a Keras model must differ."""
     return name if name not in taken else _free_name(f"{name}_input", taken)
 
 
@@ -110,7 +113,15 @@ def build(
     name: str,
     input_names: Sequence[str] | None = None,
 ) -> keras.Model:
-    """A functional model from fresh inputs shaped like some tensors of a program, and what `body` makes of them."""
+    """Build a functional model from new inputs and the outputs that `body` computes from them.
+
+    Args:
+        program: The program.
+        inputs: Indices of the tensors whose shapes and dtypes the inputs get.
+        body: Computes the model's outputs from the inputs by index.
+        name: Name of the model.
+        input_names: Names of the inputs; the names of the tensors by default.
+    """
     names = input_names or [layer_name(program.tensors[tensor].name) for tensor in inputs]
     values = {
         tensor: keras.Input(batch_shape=program.tensors[tensor].shape, dtype=program.tensors[tensor].dtype, name=label)
@@ -124,22 +135,25 @@ def build(
 
 
 def _steps_between(program: Program, inputs: Sequence[int], outputs: Any) -> list[Step]:
-    """The steps that the outputs need once the inputs are given, in order."""
-    given = set(inputs)
-    wanted = {leaf.tensor for leaf in tree.flatten(outputs)} - given
-    kept = []
+    """Return the steps that compute the outputs from the inputs, in order."""
+    known = set(inputs)
+    needed = {leaf.tensor for leaf in tree.flatten(outputs)} - known
+    steps = []
     for step in reversed(program.steps):
-        if wanted.intersection(step.makes):
-            wanted.update(tensor for tensor in step.reads if tensor not in given)
-            kept.append(step)
-    return kept[::-1]
+        if needed.intersection(step.makes):
+            needed.update(tensor for tensor in step.reads if tensor not in known)
+            steps.append(step)
+    return steps[::-1]
 
 
 def copy_model(program: Program, *, name: str) -> tuple[keras.Model, dict[int, Any]]:
-    """The whole model again as a flat functional one, with layers and weights of its own.
+    """Copy a whole model as a flat functional model, with layers and weights of its own.
 
     Returns:
         The model, and the copy of each operation by `id` of the original.
+
+    Raises:
+        ModelError: If a layer cannot be copied from its configuration.
     """
     copies = copy_operations(program)
     model = segment(program, program.inputs, program.output_structure, name=name, operations=copies)

@@ -1,4 +1,4 @@
-"""Operations that use a weight without a layer around it, as `x + self.position` in a subclassed model."""
+"""Operations that use a weight outside of any layer, such as `x + self.position` in a subclassed model."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,15 +13,15 @@ from .keras_layers import describe_weight
 class WeightedOperation(keras.layers.Layer):
     """An operation together with the weights that it uses: one step, which can be run, copied and saved.
 
-    A weight that two such operations use is one variable in the user's model and two in a copy.
+    If two such operations use the same weight, it is one variable in the user's model and two in a copy.
 
     Args:
-        operation: The operation as Keras records it.
-        arguments: `[args, kwargs]` of its call; `{"tensor": k}` stands for the k-th tensor that it is given and
-            `{"weight": k}` for the k-th weight.
+        operation: The operation as Keras recorded it.
+        arguments: `[args, kwargs]` of its call, with `{"tensor": k}` in place of the k-th tensor and `{"weight": k}`
+            in place of the k-th weight.
         weights: A record for each weight: `shape`, `dtype`, `trainable`, and `enters_as`, the dtype in which the
-            operation sees it.
-        variables: The weights, where they exist; new ones by default.
+            operation uses it.
+        variables: Existing weights; new ones by default.
     """
 
     def __init__(
@@ -54,16 +54,16 @@ class WeightedOperation(keras.layers.Layer):
     def around(
         cls, operation: Any, arguments: Sequence[Any], *, is_tensor: Callable[[Any], bool], autocast: str | None
     ) -> tuple["WeightedOperation", list[Any]]:
-        """Wrap a recorded call around the weights that it uses, which stay the user's own.
+        """Wrap a recorded call together with the weights that it uses. They stay the user's own variables.
 
         Args:
-            operation: As Keras recorded it.
+            operation: The operation as Keras recorded it.
             arguments: `[args, kwargs]` of the call.
-            is_tensor: Whether a leaf of the arguments is a tensor that the step reads.
-            autocast: dtype in which the weights enter the operation; None for their own.
+            is_tensor: Returns whether a leaf of the arguments is a tensor that the step reads.
+            autocast: dtype to which the weights are cast for the operation; None for no cast.
 
         Returns:
-            The step's operation, and the tensors that it is to be given, in order.
+            The wrapped operation, and the tensors to call it with, in order.
         """
         tensors: list[Any] = []
         variables: list[keras.Variable] = []
@@ -82,7 +82,7 @@ class WeightedOperation(keras.layers.Layer):
         return cls(operation, arguments=marked, weights=weights, variables=variables, dtype="float32"), tensors
 
     def with_weights_as(self, dtype: str) -> "WeightedOperation":
-        """The same operation with weights of its own, zeros still, of which those in float32 are in another dtype."""
+        """Return the same operation with new weights, all zero; weights that are used as float32 get `dtype`."""
         specs = [
             spec | {"dtype": dtype, "enters_as": dtype} if spec["enters_as"] == "float32" else spec
             for spec in self._specs
@@ -90,13 +90,15 @@ class WeightedOperation(keras.layers.Layer):
         return WeightedOperation(self.operation, arguments=self._arguments, weights=specs, dtype=self.dtype_policy)
 
     def call(self, tensors: Sequence[Any]) -> Any:
-        """What the operation makes of some tensors and its weights."""
-        weights = [keras.ops.cast(one, spec["enters_as"]) for one, spec in zip(self._used, self._specs, strict=True)]
+        """Run the operation on tensors and its weights."""
+        weights = [
+            keras.ops.cast(weight, spec["enters_as"]) for weight, spec in zip(self._used, self._specs, strict=True)
+        ]
         args, kwargs = self._filled(tensors, weights)
         return self.operation(*args, **kwargs)
 
     def compute_output_spec(self, tensors: Sequence[Any]) -> Any:
-        """Shape and dtype of the result, as the operation says."""
+        """Return the operation's own specification of the result: its shape and dtype."""
         weights = [keras.KerasTensor(tuple(spec["shape"]), spec["enters_as"]) for spec in self._specs]
         args, kwargs = self._filled(tensors, weights)
         return self.operation.compute_output_spec(*args, **kwargs)
@@ -115,7 +117,7 @@ class WeightedOperation(keras.layers.Layer):
         return tuple(fill(part) for part in args), {name: fill(value) for name, value in kwargs.items()}
 
     def get_config(self) -> dict[str, Any]:
-        """The operation and its arguments; the weights are not part of it."""
+        """Return the operation, its arguments and the records of its weights, without the values of the weights."""
         serialize = keras.saving.serialize_keras_object
         return super().get_config() | {
             "operation": serialize(self.operation),
@@ -125,7 +127,7 @@ class WeightedOperation(keras.layers.Layer):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "WeightedOperation":
-        """The inverse of `get_config`."""
+        """Return the operation that `get_config` describes, with new weights."""
         deserialize = keras.saving.deserialize_keras_object
-        read = {key: deserialize(config[key]) for key in ("operation", "arguments")}
-        return cls(**(config | read))
+        deserialized = {key: deserialize(config[key]) for key in ("operation", "arguments")}
+        return cls(**(config | deserialized))
