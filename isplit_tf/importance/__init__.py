@@ -1,1 +1,1 @@
-"""How much each cut matters; scores, the one backward pass, statistics, the curve."""
+"""Importance of cuts: the methods, one backward pass for all cuts, statistics over images, and the curve."""

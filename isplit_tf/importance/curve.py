@@ -1,4 +1,4 @@
-"""The importance curve: one number a cut, for all images or for some classes."""
+"""The importance curve: one number per cut, for all images or for some classes."""
 
 import dataclasses
 import html
@@ -41,16 +41,16 @@ class Curve:
         cuts: The cuts, in topological order.
         statistics: Mean and spread of each class at each cut.
         class_names: Names of the classes, or None.
-        method: How importance was measured, as `measure_importance` was asked.
+        method: Method of `measure_importance`.
         reduction: "mean" (divided by the cut's size) or "sum".
         target: "label" or "predicted".
         model_name: Name of the model.
         input_shape: Shape of its first input without the batch.
-        weighting: What `values` is the mean of: "images", or "classes" for a balanced curve.
-        precision: What the model was run in: "float32" for the model as it is, "bfloat16" or "float16".
-        confidence: How sure it is that `best` and `peaks` are those of all images, from 0 to 1, where a confidence
-            was asked for; else None. Parts, merged and balanced curves have none: the test was of another mean.
-        settled: Whether the confidence that was asked for was reached; None where none was.
+        weighting: "images" if `values` is the mean over images, "classes" for a balanced curve.
+        precision: Precision of the pass: "float32" for the unchanged model, "bfloat16" or "float16".
+        confidence: Confidence, from 0 to 1, that `best` and `peaks` would be the same for all images; None if it was
+            not requested. Curves of some classes, merged and balanced curves have None: their mean was not tested.
+        settled: Whether the requested confidence was reached; None if it was not requested.
 
     Reference:
         Cunico, Capogrosso et al., I-Split, ICPR 2022, Sec. III-A.
@@ -71,44 +71,44 @@ class Curve:
 
     @property
     def counts(self) -> np.ndarray:
-        """int64 `(n_classes,)`: images of each class, by label."""
+        """Return the number of images of each class, by label: int64 `(n_classes,)`."""
         return self.statistics.counts
 
     @property
     def n_images(self) -> int:
-        """Number of images."""
+        """Return the number of images."""
         return int(self.counts.sum())
 
     @property
     def per_class(self) -> np.ndarray:
-        """float64 `(n_classes, n_cuts)`: the mean over the images of each class; NaN for a class not seen."""
+        """Return the mean over the images of each class: float64 `(n_classes, n_cuts)`, NaN for an empty class."""
         return np.where(self.counts[:, None] > 0, self.statistics.means, np.nan)
 
     @property
     def values(self) -> np.ndarray:
-        """float64 `(n_cuts,)`: the mean over images, or over classes for a balanced curve."""
+        """Return the mean over images, or over classes for a balanced curve: float64 `(n_cuts,)`."""
         if self.weighting == "classes":
             return self.statistics.means[self.counts > 0].mean(axis=0)
         return self.statistics.pooled().means[0]
 
     def of_classes(self, classes: Iterable[int | str]) -> "Curve":
-        """The curve of some classes alone.
+        """Return the curve of some classes alone.
 
         Args:
-            classes: Their numbers or names.
+            classes: Numbers or names of the classes.
 
         Raises:
-            ArgumentError: A class does not exist, or none of them was seen.
+            ArgumentError: If a class does not exist, or if none of the classes has images.
         """
         if isinstance(classes, int | str) or not isinstance(classes, Iterable):
             raise ArgumentError(f"Expected a list of classes. Received: {classes!r}. Give of_classes([{classes!r}]).")
-        numbers = np.unique([self._class_number(one) for one in classes]).astype(int)
+        numbers = np.unique([self._class_number(label) for label in classes]).astype(int)
         if not self.counts[numbers].sum():
             raise ArgumentError(f"No image of the classes {numbers.tolist()} was seen.")
         return self._with(statistics=self.statistics.only(numbers))
 
     def _with(self, **changes: Any) -> "Curve":
-        """The same with some fields changed; how sure it was is not carried over to another mean."""
+        """Return the curve with some fields changed. The confidence is dropped, because it was of another mean."""
         return dataclasses.replace(self, **changes, confidence=None, settled=None)
 
     def _class_number(self, wanted: int | str) -> int:
@@ -116,75 +116,76 @@ class Curve:
             if self.class_names and wanted in self.class_names:
                 return self.class_names.index(wanted)
             raise ArgumentError(f"No class named '{wanted}'. Classes: {self.class_names or 'have no names'}.")
-        whole = isinstance(wanted, int | np.integer)
-        if not whole or not 0 <= wanted < len(self.counts):
+        is_integer = isinstance(wanted, int | np.integer)
+        if not is_integer or not 0 <= wanted < len(self.counts):
             raise ArgumentError(f"No class {wanted!r}: classes go from 0 to {len(self.counts) - 1}.")
         return int(wanted)
 
     def balanced(self) -> "Curve":
-        """The same measurements with every class that was seen counting equally."""
+        """Return the curve of the same measurements with equal weight for each class that has images."""
         return self._with(weighting="classes")
 
     @staticmethod
     def merge(curves: Iterable["Curve"]) -> "Curve":
-        """One curve of the images of several, which were measured in the same way on the same model.
+        """Merge curves that were measured in the same way on the same model into one curve of all their images.
 
         Raises:
-            ArgumentError: There is none, or they differ in cuts, classes, method, reduction, target or precision.
+            ArgumentError: If there is no curve, or if the curves differ in cuts, classes, method, reduction, target,
+                precision or weighting.
         """
         shards = [curves] if isinstance(curves, Curve) else list(curves)
         if not shards:
             raise ArgumentError("Nothing to merge: no curve was given.")
-        if strange := [one for one in shards if not isinstance(one, Curve)]:
-            raise ArgumentError(f"Expected curves to merge. Received: {type(strange[0]).__name__} among them.")
+        if invalid := [curve for curve in shards if not isinstance(curve, Curve)]:
+            raise ArgumentError(f"Expected curves to merge. Received: {type(invalid[0]).__name__} among them.")
         first, statistics = shards[0], shards[0].statistics
-        for other in shards[1:]:
+        for shard in shards[1:]:
             for name in ("method", "reduction", "target", "precision", "class_names", "weighting"):
-                if getattr(first, name) != getattr(other, name):
+                if getattr(first, name) != getattr(shard, name):
                     raise ArgumentError(
-                        f"Curves to merge must agree. {name}: {getattr(first, name)!r} and {getattr(other, name)!r}."
+                        f"Curves to merge must agree. {name}: {getattr(first, name)!r} and {getattr(shard, name)!r}."
                     )
-            if [(c.index, c.shape) for c in first.cuts] != [(c.index, c.shape) for c in other.cuts]:
+            if [(c.index, c.shape) for c in first.cuts] != [(c.index, c.shape) for c in shard.cuts]:
                 raise ArgumentError("Curves to merge must be of the same cuts of the same model.")
-            if len(first.counts) != len(other.counts):
-                raise ArgumentError(f"Curves to merge have {len(first.counts)} and {len(other.counts)} classes.")
-            statistics = statistics.merge(other.statistics)
+            if len(first.counts) != len(shard.counts):
+                raise ArgumentError(f"Curves to merge have {len(first.counts)} and {len(shard.counts)} classes.")
+            statistics = statistics.merge(shard.statistics)
         return first._with(statistics=statistics)
 
     def interval(self, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
-        """A confidence interval for each value, by Student's t (Welch's degrees of freedom for a balanced curve).
+        """Return a confidence interval for each value, by Student's t; Welch's degrees of freedom if balanced.
 
         Args:
             confidence: Between 0 and 1.
 
         Returns:
-            low and high, float64 `(n_cuts,)`; NaN where a mean is over a single image.
+            The lower and upper ends, each float64 `(n_cuts,)`; NaN if a mean is over a single image.
         """
         if not isinstance(confidence, int | float | np.number) or not 0 < confidence < 1:
             raise ArgumentError(f"confidence must be between 0 and 1. Received: {confidence!r}.")
         from scipy import stats
 
-        parts = self.statistics if self.weighting == "classes" else self.statistics.pooled()
-        seen = parts.counts > 0
-        counts = parts.counts[seen][:, None].astype(float)
+        groups = self.statistics if self.weighting == "classes" else self.statistics.pooled()
+        has_images = groups.counts > 0
+        counts = groups.counts[has_images][:, None].astype(float)
         with np.errstate(divide="ignore", invalid="ignore"):
-            errors = parts.squares[seen] / (counts - 1) / counts
+            errors = groups.squares[has_images] / (counts - 1) / counts
             variance = errors.sum(axis=0)
             freedom = np.where(variance > 0, variance**2 / (errors**2 / (counts - 1)).sum(axis=0), counts.sum() - 1)
-            half = stats.t.ppf(0.5 + confidence / 2, freedom) * np.sqrt(variance) / seen.sum()
+            half = stats.t.ppf(0.5 + confidence / 2, freedom) * np.sqrt(variance) / has_images.sum()
         return self.values - half, self.values + half
 
     @property
     def peaks(self) -> list[Cut]:
-        """The local maxima, in topological order; a plateau counts by its first cut, the ends are no peaks."""
+        """Return the local maxima in topological order. A plateau counts as its first cut; the ends are no peaks."""
         return [self.cuts[k] for k in peak_positions(self.values)]
 
     @property
     def best(self) -> Cut:
-        """The cut of the highest peak.
+        """Return the cut of the highest peak.
 
-        Where there is no peak, the highest but the last cut, with a warning: the curve often rises to its last
-        layer, and a head that is nearly the whole network splits nothing.
+        If there is no peak, return the highest cut except the last, with a warning. The curve often rises up to its
+        last layer, and a head that is nearly the whole network leaves no useful tail.
         """
         values = self.values
         peaks = peak_positions(values)
@@ -200,9 +201,9 @@ class Curve:
         """Draw the curve with its interval and peaks, as in the paper's Fig. 3.
 
         Args:
-            log: log10 of the values, as the authors plot them.
-            per_class: A thin line for each class as well.
-            ax: Matplotlib axes to draw on; new ones by default.
+            log: Whether to plot log10 of the values, as the authors do.
+            per_class: Whether to add a thin line for each class.
+            ax: Matplotlib axes to draw on; new axes by default.
 
         Returns:
             The axes.
@@ -221,21 +222,20 @@ class Curve:
         )
 
     def to_model_explorer(self, path: str | os.PathLike[str], model_file: str | os.PathLike[str] | None = None) -> None:
-        """Write the curve as node data for Google's Model Explorer, which colours the graph of the model with it.
+        """Write the curve as node data for Google's Model Explorer, which colours the model's graph by importance.
 
         Open the model's `.tflite` file there and load the JSON as custom node data, or do both at once:
         `model-explorer classifier.tflite --node_data_paths=importance.json`. Peaks are orange.
 
         Args:
-            path: The JSON file to write; a file that is there is replaced.
-            model_file: The `.tflite` file of the whole model that is opened there, as
-                `model.export("classifier.tflite", format="litert")` writes it: values are attached to its tensors.
-                Without it they are attached to the names of the cuts, for a graph whose nodes are named so. The
-                heads of a bundle do not have the names of layers.
+            path: The JSON file to write; an existing file is replaced.
+            model_file: The `.tflite` file of the whole model, as `model.export("classifier.tflite", format="litert")`
+                writes it. Values are attached to its tensors. Without a file they are attached to the names of the
+                cuts, for a graph whose nodes have these names. Heads of a bundle do not keep the names of layers.
 
         Raises:
-            ArgumentError: `model_file` is no `.tflite` file.
-            DataError: No cut of the curve is in it; a warning names those that are not, where some are.
+            ArgumentError: If `model_file` is not a `.tflite` file.
+            DataError: If `model_file` contains no cut of the curve. If only some are missing, a warning names them.
 
         Example:
             >>> curve.to_model_explorer("importance.json")
@@ -246,7 +246,7 @@ class Curve:
         write_node_data(path, self.cuts, self.values.tolist(), name=name, peaks=self.peaks, model_file=model_file)
 
     def rows(self) -> list[dict[str, Any]]:
-        """One record a cut: name, shape, size, importance, low, high, peak, best."""
+        """Return one record per cut: index, name, shape, size, importance, low, high, peak, best."""
         low, high = self.interval()
         peaks = {cut.index for cut in self.peaks}
         with warnings.catch_warnings():
@@ -268,9 +268,9 @@ class Curve:
         ]
 
     def table(self) -> str:
-        """The curve as text, a line a cut, with a bar for its height and a mark at peaks."""
+        """Return the curve as text: one line per cut, with a bar for its importance and a mark at peaks."""
         rows = self.rows()
-        top = max(row["importance"] for row in rows) or 1.0
+        highest = max(row["importance"] for row in rows) or 1.0
         width = max(len("cut"), *(len(row["name"]) for row in rows))
         lines = [
             self._title(),
@@ -278,7 +278,7 @@ class Curve:
         ]
         for row in rows:
             shape = "x".join(map(str, row["shape"]))
-            bar = "█" * round(20 * row["importance"] / top)
+            bar = "█" * round(20 * row["importance"] / highest)
             mark = " best" if row["best"] else " peak" if row["peak"] else ""
             lines.append(
                 f"{row['index']:>5}  {row['name']:<{width}}  {shape:<16}  {row['importance']:>10.4g}  "
@@ -300,24 +300,24 @@ class Curve:
         return f"<table><caption>{html.escape(self._title())}</caption><tr>{head}</tr>{cells}</table>"
 
     def _title(self) -> str:
-        """What was measured, in one line."""
-        seen = int((self.counts > 0).sum())
+        """Return a one-line description of the measurement."""
+        n_classes = int((self.counts > 0).sum())
         return (
             f"Importance of {len(self.cuts)} cuts of '{self.model_name}': {title(self.method)}, "
             f"{self.reduction} over the tensor, "
             f"score of the {self.target}{' class' if self.target == 'predicted' else ''}, "
-            f"{self.n_images} images of {seen} classes, mean over {self.weighting}"
+            f"{self.n_images} images of {n_classes} classes, mean over {self.weighting}"
             f"{'' if self.precision == 'float32' else f', in {self.precision}'}{self._sureness()}"
         )
 
     def _sureness(self) -> str:
         if self.confidence is None:
             return ""
-        percent = math.floor(1000 * self.confidence) / 10  # 99.97 % are not 100 %
+        percent = math.floor(1000 * self.confidence) / 10  # rounded down: 99.97 % is not 100 %
         return f"; best cut and peaks {'settled' if self.settled else 'not settled'}, {percent:g} % sure"
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write the curve as an `.npz` without pickle, whole or not at all."""
+        """Write the curve as an `.npz` file without pickle. An interrupted write leaves no partial file."""
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         record = {
@@ -332,7 +332,7 @@ class Curve:
         """Read a curve that `save` wrote.
 
         Raises:
-            BundleError: It is not there, is not a curve, or has a newer format.
+            BundleError: If the file does not exist, is not a curve, is damaged, or has a newer format.
         """
         record, arrays = read_arrays(path, FORMAT_VERSION, fault="is not a curve that Curve.save wrote")
         try:
@@ -340,7 +340,7 @@ class Curve:
                 cuts=[Cut.from_json(cut) for cut in record["cuts"]],
                 statistics=ClassStatistics(*(arrays[name] for name in _ARRAYS)),
                 input_shape=tuple(record["input_shape"]),
-                # Files of the first release lack the last ones.
+                # Files of the first release lack the last fields.
                 **{name: record[name] for name in _PLAIN if name in record},
             )
         except (KeyError, TypeError, AttributeError, IndexError) as error:

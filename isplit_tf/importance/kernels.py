@@ -1,8 +1,9 @@
-"""The arithmetic of importance: tensors in, tensors out.
+"""The arithmetic of importance, as functions of tensors.
 
-A map kernel takes `features` and `gradients`, both `(N, P, C)`: the tensor F at a cut, and g = dy/dF of each image's
-score y, P positions in space and time (1 for vectors), C channels. It gives the map before the ReLU in float32:
-`(N, P)`, or `(N, P * C)` where each element counts on its own. Sums are taken in float32, whatever the precision.
+A map kernel takes `features` and `gradients`, both `(N, P, C)`: the tensor F at a cut, and g = dy/dF for each image's
+score y, with P positions in space and time (1 for vectors) and C channels. It returns the map before the ReLU in
+float32: `(N, P)`, or `(N, P * C)` for methods that treat each element separately. Sums are in float32 at every
+precision of the model.
 """
 
 import math
@@ -11,12 +12,15 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-# Positions from which a mean is taken in two stages, and the shortest stage that pays.
+# Number of positions from which a mean is taken in two stages, and the shortest stage that is worth it.
 _MANY, _SHORTEST = 128, 8
 
 
 def by_position(tensor: tf.Tensor) -> tf.Tensor:
-    """`(N, ..., C)` as `(N, P, C)`, in one operation where the dimensions are known: each has to be traced."""
+    """Reshape `(N, ..., C)` to `(N, P, C)`.
+
+    If the dimensions are known, this is a single operation, since every operation adds to the time of tracing.
+    """
     *space, channels = tensor.shape[1:]
     if None not in (*space, channels):
         return tf.reshape(tensor, [-1, math.prod(space), channels])
@@ -26,30 +30,30 @@ def by_position(tensor: tf.Tensor) -> tf.Tensor:
 
 
 def grad_cam(features: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
-    """`sum_c alpha_c F_pc`, alpha_c the mean of g_pc over the positions.
+    """Return `sum_c alpha_c F_pc`, where alpha_c is the mean of g_pc over the positions.
 
     Reference:
         Cunico, Capogrosso et al., I-Split, ICPR 2022, Eq. 1 and 2; Selvaraju et al., Grad-CAM, ICCV 2017.
     """
     if features.dtype == gradients.dtype == tf.bfloat16:
-        # Matrix products of bfloat16 are summed in float32: no wider copy of F and g is needed, only results round.
+        # Matrix products of bfloat16 are summed in float32. F and g need no float32 copy; only the results are rounded.
         alpha = tf.cast(mean_over_positions(gradients), tf.bfloat16)
         return tf.cast(_over_channels(features, alpha), tf.float32)
     return _over_channels(_wide(features), mean_over_positions(gradients))
 
 
 def _over_channels(features: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
-    """`sum_c w_c F_pc`: `(N, P)`. A row times the transpose of F takes half the time of `matvec` on a CPU."""
+    """Return `sum_c w_c F_pc`, `(N, P)`. A row times the transpose of F takes half the time of `matvec` on a CPU."""
     return tf.squeeze(tf.matmul(tf.expand_dims(weights, 1), features, transpose_b=True), 1)
 
 
 def mean_over_positions(tensor: tf.Tensor) -> tf.Tensor:
-    """`(N, P, C)` to float32 `(N, C)`.
+    """Return the mean over the positions: `(N, P, C)` to float32 `(N, C)`.
 
-    Many positions are added up in two stages, since one float32 sum over them loses digits: of 224 x 224 equal
-    numbers the fourth.
+    Many positions are added up in two stages, since a single float32 sum over them loses digits: the sum of 224 x 224
+    equal numbers is wrong in the fourth digit.
     """
-    if tensor.dtype == tf.bfloat16:  # matrix products of bfloat16 are summed in float32, in blocks
+    if tensor.dtype == tf.bfloat16:  # TensorFlow sums matrix products of bfloat16 in float32, in blocks
         n, count, _ = tf.unstack(tf.shape(tensor))
         sums = tf.matmul(tf.ones([n, 1, count], tf.bfloat16), tensor)
         return tf.cast(sums[:, 0], tf.float32) / tf.cast(count, tf.float32)
@@ -68,7 +72,7 @@ def mean_over_positions(tensor: tf.Tensor) -> tf.Tensor:
 
 
 def _stage(positions: int | None) -> int:
-    """The largest divisor up to the square root; 1 where the number is not known."""
+    """Return the largest divisor up to the square root, or 1 if the number of positions is not known."""
     if positions is None:
         return 1
     return next(width for width in range(math.isqrt(positions), 0, -1) if positions % width == 0)
@@ -79,7 +83,7 @@ def _wide(tensor: tf.Tensor) -> tf.Tensor:
 
 
 def gradients_alone(features: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
-    """`sum_c alpha_c` at every position: Grad-CAM without F.
+    """Return `sum_c alpha_c` at every position: Grad-CAM without F.
 
     Reference:
         Cunico, Capogrosso et al., I-Split, ICPR 2022, Fig. 4.
@@ -89,15 +93,15 @@ def gradients_alone(features: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
 
 
 def grad_cam_plus_plus(features: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
-    """`sum_c w_c F_pc`, `w_c = sum_p a_pc ReLU(g_pc)`, `a_pc = 1 / (2 + g_pc sum_q F_qc)`.
+    """Return `sum_c w_c F_pc`, with `w_c = sum_p a_pc ReLU(g_pc)` and `a_pc = 1 / (2 + g_pc sum_q F_qc)`.
 
-    This is the form for a score exp(y), whose second and third derivatives are exp(y) g^2 and exp(y) g^3 where the
-    network is piecewise linear; numerator and denominator of the paper's a_pc are divided by exp(y) g^2. The factor
-    exp(y) that remains in w_c is left out: it is the same at all cuts of an image, and would let the images with
-    the largest logits alone decide a mean over images.
+    This is the form for a score exp(y). Its second and third derivatives are exp(y) g^2 and exp(y) g^3 if the
+    network is piecewise linear. Numerator and denominator of the paper's a_pc are divided by exp(y) g^2. The factor
+    exp(y) that remains in w_c is left out: it is the same at all cuts of an image, and with it the images with the
+    largest logits would dominate a mean over images.
 
-    The paper derives a_pc for features that are not negative. Elsewhere its denominator passes through zero, so the
-    sum over q is that of ReLU(F): the same after a ReLU, and at least 0 before one.
+    The paper derives a_pc for features that are not negative. For other features its denominator can be zero, so the
+    sum over q is taken of ReLU(F): it is the same after a ReLU, and never negative before one.
 
     Reference:
         Chattopadhay et al., Grad-CAM++, WACV 2018, arXiv:1710.11063.
@@ -108,7 +112,7 @@ def grad_cam_plus_plus(features: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
 
 
 def hires_cam(features: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
-    """`sum_c g_pc F_pc`: no mean over positions.
+    """Return `sum_c g_pc F_pc`, without a mean over positions.
 
     Reference:
         Draelos and Carin, Use HiResCAM instead of Grad-CAM, arXiv:2011.08891, 2020.
@@ -117,7 +121,7 @@ def hires_cam(features: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
 
 
 def layer_cam(features: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
-    """`sum_c ReLU(g_pc) F_pc`.
+    """Return `sum_c ReLU(g_pc) F_pc`.
 
     Reference:
         Jiang et al., LayerCAM, IEEE Transactions on Image Processing 30, 2021.
@@ -126,24 +130,26 @@ def layer_cam(features: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
 
 
 def gradient_x_activation(features: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
-    """`g_pc F_pc`, each element on its own.
+    """Return `g_pc F_pc` for each element separately.
 
     Reference:
-        Shrikumar et al., Not Just a Black Box, arXiv:1605.01713, 2016, at a layer in place of the input.
+        Shrikumar et al., Not Just a Black Box, arXiv:1605.01713, 2016, applied to a layer instead of the input.
     """
     return elements(_wide(features) * _wide(gradients))
 
 
 def path_part(features: tuple[tf.Tensor, tf.Tensor], gradients: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
-    """What one step of a path adds to a line integral of g dF: the mean of g at its ends times what F changed by.
+    """Return the contribution of one step of a path to the line integral of g dF.
+
+    It is the mean of g at the two ends of the step times the change of F.
 
     Args:
         features: F at the start and the end of the step.
-        gradients: g there.
+        gradients: g at the start and the end of the step.
 
     Returns:
-        float32, the shape of F. Added up over the steps of a path, and over the elements of a tensor through which
-        everything passes, it is y at the path's end minus y at its start, but for the step's length.
+        float32, the shape of F. At a cut of one tensor, the sum over all steps and elements is y at the end of the
+        path minus y at its start, up to an error that shrinks with the length of the steps.
 
     Reference:
         Sundararajan et al., Axiomatic Attribution for Deep Networks, ICML 2017 (path methods); Shrikumar, Su and
@@ -156,31 +162,32 @@ def path_part(features: tuple[tf.Tensor, tf.Tensor], gradients: tuple[tf.Tensor,
 
 
 def elements(by_position: tf.Tensor) -> tf.Tensor:
-    """`(N, P, C)` as a map of single elements, `(N, P * C)`."""
+    """Reshape `(N, P, C)` to a map of single elements, `(N, P * C)`."""
     shape = tf.shape(by_position)
     return tf.reshape(by_position, [shape[0], shape[1] * shape[2]])
 
 
 def cumulate(maps: tf.Tensor) -> tf.Tensor:
-    """The sum of the positive part of each image's map: its cumulated importance (CUI) at the cut.
+    """Return the sum of the positive part of each image's map: its cumulated importance (CUI) at the cut.
 
     Args:
         maps: float32 `(N, P)`.
 
     Returns:
-        float32 `(N,)`; NaN where the map holds a value that is not finite.
+        float32 `(N,)`; NaN if the map holds a value that is not finite.
     """
     total = tf.reduce_sum(tf.nn.relu(maps), axis=1)
     return tf.where(tf.math.is_finite(tf.reduce_sum(maps, axis=1)), total, float("nan"))
 
 
 def score(logits: tf.Tensor, labels: tf.Tensor, *, binary_unit: bool) -> tf.Tensor:
-    """The score y of each image: the logit of its class.
+    """Return the score y of each image: the logit of its class.
 
     Args:
         logits: `(N, units)`.
         labels: int64 `(N,)`.
-        binary_unit: One unit for two classes: the score of class 1 is the logit, of class 0 minus the logit.
+        binary_unit: Whether one unit stands for two classes. The score is then the logit for class 1, and minus the
+            logit for class 0.
 
     Returns:
         float32 `(N,)`.
@@ -192,7 +199,7 @@ def score(logits: tf.Tensor, labels: tf.Tensor, *, binary_unit: bool) -> tf.Tens
 
 
 def predicted(logits: tf.Tensor, *, binary_unit: bool) -> tf.Tensor:
-    """The class that the model predicts for each image, int64 `(N,)`."""
+    """Return the class that the model predicts for each image, int64 `(N,)`."""
     if binary_unit:
         return tf.cast(logits[:, 0] > 0, tf.int64)
     return tf.argmax(logits, axis=1)
@@ -200,12 +207,12 @@ def predicted(logits: tf.Tensor, *, binary_unit: bool) -> tf.Tensor:
 
 @dataclass(frozen=True)
 class Method:
-    """A way to score a cut.
+    """A method to measure the importance of a cut.
 
     Attributes:
-        title: Its name in print.
-        maps: The kernel that makes a map of features and gradients, or of the elements' attributions alone.
-        on_path: Whether gradients are added up on the way from an input of zeros to the image.
+        title: The name for tables and messages.
+        maps: The kernel that computes a map from features and gradients, or from attributions of elements.
+        on_path: Whether gradients are integrated along the path from an input of zeros to the image.
     """
 
     title: str
@@ -225,5 +232,5 @@ METHODS = {
 
 
 def title(method: str) -> str:
-    """A method's name in print; a name that is not known, as in a file of a later release, stays as it is."""
+    """Return the title of a method; an unknown name, such as in a file of a later release, is returned unchanged."""
     return METHODS[method].title if method in METHODS else method

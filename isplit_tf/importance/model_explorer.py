@@ -1,4 +1,4 @@
-"""A curve as node data for Google's Model Explorer, which draws it over the graph of a model."""
+"""Export of a curve as node data for Google's Model Explorer, which draws it over the graph of a model."""
 
 import json
 import os
@@ -12,13 +12,13 @@ from isplit_edge.files import open_atomic
 from ..errors import ArgumentError, DataError
 from ..graph.cuts import Cut
 
-# From white to a dark blue: it keeps its order in grey print, and for colour-blind people.
+# White to dark blue stays ordered in grey print and for colour-blind readers.
 _GRADIENT = (
     {"stop": 0.0, "bgColor": "#ffffff", "textColor": "#000000"},
     {"stop": 1.0, "bgColor": "#08519c", "textColor": "#ffffff"},
 )
 _PEAK = {"bgColor": "#d55e00", "textColor": "#ffffff"}
-# What Keras adds to the names of model and layers when it traces a model that was called before.
+# Suffixes that Keras adds to the names of models and layers when it traces a model that was called before.
 _SUFFIXES = ("_1", "", "_2")
 
 
@@ -31,7 +31,7 @@ def write_node_data(
     peaks: Sequence[Cut] = (),
     model_file: str | os.PathLike[str] | None = None,
 ) -> None:
-    """Writes a number for each cut; see `Curve.to_model_explorer`."""
+    """Write a number for each cut; see `Curve.to_model_explorer`."""
     keys: dict[str, str] = {cut.name: cut.name for cut in cuts}
     if model_file is not None:
         keys = tensor_names(cuts, model_file)
@@ -43,9 +43,9 @@ def write_node_data(
             )
         if missing:
             warnings.warn(f"'{model_file}' has no tensor for {missing}: left out.", stacklevel=3)
-    marked = {cut.name for cut in peaks}
+    peak_names = {cut.name for cut in peaks}
     results: dict[str, dict[str, Any]] = {
-        keys[cut.name]: {"value": float(value)} | (_PEAK if cut.name in marked else {})
+        keys[cut.name]: {"value": float(value)} | (_PEAK if cut.name in peak_names else {})
         for cut, value in zip(cuts, values, strict=True)
         if cut.name in keys
     }
@@ -57,51 +57,52 @@ def write_node_data(
 
 
 def tensor_names(cuts: Sequence[Cut], model_file: str | os.PathLike[str]) -> dict[str, str]:
-    """The tensor of a `.tflite` file that each cut became.
+    """Return the name of the tensor in a `.tflite` file for each cut.
 
-    A converter names a tensor after the operations that it fused, `net_1/relu_1/Relu;net_1/conv_1/convolution`,
-    each under the path of its layer. A cut is the last tensor whose name has its layer's path and whose shape
-    is its own. A normalization that was folded into the convolution before it leaves no name: its cut is then
-    the only tensor of its shape between those of the cuts around it, if there is only one.
+    A converter names a tensor after the operations that it fused, such as
+    `net_1/relu_1/Relu;net_1/conv_1/convolution`, each with the path of its layer. The tensor of a cut is the last one
+    whose name contains the path of the cut's layer and whose shape is the shape of the cut. A normalization that was
+    folded into the convolution before it leaves no name. Its cut is then the only tensor of its shape between the
+    tensors of the neighbouring cuts, if there is exactly one.
 
     Args:
-        cuts: The cuts.
+        cuts: The cuts, in topological order.
         model_file: The file.
 
     Returns:
-        Names of tensors by names of cuts, without the cuts that the file does not name.
+        Names of tensors by names of cuts, without the cuts that were not found.
 
     Raises:
-        ArgumentError: There is no such file, or it is no `.tflite`.
+        ArgumentError: If the file cannot be read, or is not a `.tflite` file.
     """
     tensors = list(_made_tensors(Path(model_file)))
-    found = max((_by_path(cuts, tensors, suffix) for suffix in _SUFFIXES), key=len)
-    if not found:
+    positions = max((_by_path(cuts, tensors, suffix) for suffix in _SUFFIXES), key=len)
+    if not positions:
         return {}
     for k, cut in enumerate(cuts):
-        if cut.name not in found:
-            first = max((found[other.name] for other in cuts[:k] if other.name in found), default=-1)
-            last = min((found[other.name] for other in cuts[k + 1 :] if other.name in found), default=len(tensors))
+        if cut.name not in positions:
+            first = max((positions[near.name] for near in cuts[:k] if near.name in positions), default=-1)
+            last = min((positions[near.name] for near in cuts[k + 1 :] if near.name in positions), default=len(tensors))
             between = [position for position in range(first + 1, last) if tensors[position][1] == cut.shape]
             if len(between) == 1:
-                found[cut.name] = between[0]
-    return {name: tensors[position][0] for name, position in found.items()}
+                positions[cut.name] = between[0]
+    return {name: tensors[position][0] for name, position in positions.items()}
 
 
 def _by_path(cuts: Sequence[Cut], tensors: Sequence[tuple[str, Any]], suffix: str) -> dict[str, int]:
-    """Positions of the tensors that carry a cut's path, where Keras added a suffix to each of its parts."""
+    """Return the position of the tensor for each cut, if Keras added the suffix to each part of the cut's path."""
     paths = {cut.name: "/" + "".join(part + suffix + "/" for part in cut.name.split("/")) for cut in cuts}
-    found: dict[str, int] = {}
+    positions: dict[str, int] = {}
     for position, (tensor, shape) in enumerate(tensors):
         operations = [f"/{operation}" for operation in tensor.split(";")]
         for cut in cuts:
             if shape in (None, cut.shape) and any(paths[cut.name] in operation for operation in operations):
-                found[cut.name] = position
-    return found
+                positions[cut.name] = position
+    return positions
 
 
 def _made_tensors(path: Path) -> Iterator[tuple[str, tuple[int, ...] | None]]:
-    """Name and shape (without the batch; None where unknown) of what each operator of a file makes."""
+    """Yield the name and the shape of each tensor that an operator makes; shapes without the batch, None if unknown."""
     from ai_edge_litert import schema_py_generated as schema
 
     try:

@@ -15,23 +15,23 @@ from ..graph.program import Program, Step
 from ..graph.weights import WeightedOperation
 
 RUN_PRECISIONS = ("float32", "bfloat16", "float16")
-# On processors TensorFlow takes several times as long for their gradient in bfloat16 as in float32.
+# On a CPU, TensorFlow takes several times as long for the gradient of these layers in bfloat16 as in float32.
 _SLOW_IN_BFLOAT16 = (
     keras.layers.DepthwiseConv1D,
     keras.layers.DepthwiseConv2D,
     keras.layers.SeparableConv1D,
     keras.layers.SeparableConv2D,
 )
-_NAMED = 8  # layers that a warning names one by one
-# What a layer that was written for float32 raises on a tensor in another precision.
+_NAMED = 8  # number of layers that a warning names
+# The errors that a layer written for float32 raises on a tensor in another precision.
 _REFUSALS = (TypeError, ValueError, tf.errors.InvalidArgumentError, tf.errors.UnimplementedError)
 
 
 def require_precision(precision: str) -> None:
-    """Refuse a precision that there is not, and float16 where there is no GPU.
+    """Raise an error unless the precision exists and suits this machine.
 
     Raises:
-        ArgumentError: It is refused.
+        ArgumentError: If the precision is unknown, or if it is float16 and there is no GPU.
     """
     if precision not in RUN_PRECISIONS:
         raise ArgumentError(f"Unknown precision {precision!r}. Possible: {', '.join(map(repr, RUN_PRECISIONS))}.")
@@ -45,51 +45,51 @@ def require_precision(precision: str) -> None:
 def lowered(
     program: Program, operation: Callable[[Step], Any], precision: str, *, crossing: Iterable[int] = ()
 ) -> dict[int, Any]:
-    """Copies of a program's float32 layers in lower precision, weights included.
+    """Copy a program's float32 layers, with their weights, in lower precision.
 
-    One image of zeros is run through them. A layer that cannot be copied, that does not run in lower precision, or
-    that would be slower, stays in float32. A normalization is folded into a linear layer before it.
+    The copies are run once on an image of zeros. A layer that cannot be copied, that does not run in lower precision,
+    or that would be slower, stays in float32. A normalization is folded into a linear layer before it.
 
     Args:
         program: The model.
-        operation: What is called for a step.
+        operation: Returns the operation to call for a step.
         precision: "bfloat16" or "float16".
-        crossing: Tensors that are looked at.
+        crossing: Indices of the tensors at the cuts.
 
     Returns:
-        What to call by `id` of the operation that it stands for.
+        The operation to call instead of each original, by `id` of the original.
 
     Warns:
-        UserWarning: Of the layers whose results are in float32 all the same.
+        UserWarning: If layers still give results in float32; the warning names them.
     """
     copier = _Copier(program, operation, precision, crossing)
     if tf.distribute.has_strategy():
-        # The scope of a strategy is that of a thread. Outside of it, copies are not spread by its collectives, which
-        # do not know bfloat16.
-        with ThreadPoolExecutor(1) as outside:
-            high = outside.submit(copier.copy_all).result()
+        # A strategy's collectives do not support bfloat16. Its scope belongs to one thread, so copies that are made in
+        # another thread are not distributed by them.
+        with ThreadPoolExecutor(1) as executor:
+            float32_steps = executor.submit(copier.copy_all).result()
     else:
-        high = copier.copy_all()
-    if high:
-        more = f" and {len(high) - _NAMED} more" if len(high) > _NAMED else ""
+        float32_steps = copier.copy_all()
+    if float32_steps:
+        more = f" and {len(float32_steps) - _NAMED} more" if len(float32_steps) > _NAMED else ""
         warnings.warn(
             f"precision='{precision}': of model '{program.name}' these stay in float32: "
-            f"{', '.join(high[:_NAMED])}{more}.",
+            f"{', '.join(float32_steps[:_NAMED])}{more}.",
             stacklevel=4,
         )
     return copier.copies
 
 
 def to_precision(value: tf.Tensor, precision: str) -> tf.Tensor:
-    """A float32 tensor in lower precision; any other as it is."""
+    """Cast a float32 tensor to the precision; return any other tensor unchanged."""
     return tf.cast(value, precision) if value.dtype == tf.float32 else value
 
 
 class _Copier:
-    """Copies operations as they are first called.
+    """A copier of operations, which copies each one when it is first called.
 
     Attributes:
-        copies: What to call by `id` of the operation that it stands for.
+        copies: The operation to call instead of each original, by `id` of the original.
     """
 
     def __init__(self, program: Program, operation: Callable[[Step], Any], precision: str, crossing: Iterable[int]):
@@ -101,38 +101,38 @@ class _Copier:
         self.copies: dict[int, Any] = {}
 
     def copy_all(self) -> list[str]:
-        """Fill `copies`; returns the names of the steps whose results are in float32 all the same."""
+        """Fill `copies` and return descriptions of the steps that still give results in float32."""
         values = {tensor: _zeros(self._program, tensor, self._precision) for tensor in self._program.inputs}
-        high = []
+        float32_steps = []
         for step in self._program.steps:
             self._run(step, values)
             if any(tf.as_dtype(values[tensor].dtype) == tf.float32 for tensor in step.makes):
-                high.append(f"'{step.name}' ({step.layer_type})")
+                float32_steps.append(f"'{step.name}' ({step.layer_type})")
         for key, copy in self.copies.items():
-            own = self._own[key]
+            original = self._own[key]
             if key in self._norms:
-                fold(own, self._norms[key], copy)
-            elif copy is not own and copy is not unchanged:
-                copy_state(own, copy)
-        return high
+                fold(original, self._norms[key], copy)
+            elif copy is not original and copy is not unchanged:
+                copy_state(original, copy)
+        return float32_steps
 
     def _run(self, step: Step, values: dict[int, Any]) -> None:
-        """Run a step, on a copy of its operation where there can be one."""
-        own = self._operation(step)
-        if id(own) not in self._own:
-            self._own[id(own)] = own
-            self.copies[id(own)] = self._copy(own)
+        """Run a step on a copy of its operation, or on the operation itself if the copy does not run."""
+        original = self._operation(step)
+        if id(original) not in self._own:
+            self._own[id(original)] = original
+            self.copies[id(original)] = self._copy(original)
         try:
-            self._program.run(values, [step], lambda _: self.copies[id(own)])
+            self._program.run(values, [step], lambda _: self.copies[id(original)])
         except _REFUSALS:
-            if self.copies[id(own)] is own:
+            if self.copies[id(original)] is original:
                 raise
-            self.copies[id(own)] = own
-            self._norms.pop(id(own), None)
+            self.copies[id(original)] = original
+            self._norms.pop(id(original), None)
             self._program.run(values, [step], self._operation)
 
     def _copy(self, own: Any) -> Any:
-        """A copy, whose weights come to be once it is called; the operation itself where it is to be called."""
+        """Return a copy, which gets weights when it is first called, or the operation itself if it stays in float32."""
         folds = id(own) in self._norms
         slow = isinstance(own, _SLOW_IN_BFLOAT16) and not tf.config.list_physical_devices("GPU")
         if own in self._norms.values():
@@ -164,29 +164,30 @@ _LINEAR = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.DepthwiseConv2
 def folded_norms(
     program: Program, operation: Callable[[Step], Any], crossing: Iterable[int]
 ) -> dict[int, keras.layers.BatchNormalization]:
-    """The normalizations that the layer before them can do, by `id` of that layer.
+    """Return the normalizations that can be folded into the layer before them, by `id` of that layer.
 
-    It can where it is linear and called once, and where nothing but the normalization sees its output.
+    A normalization can be folded if the layer is linear and called once, and if only the normalization reads the
+    output of the layer.
 
     Args:
         program: The model.
-        operation: What is called for a step.
-        crossing: Tensors that are looked at, which must stay what they are.
+        operation: Returns the operation to call for a step.
+        crossing: Indices of the tensors at the cuts, whose values must not change.
     """
     operations = [operation(step) for step in program.steps]
-    seen = [*crossing, *program.outputs, *(tensor for step in program.steps for tensor in step.reads)]
-    found = {}
+    used = [*crossing, *program.outputs, *(tensor for step in program.steps for tensor in step.reads)]
+    norms = {}
     for step, norm in zip(program.steps, operations, strict=True):
         maker = program.makers.get(step.reads[0]) if type(norm) is keras.layers.BatchNormalization else None
         if maker is None:
             continue
         layer = operations[maker]
-        alone = seen.count(step.reads[0]) == 1 and operations.count(layer) == operations.count(norm) == 1
+        alone = used.count(step.reads[0]) == 1 and operations.count(layer) == operations.count(norm) == 1
         rank = len(program.tensors[step.reads[0]].shape)
         axis = 1 if getattr(layer, "data_format", None) == "channels_first" else rank - 1
         if alone and type(layer) in _LINEAR and _is_linear(layer) and norm.axis in (axis, axis - rank):
-            found[id(layer)] = norm
-    return found
+            norms[id(layer)] = norm
+    return norms
 
 
 def _is_linear(layer: keras.layers.Layer) -> bool:
@@ -194,7 +195,7 @@ def _is_linear(layer: keras.layers.Layer) -> bool:
 
 
 def fold(layer: keras.layers.Layer, norm: keras.layers.BatchNormalization, target: keras.layers.Layer) -> None:
-    """Put into a built copy of a layer, which has a bias, what the layer and the normalization after it compute."""
+    """Fold a layer and the normalization after it into `target`, a built copy of the layer with a bias."""
     scale = 1 / np.sqrt(np.array(norm.moving_variance, np.float64) + norm.epsilon)
     if norm.scale:
         scale = scale * np.array(norm.gamma)
@@ -210,5 +211,5 @@ def fold(layer: keras.layers.Layer, norm: keras.layers.BatchNormalization, targe
 
 
 def unchanged(tensor: Any, **_: Any) -> Any:
-    """What is left of a normalization that was folded."""
+    """Return the tensor; this is called in place of a normalization that was folded."""
     return tensor

@@ -1,4 +1,4 @@
-"""One backward pass that gives the importance of every cut at once."""
+"""The backward pass that computes the importance of all cuts at once."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -22,22 +22,22 @@ PATH_STEPS = 32
 
 
 class Probe:
-    """Runs a program on real tensors and gives each image's importance at each cut.
+    """A callable that runs a program on real tensors and returns each image's importance at each cut.
 
-    The user's own layers are called, in inference mode; no Keras model is built and none is changed.
+    It calls the user's own layers in inference mode. It neither builds nor changes a Keras model.
 
     Args:
         program: The model.
-        places: The cuts in topological order: for each, the program's tensors that cross there.
-        logits: Where the scores are.
+        places: The indices of the tensors that cross each cut, for the cuts in topological order.
+        logits: The place of the logits.
         method: A name in `METHODS`.
         target: "label" or "predicted".
-        precision: "float32" for the model as it is; "bfloat16" or "float16" for copies of its layers.
-        replaced: What to call in place of some operations, by `id` of each.
-        steps: Steps of the path, for a method that adds up gradients on one; each is one more pass.
+        precision: "float32" for the unchanged model; "bfloat16" or "float16" for copies of its layers.
+        replaced: Operations to call in place of others, by `id` of the original.
+        steps: Number of steps of the path, for a method that integrates gradients; each step takes one more pass.
 
     Raises:
-        ModelError: The method needs a path, and an input of the model holds integers.
+        ModelError: If the method needs a path and an input of the model holds integers.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Probe:
         self._predicted = target == "predicted"
         self._steps = steps
         self._precision = precision
-        # float16 has no numbers below 6e-8, where the gradients of deep nets are.
+        # Gradients of deep nets can be below 6e-8, the smallest number of float16, so scores are magnified.
         self._magnified = 1024.0 if precision == "float16" else 1.0
         self._replaced = dict(replaced or {})
         self._signature = [input_signature(program), tf.TensorSpec([None], tf.int64)]
@@ -70,11 +70,11 @@ class Probe:
             self._replaced = lowered(program, self._operation, precision, crossing=self._tensors)
 
     def __call__(self, x: Any, labels: np.ndarray) -> np.ndarray:
-        """Importance of each image at each cut: float64 `(N, n_cuts)`, sums over the map's positions.
+        """Return the importance of each image at each cut, float64 `(N, n_cuts)`, as sums over the map's positions.
 
         Raises:
-            DataError: x does not fit the model's inputs.
-            NumericsError: A value is not finite; the layer is named.
+            DataError: If x does not fit the model's inputs.
+            NumericsError: If a value is not finite; the message names the layer.
         """
         inputs = self.feed(x)
         return self.checked(inputs, self._call(inputs, tf.constant(labels)).numpy())
@@ -84,23 +84,27 @@ class Probe:
         return tf.function(self.values, input_signature=self._signature, autograph=False).get_concrete_function()
 
     def feed(self, x: Any) -> list[tf.Tensor]:
-        """A batch as the program's inputs; see `feed`."""
+        """Convert a batch into the program's inputs; see `graph.inputs.feed`."""
         return feed(self._program, x)
 
     def checked(self, inputs: list[tf.Tensor], values: np.ndarray) -> np.ndarray:
-        """The values as float64, or the error that names the layer where one is not finite."""
+        """Return the values as float64.
+
+        Raises:
+            NumericsError: If a value is not finite; the message names the layer.
+        """
         if not np.isfinite(values).all():
             self._explain(inputs, values)
         return values.astype(np.float64)
 
     def maps(self, x: Any, labels: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
-        """Each image's map at each cut before the ReLU, float32 `(N, P)`, and what `__call__` gives.
+        """Return each image's map at each cut before the ReLU, float32 `(N, P)`, and the result of `__call__`.
 
-        Where each element counts on its own, the sum over the channels; several tensors lie one behind the other.
+        A map of single elements is summed over the channels. The maps of several tensors at a cut are concatenated.
         """
         inputs = self.feed(x)
         maps, values = self._call_for_maps(inputs, tf.constant(labels))
-        return [one.numpy() for one in maps], self.checked(inputs, values.numpy())
+        return [tensor_map.numpy() for tensor_map in maps], self.checked(inputs, values.numpy())
 
     @cached_property
     def _call_for_maps(self) -> Callable:
@@ -108,37 +112,43 @@ class Probe:
         return traced.get_concrete_function()
 
     def values(self, inputs: list[tf.Tensor], labels: tf.Tensor) -> tf.Tensor:
-        """Importance of each image at each cut, float32 `(N, n_cuts)`, to be traced; labels int64 `(N,)`."""
+        """Return the importance of each image at each cut, float32 `(N, n_cuts)`, for tracing by `tf.function`.
+
+        Args:
+            inputs: The program's inputs; see `feed`.
+            labels: int64 `(N,)`.
+        """
         count = tf.shape(labels)[0]
         return self._cumulated(self._maps(*_at_least_two(inputs, labels)))[:count]
 
     def _cumulated(self, maps: list[tf.Tensor]) -> tf.Tensor:
-        sums = [kernels.cumulate(one) for one in maps]
-        return tf.stack([tf.add_n(some) for some in self._by_place(sums)], axis=1)
+        sums = [kernels.cumulate(tensor_map) for tensor_map in maps]
+        return tf.stack([tf.add_n(group) for group in self._by_place(sums)], axis=1)
 
     def _maps_and_values(self, inputs: list[tf.Tensor], labels: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
         count = tf.shape(labels)[0]
         maps = self._maps(*_at_least_two(inputs, labels))
         flat = []
-        for tensor, one in zip(self._tensors, maps, strict=True):
+        for tensor, tensor_map in zip(self._tensors, maps, strict=True):
             shape = [size or 1 for size in self._program.tensors[tensor].sample_shape]
             positions = math.prod(shape) // shape[_channel_axis(self._program, tensor)]
-            flat.append(tf.reduce_sum(tf.reshape(one, [tf.shape(one)[0], positions, -1]), axis=2))
-        return [tf.concat(some, axis=1)[:count] for some in self._by_place(flat)], self._cumulated(maps)[:count]
+            flat.append(tf.reduce_sum(tf.reshape(tensor_map, [tf.shape(tensor_map)[0], positions, -1]), axis=2))
+        return [tf.concat(group, axis=1)[:count] for group in self._by_place(flat)], self._cumulated(maps)[:count]
 
     def _by_place(self, items: list) -> list[list]:
-        each = iter(items)
-        return [[next(each) for _ in place] for place in self._places]
+        """Group a list with one item per tensor into one list per cut."""
+        remaining = iter(items)
+        return [[next(remaining) for _ in place] for place in self._places]
 
     def _maps(self, inputs: list[tf.Tensor], labels: tf.Tensor) -> list[tf.Tensor]:
-        """The map of each tensor that crosses at a cut."""
+        """Return the map of each tensor at a cut."""
         if self._precision != "float32":
             inputs = [to_precision(x, self._precision) for x in inputs]
         features, gradients, classes = self._pass(inputs, None if self._predicted else labels)
         parts = [features, gradients]
         if self._method.on_path:
             parts = [self._along_path(inputs, classes, features, gradients)]
-        ordered = [[self._by_position(*pair) for pair in zip(self._tensors, some, strict=True)] for some in parts]
+        ordered = [[self._by_position(*pair) for pair in zip(self._tensors, part, strict=True)] for part in parts]
         return [self._method.maps(*tensors) for tensors in zip(*ordered, strict=True)]
 
     def _by_position(self, tensor: int, value: tf.Tensor) -> tf.Tensor:
@@ -148,15 +158,19 @@ class Probe:
         return kernels.by_position(value)
 
     def _pass(self, inputs: list[tf.Tensor], classes: tf.Tensor | None) -> tuple[list, list, tf.Tensor]:
-        """One forward and one backward pass.
+        """Run one forward and one backward pass.
+
+        Args:
+            inputs: The program's inputs.
+            classes: The class to score for each image; None for the predicted classes.
 
         Returns:
-            The tensors that cross at the cuts, one cut after the other; the gradient of each image's score with
-            respect to each; the classes whose score that is, the predicted ones where none were given.
+            The tensors at the cuts, one cut after the other; the gradient of each image's score with respect to each
+            tensor; the classes whose scores were used.
         """
         program = self._program
         unit = self._logits.output.is_binary_unit
-        # A scope of its own: in none, TensorFlow refuses names of layers that Keras takes, as `_conv`.
+        # Outside of a name scope, TensorFlow refuses layer names that Keras accepts, such as `_conv`.
         with tf.name_scope("importance"), tf.GradientTape(watch_accessed_variables=False) as tape:
             values, features = watch_pass(program, self._places, inputs, tape=tape, operation=self._operation)
             logits = values[self._logits.tensor]
@@ -172,9 +186,10 @@ class Probe:
         return features, gradients, classes
 
     def _along_path(self, inputs: list[tf.Tensor], classes: tf.Tensor, features: list, gradients: list) -> list:
-        """The line integral of the gradient at each tensor, while the inputs go from zeros to the images.
+        """Return the line integral of the gradient at each tensor, as the inputs go from zeros to the images.
 
-        It is walked backwards from the images, whose pass is done already. One pass gives a step at all cuts.
+        The path is followed backwards from the images, whose pass has already been run. Each step takes one pass for
+        all cuts.
         """
 
         def step(k: tf.Tensor, after: list, g_after: list, sums: list) -> tuple:
@@ -183,24 +198,24 @@ class Probe:
             ends = zip(sums, before, after, g_before, g_after, strict=True)
             return k - 1, before, g_before, [s + kernels.path_part((f, e), (g, h)) for s, f, e, g, h in ends]
 
-        start = [tf.zeros_like(one, tf.float32) for one in features]
+        start = [tf.zeros_like(feature, tf.float32) for feature in features]
         variables = (tf.constant(self._steps - 1), features, gradients, start)
         return tf.while_loop(lambda k, *_: k >= 0, step, variables, parallel_iterations=1)[-1]
 
     def _operation(self, step: Step) -> Callable:
-        own = self._logits.operation(step)
-        return self._replaced.get(id(own), own)
+        original = self._logits.operation(step)
+        return self._replaced.get(id(original), original)
 
     def _explain(self, inputs: list[tf.Tensor], values: np.ndarray) -> None:
-        """Raise the error that names the layer: the first that makes NaN, else the last bad gradient."""
+        """Raise a NumericsError that names the first layer with a non-finite result, else the last such gradient."""
         program = self._program
         image = int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
-        alone = [x[image : image + 1] for x in inputs]
-        made = dict(zip(program.inputs, alone, strict=True))
+        single_image = [x[image : image + 1] for x in inputs]
+        tensors = dict(zip(program.inputs, single_image, strict=True))
         for step in program.steps:
-            program.run(made, [step], self._operation)
+            program.run(tensors, [step], self._operation)
             for tensor in step.makes:
-                value = tf.convert_to_tensor(made[tensor])
+                value = tf.convert_to_tensor(tensors[tensor])
                 if value.dtype.is_floating and not np.isfinite(tf.cast(value, tf.float32).numpy()).all():
                     kind = type(step.operation).__name__
                     raise NumericsError(
@@ -216,7 +231,7 @@ class Probe:
 
 
 def _at_least_two(inputs: list[tf.Tensor], labels: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
-    """A single image twice: products with one row have a kernel of their own, which rounds differently."""
+    """Repeat a batch of one image, because products with a single row have another kernel, which rounds differently."""
     count = tf.shape(labels)[0]
     rows = tf.minimum(tf.range(tf.maximum(count, 2)), count - 1)
     return [tf.gather(x, rows) for x in inputs], tf.gather(labels, rows)
@@ -232,7 +247,10 @@ def _require_floats(program: Program, method: str) -> None:
 
 
 def _channel_axis(program: Program, tensor: int) -> int:
-    """The axis of a tensor's channels, without the batch: the first where a layer before says so, else the last."""
+    """Return the axis of a tensor's channels, without the batch, by the `data_format` of the layers before it.
+
+    It is 0 if the nearest layer that has a `data_format` is channels-first, else -1.
+    """
     rank = len(program.tensors[tensor].shape)
     current: int | None = tensor
     while rank > 2 and current in program.makers:

@@ -1,4 +1,4 @@
-"""Does a method look at what the model learned? Its maps must change when the weights behind a cut are shuffled."""
+"""A check that a method depends on what the model learned: its maps must change when later weights are shuffled."""
 
 import html
 import math
@@ -25,24 +25,24 @@ from .kernels import title
 from .measure import require_choices
 from .probe import Probe
 
-# Below it less than a quarter of the variance of the ranks is shared.
+# Below this correlation, less than a quarter of the variance of the ranks is shared.
 MOST_KEPT = 0.5
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class SanityCheck:
-    """Spearman's rank correlation with the trained model, layer after layer shuffled from the output down.
+    """Spearman's rank correlation with the trained model, while layers are shuffled one by one from the output down.
 
     Attributes:
         model_name: Name of the model.
         method: The method that was checked.
         cuts: The cuts, in topological order.
         layers: The layers with weights, in the order in which they were shuffled.
-        behind: For each cut, how many of the layers lie behind it: the first ones.
-        maps: float64 `(n_layers, n_cuts)`: of the maps, before the ReLU, mean over images and draws; NaN where a map
-            has a single position, or no weights lie behind it.
-        curve: float64 `(n_layers,)`: of the curve's values.
-        n_images: Images whose maps were compared.
+        behind: For each cut, the number of layers behind it; they are the first ones in `layers`.
+        maps: Rank correlation of the maps before the ReLU, float64 `(n_layers, n_cuts)`, mean over images and draws;
+            NaN if a map has a single position or takes the same value everywhere.
+        curve: Rank correlation of the curve's values, float64 `(n_layers,)`.
+        n_images: Number of images whose maps were compared.
         draws: How many times all layers were shuffled.
     """
 
@@ -58,33 +58,36 @@ class SanityCheck:
 
     @property
     def kept(self) -> np.ndarray:
-        """float64 `(n_cuts,)`: what maps keep once all layers behind their cut, and no others, are random."""
+        """Return the rank correlation of the maps when exactly the layers behind their cut are random.
+
+        float64 `(n_cuts,)`; NaN if no layer with weights is behind the cut.
+        """
         return np.array([self.maps[n - 1, k] if n else np.nan for k, n in enumerate(self.behind)])
 
     @property
     def passes(self) -> bool:
-        """Whether maps keep a rank correlation below 0.5, on average over the cuts; False where there is no map."""
+        """Return whether the maps keep a rank correlation below 0.5 on average over the cuts; False without maps."""
         return bool(_mean(self.kept) < MOST_KEPT)
 
     @property
     def verdict(self) -> str:
-        """One sentence: whether the method passes, by what, and what the curve keeps."""
-        kept = _mean(self.kept)
-        if np.isnan(kept):
+        """Return one sentence: whether the method passes, and the rank correlations of its maps and of the curve."""
+        mean = _mean(self.kept)
+        if np.isnan(mean):
             return f"{title(self.method)} cannot be judged on '{self.model_name}': no map has two positions to rank."
         return (
             f"{title(self.method)} {'passes' if self.passes else 'fails'} on '{self.model_name}': once all layers "
-            f"behind a cut are random, its maps keep a rank correlation of {kept:.2f} on average (to pass: below "
+            f"behind a cut are random, its maps keep a rank correlation of {mean:.2f} on average (to pass: below "
             f"{MOST_KEPT}), and the curve, with all layers random, keeps {self.curve[-1]:.2f}."
         )
 
     def rows(self) -> list[dict[str, Any]]:
-        """One record a layer: its name, the mean over the cuts before it of what maps keep, what the curve keeps."""
+        """Return one record per layer: its name, the mean correlation of maps at cuts before it, and the curve's."""
         before = np.array(self.behind)[None] > np.arange(len(self.layers))[:, None]
         means = [_mean(row[chosen]) for row, chosen in zip(self.maps, before, strict=True)]
         return [
-            {"layer": name, "maps": kept, "curve": float(curve)}
-            for name, kept, curve in zip(self.layers, means, self.curve, strict=True)
+            {"layer": name, "maps": mean, "curve": float(curve)}
+            for name, mean, curve in zip(self.layers, means, self.curve, strict=True)
         ]
 
     def _cells(self) -> tuple[list[str], list[list[Any]]]:
@@ -92,7 +95,7 @@ class SanityCheck:
         return header, [list(row.values()) for row in self.rows()]
 
     def table(self) -> str:
-        """The verdict, and a line a layer."""
+        """Return the verdict and a table with one line per layer."""
         return f"{self.verdict}\n{text_table(*self._cells())}"
 
     def __repr__(self) -> str:
@@ -102,10 +105,10 @@ class SanityCheck:
         return f"<p>{html.escape(self.verdict)}</p>{html_table(*self._cells())}"
 
     def plot(self, *, ax: Any = None) -> Any:
-        """Draw what maps and curve keep, layer by layer.
+        """Draw the rank correlations of maps and curve, layer by layer.
 
         Args:
-            ax: Matplotlib axes to draw on; new ones by default.
+            ax: Matplotlib axes to draw on; new axes by default.
 
         Returns:
             The axes.
@@ -123,9 +126,9 @@ class SanityCheck:
 
 
 def _mean(values: np.ndarray) -> float:
-    """The mean of what is a number; NaN where nothing is."""
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if len(known) else float("nan")
+    """Return the mean of the finite values, or NaN if there are none."""
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if len(finite) else float("nan")
 
 
 def sanity_check(
@@ -142,32 +145,34 @@ def sanity_check(
     from_logits: bool | None = None,
     output: str | int | None = None,
 ) -> SanityCheck:
-    """Shuffle the weights of a copy of the model, layer after layer from its output down, and compare the maps.
+    """Shuffle the weights of a copy of the model, layer by layer from its output down, and compare the maps.
 
-    A method that shows what the model learned gives other maps once the layers behind a cut are random. One that
-    shows the image, as an edge detector would, gives the same. Weights are put into random order, each tensor by
-    itself: their scale stays, what was learned goes. (The reference draws them anew; initializers may be seeded or
-    zero.)
+    A method that shows what the model learned gives other maps once the layers behind a cut are random. A method that
+    only shows the image, as an edge detector would, gives the same maps. Each weight tensor is put into random order:
+    this keeps the scale of the weights and removes what was learned. (The reference draws new weights, but
+    initializers may be seeded or zero.)
 
     Args:
-        model: A built classifier; it stays as it is.
-        data: As in `measure_importance`; shuffled, since the first images are taken.
+        model: A built classifier; it is not changed.
+        data: As in `measure_importance`; it should be shuffled, since the first images are used.
         method: As in `measure_importance`, but not "gradients", whose map is the same at every position.
         cuts: As in `measure_importance`.
         target: Score of the "label" or of the "predicted" class.
-        max_images: Images to compare the maps of.
-        draws: How many times all layers are shuffled; figures are means over them.
-        seed: Of the random orders.
-        batch_size: Images in a batch, where `data` are arrays.
+        max_images: Number of images whose maps are compared, at most.
+        draws: How many times all layers are shuffled; correlations are means over the draws.
+        seed: Seed of the random orders.
+        batch_size: Images per batch, if `data` are arrays.
         from_logits: As in `measure_importance`.
         output: As in `measure_importance`.
 
     Returns:
-        What the maps and the curve keep, layer by layer. It prints and plots itself; `verdict` is one sentence.
+        The rank correlations of maps and curve, layer by layer. The record prints and plots itself; its `verdict` is
+        one sentence.
 
     Raises:
-        ModelError: The model has no cut or no weights, a layer cannot be copied, or its output is not class scores.
-        ArgumentError: The method has no map.
+        ModelError: If the model has no cut or no weights, if a layer cannot be copied, or if its output is not class
+            scores.
+        ArgumentError: If the method has no map, or if an argument is unknown or out of range.
         CutError, DataError, NumericsError: As in `measure_importance`.
 
     Example:
@@ -187,18 +192,20 @@ def sanity_check(
     twins = _Twins(program, logits.operation)
     places = [place_of(program, cut) for cut in chosen]
     probe = Probe(program, places, logits, method=method, target=target, replaced=twins.copies)
-    seen = list(batches(data, n_classes=logits.output.n_classes, batch_size=batch_size, max_images=max_images))
+    image_batches = list(batches(data, n_classes=logits.output.n_classes, batch_size=batch_size, max_images=max_images))
     sizes = np.array([cut.size for cut in chosen])
-    kept = [_cascade(probe, seen, sizes, twins, np.random.default_rng((seed, k))) for k in range(draws)]
+    correlations = [
+        _cascade(probe, image_batches, sizes, twins, np.random.default_rng((seed, k))) for k in range(draws)
+    ]
     return SanityCheck(
         model_name=model.name,
         method=method,
         cuts=chosen,
         layers=list(twins.from_the_top),
         behind=[sum(last > place_maker(program, place) for last in twins.last_calls) for place in places],
-        maps=np.mean([maps for maps, _ in kept], axis=0),
-        curve=np.mean([curve for _, curve in kept], axis=0),
-        n_images=sum(batch.size for batch in seen),
+        maps=np.mean([maps for maps, _ in correlations], axis=0),
+        curve=np.mean([curve for _, curve in correlations], axis=0),
+        n_images=sum(batch.size for batch in image_batches),
         draws=draws,
     )
 
@@ -207,29 +214,29 @@ class _Twins:
     """Copies of the layers of a program that have weights.
 
     Attributes:
-        copies: By `id` of what is called in the program.
-        from_the_top: By the name of the last call, from the output down.
-        last_calls: Index of the step of that call, in the same order.
+        copies: The copies by `id` of the original.
+        from_the_top: The copies by the name of their last call, from the output down.
+        last_calls: Index of the step of the last call, in the same order.
     """
 
     def __init__(self, program: Program, operation: Callable[[Step], Any]):
-        originals = {id(one): one for one in map(operation, program.steps) if getattr(one, "weights", None)}
+        originals = {id(layer): layer for layer in map(operation, program.steps) if getattr(layer, "weights", None)}
         if not originals:
             raise ModelError(f"Model '{program.name}' has no weights to shuffle.")
-        self.copies = {key: _copy(one) for key, one in originals.items()}
+        self.copies = {key: _copy(layer) for key, layer in originals.items()}
         zeros = {}
         for tensor in program.inputs:
             spec = program.tensors[tensor]
             zeros[tensor] = tf.zeros([1, *(size or 1 for size in spec.sample_shape)], spec.dtype)
-        # The first call makes the weights.
+        # The first call creates the weights.
         program.run(zeros, None, lambda step: self.copies.get(id(operation(step)), operation(step)))
-        for key, one in originals.items():
-            copy_state(one, self.copies[key])
+        for key, layer in originals.items():
+            copy_state(layer, self.copies[key])
         self.from_the_top: dict[str, keras.layers.Layer] = {}
         self.last_calls: list[int] = []
         for index, step in reversed(list(enumerate(program.steps))):
             copy = self.copies.get(id(operation(step)))
-            if copy is not None and all(copy is not one for one in self.from_the_top.values()):
+            if copy is not None and all(copy is not layer for layer in self.from_the_top.values()):
                 self.from_the_top[step.name] = copy
                 self.last_calls.append(index)
 
@@ -241,40 +248,46 @@ def _copy(layer: keras.layers.Layer) -> keras.layers.Layer:
 def _cascade(
     probe: Probe, seen: Sequence[Batch], sizes: np.ndarray, twins: _Twins, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What is left after each layer: of the maps `(n_layers, n_cuts)`, of the curve `(n_layers,)`."""
+    """Shuffle the layers one after the other and return the rank correlations with the trained model after each.
+
+    Returns:
+        The correlation of the maps, `(n_layers, n_cuts)`, and of the curve, `(n_layers,)`.
+    """
     learned = [(weight, weight.numpy()) for layer in twins.from_the_top.values() for weight in layer.weights]
     maps, curve = _look(probe, seen, sizes)
-    kept = []
+    correlations = []
     for layer in twins.from_the_top.values():
         for weight in layer.weights:
             if "float" in weight.dtype:
                 weight.assign(rng.permutation(weight.numpy().ravel()).reshape(weight.shape))
-        others, other_curve = _look(probe, seen, sizes)
-        of_maps = [mean_rank_correlation(a, b) for a, b in zip(maps, others, strict=True)]
-        kept.append((of_maps, mean_rank_correlation(curve[None], other_curve[None])))
+        random_maps, random_curve = _look(probe, seen, sizes)
+        of_maps = [mean_rank_correlation(a, b) for a, b in zip(maps, random_maps, strict=True)]
+        correlations.append((of_maps, mean_rank_correlation(curve[None], random_curve[None])))
     for weight, value in learned:
         weight.assign(value)
-    return np.array([of_maps for of_maps, _ in kept]), np.array([of_curve for _, of_curve in kept])
+    return np.array([of_maps for of_maps, _ in correlations]), np.array([of_curve for _, of_curve in correlations])
 
 
 def _look(probe: Probe, seen: Sequence[Batch], sizes: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
-    """The map of each image at each cut, and the curve."""
-    looks = [probe.maps(batch.x, np.asarray(batch.labels)) for batch in seen]
-    maps = [np.concatenate(some) for some in zip(*(maps for maps, _ in looks), strict=True)]
-    return maps, np.concatenate([values for _, values in looks]).mean(axis=0) / sizes
+    """Return the map of each image at each cut, and the curve."""
+    results = [probe.maps(batch.x, np.asarray(batch.labels)) for batch in seen]
+    maps = [np.concatenate(cut_maps) for cut_maps in zip(*(maps for maps, _ in results), strict=True)]
+    return maps, np.concatenate([values for _, values in results]).mean(axis=0) / sizes
 
 
 def mean_rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """Spearman's rank correlation of two arrays row by row, the mean over rows; rows without two ranks are left out.
+    """Return Spearman's rank correlation of two arrays, row by row, as the mean over rows.
+
+    Rows in which all values are equal have no correlation and are left out.
 
     Args:
         a: `(N, P)`.
         b: The same shape.
 
     Returns:
-        From -1 to 1; NaN where every row is left out.
+        From -1 to 1; NaN if every row is left out.
     """
-    ranks = [stats.rankdata(one, axis=1) - (one.shape[1] + 1) / 2 for one in (a, b)]
-    sizes = np.sqrt((ranks[0] ** 2).sum(axis=1) * (ranks[1] ** 2).sum(axis=1))
-    known = sizes > 0
-    return float(((ranks[0] * ranks[1]).sum(axis=1)[known] / sizes[known]).mean()) if known.any() else math.nan
+    ranks = [stats.rankdata(values, axis=1) - (values.shape[1] + 1) / 2 for values in (a, b)]
+    norms = np.sqrt((ranks[0] ** 2).sum(axis=1) * (ranks[1] ** 2).sum(axis=1))
+    valid = norms > 0
+    return float(((ranks[0] * ranks[1]).sum(axis=1)[valid] / norms[valid]).mean()) if valid.any() else math.nan

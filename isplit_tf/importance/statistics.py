@@ -1,4 +1,4 @@
-"""Means and spreads for each class, in constant memory, whatever the order in which images come."""
+"""Running means and spreads for each class, in constant memory and for any order of the images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ class ClassStatistics:
     """Running statistics of vectors, class by class.
 
     Attributes:
-        counts: int64 `(n_classes,)`.
-        means: float64 `(n_classes, n)`; 0 where a class was not seen.
+        counts: int64 `(n_classes,)`, the number of vectors.
+        means: float64 `(n_classes, n)`; 0 for a class without vectors.
         squares: float64 `(n_classes, n)`, the sum of squared distances to the mean.
     """
 
@@ -22,16 +22,16 @@ class ClassStatistics:
 
     @classmethod
     def empty(cls, n_classes: int, n: int) -> "ClassStatistics":
-        """Statistics of nothing."""
+        """Return the statistics of no vectors."""
         return cls(np.zeros(n_classes, np.int64), np.zeros((n_classes, n)), np.zeros((n_classes, n)))
 
     @classmethod
     def of(cls, labels: np.ndarray, values: np.ndarray, n_classes: int) -> "ClassStatistics":
-        """Statistics of some vectors.
+        """Return the statistics of some vectors.
 
         Args:
-            labels: int64 `(N,)`.
-            values: `(N, n)`.
+            labels: Class of each vector, int64 `(N,)`.
+            values: The vectors, `(N, n)`.
             n_classes: Number of classes.
         """
         values = values.astype(np.float64)
@@ -44,7 +44,7 @@ class ClassStatistics:
         return cls(counts, means, squares)
 
     def merge(self, other: "ClassStatistics") -> "ClassStatistics":
-        """Statistics of both together (Chan, Golub and LeVeque, 1979)."""
+        """Return the statistics of both sets together (Chan, Golub and LeVeque, 1979)."""
         counts = self.counts + other.counts
         share = (other.counts / np.maximum(counts, 1))[:, None]
         distance = other.means - self.means
@@ -55,7 +55,7 @@ class ClassStatistics:
         )
 
     def only(self, classes: np.ndarray) -> "ClassStatistics":
-        """The same with every other class as if it had not been seen."""
+        """Return the statistics of the given classes; all other classes count as empty."""
         keep = np.zeros(len(self.counts), bool)
         keep[classes] = True
         return ClassStatistics(
@@ -65,7 +65,7 @@ class ClassStatistics:
         )
 
     def pooled(self) -> "ClassStatistics":
-        """All classes taken as one."""
+        """Return the statistics with all classes pooled into one."""
         total = self.counts.sum()
         mean = self.counts @ self.means / max(total, 1)
         squares = self.squares.sum(axis=0) + self.counts @ (self.means - mean) ** 2
@@ -73,21 +73,21 @@ class ClassStatistics:
 
 
 def peak_positions(values: Sequence[float] | np.ndarray) -> list[int]:
-    """Positions of the local maxima; a plateau counts by its first, the ends are none."""
-    found = []
+    """Return the positions of the local maxima. A plateau counts as its first position; the ends are no maxima."""
+    peaks = []
     k = 1
     while k < len(values) - 1:
         end = k
         while end + 1 < len(values) and values[end + 1] == values[k]:
             end += 1
         if end < len(values) - 1 and values[k - 1] < values[k] > values[end + 1]:
-            found.append(k)
+            peaks.append(k)
         k = end + 1
-    return found
+    return peaks
 
 
 def best_position(values: np.ndarray, peaks: Sequence[int]) -> int:
-    """Position of the highest peak; where there is none, of the highest value but the last."""
+    """Return the position of the highest peak, or of the highest value except the last if there is no peak."""
     if peaks:
         return max(peaks, key=lambda k: values[k])
     return int(np.argmax(values[:-1])) if len(values) > 1 else 0

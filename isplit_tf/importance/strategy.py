@@ -1,4 +1,4 @@
-"""Measuring on several devices: each runs its part of every batch."""
+"""Measurement on several devices, each of which runs its part of every batch."""
 
 from typing import Any
 
@@ -12,10 +12,10 @@ _SUPPORTED = (tf.distribute.MirroredStrategy, tf.distribute.MultiWorkerMirroredS
 
 
 def chosen_strategy(strategy: Any) -> Any:
-    """The strategy to measure with: what was given, else that of the scope that is open; None for one device.
+    """Return the strategy to measure with: the argument, else the strategy of the open scope, else None (one device).
 
     Raises:
-        ArgumentError: It is another than `MirroredStrategy` or `MultiWorkerMirroredStrategy`.
+        ArgumentError: If the strategy is neither a `MirroredStrategy` nor a `MultiWorkerMirroredStrategy`.
     """
     if strategy is None and tf.distribute.has_strategy():
         strategy = tf.distribute.get_strategy()
@@ -28,13 +28,13 @@ def chosen_strategy(strategy: Any) -> Any:
 
 
 class Replicas:
-    """Gives what a probe gives, from all replicas of a strategy.
+    """A probe that runs on all replicas of a strategy.
 
-    Every worker is given the same images in the same order; each replica runs its part of them, and each worker gets
-    the importance of all. What follows from it is then the same everywhere, and the same as on one device.
+    Every worker is given the same images in the same order. Each replica runs its part of them, and each worker gets
+    the importance of all images. Every worker therefore computes the same results, and the same as on one device.
 
     Args:
-        probe: What runs on each replica.
+        probe: The probe that runs on each replica.
         strategy: A `MirroredStrategy` or `MultiWorkerMirroredStrategy`.
     """
 
@@ -48,24 +48,24 @@ class Replicas:
         )
 
     def _one_part(self, inputs: list[tf.Tensor], labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """The importance of this replica's images, and its labels, each with those of all other replicas."""
+        """Run this replica's part and return importance and labels, gathered from all replicas."""
         context = tf.distribute.get_replica_context()
         devices = self._strategy.extended.worker_devices
-        # Gathering asks where a tensor is, which a replica that is alone in its process does not say.
+        # Gathering needs the device of a tensor. A replica that is alone in its process does not set one.
         with tf.device(devices[0] if len(devices) == 1 else None):
             values, labels = tf.identity(self._probe.values(inputs, labels)), tf.identity(labels)
         return context.all_gather(values, axis=0), context.all_gather(labels, axis=0)
 
     def __call__(self, x: Any, labels: np.ndarray) -> np.ndarray:
-        """Importance of each image at each cut: float64 `(N, n_cuts)`, sums over the map's positions.
+        """Return the importance of each image at each cut, float64 `(N, n_cuts)`, as sums over the map's positions.
 
         Raises:
-            DataError: x does not fit the model's inputs, or the workers do not read the same images.
-            NumericsError: A value is not finite; the layer is named.
+            DataError: If x does not fit the model's inputs, or if the workers do not read the same images.
+            NumericsError: If a value is not finite; the message names the layer.
         """
         inputs = self._probe.feed(x)
         replicas = self._strategy.num_replicas_in_sync
-        # A part of its own for each, all of one size: the last image fills up.
+        # All parts have the same size: copies of the last image fill them up.
         parts = np.minimum(np.arange(-(-len(labels) // replicas) * replicas), len(labels) - 1).reshape(replicas, -1)
 
         def spread(whole: tf.Tensor) -> Any:
@@ -73,9 +73,9 @@ class Replicas:
                 lambda context: tf.gather(whole, parts[context.replica_id_in_sync_group])
             )
 
-        found = self._run([spread(whole) for whole in inputs], spread(tf.constant(labels)))
-        values, seen = (self._strategy.experimental_local_results(one)[0].numpy() for one in found)
-        if not np.array_equal(seen, labels[parts.ravel()]):
+        gathered = self._run([spread(whole) for whole in inputs], spread(tf.constant(labels)))
+        values, gathered_labels = (self._strategy.experimental_local_results(result)[0].numpy() for result in gathered)
+        if not np.array_equal(gathered_labels, labels[parts.ravel()]):
             raise DataError(
                 "The workers read different images. Give every worker the same data in the same order: unshuffled, or "
                 "shuffled with one seed; each runs its part of every batch."
