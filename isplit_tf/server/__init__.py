@@ -1,7 +1,7 @@
-"""A local server for trying a bundle out; in production the same folder goes to TensorFlow Serving.
+"""A local server for trying a bundle out; in production, TensorFlow Serving serves the same folder.
 
-It answers the calls of TensorFlow Serving's REST and gRPC APIs. What a request means (`rest`, `rpc`), how it arrives
-(`http`), how requests are joined (`batching`) and how the model answers (`model`) are kept apart.
+The server answers the calls of TensorFlow Serving's REST and gRPC APIs. The modules have separate tasks: `rest` and
+`rpc` interpret requests, `http` receives them, `batching` joins them, and `model` runs the SavedModel.
 """
 
 from .batching import Batching

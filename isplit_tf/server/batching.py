@@ -1,4 +1,4 @@
-"""Joins requests that come at the same time into one run of the model, as TensorFlow Serving does; no TensorFlow."""
+"""Batching of simultaneous requests into one run of the model, as TensorFlow Serving does; needs no TensorFlow."""
 
 import threading
 import time
@@ -15,13 +15,13 @@ Arrays = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Batching:
-    """How requests are joined; a bundle's `batching.config` says the same to TensorFlow Serving.
+    """How requests are joined; a bundle's `batching.config` holds the same settings for TensorFlow Serving.
 
     Attributes:
-        max_size: Most instances in one run. A request of more is refused.
-        wait_s: Seconds that the first request of a run waits for others. With 0 nobody waits while the model is idle,
-            and what comes in during a run is joined for the next.
-        max_waiting: Most requests that wait; one more is refused.
+        max_size: Largest number of instances in one run. A larger request is refused.
+        wait_s: Seconds that the first request of a run waits for others. With 0, no request waits while the model is
+            idle, and requests that arrive during a run are joined for the next run.
+        max_waiting: Largest number of waiting requests; further requests are refused.
     """
 
     max_size: int = 32
@@ -40,19 +40,19 @@ class _Task:
 
     @property
     def form(self) -> list[tuple[str, tuple[int, ...], np.dtype]]:
-        """What requests must have in common to be joined."""
+        """Return the names, shapes and dtypes of the inputs; only requests with the same form are joined."""
         return sorted((name, array.shape[1:], array.dtype) for name, array in self.inputs.items())
 
 
 class Batcher:
-    """Runs one signature for many callers.
+    """A queue that joins the requests of many callers into runs of one signature.
 
-    Each caller gets the rows of its own request. A run that fails is taken apart, so that no request fails for its
-    neighbours' sake.
+    Each caller gets the rows of its own request. If a joined run fails, its requests are run one by one, so that
+    no request fails because of another.
 
     Args:
-        run: From arrays `(N, ...)` to arrays `(N, ...)`; what it raises goes to the caller.
-        batching: The bounds.
+        run: Maps arrays `(N, ...)` to arrays `(N, ...)`; its errors are raised in the caller.
+        batching: The limits.
     """
 
     def __init__(self, run: Callable[[Arrays], dict[str, np.ndarray]], batching: Batching):
@@ -63,17 +63,17 @@ class Batcher:
         self._thread: threading.Thread | None = None
 
     def submit(self, inputs: Arrays) -> dict[str, np.ndarray]:
-        """Waits for the outputs of a request.
+        """Run a request, joined with others if possible, and wait for its outputs.
 
         Args:
-            inputs: An array for each input, all with the same first axis.
+            inputs: An array for each input, all with the same size of the first axis.
 
         Returns:
             An array for each output.
 
         Raises:
-            Refusal: INVALID_ARGUMENT if it has too many instances, UNAVAILABLE if too many requests wait; or whatever
-                `run` raises for this request alone.
+            Refusal: If the request has too many instances (INVALID_ARGUMENT), or too many requests wait (UNAVAILABLE).
+                Errors of `run` for this request alone are raised too.
         """
         sizes = {array.shape[0] if array.ndim else -1 for array in inputs.values()}
         size = sizes.pop() if len(sizes) == 1 else -1
@@ -93,7 +93,7 @@ class Batcher:
         return task.outputs or {}
 
     def close(self) -> None:
-        """Runs what waits and ends the thread; later requests are run one by one."""
+        """Run the waiting requests and end the thread; later requests are run one by one."""
         with self._state:
             self._closing = True
             self._state.notify_all()
@@ -118,14 +118,14 @@ class Batcher:
             self._answer(tasks)
 
     def _next(self) -> list[_Task]:
-        """The requests of the next run; none once it is closed and nothing waits."""
+        """Wait for requests and return those of the next run; an empty list if the batcher is closed and none wait."""
         with self._state:
             self._state.wait_for(lambda: self._queue or self._closing)
             if not self._queue:
                 return []
-            until = self._queue[0].arrived + self._batching.wait_s
+            deadline = self._queue[0].arrived + self._batching.wait_s
             while len(self._fitting()) == len(self._queue) and self._waiting() < self._batching.max_size:
-                left_s = until - time.monotonic()
+                left_s = deadline - time.monotonic()
                 if left_s <= 0 or self._closing:
                     break
                 self._state.wait(left_s)
@@ -135,14 +135,14 @@ class Batcher:
             return tasks
 
     def _fitting(self) -> list[_Task]:
-        """As many of the first requests as can be joined."""
+        """Return the longest beginning of the queue that can be joined into one run."""
         tasks: list[_Task] = []
-        left = self._batching.max_size
+        room = self._batching.max_size
         for task in self._queue:
-            if task.size > left or (tasks and task.form != tasks[0].form):
+            if task.size > room or (tasks and task.form != tasks[0].form):
                 break
             tasks.append(task)
-            left -= task.size
+            room -= task.size
         return tasks
 
     def _waiting(self) -> int:
@@ -151,7 +151,7 @@ class Batcher:
     def _answer(self, tasks: list[_Task]) -> None:
         try:
             self._run_together(tasks)
-        except BaseException as error:  # whatever it is belongs to the caller, whose thread this is not
+        except BaseException as error:  # every error belongs to the caller, who waits in another thread
             if len(tasks) > 1:
                 for task in tasks:
                     self._answer([task])
@@ -167,8 +167,8 @@ class Batcher:
         total = sum(task.size for task in tasks)
         if len(tasks) > 1 and any(not array.ndim or len(array) != total for array in outputs.values()):
             raise ValueError("outputs that are not one for each instance cannot be told apart")
-        at = 0
+        start = 0
         for task in tasks:
-            rows = slice(at, at + task.size) if len(tasks) > 1 else slice(None)
+            rows = slice(start, start + task.size) if len(tasks) > 1 else slice(None)
             task.outputs = {name: array[rows] if array.ndim else array for name, array in outputs.items()}
-            at += task.size
+            start += task.size

@@ -1,4 +1,4 @@
-"""Reads the body of an HTTP request, within limits of size and time."""
+"""Reading of the body of an HTTP request, within limits of size and time."""
 
 import time
 from email.message import Message
@@ -9,7 +9,7 @@ _LINE_BYTES = 1024
 
 
 class BadBody(Exception):
-    """A body that is not read to its end; after the answer the connection has to be closed.
+    """A body that is not read to its end; the connection has to be closed after the answer.
 
     Args:
         status: The HTTP status of the answer.
@@ -23,12 +23,12 @@ class BadBody(Exception):
 
 
 class BodyReader:
-    """Reads one body.
+    """A reader of the body of one request.
 
     Args:
-        stream: Where the request's headers ended.
-        max_bytes: A longer body is refused before it is read.
-        timeout_s: Seconds in which all of it has to arrive, however steadily it drips.
+        stream: The connection's stream, positioned after the headers.
+        max_bytes: Largest size; a longer body is refused before it is read.
+        timeout_s: Seconds within which the whole body has to arrive, even if bytes arrive steadily.
     """
 
     def __init__(self, stream: BufferedIOBase, max_bytes: int, timeout_s: float):
@@ -37,10 +37,10 @@ class BodyReader:
         self._deadline = time.monotonic() + timeout_s
 
     def declared(self, headers: Message) -> int | None:
-        """The length that the headers promise; None where the body comes in chunks.
+        """Return the length in bytes that the headers declare, or None if the body is sent in chunks.
 
         Raises:
-            BadBody: If it is no length, or too long, or the encoding is unknown.
+            BadBody: If the length is malformed or too large, or the encoding is unknown.
         """
         encoding = headers.get("Transfer-Encoding", "").strip().lower()
         if encoding == "chunked":
@@ -53,38 +53,38 @@ class BodyReader:
         return self._within(int(text))
 
     def read(self, headers: Message) -> bytes:
-        """Reads the whole body.
+        """Read the whole body.
 
         Raises:
-            BadBody: If it is too long, too slow, ends early, or its chunks are malformed.
+            BadBody: If the body is too long, too slow or ends early, or its chunks are malformed.
         """
         length = self.declared(headers)
         return self._chunks() if length is None else self._exactly(length)
 
     def _exactly(self, length: int) -> bytes:
-        found = bytearray()
-        while len(found) < length:
+        body = bytearray()
+        while len(body) < length:
             if time.monotonic() > self._deadline:
                 raise BadBody(408, "The body of the request came too slowly")
-            piece = self._stream.read1(min(_PIECE_BYTES, length - len(found)))
+            piece = self._stream.read1(min(_PIECE_BYTES, length - len(body)))
             if not piece:
-                raise BadBody(400, f"The body ended after {len(found)} of {length} bytes")
-            found += piece
-        return bytes(found)
+                raise BadBody(400, f"The body ended after {len(body)} of {length} bytes")
+            body += piece
+        return bytes(body)
 
     def _chunks(self) -> bytes:
-        found = bytearray()
+        body = bytearray()
         while True:
             size = self._chunk_size()
-            self._within(len(found) + size)
+            self._within(len(body) + size)
             if size == 0:
                 break
-            found += self._exactly(size)
+            body += self._exactly(size)
             if self._exactly(2) != b"\r\n":
                 raise BadBody(400, "A chunk of the body does not end where it says")
         while self._line():  # trailers
             pass
-        return bytes(found)
+        return bytes(body)
 
     def _chunk_size(self) -> int:
         text = self._line().split(b";")[0].strip()

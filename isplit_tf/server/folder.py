@@ -1,4 +1,4 @@
-"""A folder of models as `isplit publish` writes it, read again when its list changes."""
+"""A folder of models as `isplit publish` writes it, read again when its list of models changes."""
 
 import logging
 import os
@@ -14,14 +14,14 @@ _LOG = logging.getLogger(__name__)
 
 
 class ModelsFolder:
-    """The versions that a folder's `models.config` names, as a catalogue that follows it.
+    """A catalogue of the versions in a folder's `models.config`, kept up to date with that file.
 
     Args:
         directory: The folder.
         batching: How requests are joined.
 
     Raises:
-        BundleError: If `models.config` cannot be read, or names what cannot be loaded.
+        BundleError: If `models.config` cannot be read, or a model in it cannot be loaded.
     """
 
     def __init__(self, directory: str | os.PathLike[str], *, batching: Batching | None = None):
@@ -34,13 +34,13 @@ class ModelsFolder:
         self.reload()
 
     def reload(self) -> bool:
-        """Loads what is new in the list and then drops what is gone from it.
+        """Load the models that are new in the list, then drop those that are no longer in it.
 
         Returns:
             Whether the list had changed.
 
         Raises:
-            BundleError: If it cannot be followed; all is served as before.
+            BundleError: If the list cannot be read or a model cannot be loaded; the old models stay in service.
         """
         path = self._root / MODELS_CONFIG
         try:
@@ -50,28 +50,28 @@ class ModelsFolder:
         if text == self._text:
             return False
         entries = ModelsConfig.parse(text).models
-        before = self.catalogue.models
-        after = {}
+        old = self.catalogue.models
+        new = {}
         for entry in entries:
             folder = self._folder(entry)
             for version in self._versions(entry):
                 key = entry.name, version
-                after[key] = before.get(key) or ServedModel(folder / str(version), *key, batching=self._batching)
-        self.catalogue.replace(list(after.values()), {entry.name: entry.labels for entry in entries})
+                new[key] = old.get(key) or ServedModel(folder / str(version), *key, batching=self._batching)
+        self.catalogue.replace(list(new.values()), {entry.name: entry.labels for entry in entries})
         self._text = text
-        for key, model in before.items():
-            if key not in after:
+        for key, model in old.items():
+            if key not in new:
                 model.close()
         return True
 
     def watch(self, every_s: float) -> None:
-        """Reads the list again and again, in a thread of its own; what cannot be followed is logged."""
+        """Reload the list every `every_s` seconds in a separate thread; errors are logged."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._follow, args=(every_s,), name="isplit-models", daemon=True)
             self._thread.start()
 
     def close(self) -> None:
-        """Ends the watching."""
+        """Stop watching the list."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join()

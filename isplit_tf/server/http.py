@@ -1,4 +1,4 @@
-"""The REST port: sockets and threads. What is said over them is `rest`'s business."""
+"""The REST port: sockets and threads. Requests are interpreted in `rest`."""
 
 import contextlib
 import http.server
@@ -19,18 +19,18 @@ _LOG = logging.getLogger(__name__)
 
 
 class HttpPort(http.server.ThreadingHTTPServer):
-    """The listening socket, and the connections that came of it, each with a thread.
+    """The listening socket and its open connections, each with a thread.
 
     Args:
         host: Address to listen on.
         port: Port to listen on; 0 for any free one.
         catalogue: The models.
         max_body_bytes: Longer requests are refused.
-        request_timeout_s: Seconds in which a request's body has to arrive, and after which an idle connection is
+        request_timeout_s: Seconds within which a request's body has to arrive, and after which an idle connection is
             closed.
 
-    Raises:
-        OSError: If it cannot listen there.
+        Raises:
+            OSError: If the address and port cannot be listened on.
     """
 
     daemon_threads = True
@@ -49,7 +49,7 @@ class HttpPort(http.server.ThreadingHTTPServer):
         super().__init__((host, port), _Handler)
 
     def server_bind(self) -> None:
-        # http.server would look the host's name up, which can take seconds.
+        # http.server would look up the name of the host, which can take seconds.
         super(http.server.HTTPServer, self).server_bind()
         self.server_name, self.server_port = map(str, self.server_address[:2])  # type: ignore[assignment]
 
@@ -66,7 +66,7 @@ class HttpPort(http.server.ThreadingHTTPServer):
         super().process_request(request, client_address)
 
     def start(self) -> None:
-        """Begins to answer, in a thread of its own."""
+        """Start answering requests in a separate thread."""
         if self._thread is None:
             self._thread = threading.Thread(target=self.serve_forever, args=(0.05,), name="isplit-server", daemon=True)
             self._thread.start()
@@ -83,7 +83,7 @@ class HttpPort(http.server.ThreadingHTTPServer):
 
     @contextlib.contextmanager
     def busy(self) -> Iterator[None]:
-        """Marks a request as being under way, from its first line to the last byte of its answer."""
+        """Count a request as in progress, from its first line to the last byte of its answer."""
         with self._state:
             self._busy += 1
         try:
@@ -94,7 +94,7 @@ class HttpPort(http.server.ThreadingHTTPServer):
                 self._state.notify_all()
 
     def finish(self, grace_s: float) -> None:
-        """Takes no more requests, lets those under way end within `grace_s`, and closes all connections."""
+        """Accept no more requests, give those in progress `grace_s` seconds to end, and close all connections."""
         if self._thread is not None:
             self.shutdown()
             self._thread.join()
@@ -110,15 +110,15 @@ class HttpPort(http.server.ThreadingHTTPServer):
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
-    """One connection: requests one after the other until either side closes it."""
+    """One connection: answers requests one after the other until either side closes it."""
 
     server: HttpPort
     protocol_version = "HTTP/1.1"
-    default_request_version = "HTTP/1.0"  # what has none gets a whole answer all the same
+    default_request_version = "HTTP/1.0"  # a request without a version gets a whole answer too
     server_version = "isplit"
     sys_version = ""
     disable_nagle_algorithm = True
-    wbufsize = -1  # headers and body leave together
+    wbufsize = -1  # headers and body are sent together
 
     def setup(self) -> None:
         super().setup()
@@ -138,7 +138,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             try:
                 response = handle(self.server.catalogue, self.command, self.path, body)
                 self.close_connection = not keep_open
-            finally:  # a bug of ours still gives an answer; then it ends the connection and is logged
+            finally:  # after an internal error, the client still gets an answer, and the error is logged
                 self._send(response)
 
     do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = do_OPTIONS = do_PATCH = _answer  # noqa: N815
@@ -168,7 +168,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.flush()
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """What http.server itself refuses, such as a malformed first line, in the API's own form."""
+        """Send errors of http.server itself, such as for a malformed first line, as JSON like all other errors."""
         self.close_connection = True
         self._send(error_response(code, message or explain or "Malformed request"))
 

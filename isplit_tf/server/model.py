@@ -1,4 +1,4 @@
-"""Models that answer: signatures of a SavedModel, found by name and version, without any protocol."""
+"""Models of the server: signatures of SavedModels, found by name and version, independent of any protocol."""
 
 import functools
 import os
@@ -32,10 +32,10 @@ class ServedModel:
     """One version of a model.
 
     Args:
-        directory: The SavedModel.
-        name: As clients ask for it.
-        version: The same.
-        batching: How requests are joined, and how many instances one may have; each is run alone by default.
+        directory: The folder of the SavedModel.
+        name: Name of the model, as clients ask for it.
+        version: Version number, as clients ask for it.
+        batching: How requests are joined, and how many instances a request may have; by default each is run alone.
 
     Raises:
         BundleError: If the SavedModel cannot be loaded.
@@ -57,25 +57,25 @@ class ServedModel:
                 self._batchers[signature] = Batcher(functools.partial(self._run, signature), batching)
 
     def inputs(self, signature: str) -> Mapping[str, tf.TensorSpec]:
-        """The inputs of a signature by name, with dtype and shape.
+        """Return the inputs of a signature by name, with dtype and shape.
 
         Raises:
-            Refusal: INVALID_ARGUMENT, if there is no such signature.
+            Refusal: If there is no such signature (INVALID_ARGUMENT).
         """
         return self._function(signature).structured_input_signature[1]
 
     def predict(self, signature: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Runs a signature.
+        """Run a signature.
 
         Args:
-            signature: Its name.
+            signature: Name of the signature.
             inputs: An array for each of its inputs; arrays of bytes objects for strings.
 
         Returns:
             An array for each output.
 
         Raises:
-            Refusal: INVALID_ARGUMENT for a wrong input; otherwise what TensorFlow gives as the code.
+            Refusal: If an input is wrong (INVALID_ARGUMENT), or TensorFlow fails (with TensorFlow's code).
         """
         specs = self.inputs(signature)
         if set(inputs) != set(specs):
@@ -95,13 +95,13 @@ class ServedModel:
         return self._run(signature, inputs) if batcher is None else batcher.submit(inputs)
 
     def close(self) -> None:
-        """Runs what waits to be joined; the model answers as before, each request alone."""
+        """Run the requests that wait to be joined; later requests are still answered, one by one."""
         for batcher in self._batchers.values():
             batcher.close()
 
     def signature_def(self) -> dict[str, Any]:
-        """The signatures as TensorFlow Serving's metadata shows them."""
-        return {name: _as_json(one) for name, one in sorted(self.definitions.items())}
+        """Return the signatures in the form of TensorFlow Serving's metadata."""
+        return {name: _as_json(definition) for name, definition in sorted(self.definitions.items())}
 
     def _run(self, signature: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         function, specs = self._function(signature), self.inputs(signature)
@@ -118,11 +118,11 @@ class ServedModel:
 
 
 class Catalogue:
-    """The models that a server has; they may be replaced while it answers.
+    """The models of a server; they may be replaced while it answers.
 
     Args:
-        models: Versions of one model or of several.
-        labels: For a model's name, versions by label.
+        models: Versions of one or several models.
+        labels: For each model name, versions by label.
     """
 
     def __init__(self, models: Sequence[ServedModel], labels: Mapping[str, Mapping[str, int]] | None = None):
@@ -136,7 +136,12 @@ class Catalogue:
         *,
         batching: Batching | None = None,
     ) -> "Catalogue":
-        """The tail of a bundle, as the one version of the one model, with the labels of its models.config by default.
+        """Return a catalogue with the tail of a bundle as its only model.
+
+        Args:
+            directory: The bundle.
+            labels: Versions by label; by default those of the bundle's `models.config`.
+            batching: How requests are joined; by default each is run alone.
 
         Raises:
             BundleError: If the bundle is incomplete, was changed, or has a newer format.
@@ -152,52 +157,52 @@ class Catalogue:
 
     @property
     def models(self) -> dict[tuple[str, int], ServedModel]:
-        """The models by name and version."""
+        """Return the models by name and version."""
         return dict(self._models)
 
     def replace(self, models: Sequence[ServedModel], labels: Mapping[str, Mapping[str, int]] | None = None) -> None:
-        """Has other models from now on; requests that found theirs already are answered by it."""
-        # One assignment each: readers see the old ones or the new ones, and labels lead to versions that are there.
+        """Replace all models and labels; requests that have already found their model are still answered by it."""
+        # One assignment each, models first: readers see the old or the new ones, and labels refer to existing versions.
         self._models, self._labels = {(model.name, model.version): model for model in models}, labels or {}
 
     def close(self) -> None:
-        """Ends what works for the models in the background."""
+        """Stop the background threads of the models."""
         for model in self._models.values():
             model.close()
 
     def versions(self, name: str) -> list[int]:
-        """The versions of a model.
+        """Return the versions of a model, in ascending order.
 
         Raises:
-            Refusal: NOT_FOUND, if there is no such model.
+            Refusal: If there is no such model (NOT_FOUND).
         """
-        found = sorted(version for model, version in self.models if model == name)
-        if not found:
+        versions = sorted(version for model, version in self.models if model == name)
+        if not versions:
             raise Refusal(NOT_FOUND, f"Could not find any versions of model {name}")
-        return found
+        return versions
 
     def find(self, name: str, version: int | None = None, label: str | None = None) -> ServedModel:
-        """The version that was asked for, or the newest.
+        """Return the version with this number or label; the newest if neither is given.
 
         Raises:
-            Refusal: NOT_FOUND for a model or a version, INVALID_ARGUMENT for a label that is not there.
+            Refusal: If there is no such model or version (NOT_FOUND), or no such label (INVALID_ARGUMENT).
         """
         models = self._models
-        known = [number for model, number in models if model == name]
-        wanted = f"Latest({name})" if version is None else f"Specific({name}, {version})"
+        versions = [number for model, number in models if model == name]
+        request = f"Latest({name})" if version is None else f"Specific({name}, {version})"
         if label is not None:
             version = self.version_of_label(name, label)
-        elif version is None and known:
-            version = max(known)
+        elif version is None and versions:
+            version = max(versions)
         if version is None or (name, version) not in models:
-            raise Refusal(NOT_FOUND, f"Servable not found for request: {wanted}")
+            raise Refusal(NOT_FOUND, f"Servable not found for request: {request}")
         return models[name, version]
 
     def version_of_label(self, name: str, label: str) -> int:
-        """The version that a label stands for.
+        """Return the version that a label refers to.
 
         Raises:
-            Refusal: INVALID_ARGUMENT, if there is no such label.
+            Refusal: If there is no such label (INVALID_ARGUMENT).
         """
         labels = self._labels.get(name, {})
         if label not in labels:

@@ -1,7 +1,7 @@
-"""TensorFlow Serving's list of models, `models.config`: read, added to, and written again.
+"""Reading, extending and writing of TensorFlow Serving's list of models, `models.config`.
 
-Its message classes are in a package that needs TensorFlow Serving's own distribution; the few messages needed are
-described here, under their official names and numbers. What a file holds beyond them is refused, never dropped.
+Its message classes are in a package that needs TensorFlow Serving's own distribution. The few messages that are needed
+are described here, under their official names and numbers. A file with other fields is refused; no field is dropped.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from ..errors import ArgumentError, BundleError
 
 MODELS_CONFIG = "models.config"
 MODELS_FOLDER = "/models"
-"""Where the official image expects the folder that holds `models.config`."""
+"""Path at which TensorFlow Serving's official image expects the folder with `models.config`."""
 
 _PACKAGE = "tensorflow.serving"
 _SCALARS = {"string": 9, "int64": 3, "uint32": 13}
@@ -42,12 +42,12 @@ _MESSAGES: dict[str, list[tuple[str, int, str, bool]]] = {
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """One model of a list.
+    """One model of the list.
 
     Attributes:
-        name: As clients ask for it.
-        base_path: The folder of its versions, as the server sees it.
-        versions: Those that are served, in ascending order; None where a policy other than a list chooses them.
+        name: Name of the model, as clients ask for it.
+        base_path: The folder of the model's versions, as the server sees it.
+        versions: The versions that are served, in ascending order; None if they are not listed one by one.
         labels: Versions by label.
     """
 
@@ -58,10 +58,10 @@ class ModelEntry:
 
 
 class ModelsConfig:
-    """A `ModelServerConfig`; it is never changed, `with_version` makes another.
+    """An immutable `ModelServerConfig`; `with_version` returns a changed copy.
 
     Args:
-        message: The message; an empty list by default.
+        message: The protobuf message; an empty list by default.
     """
 
     def __init__(self, message: Any = None):
@@ -69,10 +69,10 @@ class ModelsConfig:
 
     @classmethod
     def parse(cls, text: str) -> "ModelsConfig":
-        """Reads a file's text.
+        """Parse the text of a file.
 
         Raises:
-            BundleError: If it is no `ModelServerConfig` in text format, or holds what is not known here.
+            BundleError: If the text is not a `ModelServerConfig` in text format, or holds unknown fields.
         """
         try:
             return cls(text_format.Parse(text, _new()))
@@ -84,28 +84,28 @@ class ModelsConfig:
 
     @property
     def models(self) -> tuple[ModelEntry, ...]:
-        """The models, in the order of the file."""
-        return tuple(_entry(one) for one in self._message.model_config_list.config)
+        """Return the models, in the order of the file."""
+        return tuple(_entry(config) for config in self._message.model_config_list.config)
 
     def find(self, name: str) -> ModelEntry | None:
-        """The model of that name, or None."""
-        return next((one for one in self.models if one.name == name), None)
+        """Return the model of this name, or None."""
+        return next((model for model in self.models if model.name == name), None)
 
     def with_version(self, name: str, *versions: int, labels: Mapping[str, int] | None = None) -> "ModelsConfig":
-        """The same list with further versions of a model, which is added where it is new.
+        """Return a copy of the list with further versions of a model; a new model is added.
 
         Args:
-            name: Of the model.
-            versions: To be served beside those that are.
-            labels: Versions by label; a label that is there moves.
+            name: Name of the model.
+            versions: Versions to serve in addition to those in the list.
+            labels: Versions by label; existing labels are moved.
 
         Raises:
-            ArgumentError: If the versions of the model are chosen by another policy than a list, or a label is for a
-                version that is not served.
+            ArgumentError: If the versions of the model are not listed one by one, or a label refers to a version that
+                is not served.
         """
         message = _new()
         message.CopyFrom(self._message)
-        config = next((one for one in message.model_config_list.config if one.name == name), None)
+        config = next((entry for entry in message.model_config_list.config if entry.name == name), None)
         if config is None:
             config = message.model_config_list.config.add(
                 name=name, base_path=f"{MODELS_FOLDER}/{name}", model_platform="tensorflow"
@@ -117,12 +117,12 @@ class ModelsConfig:
             )
         listed = config.model_version_policy.specific.versions
         listed[:] = sorted({*listed, *versions})
-        moved = {**_entry(config).labels, **(labels or {})}
-        lost = {label: version for label, version in moved.items() if version not in listed}
-        if lost:
-            raise ArgumentError(f"Labels are for versions that are served, {list(listed)}. Received: {lost}.")
+        all_labels = {**_entry(config).labels, **(labels or {})}
+        dangling = {label: version for label, version in all_labels.items() if version not in listed}
+        if dangling:
+            raise ArgumentError(f"Labels are for versions that are served, {list(listed)}. Received: {dangling}.")
         del config.version_labels[:]
-        for label, version in sorted(moved.items()):
+        for label, version in sorted(all_labels.items()):
             config.version_labels.add(key=label, value=version)
         return ModelsConfig(message)
 
@@ -138,16 +138,16 @@ def _entry(config: Any) -> ModelEntry:
 
 
 def _message_class() -> Any:
-    """The class of `ModelServerConfig`, in a pool of its own beside the official one."""
+    """Return the class of `ModelServerConfig`, made in a separate descriptor pool beside the official one."""
     file = descriptor_pb2.FileDescriptorProto(name="isplit_models_config.proto", package=_PACKAGE, syntax="proto3")
     for name, fields in _MESSAGES.items():
         message = file.message_type.add(name=name)
         for field, number, kind, repeated in fields:
-            added = message.field.add(name=field, number=number, label=3 if repeated else 1)
+            new_field = message.field.add(name=field, number=number, label=3 if repeated else 1)
             if kind in _SCALARS:
-                added.type = _SCALARS[kind]
+                new_field.type = _SCALARS[kind]
             else:
-                added.type, added.type_name = 11, f".{_PACKAGE}.{kind}"
+                new_field.type, new_field.type_name = 11, f".{_PACKAGE}.{kind}"
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.ModelServerConfig"))

@@ -1,4 +1,4 @@
-"""A request that is not answered, with the canonical code that every protocol of a model server has a form for."""
+"""The error for a refused request, with a canonical code that REST and gRPC both can express."""
 
 INVALID_ARGUMENT = "INVALID_ARGUMENT"
 NOT_FOUND = "NOT_FOUND"
@@ -10,11 +10,11 @@ UNIMPLEMENTED = "UNIMPLEMENTED"
 
 
 class Refusal(Exception):
-    """Ends the handling of one request; what it says goes to the client.
+    """An error that ends the handling of one request; its code and message are sent to the client.
 
     Args:
         code: One of the codes of this module.
-        message: What is wrong, in TensorFlow Serving's words where it has words for it.
+        message: What is wrong, in the words of TensorFlow Serving if it has a message for the case.
     """
 
     def __init__(self, code: str, message: str):

@@ -1,7 +1,7 @@
-"""TensorFlow Serving's REST API: what a request asks for, and the answer's status and body. No sockets.
+"""TensorFlow Serving's REST API: from a request to the status and body of its answer, without sockets.
 
-Codes, forms and words of the errors follow TensorFlow Serving, so that a client that copes with one copes with the
-other.
+Status codes, bodies and messages of errors follow TensorFlow Serving, so that a client that handles the errors of one
+server also handles those of the other.
 """
 
 import json
@@ -44,28 +44,28 @@ _LOOK = re.compile(rf"(?i)/v1/models(?:/(?P<name>[^/:]+))?{_WHICH}(?:/(?P<metada
 
 @dataclass(frozen=True)
 class Response:
-    """The answer to a request: HTTP status, and a JSON body."""
+    """The answer to a request: HTTP status and JSON body."""
 
     status: int
     body: bytes
 
 
 def error_response(status: int, message: str) -> Response:
-    """The body that every error has."""
+    """Return the answer for an error, with the message in a JSON body."""
     return Response(status, json.dumps({"error": message}).encode())
 
 
 def handle(catalogue: Catalogue, method: str, target: str, body: bytes) -> Response:
-    """Answers one request.
+    """Answer one request.
 
     Args:
         catalogue: The models.
         method: "GET", "POST", ...
-        target: Path of the request, with a query where there is one.
-        body: Its body; empty where there is none.
+        target: Path of the request, with the query if any.
+        body: Body of the request; may be empty.
 
     Returns:
-        The answer; no request raises.
+        The answer. A wrong request gives an error response and raises nothing.
     """
     path = urllib.parse.urlsplit(target).path if target.startswith("/") else target
     if not path.lower().startswith("/v1/"):
@@ -115,10 +115,12 @@ def _status(catalogue: Catalogue, name: str, version: int | None, label: str | N
         if version not in versions:
             raise Refusal(NOT_FOUND, f"Could not find version {version} of model {name}")
         versions = [version]
-    fine = {"error_code": "OK", "error_message": ""}
+    ok = {"error_code": "OK", "error_message": ""}
     newest_first = sorted(versions, reverse=True)
     return {
-        "model_version_status": [{"version": str(one), "state": "AVAILABLE", "status": fine} for one in newest_first]
+        "model_version_status": [
+            {"version": str(number), "state": "AVAILABLE", "status": ok} for number in newest_first
+        ]
     }
 
 
@@ -162,7 +164,7 @@ def _parsed(body: bytes) -> dict[str, Any]:
         raise _invalid(f"JSON Parse error: Invalid value. {error.msg} at offset: {error.pos}") from error
     except UnicodeDecodeError as error:
         raise _invalid(f"JSON Parse error: Invalid encoding in string. at offset: {error.start}") from error
-    except ValueError as error:  # of `_finite`, or an integer of more digits than Python reads
+    except ValueError as error:  # from `_finite`, or an integer with more digits than Python parses
         raise _invalid("JSON Parse error: Number too big to be stored in double.") from error
     if not isinstance(document, dict):
         raise _malformed(document, "Is not object")
@@ -177,7 +179,7 @@ def _finite(text: str) -> float:
 
 
 def _from_instances(document: Mapping[str, Any], specs: Mapping[str, tf.TensorSpec]) -> dict[str, np.ndarray]:
-    """Row format: a list with a value, or an object of named values, for each instance."""
+    """Read inputs in row format: a list with a value, or an object of named values, for each instance."""
     instances = document["instances"]
     if not isinstance(instances, list):
         raise _malformed(document, "Excepting 'instances' to be an list/array")
@@ -195,7 +197,7 @@ def _from_instances(document: Mapping[str, Any], specs: Mapping[str, tf.TensorSp
             if parts[name] and parts[name][0].shape != part.shape:
                 raise _failed_element(index, f"Expecting shape {_written(parts[name][0])} but got: {_written(part)}")
             parts[name].append(part)
-    return {name: np.stack(found) for name, found in parts.items()}
+    return {name: np.stack(arrays) for name, arrays in parts.items()}
 
 
 def _instance(index: int, instance: Any, specs: Mapping[str, tf.TensorSpec], named: bool) -> dict[str, np.ndarray]:
@@ -215,7 +217,7 @@ def _instance(index: int, instance: Any, specs: Mapping[str, tf.TensorSpec], nam
 
 
 def _from_inputs(value: Any, specs: Mapping[str, tf.TensorSpec]) -> dict[str, np.ndarray]:
-    """Column format: one tensor, or an object of named ones."""
+    """Read inputs in column format: one tensor, or an object of named tensors."""
     if not _is_named(value):
         if len(specs) > 1:
             raise _invalid(
@@ -234,7 +236,7 @@ def _is_named(value: Any) -> bool:
 
 
 def _encoded(answer: Any) -> bytes:
-    # NaN and infinities go out as bare tokens, as TensorFlow Serving writes them.
+    # NaN and infinities are written as bare tokens, as TensorFlow Serving writes them.
     return json.dumps(answer, allow_nan=True, separators=(",", ":")).encode()
 
 

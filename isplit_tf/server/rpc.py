@@ -1,6 +1,6 @@
-"""The gRPC port: TensorFlow Serving's own services, answered from the catalogue.
+"""The gRPC port: TensorFlow Serving's services, answered from the catalogue.
 
-Needs grpcio and tensorflow-serving-api; everything else of the server does without.
+Only this module of the server needs grpcio and tensorflow-serving-api.
 """
 
 import threading
@@ -46,7 +46,7 @@ _MOST_CALLS = 512
 
 
 class GrpcPort:
-    """Listens for gRPC.
+    """The port that listens for gRPC calls.
 
     Args:
         host: Address to listen on.
@@ -55,7 +55,7 @@ class GrpcPort:
         max_message_bytes: Longer requests are refused.
 
     Raises:
-        RuntimeError: If it cannot listen there.
+        RuntimeError: If the address and port cannot be listened on.
     """
 
     def __init__(self, host: str, port: int, catalogue: Catalogue, max_message_bytes: int):
@@ -80,18 +80,22 @@ class GrpcPort:
             raise RuntimeError("the address cannot be listened on")
 
     def start(self) -> None:
-        """Begins to answer, if it does not yet."""
+        """Start answering calls, unless already started."""
         if not self._started:
             self._started = True
             self._server.start()
 
     def stop(self, grace_s: float) -> threading.Event:
-        """Takes no more calls and lets those under way end within `grace_s`; the event is set when all have."""
+        """Accept no more calls and give those in progress `grace_s` seconds to end.
+
+        Returns:
+            An event that is set when all calls have ended.
+        """
         return self._server.stop(grace_s)
 
 
 def _service(name: str, servicer: Any, calls: Mapping[str, Any]) -> Any:
-    """The calls of a service, with messages parsed here: grpcio would log each that is none, with its trace."""
+    """Return the handlers of a service; they parse messages, since grpcio would log a traceback for malformed ones."""
 
     def handler(method: str, kind: Any) -> Any:
         def answer(content: bytes, context: Any) -> bytes:
@@ -112,29 +116,29 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
         self._catalogue = catalogue
 
     def Predict(self, request: Any, context: Any) -> Any:  # noqa: N802
-        """Runs a signature."""
+        """Run a signature."""
         try:
             return _predict(self._catalogue, request)
         except Refusal as refusal:
             _abort(context, refusal)
 
     def GetModelMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802
-        """The signatures of a version."""
+        """Return the signatures of a version."""
         try:
             return _metadata(self._catalogue, request)
         except Refusal as refusal:
             _abort(context, refusal)
 
     def Classify(self, request: Any, context: Any) -> Any:  # noqa: N802
-        """A tail has no such signature."""
+        """Refuse the call: a tail has no classify signature."""
         self._refuse(request.model_spec, context, "classify")
 
     def Regress(self, request: Any, context: Any) -> Any:  # noqa: N802
-        """A tail has no such signature."""
+        """Refuse the call: a tail has no regress signature."""
         self._refuse(request.model_spec, context, "regress")
 
     def MultiInference(self, request: Any, context: Any) -> Any:  # noqa: N802
-        """A tail has no such signatures."""
+        """Refuse the call: a tail has neither classify nor regress signatures."""
         _abort(context, Refusal(UNIMPLEMENTED, "MultiInference is for models with classify or regress signatures"))
 
     def _refuse(self, spec: Any, context: Any, verb: str) -> NoReturn:
@@ -153,20 +157,20 @@ class _Models(model_service_pb2_grpc.ModelServiceServicer):
         self._catalogue = catalogue
 
     def GetModelStatus(self, request: Any, context: Any) -> Any:  # noqa: N802
-        """The state of the versions."""
+        """Return the state of the versions of a model."""
         try:
             return _status(self._catalogue, request.model_spec)
         except Refusal as refusal:
             _abort(context, refusal)
 
     def HandleReloadConfigRequest(self, request: Any, context: Any) -> Any:  # noqa: N802
-        """The list of models is a file here."""
+        """Refuse the call: the list of models is read from a file."""
         _abort(context, Refusal(UNIMPLEMENTED, "The models are changed by their models.config, not over the network"))
 
 
 def _abort(context: Any, refusal: Refusal) -> NoReturn:
     context.abort(getattr(grpc.StatusCode, refusal.code), refusal.message)
-    raise refusal  # `abort` raised already
+    raise refusal  # not reached, since `abort` raises
 
 
 def _find(catalogue: Catalogue, spec: Any) -> ServedModel:
@@ -181,10 +185,10 @@ def _predict(catalogue: Catalogue, request: Any) -> Any:
     model = _find(catalogue, spec)
     signature = spec.signature_name or DEFAULT_SIGNATURE
     specs = model.inputs(signature)
-    inputs = {name: _array(name, one, specs.get(name), model.max_instances) for name, one in request.inputs.items()}
+    inputs = {name: _array(name, proto, specs.get(name), model.max_instances) for name, proto in request.inputs.items()}
     outputs = model.predict(signature, inputs)
-    wanted = list(request.output_filter) or list(outputs)
-    for name in wanted:
+    requested = list(request.output_filter) or list(outputs)
+    for name in requested:
         if name not in outputs:
             raise Refusal(
                 INVALID_ARGUMENT,
@@ -194,28 +198,28 @@ def _predict(catalogue: Catalogue, request: Any) -> Any:
     answer = predict_pb2.PredictResponse()
     answer.model_spec.name, answer.model_spec.signature_name = model.name, signature
     answer.model_spec.version.value = model.version
-    for name in wanted:
+    for name in requested:
         answer.outputs[name].CopyFrom(tf.make_tensor_proto(outputs[name]))
     return answer
 
 
 def _array(name: str, tensor: Any, spec: tf.TensorSpec | None, limit: int | None) -> np.ndarray:
-    """A tensor of a request, once its type and its shape are known to be the signature's.
+    """Return a tensor of a request as an array, after checking dtype and shape against the signature.
 
-    A shape may claim any size whatever the bytes behind it: it is looked at before memory is taken.
+    A malformed request may claim a shape far larger than its data, so the shape is checked before memory is allocated.
     """
     if spec is None:
-        return np.zeros(0)  # the signature has no such input: refused by its name
+        return np.zeros(0)  # the signature has no such input: `predict` refuses its name
     if tensor.dtype != spec.dtype.as_datatype_enum:
-        found = types_pb2.DataType.Name(tensor.dtype) if tensor.dtype in types_pb2.DataType.values() else tensor.dtype
-        raise Refusal(INVALID_ARGUMENT, f"Expects {name} to be {spec.dtype.name} but {found} is provided")
+        dtype = types_pb2.DataType.Name(tensor.dtype) if tensor.dtype in types_pb2.DataType.values() else tensor.dtype
+        raise Refusal(INVALID_ARGUMENT, f"Expects {name} to be {spec.dtype.name} but {dtype} is provided")
     return _values(name, tensor, spec, limit)
 
 
 def _values(name: str, tensor: Any, spec: tf.TensorSpec, limit: int | None) -> np.ndarray:
     shape = tuple(axis.size for axis in tensor.tensor_shape.dim)
-    known = not tensor.tensor_shape.unknown_rank and all(axis >= 0 for axis in shape)
-    if not known or not spec.shape.is_compatible_with(shape):
+    valid = not tensor.tensor_shape.unknown_rank and all(axis >= 0 for axis in shape)
+    if not valid or not spec.shape.is_compatible_with(shape):
         raise Refusal(INVALID_ARGUMENT, f"Tensor {name} has shape {list(shape)}, which does not fit {spec.shape}")
     if limit is not None and shape and shape[0] > limit:
         raise Refusal(INVALID_ARGUMENT, f"Task size {shape[0]} is larger than maximum input batch size {limit}")
@@ -251,6 +255,6 @@ def _status(catalogue: Catalogue, spec: Any) -> Any:
             raise Refusal(NOT_FOUND, f"Could not find version {version} of model {spec.name}")
         versions = {version: None}
     answer = get_model_status_pb2.GetModelStatusResponse()
-    for one in versions:
-        answer.model_version_status.add(version=one, state=_AVAILABLE).status.error_code = 0
+    for number in versions:
+        answer.model_version_status.add(version=number, state=_AVAILABLE).status.error_code = 0
     return answer

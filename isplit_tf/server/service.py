@@ -1,4 +1,4 @@
-"""The local server: ports that answer for the models of a bundle or of a folder, from opening to closing."""
+"""The local server: opens the REST and gRPC ports for a bundle or a folder of models, and closes them."""
 
 import contextlib
 import os
@@ -30,30 +30,31 @@ _POLL_S = 1.0
 
 
 class Server:
-    """Serves the tail of a bundle, or a folder of published ones, over TensorFlow Serving's REST and gRPC APIs.
+    """A server for the tail of a bundle, or a folder of published tails, over TensorFlow Serving's REST and gRPC APIs.
 
-    It listens from the moment it is made, and answers once it is started: by `with`, by `start`, or by `serve_forever`.
+    The ports are open once the object is made; requests are answered after `with`, `start` or `serve_forever`.
 
     Args:
-        bundle: The bundle's directory, or a `Bundle`; or a folder that `isplit publish` wrote, whose `models.config`
-            is then read again every second.
-        host: Address to listen on; only this machine can reach the default.
+        bundle: The bundle's directory, or a `Bundle`, or a folder that `isplit publish` wrote. The `models.config` of
+            such a folder is read again every second.
+        host: Address to listen on; the default can be reached from this machine only.
         port: Port to listen on; 0 for any free one.
         grpc_port: Port for gRPC, 0 for any free one; None for no gRPC. Needs `isplit-tf[grpc]`.
-        labels: Versions by label, such as `{"stable": 1}`; by default, and always for a folder, those of its
-            `models.config`.
-        batching: How requests that come at the same time are joined, and how many instances one may have; by default
-            as a bundle's `batching.config` tells TensorFlow Serving.
+        labels: Versions by label, such as `{"stable": 1}`; by default those of the bundle's `models.config`. Not
+            possible for a folder, whose `models.config` always decides.
+        batching: How simultaneous requests are joined, and how many instances a request may have; by default the
+            settings that a bundle's `batching.config` gives to TensorFlow Serving.
         max_body_bytes: Longer requests are refused.
-        request_timeout_s: Seconds in which a request's body has to arrive, and after which an idle connection is
+        request_timeout_s: Seconds within which a request's body has to arrive, and after which an idle connection is
             closed.
-        grace_s: Seconds that `close` gives to requests that are under way.
+        grace_s: Seconds that `close` gives to requests in progress.
 
-    Raises:
-        BundleError: If the bundle is incomplete, was changed, or has a newer format; if the folder's models.config
-            cannot be followed.
-        MissingDependencyError: If gRPC is asked for and not installed.
-        ServerError: If it cannot listen there.
+        Raises:
+            ArgumentError: If a number is out of range, or labels are given for a folder.
+            BundleError: If the bundle is incomplete, was changed, or has a newer format; or if the folder's
+                `models.config` or a model in it cannot be loaded.
+            MissingDependencyError: If a gRPC port is requested and gRPC is not installed.
+            ServerError: If an address and port cannot be listened on.
 
     Example:
         >>> with Server("bundle/", port=0) as server:
@@ -74,7 +75,7 @@ class Server:
         grace_s: float = 10.0,
     ):
         ports = (port, grpc_port or 0)
-        if max_body_bytes < 1 or request_timeout_s <= 0 or grace_s < 0 or not all(0 <= one <= 65535 for one in ports):
+        if max_body_bytes < 1 or request_timeout_s <= 0 or grace_s < 0 or not all(0 <= each <= 65535 for each in ports):
             raise ArgumentError(
                 "Expected port from 0 to 65535, max_body_bytes of at least 1, request_timeout_s above 0 and grace_s of "
                 f"at least 0. Received: {port}, {max_body_bytes}, {request_timeout_s}, {grace_s}."
@@ -89,7 +90,7 @@ class Server:
             self._catalogue = self._folder.catalogue
         else:
             self._catalogue = Catalogue.of_bundle(directory, labels, batching=batching)
-        self._rpc: Any = None  # a GrpcPort, whose module needs grpcio
+        self._rpc: Any = None  # a GrpcPort; not imported here, because its module needs grpcio
         try:
             self._http = HttpPort(host, port, self._catalogue, max_body_bytes, request_timeout_s)
         except OSError as error:
@@ -100,22 +101,22 @@ class Server:
 
     @property
     def port(self) -> int:
-        """The port that it listens on."""
+        """Return the port number of the REST API."""
         return self._http.server_address[1]
 
     @property
     def url(self) -> str:
-        """Where a client on this machine finds it."""
+        """Return the URL of the REST API for clients on this machine."""
         return f"http://{self._host}:{self.port}"
 
     @property
     def grpc_port(self) -> int | None:
-        """The port for gRPC that it listens on, or None."""
+        """Return the port number for gRPC, or None without gRPC."""
         return None if self._rpc is None else self._rpc.port
 
     @property
     def grpc_url(self) -> str | None:
-        """Where a gRPC client on this machine finds it, or None."""
+        """Return the gRPC URL for clients on this machine, or None without gRPC."""
         return None if self._rpc is None else f"grpc://{self._host}:{self._rpc.port}"
 
     @property
@@ -125,7 +126,7 @@ class Server:
         return f"[{host}]" if ":" in host else host
 
     def start(self) -> "Server":
-        """Begins to answer, in threads of its own."""
+        """Start answering requests in background threads, and return the server."""
         self._http.start()
         if self._rpc is not None:
             self._rpc.start()
@@ -134,7 +135,7 @@ class Server:
         return self
 
     def close(self) -> None:
-        """Takes no more requests, lets those under way end within `grace_s`, and closes all connections."""
+        """Accept no more requests, give those in progress `grace_s` seconds to end, and close all connections."""
         if self._folder is not None:
             self._folder.close()
         stopped = None if self._rpc is None else self._rpc.stop(self._grace_s)
@@ -158,12 +159,15 @@ class Server:
             raise ServerError(f"Cannot listen for gRPC on {host}:{port}: {error}") from error
 
     def serve_forever(self) -> None:
-        """Answers until Ctrl-C or SIGTERM, then closes; says on standard error where it listens and what it is not."""
+        """Answer requests until Ctrl-C or SIGTERM, then close.
+
+        A line on standard error gives the addresses and says that the server is not meant for production.
+        """
         stop = threading.Event()
         with _on_sigterm(stop):
             self.start()
-            where = self.url if self.grpc_url is None else f"{self.url} and {self.grpc_url}"
-            sys.stderr.write(f"Serving on {where}. {NOTICE}\n")
+            addresses = self.url if self.grpc_url is None else f"{self.url} and {self.grpc_url}"
+            sys.stderr.write(f"Serving on {addresses}. {NOTICE}\n")
             try:
                 while not stop.wait(0.5):
                     pass
@@ -191,8 +195,8 @@ def _on_sigterm(stop: threading.Event) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may handle signals
         return
-    before = signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
+    previous = signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, previous)

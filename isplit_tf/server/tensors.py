@@ -1,4 +1,4 @@
-"""Tensors in the JSON of TensorFlow Serving's REST API, both ways."""
+"""Conversion between arrays and the JSON tensors of TensorFlow Serving's REST API."""
 
 import base64
 import binascii
@@ -18,12 +18,12 @@ _LARGEST_FLOAT = float(np.finfo(np.float32).max)
 
 
 def is_base64(value: Any) -> bool:
-    """Whether a JSON value is `{"b64": "..."}`, the form of bytes."""
+    """Check whether a JSON value is `{"b64": "..."}`, the form of bytes."""
     return isinstance(value, dict) and len(value) == 1 and isinstance(value.get(_BASE64_KEY), str)
 
 
 def shape_of(value: Any) -> tuple[int, ...]:
-    """The shape that nested lists have by their first elements, down to the first empty one."""
+    """Return the shape of nested lists, found from their first elements down to the first empty list."""
     shape = []
     while isinstance(value, list):
         shape.append(len(value))
@@ -34,17 +34,17 @@ def shape_of(value: Any) -> tuple[int, ...]:
 
 
 def tensor(value: Any, dtype: tf.DType) -> np.ndarray:
-    """Nested lists, or a single value, as an array.
+    """Convert nested lists, or a single value, to an array.
 
     Args:
-        value: As a JSON parser gives it.
-        dtype: Of the signature's input: string, or float32.
+        value: A parsed JSON value.
+        dtype: Type of the signature's input: string or float32.
 
     Returns:
         An array of bytes objects, or of float32.
 
     Raises:
-        Refusal: INVALID_ARGUMENT, if the lists are ragged, or a value is not of that type.
+        Refusal: If the lists are ragged, or a value is not of that type (INVALID_ARGUMENT).
     """
     shape = shape_of(value)
     if len(shape) > _MOST_AXES:
@@ -55,7 +55,7 @@ def tensor(value: Any, dtype: tf.DType) -> np.ndarray:
 
 
 def shown(value: Any) -> str:
-    """A JSON value in an error message, cut where it is long."""
+    """Return a JSON value as text for an error message, shortened if it is long."""
     text = json.dumps(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
@@ -75,8 +75,8 @@ def _flatten(value: Any, level: int, shape: tuple[int, ...], dtype: tf.DType, fl
         raise _invalid(
             f"Encountered list at unexpected size: {len(value)} at level: {level} expected size: {shape[level]}"
         )
-    for one in value:
-        _flatten(one, level + 1, shape, dtype, flat)
+    for element in value:
+        _flatten(element, level + 1, shape, dtype, flat)
 
 
 def _scalar(value: Any, dtype: tf.DType) -> Any:
@@ -120,10 +120,10 @@ def _invalid(message: str) -> Refusal:
 
 
 def rows(outputs: dict[str, np.ndarray]) -> list[Any]:
-    """Outputs in row format: one value an instance, or one object where there are several outputs.
+    """Return outputs in row format: for each instance a value, or an object if there are several outputs.
 
     Raises:
-        Refusal: INVALID_ARGUMENT, if the outputs differ in their first axis.
+        Refusal: If the outputs differ in the size of the first axis (INVALID_ARGUMENT).
     """
     sizes = {name: array.shape[0] if array.ndim else -1 for name, array in outputs.items()}
     if len(set(sizes.values())) != 1 or -1 in sizes.values():
@@ -135,6 +135,6 @@ def rows(outputs: dict[str, np.ndarray]) -> list[Any]:
 
 
 def columns(outputs: dict[str, np.ndarray]) -> Any:
-    """Outputs in column format: an object of lists, or one list where there is one output."""
+    """Return outputs in column format: an object of lists, or a plain list if there is only one output."""
     lists = {name: array.tolist() for name, array in outputs.items()}
     return next(iter(lists.values())) if len(lists) == 1 else lists
