@@ -1,10 +1,10 @@
 """Data sets, embedded or the user's own.
 
-`load("glyphs")` needs neither TensorFlow nor a network. `open_data` turns a folder, an `.npz` file, a name in
-TensorFlow Datasets or an embedded set into batches. After `import isplit_tf.datasets`, `tfds.load` knows
-`tiny_imagenet200`, `notmnist` and `chest_xray_pneumonia`; `from_archive` reads them from an archive at hand.
+`load("glyphs")` needs neither TensorFlow nor a network. `open_data` reads a folder, an `.npz` file, a data set of
+TensorFlow Datasets or an embedded set in batches. After `import isplit_tf.datasets`, `tfds.load` knows
+`tiny_imagenet200`, `notmnist` and `chest_xray_pneumonia`; `from_archive` reads them from a local archive.
 
-A data set has a folder of its own here, named after it.
+Each data set has a folder here, named after it.
 """
 
 from importlib import import_module as _import_module

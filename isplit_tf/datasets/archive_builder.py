@@ -1,4 +1,4 @@
-"""What the builders for TensorFlow Datasets have in common: an archive, read in place and divided without leaks."""
+"""Base of the builders for TensorFlow Datasets: reads an archive without unpacking and splits it without leaks."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,47 +30,47 @@ class ArchiveConfig(tfds.core.BuilderConfig):
 
 
 class ArchiveBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
-    """Reads labelled images from one archive, and puts images that belong together into one split.
+    """A builder that reads labelled images from one archive and puts images that belong together into one split.
 
-    Every image is decoded once beforehand. What cannot be read is left out and named, what is there more than once
-    is named, and both stand in `builder.info.metadata`, that is in `metadata.json` beside the prepared data
+    Every image is decoded once beforehand. Images that cannot be read are left out. These and all duplicates are listed
+    in `builder.info.metadata`, which is saved as `metadata.json` beside the prepared data
     (`isplit_tf.datasets.inventory` describes it).
 
-    A data set says what it is by `ORIGINALS`, `layout`, `label_pictures`, `group` and `key`.
+    A data set defines `ORIGINALS`, `SHARES` and `layout`, and if needed `TEST_PART`, `label_pictures`, `group`, `key`.
     """
 
     ORIGINALS: ClassVar[Mapping[str, Original]]
-    """The published archives, by name of configuration, or by "" where there is one."""
+    """The published archives by name of the configuration, or by "" if there is only one."""
 
     SHARES: ClassVar[Mapping[str, float]]
-    """Splits to be taken from what is not test from the outset, and the share of each."""
+    """Share of each split of the images that are not in the original's test set; the rest is train."""
 
     TEST_PART: ClassVar[str | None] = None
-    """The part of the original that is the test split as a whole; None where test is carved too."""
+    """The part of the original that becomes the test split; None if test is taken by its share, like the others."""
 
     @classmethod
     def layout(cls) -> Layout:
-        """How the data set lies in its archive."""
+        """Return the layout of the data set in its archive."""
         raise TypeError(f"{cls.__name__} has no layout.")
 
     def label_pictures(self, scan: Scan) -> list[Picture]:
-        """The pictures whose class is known; here, those whose path tells it."""
+        """Return the pictures whose class is known; here, those whose path contains the class."""
         return [picture for picture in scan.pictures if picture.label is not None]
 
     def group(self, pictures: Sequence[Picture]) -> tuple[list[int], dict[str, Any]]:
-        """Say what belongs together; here, images with the same pixels.
+        """Group pictures that belong together; here, images with the same pixels.
 
         Returns:
-            The group of each picture, as `grouping.join` gives it, and what to add to the inventory.
+            The group of each picture, as from `grouping.join`, and entries to add to the inventory.
         """
         return join(len(pictures), equal_pairs(picture.digest for picture in pictures)), {}
 
     def key(self, picture: Picture) -> str:
-        """What decides on the split of a picture; here its name."""
+        """Return the key that decides the split of a picture; here its name."""
         return picture.name
 
     def original_of(self, root: str) -> tuple[Original | None, str]:
-        """The published archive to compare with, and how it was told."""
+        """Return the published archive to compare with, and how it was determined."""
         if self.builder_config is not None and self.builder_config.name in self.ORIGINALS:
             return self.ORIGINALS[self.builder_config.name], "the configuration"
         return self.ORIGINALS.get(""), "the layout"
@@ -83,7 +83,10 @@ class ArchiveBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  
         )
 
     def _features(self) -> dict[str, Any]:
-        """Every data set has `image`, `label`, `name` (in its archive) and `group` (which no two splits share)."""
+        """Return the features common to all data sets: `name` (in the archive) and `group` (never in two splits).
+
+        Data sets add `image` and `label`.
+        """
         return {"name": tfds.features.Text(), "group": tfds.features.Text()}
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
@@ -130,4 +133,4 @@ class ArchiveBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  
         return archive
 
 
-register()  # the builders need this module: where it came first, they had to wait
+register()  # the builders import this module; if it is imported first, they are registered only now

@@ -1,4 +1,4 @@
-"""Archives of images, read in place: nothing in them is ever written to disk, whatever their names say."""
+"""Reading of image archives without unpacking: no member is ever written to disk."""
 
 import hashlib
 import tarfile
@@ -13,7 +13,7 @@ from ..errors import DataError
 
 KINDS = "a .zip or a .tar archive (plain, or as .gz, .bz2 or .xz)"
 MAX_MEMBER_BYTES = 64 * 2**20
-"""Larger members are not read: no image of the known data sets comes near it, a bomb does."""
+"""Larger members are not read: images of the known data sets are far smaller, a zip bomb is not."""
 
 _BLOCK_BYTES = 2**20
 _JUNK = ("__MACOSX", "Thumbs.db", "desktop.ini")
@@ -21,12 +21,12 @@ _DAMAGED = (EOFError, OSError, tarfile.TarError, zipfile.BadZipFile, zlib.error)
 
 
 class UnreadableError(Exception):
-    """A member of an archive cannot be read; the rest can."""
+    """A member of an archive cannot be read; the other members can."""
 
 
 @dataclass(frozen=True)
 class Digests:
-    """What identifies an archive: its size, MD5 and SHA-256, in lowercase hex."""
+    """Size, MD5 and SHA-256 of an archive, the digests in lowercase hex."""
 
     size_bytes: int
     md5: str
@@ -38,8 +38,8 @@ class Member:
     """A file in an archive.
 
     Attributes:
-        name: Its path in the archive, with `/`, never absolute and without `..`.
-        size_bytes: Its size, as the archive says.
+        name: Path in the archive, with `/`, never absolute and without `..`.
+        size_bytes: Size that the archive declares.
     """
 
     name: str
@@ -47,11 +47,11 @@ class Member:
     _read: Callable[[], bytes] = field(repr=False)
 
     def read(self) -> bytes:
-        """The content; only while it is the archive's current member.
+        """Return the content; possible only while this is the current member of the iteration.
 
         Raises:
-            UnreadableError: It is damaged, encrypted or too large.
-            DataError: The archive is damaged from here on.
+            UnreadableError: If the member is damaged, encrypted or too large.
+            DataError: If the archive is damaged from here on.
         """
         if self.size_bytes > MAX_MEMBER_BYTES:
             raise UnreadableError(f"{self.size_bytes} bytes are more than any image here has")
@@ -59,7 +59,7 @@ class Member:
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a file is a zip or tar archive, as far as its beginning tells."""
+    """Check whether a file looks like a zip or tar archive."""
     if zipfile.is_zipfile(path):
         return True
     try:
@@ -73,16 +73,16 @@ class Archive:
     """A zip or tar archive.
 
     Attributes:
-        path: Where it lies.
-        refused: Reasons by name for the members that are no files of a data set: links, devices, names that lead
-            out of the archive, a second file of the same name. Filled as the members are gone through.
+        path: Path of the archive.
+        refused: For each refused member, the reason by name: links, devices, names that lead out of the archive, a
+            second file of the same name. Filled while `members` is iterated.
     """
 
     def __init__(self, path: str | Path):
         """Open an archive.
 
         Raises:
-            DataError: It is no archive.
+            DataError: If the file is missing or is no archive.
         """
         self.path = Path(path)
         self.refused: dict[str, str] = {}
@@ -95,7 +95,7 @@ class Archive:
 
     @cached_property
     def digests(self) -> Digests:
-        """Of the archive itself, read once."""
+        """Return size and digests of the archive file; computed once."""
         md5, sha256, size = hashlib.md5(usedforsecurity=False), hashlib.sha256(), 0
         with self.path.open("rb") as file:
             while block := file.read(_BLOCK_BYTES):
@@ -105,13 +105,13 @@ class Archive:
         return Digests(size, md5.hexdigest(), sha256.hexdigest())
 
     def members(self) -> Iterator[Member]:
-        """The files, in the archive's order; those of operating systems (`__MACOSX`, `.DS_Store`) are left out.
+        """Yield the files in the archive's order, without those of operating systems (`__MACOSX`, `.DS_Store`).
 
         Raises:
-            DataError: The archive breaks off or is damaged as a whole.
+            DataError: If the archive is truncated or damaged as a whole.
         """
         self.refused.clear()
-        seen: set[str] = set()
+        names: set[str] = set()
         try:
             for member, reason in self._zip_members() if self._is_zip else self._tar_members():
                 name = member.name.replace("\\", "/")
@@ -120,16 +120,16 @@ class Archive:
                     continue
                 reason = reason or _reason(name, parts)
                 name = "/".join(parts)
-                if reason is None and name in seen:
+                if reason is None and name in names:
                     reason = "a second file of this name"
                 if reason is not None:
                     self.refused[name] = reason
                     continue
-                seen.add(name)
+                names.add(name)
                 yield Member(name, member.size_bytes, member._read)
         except _DAMAGED as error:
             raise DataError(
-                f"'{self.path}' is damaged after {len(seen)} files: {error or type(error).__name__}"
+                f"'{self.path}' is damaged after {len(names)} files: {error or type(error).__name__}"
             ) from error
 
     def _zip_members(self) -> Iterator[tuple[Member, str | None]]:
@@ -146,7 +146,7 @@ class Archive:
                 if not info.isdir():
                     member = Member(info.name, info.size, partial(_read_tarred, archive, info))
                     yield member, None if info.isfile() else "a link or device"
-                archive.members = []  # type: ignore[attr-defined]  # it would keep a record of every file
+                archive.members = []  # type: ignore[attr-defined]  # else tarfile keeps a record of every file
 
 
 def _read_zipped(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
@@ -161,7 +161,7 @@ def _read_zipped(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
 def _read_tarred(archive: tarfile.TarFile, info: tarfile.TarInfo) -> bytes:
     try:
         file = archive.extractfile(info)
-        return file.read() if file else b""  # None for what is neither a file nor a link
+        return file.read() if file else b""  # None for members that are neither files nor links
     except _DAMAGED as error:
         raise DataError(f"'{archive.name!s}' is damaged in {info.name}: {error or type(error).__name__}") from error
 

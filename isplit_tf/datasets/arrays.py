@@ -1,4 +1,4 @@
-"""Images and labels in an .npz file."""
+"""Reading of images and labels from an .npz file."""
 
 import os
 import zipfile
@@ -14,17 +14,17 @@ from .pixels import ImageForm, map_images, shuffled
 
 
 def read_npz(path: Path, split: str | None) -> tuple[np.ndarray, np.ndarray, tuple[str, ...] | None]:
-    """Read `x`, `y` and, where they are there, `class_names` of an .npz file; nothing in it is executed.
+    """Read `x`, `y` and, if present, `class_names` from an .npz file; no code in the file is executed.
 
     Args:
         path: The file.
-        split: Where the file has no `x` and `y`: take `x_SPLIT` and `y_SPLIT`.
+        split: If the file has no `x` and `y`, `x_SPLIT` and `y_SPLIT` are read.
 
     Returns:
-        x `(N, ...)`; y int64 `(N,)`, or as it is where it is one-hot; the names of the classes or None.
+        x `(N, ...)`; y int64 `(N,)`, or unchanged if one-hot; the class names or None.
 
     Raises:
-        DataError: It is no .npz file, a key is missing, an array holds Python objects, or the lengths differ.
+        DataError: If the file is no .npz file, a key is missing, an array holds Python objects, or the lengths differ.
     """
     if not os.access(path, os.R_OK):
         raise DataError(f"{path} may not be read: permission denied.")
@@ -51,9 +51,10 @@ def read_npz(path: Path, split: str | None) -> tuple[np.ndarray, np.ndarray, tup
 def open_arrays(
     x: np.ndarray, y: np.ndarray, *, form: ImageForm, shuffle: bool | str, seed: int | None
 ) -> tf.data.Dataset:
-    """A data set of `(image, label)`, one by one.
+    """Return a data set of single pairs `(image, label)`.
 
-    Arrays that are no images, or that are floating, keep their values; whole numbers become the form's dtype.
+    Arrays of four dimensions are brought into the given form. Floating arrays are float32 and are not scaled; all
+    others get the form's dtype.
     """
     if form.channels is not None and x.ndim == 3:
         x = x[..., np.newaxis]
@@ -70,8 +71,8 @@ def _keys(path: Path, found: list[str], split: str | None) -> tuple[str, str]:
     for pair in pairs:
         if set(pair) <= set(found):
             return pair
-    wanted = " or ".join(f"{x!r} and {y!r}" for x, y in pairs)
-    raise DataError(f"{path} must hold {wanted}. Found: {', '.join(sorted(found)) or 'nothing'}.")
+    expected = " or ".join(f"{x!r} and {y!r}" for x, y in pairs)
+    raise DataError(f"{path} must hold {expected}. Found: {', '.join(sorted(found)) or 'nothing'}.")
 
 
 def _labels(y: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Data sets of TensorFlow Datasets, by name."""
+"""Opening of data sets of TensorFlow Datasets by name."""
 
 import difflib
 import re
@@ -11,60 +11,60 @@ from ..errors import DataError
 from .pixels import ImageForm, map_images, shuffled
 from .recognition import prepare
 
-# NAME[/CONFIG][:VERSION][:SPLIT], where a version begins with a digit and a split with a letter
+# NAME[/CONFIG][:VERSION][:SPLIT]; a version begins with a digit, a split with a letter
 _SPEC = re.compile(r"(?P<name>[^:]+(?::\d[^:]*)?)(?::(?P<split>[A-Za-z].*))?")
-_SHUFFLE_BUFFER = 10_000  # images; files are shuffled as a whole
+_SHUFFLE_BUFFER = 10_000  # images; the order of the files is shuffled separately
 
 
 def open_catalog(
     spec: str, *, split: str | None, form: ImageForm, shuffle: bool | str, seed: int | None, data_dir: str | None
 ) -> tuple[tf.data.Dataset, tuple[str, ...] | None]:
-    """Images and labels of a data set of TensorFlow Datasets, one by one; it is prepared if need be.
+    """Open a data set of TensorFlow Datasets as single images and labels, and prepare it if necessary.
 
     Args:
         spec: `NAME[/CONFIG][:VERSION][:SPLIT]`, for instance `mnist:test` or `mnist:train[:80%]`.
-        split: The split where `spec` names none.
-        form: What the images are to look like.
-        shuffle: As `open_data` has it.
-        seed: For shuffling.
-        data_dir: Where prepared data lie; TensorFlow Datasets' own place if None.
+        split: The split, if `spec` names none.
+        form: Size, channels and dtype of the images.
+        shuffle: As in `open_data`.
+        seed: Seed for shuffling.
+        data_dir: Folder of prepared data; TensorFlow Datasets' default if None.
 
     Returns:
-        A data set of `(image, label)`, and the names of the classes where the data set has them.
+        A data set of `(image, label)`, and the class names, or None if the data set has none.
 
     Raises:
-        DataError: No such data set or split, it has no labels, or it cannot be prepared.
+        DataError: If there is no such data set or split, it has no labels, or it cannot be prepared.
     """
     match = _SPEC.fullmatch(spec)
     if match is None:
         raise DataError(f"'tfds:{spec}' is not of the form tfds:NAME[/CONFIG][:VERSION][:SPLIT].")
     builder = _builder(match["name"], data_dir)
-    wanted = match["split"] or split
+    requested = match["split"] or split
     _supervised(builder)
     if builder.info.splits:
-        _split(builder, wanted)  # what is known beforehand need not wait for a download
+        _split(builder, requested)  # a wrong split is reported before the download, if the splits are known
     _prepare(builder)
-    return open_builder(builder, wanted, title=f"tfds:{spec}", form=form, shuffle=shuffle, seed=seed)
+    return open_builder(builder, requested, title=f"tfds:{spec}", form=form, shuffle=shuffle, seed=seed)
 
 
 def open_builder(
     builder: Any, split: str | None, *, title: str, form: ImageForm, shuffle: bool | str, seed: int | None
 ) -> tuple[tf.data.Dataset, tuple[str, ...] | None]:
-    """Images and labels of a prepared data set, one by one.
+    """Open a prepared data set as single images and labels.
 
     Args:
-        builder: A builder of TensorFlow Datasets, prepared.
-        split: The split; None where there is only one.
-        title: What messages call the data set.
-        form: What the images are to look like.
-        shuffle: As `open_data` has it.
-        seed: For shuffling.
+        builder: A prepared builder of TensorFlow Datasets.
+        split: The split; None if there is only one.
+        title: Name of the data set in messages.
+        form: Size, channels and dtype of the images.
+        shuffle: As in `open_data`.
+        seed: Seed for shuffling.
 
     Returns:
         As `open_catalog`.
 
     Raises:
-        DataError: No such split, no labels, or the images differ in size and `form` gives none.
+        DataError: If there is no such split or no labels, or the images differ in size and `form` gives no size.
     """
     image, label = _supervised(builder)
     chosen = _split(builder, split)
@@ -90,17 +90,17 @@ def _builder(name: str, data_dir: str | None) -> Any:
     try:
         return tfds.builder(name, data_dir=data_dir)
     except (tfds.core.DatasetNotFoundError, ValueError, AssertionError) as error:
-        known = tfds.list_builders(with_community_datasets=False)
-        bare = re.split(r"[/:]", name)[0]
-        if bare in known:
+        names = tfds.list_builders(with_community_datasets=False)
+        base_name = re.split(r"[/:]", name)[0]
+        if base_name in names:
             raise DataError(f"tfds:{name} cannot be opened: {str(error).splitlines()[0]}") from error
-        raise DataError(f"TensorFlow Datasets has no data set {bare!r}. {_suggest(bare, known)}") from error
+        raise DataError(f"TensorFlow Datasets has no data set {base_name!r}. {_suggest(base_name, names)}") from error
 
 
 def _suggest(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=3)
-    if close:
-        return f"Did you mean {' or '.join(map(repr, close))}?"
+    matches = difflib.get_close_matches(name, known, n=3)
+    if matches:
+        return f"Did you mean {' or '.join(map(repr, matches))}?"
     return "tfds.list_builders() lists those that there are; a builder of your own registers when it is imported."
 
 
@@ -112,18 +112,18 @@ def _prepare(builder: Any) -> None:
 
 
 def _split(builder: Any, wanted: str | None) -> str:
-    found = list(builder.info.splits)
-    if wanted is None and len(found) == 1:
-        return found[0]
-    listed = ", ".join(found)
+    splits = list(builder.info.splits)
+    if wanted is None and len(splits) == 1:
+        return splits[0]
+    split_list = ", ".join(splits)
     if wanted is None:
         raise DataError(
-            f"tfds:{builder.info.full_name} has the splits {listed}, and none is asked for. Name one: "
-            f"tfds:{builder.name}:{found[0]}."
+            f"tfds:{builder.info.full_name} has the splits {split_list}, and none is asked for. Name one: "
+            f"tfds:{builder.name}:{splits[0]}."
         )
     bases = [re.split(r"\[", part)[0].strip() for part in wanted.split("+")]
-    if not all(base in found or base == "all" for base in bases):
-        raise DataError(f"tfds:{builder.info.full_name} has no split {wanted!r}. It has: {listed}.")
+    if not all(base in splits or base == "all" for base in bases):
+        raise DataError(f"tfds:{builder.info.full_name} has no split {wanted!r}. It has: {split_list}.")
     return wanted
 
 
@@ -134,7 +134,7 @@ def _supervised(builder: Any) -> tuple[str, str]:
             f"tfds:{builder.info.full_name} does not say which features are image and label. "
             f"Its features: {', '.join(builder.info.features)}."
         )
-    kind = tf.as_dtype(builder.info.features[keys[0]].np_dtype)
-    if not (kind.is_integer or kind.is_floating):
-        raise DataError(f"tfds:{builder.info.full_name} holds {keys[0]} of type {kind.name}. Expected numbers.")
+    dtype = tf.as_dtype(builder.info.features[keys[0]].np_dtype)
+    if not (dtype.is_integer or dtype.is_floating):
+        raise DataError(f"tfds:{builder.info.full_name} holds {keys[0]} of type {dtype.name}. Expected numbers.")
     return keys

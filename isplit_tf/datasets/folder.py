@@ -1,4 +1,4 @@
-"""A folder of class folders: DIR/cat/1.png, DIR/dog/2.jpg."""
+"""Reading of images from a folder of class folders: DIR/cat/1.png, DIR/dog/2.jpg."""
 
 import hashlib
 import os
@@ -22,7 +22,7 @@ _SPLITS = {
     "test": ("test", "testing"),
 }
 _SPLIT_FOLDERS = frozenset(name for names in _SPLITS.values() for name in names)
-_NAMED = 5  # bad files named in a message
+_NAMED = 5  # unreadable files listed in a message
 
 
 @dataclass(frozen=True)
@@ -37,24 +37,24 @@ class _Images:
 def open_folder(
     directory: Path, *, split: str | None, form: ImageForm, shuffle: bool | str, seed: int | None
 ) -> tuple[tf.data.Dataset, tuple[str, ...]]:
-    """Images and labels of a folder, one by one.
+    """Open a folder as single images and labels.
 
-    Every image is decoded once beforehand, so that a broken one is known before the work begins and not in the
-    middle of it. Unless shuffled, the order is that of a hash of the paths: always the same, and every first part
-    of it holds all classes.
+    Every image is decoded once beforehand, so that unreadable images are found before the work begins. Unless shuffled,
+    the images are ordered by a hash of their paths: the order is always the same, and its first part contains images of
+    all classes.
 
     Args:
         directory: The folder of class folders; class folders are searched to any depth.
-        split: Which of its folders `train`, `validation` (or `val`) and `test` to take, where it has them.
-        form: What the images are to look like.
-        shuffle: As `open_data` has it.
-        seed: For shuffling.
+        split: The folder to take, if there are the folders `train`, `validation` (or `val`) and `test`.
+        form: Size, channels and dtype of the images.
+        shuffle: As in `open_data`.
+        seed: Seed for shuffling.
 
     Returns:
-        A data set of `(image, label)` and the names of the classes, which are those of the folders, sorted.
+        A data set of `(image, label)` and the class names, which are the sorted names of the folders.
 
     Raises:
-        DataError: There are no class folders, no readable images, or they differ in size and `form` gives none.
+        DataError: If there are no class folders or readable images, or images differ in size and `form` gives no size.
     """
     if not os.access(directory, os.R_OK | os.X_OK):
         raise DataError(f"{directory} may not be read: permission denied.")
@@ -85,22 +85,22 @@ def _decoder(form: ImageForm):
 
 
 def _enter_split(directory: Path, split: str | None) -> Path:
-    """The folder that holds the class folders: `directory` itself, or its part for the split."""
-    names = {folder.name.lower(): folder for folder in _subfolders(directory)}
-    if not names or not set(names) <= _SPLIT_FOLDERS:
+    """Return the folder that holds the class folders: `directory` itself, or its folder for the split."""
+    folders = {path.name.lower(): path for path in _subfolders(directory)}
+    if not folders or not set(folders) <= _SPLIT_FOLDERS:
         return directory
     for name in _SPLITS.get(split or "", (split,)):
-        if name in names:
-            return names[name]
-    wanted = "no split is asked for" if split is None else f"there is no split {split!r}"
+        if name in folders:
+            return folders[name]
+    problem = "no split is asked for" if split is None else f"there is no split {split!r}"
     raise DataError(
-        f"{directory} holds the splits {', '.join(sorted(names))}, and {wanted}. Name one, "
-        f"or give the folder of that split: {directory / sorted(names)[0]}."
+        f"{directory} holds the splits {', '.join(sorted(folders))}, and {problem}. Name one, "
+        f"or give the folder of that split: {directory / sorted(folders)[0]}."
     )
 
 
 def _subfolders(directory: Path) -> list[Path]:
-    """Folders of a folder, sorted by name; hidden ones and those of archive programs left out."""
+    """Return the subfolders, sorted by name, without hidden folders and those of archive programs."""
     return sorted(path for path in directory.iterdir() if path.is_dir() and not path.name.startswith((".", "__MACOSX")))
 
 
@@ -113,16 +113,16 @@ def _image_files(folder: Path) -> list[Path]:
 
 
 def _no_images(directory: Path, names: Sequence[str]) -> str:
-    wanted = f"Expected {directory / 'CLASS' / 'IMAGE'}, images as {', '.join(SUFFIXES)}."
+    expected = f"Expected {directory / 'CLASS' / 'IMAGE'}, images as {', '.join(SUFFIXES)}."
     if names:
-        return f"No images in the {len(names)} folders of {directory} ({', '.join(names[:_NAMED])}). {wanted}"
+        return f"No images in the {len(names)} folders of {directory} ({', '.join(names[:_NAMED])}). {expected}"
     loose = sum(path.suffix.lower() in SUFFIXES for path in directory.iterdir())
     found = f"{loose} images that are in no class folder" if loose else "no folders"
-    return f"{directory} holds {found}: the class of an image is the name of its folder. {wanted}"
+    return f"{directory} holds {found}: the class of an image is the name of its folder. {expected}"
 
 
 def _read_all(directory: Path, files: Sequence[tuple[Path, int]], channels: int) -> _Images:
-    """Decode every file once; warn of those that cannot be read, and leave them out."""
+    """Decode every file once; warn about files that cannot be read, and leave them out."""
 
     def shape_of(file: tuple[Path, int]) -> tuple[int, ...] | str:
         try:
@@ -154,6 +154,6 @@ def _common_size(directory: Path, shapes: Counter) -> tuple[int, int]:
     for shape, count in shapes.items():
         sizes[shape[:2]] += count
     if len(sizes) > 1:
-        most = ", ".join(f"{h}x{w} ({count})" for (h, w), count in sizes.most_common(3))
-        raise DataError(f"The images in {directory} differ in size: {most}. Give image_size=(height, width).")
+        examples = ", ".join(f"{h}x{w} ({count})" for (h, w), count in sizes.most_common(3))
+        raise DataError(f"The images in {directory} differ in size: {examples}. Give image_size=(height, width).")
     return next(iter(sizes))

@@ -1,4 +1,4 @@
-"""Groups of images that belong together, and splits that no group crosses."""
+"""Groups of images that belong together, and splits that keep each group whole."""
 
 import hashlib
 from collections import defaultdict
@@ -8,39 +8,39 @@ TRAIN, VALIDATION, TEST, LEFT_OUT = "train", "validation", "test", "left_out"
 
 
 def join(count: int, pairs: Iterable[tuple[int, int]]) -> list[int]:
-    """Join what pairs connect, directly or through others.
+    """Join items into groups of directly or indirectly connected items.
 
     Args:
         count: Number of items.
-        pairs: Items that belong together.
+        pairs: Pairs of items that belong together.
 
     Returns:
-        For each item the smallest item of its group.
+        For each item, the smallest item of its group.
 
     Example:
         >>> join(5, [(1, 3), (3, 4)])
         [0, 1, 2, 1, 1]
     """
-    first = list(range(count))
+    parents = list(range(count))
 
     def find(item: int) -> int:
-        while first[item] != item:
-            first[item] = first[first[item]]
-            item = first[item]
+        while parents[item] != item:
+            parents[item] = parents[parents[item]]
+            item = parents[item]
         return item
 
     for a, b in pairs:
         low, high = sorted((find(a), find(b)))
-        first[high] = low
+        parents[high] = low
     return [find(item) for item in range(count)]
 
 
 def equal_pairs(values: Iterable) -> Iterable[tuple[int, int]]:
-    """Pairs that connect all items of equal value; None equals nothing."""
-    first: dict = {}
+    """Yield pairs that connect all items of equal value; None equals nothing."""
+    first_items: dict = {}
     for item, value in enumerate(values):
-        if value is not None and first.setdefault(value, item) != item:
-            yield first[value], item
+        if value is not None and first_items.setdefault(value, item) != item:
+            yield first_items[value], item
 
 
 def divide(
@@ -51,18 +51,20 @@ def divide(
     shares: Mapping[str, float],
     is_test: Sequence[bool] | None = None,
 ) -> list[str]:
-    """Put whole groups into splits, class by class.
+    """Assign whole groups to splits, class by class.
 
-    A group counts for the class of its smallest key. The groups of a class are gone through in the order of the
-    SHA-256 of that key; each goes to the first split of `shares` that still has room for all of it, else to train.
-    So nothing depends on the order of the images, and a group too large for a split does not fill it.
+    A group counts for the class of its smallest key. The groups of a class are visited in the order of the SHA-256 of
+    that key. Each is put into the first split of `shares` that has room for the whole group, or else into train.
+    So the result does not depend on the order of the images, and no split takes a group that is too large for it.
 
     Args:
         groups: The group of each image, `(N,)`.
         labels: The class of each image.
-        keys: What stays the same for an image, or a group, in every copy of the data set: a name, say.
-        shares: Split and its share of the images that are to be divided.
-        is_test: Images whose split is test from the outset. Others of their groups are left out.
+        keys: For each image a key that is the same in every copy of the data set, such as its name. Images of a group
+            may share a key.
+        shares: Share of each split, of the images without a fixed split.
+        is_test: Whether the image belongs to the original's test set. Such images stay in test; other images of their
+            groups are left out.
 
     Returns:
         For each image "train", "validation", "test" or "left_out".
@@ -77,8 +79,8 @@ def divide(
             for item in items:
                 splits[item] = TEST if is_test[item] else LEFT_OUT
             continue
-        head = min(items, key=lambda item: keys[item])
-        strata[labels[head]].append((hashlib.sha256(keys[head].encode()).digest(), items))
+        representative = min(items, key=lambda item: keys[item])
+        strata[labels[representative]].append((hashlib.sha256(keys[representative].encode()).digest(), items))
     for stratum in strata.values():
         total = sum(len(items) for _, items in stratum)
         room = {split: round(share * total) for split, share in shares.items()}

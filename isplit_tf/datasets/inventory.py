@@ -1,4 +1,4 @@
-"""What an archive holds, against what the original holds: a record beside the prepared data, and a few words."""
+"""Comparison of an archive with the original: a record beside the prepared data, and a summary in words."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -25,28 +25,29 @@ def take_inventory(
 
     Args:
         archive: The archive.
-        scan: What was found in it.
+        scan: The content of the archive.
         pictures: The labelled images.
-        splits: The split of each.
-        original: What it is compared with; None where it cannot be told which original it comes from.
-        basis: How that was told.
+        splits: The split of each labelled image.
+        original: The published archive to compare with; None if it is not known which one applies.
+        basis: How the original was determined, in words.
 
     Returns:
-        `archive` (file, size_bytes, md5, sha256, is_original); `images`, and `parts`, the same by part and class;
-        `unlabelled` by part; `original` (what it was compared with, and how that was told); `missing` and `extra`
-        against the original, by part; `unreadable` and `refused` (count, and the reason for each file); `elsewhere`
-        (images of a second copy in the archive); `duplicates` (images with the same pixels); `splits`.
+        `archive` (file, size_bytes, md5, sha256, is_original); `images` (their number); `parts` (images by part and
+        class); `unlabelled` (images by part); `original` (the archive compared with, and how it was determined);
+        `missing` and `extra` images compared with the original, by part; `unreadable` and `refused` (count, and the
+        reason for each file); `elsewhere` (images of a second copy in the archive); `duplicates` (images with the same
+        pixels); `splits` (images by split and class).
     """
-    found = archive.digests
+    digests = archive.digests
     missing, extra = _compare(scan, pictures, original)
     return {
         "format_version": FORMAT_VERSION,
         "archive": {
             "file": archive.path.name,
-            "size_bytes": found.size_bytes,
-            "md5": found.md5,
-            "sha256": found.sha256,
-            "is_original": original is not None and original.md5 == found.md5,
+            "size_bytes": digests.size_bytes,
+            "md5": digests.md5,
+            "sha256": digests.sha256,
+            "is_original": original is not None and original.md5 == digests.md5,
         },
         "images": len(pictures),
         "parts": _count([(picture.part, str(picture.label)) for picture in pictures]),
@@ -63,31 +64,31 @@ def take_inventory(
 
 
 def summarize(inventory: Mapping[str, Any]) -> str:
-    """Say in words what is not as in the original; empty where nothing is to be said.
+    """Return the differences from the original in words; an empty text if there are none.
 
     Args:
-        inventory: What `take_inventory` gave: `builder.info.metadata`.
+        inventory: The result of `take_inventory`, as in `builder.info.metadata`.
     """
-    words = []
+    sentences = []
     for key, verb in (("missing", "missing"), ("extra", "too many")):
         for name, part in inventory[key].items():
             where = "" if name == WHOLE else f" in {name}"
-            words.append(f"{part['images']:,} images {verb}{where}, where the original has {part['of']:,}")
+            sentences.append(f"{part['images']:,} images {verb}{where}, where the original has {part['of']:,}")
     if inventory["original"]["url"] is None:
-        words.append(f"which original it comes from is told by {inventory['original']['told_by']}")
+        sentences.append(f"which original it comes from is told by {inventory['original']['told_by']}")
     for key in ("unreadable", "refused"):
         entry = inventory[key]
         if entry["count"]:
             named = "; ".join(f"{name} ({why})" for name, why in list(entry["files"].items())[:_NAMED])
             more = f"; and {entry['count'] - _NAMED} more" if entry["count"] > _NAMED else ""
-            words.append(f"{entry['count']:,} files {key}: {named}{more}")
-    return ". ".join(words)
+            sentences.append(f"{entry['count']:,} files {key}: {named}{more}")
+    return ". ".join(sentences)
 
 
 def _compare(
     scan: Scan, pictures: Sequence[Picture], original: Original | None
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Images of the original that are missing, and those that it has not, by part."""
+    """Count by part the original's images that are missing, and the images that the original does not have."""
     missing: dict[str, Any] = {}
     extra: dict[str, Any] = {}
     if original is None:
@@ -95,26 +96,26 @@ def _compare(
     by_part: dict[str, Counter[str]] = defaultdict(Counter)
     for picture in pictures:
         by_part[picture.part][str(picture.label)] += 1
-    for part, wanted in original.images.items():
-        if isinstance(wanted, int):
-            gap = {"": wanted - by_part[part].total() - scan.unlabelled.get(part, 0)}
+    for part, expected in original.images.items():
+        if isinstance(expected, int):
+            shortfall = {"": expected - by_part[part].total() - scan.unlabelled.get(part, 0)}
         else:
-            gap = {label: count - by_part[part][label] for label, count in wanted.items()}
+            shortfall = {label: count - by_part[part][label] for label, count in expected.items()}
         for entry, sign in ((missing, 1), (extra, -1)):
-            counts = {label: sign * count for label, count in gap.items() if sign * count > 0}
+            counts = {label: sign * count for label, count in shortfall.items() if sign * count > 0}
             if counts:
-                classes = {} if isinstance(wanted, int) else {"classes": counts}
-                of = wanted if isinstance(wanted, int) else sum(wanted.values())
-                entry[part] = {"images": sum(counts.values()), "of": of, **classes}
+                classes = {} if isinstance(expected, int) else {"classes": counts}
+                total = expected if isinstance(expected, int) else sum(expected.values())
+                entry[part] = {"images": sum(counts.values()), "of": total, **classes}
     return missing, extra
 
 
 def _duplicates(pictures: Sequence[Picture]) -> dict[str, Any]:
-    """Groups of images with the same pixels, those with several labels apart."""
-    same: dict[bytes, list[int]] = defaultdict(list)
+    """Describe the groups of images with the same pixels, and count those with several labels or parts."""
+    items_by_digest: dict[bytes, list[int]] = defaultdict(list)
     for item, picture in enumerate(pictures):
-        same[picture.digest].append(item)
-    groups = [items for items in same.values() if len(items) > 1]
+        items_by_digest[picture.digest].append(item)
+    groups = [items for items in items_by_digest.values() if len(items) > 1]
     return {
         "groups": len(groups),
         "images": sum(map(len, groups)),

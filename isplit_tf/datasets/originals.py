@@ -1,4 +1,4 @@
-"""The archives as their authors published them: where they are, what is known of them, how a download is checked."""
+"""The published archives: where they can be downloaded, and how a download is checked."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,10 +8,10 @@ from ..errors import DataError
 from .archives import Archive
 
 WHOLE = "all"
-"""The only part of a data set that its authors did not divide."""
+"""Name of the only part of a data set that its authors did not divide."""
 
 RECORD = "downloads.tsv"
-"""SHA-256 of what was downloaded first, beside a data set's prepared data."""
+"""File beside a data set's prepared data that holds the SHA-256 of the first download."""
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,9 @@ class Original:
 
     Attributes:
         url: Where it can be downloaded.
-        size_bytes: Its size, or None where it is not known for certain.
-        md5: Its MD5, or None where it is not known. No SHA-256 is published for any of them.
-        images: For each part of the data set its readable images, in all or by class.
+        size_bytes: Size of the archive, or None if it is not known for certain.
+        md5: MD5 of the archive, or None if unknown. No SHA-256 is published for any of the archives.
+        images: For each part of the data set, the number of readable images, in total or by class.
     """
 
     url: str
@@ -31,46 +31,46 @@ class Original:
     images: Mapping[str, int | Mapping[str, int]]
 
     def check(self, archive: Archive) -> None:
-        """Compare a downloaded archive with what is known.
+        """Compare the size and MD5 of a downloaded archive with those of the original.
 
         Raises:
-            DataError: Its size or MD5 is another.
+            DataError: If the size or the MD5 differs.
         """
         found = archive.digests
-        wrong = [
+        differences = [
             f"{name}: expected {expected}, found {actual}"
             for name, expected, actual in (("bytes", self.size_bytes, found.size_bytes), ("MD5", self.md5, found.md5))
             if expected is not None and expected != actual
         ]
-        if wrong:
+        if differences:
             raise DataError(
-                f"{self.url} is not the archive that it was. {'; '.join(wrong)}. It lies at '{archive.path}': "
+                f"{self.url} is not the archive that it was. {'; '.join(differences)}. It lies at '{archive.path}': "
                 f"delete it to download it again, or read it as it is with isplit_tf.datasets.from_archive."
             )
 
     def record(self, archive: Archive, directory: Path) -> None:
-        """Write down the SHA-256 of a first download, and compare a later one with it.
+        """Record the SHA-256 of the first download, and compare later downloads with it.
 
         Args:
-            archive: What was downloaded.
-            directory: Where the record lies; its format is that of TensorFlow Datasets' `checksums.tsv`.
+            archive: The downloaded archive.
+            directory: Folder of the record; its format is that of TensorFlow Datasets' `checksums.tsv`.
 
         Raises:
-            DataError: It is not what was downloaded first.
+            DataError: If the archive differs from the first download.
         """
         path = directory / RECORD
         lines = path.read_text().splitlines() if path.is_file() else []
         known = {line.split("\t")[0]: line.split("\t") for line in lines if line and not line.startswith("#")}
-        found = archive.digests
+        digests = archive.digests
         if self.url not in known:
             directory.mkdir(parents=True, exist_ok=True)
-            entry = "\t".join((self.url, str(found.size_bytes), found.sha256, archive.path.name))
+            entry = "\t".join((self.url, str(digests.size_bytes), digests.sha256, archive.path.name))
             temporary = path.with_suffix(".part")
             temporary.write_text("\n".join([*lines, entry]) + "\n")
             temporary.replace(path)
-        elif known[self.url][2:3] != [found.sha256]:
+        elif known[self.url][2:3] != [digests.sha256]:
             raise DataError(
                 f"{self.url} has changed. SHA-256: expected {known[self.url][2]}, as recorded in '{path}' on the first "
-                f"download, found {found.sha256} at '{archive.path}'. If the change is known to be right, delete "
+                f"download, found {digests.sha256} at '{archive.path}'. If the change is known to be right, delete "
                 f"that line."
             )

@@ -1,4 +1,4 @@
-"""Images brought to one size, number of channels and dtype."""
+"""Conversion of images to one size, number of channels and dtype."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,18 +10,18 @@ from ..errors import ArgumentError, DataError
 
 DTYPES = ("float32", "uint8")
 RESIZES = ("bilinear", "nearest")
-_ONE_ORDER = 0  # the seed of "once", where none is given
+_ONE_ORDER = 0  # the default seed of "once"
 
 
 @dataclass(frozen=True)
 class ImageForm:
-    """What images are to look like.
+    """The form of images: size, channels and dtype.
 
     Attributes:
-        size: Height and width; None leaves images as they are.
-        channels: 1 for grey, 3 for RGB; None leaves them as they are.
+        size: Height and width; None keeps the size.
+        channels: 1 for grey, 3 for RGB; None keeps the channels.
         dtype: "float32", from 0 to 255, or "uint8".
-        resize: "bilinear" or "nearest".
+        resize: How images are resized: "bilinear" or "nearest".
     """
 
     size: tuple[int, int] | None = None
@@ -40,13 +40,13 @@ class ImageForm:
             raise ArgumentError(f"resize must be one of {', '.join(RESIZES)}. Received: {self.resize!r}.")
 
     def apply(self, images: tf.Tensor) -> tf.Tensor:
-        """Bring images into this form.
+        """Convert images to this form.
 
         Args:
             images: `(H, W, C)` or `(N, H, W, C)`, values from 0 to 255; C is known.
 
         Returns:
-            The images; rounded where they are resized by interpolation and the dtype is "uint8".
+            The images; with dtype "uint8", values are rounded after interpolation.
         """
         images = convert_channels(images, self.channels)
         if self.size is not None and tuple(images.shape[-3:-1]) != tuple(self.size):
@@ -55,21 +55,25 @@ class ImageForm:
 
 
 def convert_channels(images: tf.Tensor, channels: int | None) -> tf.Tensor:
-    """Grey from colour, or three equal channels from grey; transparency is dropped."""
-    found = images.shape[-1]
-    if channels is None or found == channels:
+    """Convert colour to grey, or grey to three equal channels; transparency is dropped.
+
+    Raises:
+        DataError: If the number of channels cannot be converted.
+    """
+    present = images.shape[-1]
+    if channels is None or present == channels:
         return images
-    if found in (2, 4):
+    if present in (2, 4):
         return convert_channels(images[..., :-1], channels)
-    if found == 1:
+    if present == 1:
         return tf.repeat(images, 3, axis=-1)
-    if found == 3:
+    if present == 3:
         return tf.image.rgb_to_grayscale(images)
-    raise DataError(f"Images have {found} channels: no way to make {channels} of them.")
+    raise DataError(f"Images have {present} channels: no way to make {channels} of them.")
 
 
 def convert_dtype(images: tf.Tensor, dtype: str) -> tf.Tensor:
-    """The same values from 0 to 255 in another dtype."""
+    """Convert values from 0 to 255 to another dtype; they are rounded for uint8."""
     if images.dtype == dtype:
         return images
     if dtype == "uint8" and images.dtype.is_floating:
@@ -78,38 +82,38 @@ def convert_dtype(images: tf.Tensor, dtype: str) -> tf.Tensor:
 
 
 def shuffled(data: tf.data.Dataset, buffer: int, shuffle: bool | str, seed: int | None) -> tf.data.Dataset:
-    """The order that `open_data` is asked for.
+    """Return the data in the order that `shuffle` requests, as described in `open_data`.
 
     Raises:
-        ArgumentError: There is no such order.
+        ArgumentError: If `shuffle` has another value.
     """
     if shuffle not in (False, True, "once"):
         raise ArgumentError(f"shuffle must be False, True or 'once'. Received: {shuffle!r}.")
     if not shuffle:
         return data
-    again = shuffle is True
-    return data.shuffle(buffer, seed=seed if again or seed is not None else _ONE_ORDER, reshuffle_each_iteration=again)
+    renew = shuffle is True
+    return data.shuffle(buffer, seed=seed if renew or seed is not None else _ONE_ORDER, reshuffle_each_iteration=renew)
 
 
 def map_images(data: tf.data.Dataset, function: Callable[[tf.Tensor], tf.Tensor]) -> tf.data.Dataset:
-    """Apply a function to the first of each pair; its errors reach the caller as they are."""
+    """Apply a function to the image of each pair; AutoGraph is off, so errors reach the caller unchanged."""
     return data.map(
-        tf.autograph.experimental.do_not_convert(lambda first, label: (function(first), label)),
+        tf.autograph.experimental.do_not_convert(lambda image, label: (function(image), label)),
         num_parallel_calls=tf.data.AUTOTUNE,
     )
 
 
 def enlarge_whole(images: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
-    """Enlarge small images by the largest whole factor that fits, and set them in the middle of black.
+    """Enlarge small images by the largest whole factor that fits, and centre them on black.
 
-    So 28x28 becomes 32x32 by a border of 2, and 224x224 by a factor of 8; strokes stay as sharp as they are.
+    So 28x28 becomes 32x32 with a border of 2, and 224x224 with a factor of 8; strokes stay sharp.
 
     Args:
         images: `(N, H, W, C)`.
-        size: Height and width of the result; where None, or where the images do not fit, they are left as they are.
+        size: Height and width of the result. If None, or smaller than the images, the images are returned unchanged.
 
     Returns:
-        `(N, *size, C)`.
+        The images, `(N, *size, C)` if enlarged.
     """
     height, width = images.shape[1:3]
     if size is None or size[0] < height or size[1] < width:

@@ -1,4 +1,4 @@
-"""One pass over an archive: which images it holds, which of them can be read, which are the same."""
+"""One pass over an archive that finds its images, those that cannot be read, and duplicates."""
 
 import hashlib
 from collections import Counter
@@ -13,12 +13,12 @@ from .archives import Archive, Member, UnreadableError
 
 @dataclass(frozen=True)
 class Place:
-    """Where an image stands in a data set's layout.
+    """The position of an image in the layout of its data set.
 
     Attributes:
-        root: What stands before the data set's own folders in its path, with the `/`.
+        root: The part of the path before the data set's own folders, with the `/`.
         part: The part of the original data set: "train", "test".
-        label: The class; None where the path does not tell.
+        label: The class, or None if the path does not contain it.
     """
 
     root: str
@@ -31,12 +31,12 @@ class Picture:
     """A readable image of an archive.
 
     Attributes:
-        path: Its name in the archive.
-        name: The same without the layout's root: the same in every copy of the data set.
+        path: Path in the archive.
+        name: Path without the layout's root; the same in every copy of the data set.
         part: The part of the original data set.
         label: The class, or None while it is not known.
-        digest: SHA-256 of shape and pixels: equal for equal images.
-        pixels: uint8 `(H, W, C)`, where they were asked for.
+        digest: SHA-256 of shape and pixels; equal for equal images.
+        pixels: uint8 `(H, W, C)` if the layout keeps pixels, else None.
     """
 
     path: str
@@ -49,15 +49,16 @@ class Picture:
 
 @dataclass(frozen=True)
 class Layout:
-    """How a data set lies in its archive.
+    """The layout of a data set in its archive.
 
     Attributes:
-        locate: The place of an image by its path in the archive; None for what is no image of the data set.
+        locate: Returns the place of an image from its path in the archive, or None for files that are no images of
+            the data set.
         channels: 1 for grey, 3 for RGB.
-        shape: What every image must have, `(H, W)`; None where they differ.
-        unlabelled: Parts that are counted and not read, since they have no labels.
-        texts: Last parts of the paths of text files that are wanted too.
-        keep_pixels: Whether pixels are wanted.
+        shape: Required `(H, W)` of every image; None if images differ in size.
+        unlabelled: Parts without labels; their images are counted but not read.
+        texts: Ends of the paths of text files to read.
+        keep_pixels: Whether to keep the pixels of the images.
     """
 
     locate: Callable[[str], Place | None]
@@ -70,16 +71,17 @@ class Layout:
 
 @dataclass(frozen=True)
 class Scan:
-    """What an archive holds.
+    """The content of an archive.
 
     Attributes:
-        root: The folder of the data set in the archive, with the `/`; the one with most images, where there are more.
+        root: The folder of the data set in the archive, with the `/`. If several folders match, the one with the most
+            images.
         pictures: The readable images, in the archive's order.
-        unreadable: Reasons by name.
-        unlabelled: Number of images by part that has no labels.
-        elsewhere: Number of images under other roots: second copies, as some archives hold them.
-        refused: Reasons by name for what is no file of a data set.
-        texts: Text files by the last parts of their paths.
+        unreadable: For each image that cannot be read, the reason by name.
+        unlabelled: Number of images in each part without labels.
+        elsewhere: Number of images under other roots; some archives hold second copies.
+        refused: For each member that is no file of a data set, the reason by name.
+        texts: Content of the text files, by the end of their path.
     """
 
     root: str
@@ -92,10 +94,10 @@ class Scan:
 
 
 def scan_archive(archive: Archive, layout: Layout) -> Scan:
-    """Go through an archive once and decode every image.
+    """Read an archive once and decode every image.
 
     Raises:
-        DataError: The archive is damaged as a whole.
+        DataError: If the archive is damaged as a whole.
     """
     pictures: dict[str, list[Picture]] = {}
     unreadable: dict[str, dict[str, str]] = {}
@@ -104,9 +106,9 @@ def scan_archive(archive: Archive, layout: Layout) -> Scan:
     for member in bar(archive.members(), desc=f"reading {archive.path.name}", unit=" files"):
         place = layout.locate(member.name)
         if place is None:
-            wanted = next((text for text in layout.texts if f"/{member.name}".endswith(f"/{text}")), None)
-            if wanted is not None and wanted not in texts:
-                texts[wanted] = _read_text(member)
+            ending = next((text for text in layout.texts if f"/{member.name}".endswith(f"/{text}")), None)
+            if ending is not None and ending not in texts:
+                texts[ending] = _read_text(member)
             continue
         name = member.name[len(place.root) :]
         pictures.setdefault(place.root, [])
@@ -119,30 +121,30 @@ def scan_archive(archive: Archive, layout: Layout) -> Scan:
             unreadable.setdefault(place.root, {})[name] = str(error)
             continue
         digest = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).digest()
-        kept = pixels if layout.keep_pixels else None
-        pictures[place.root].append(Picture(member.name, name, place.part, place.label, digest, kept))
+        kept_pixels = pixels if layout.keep_pixels else None
+        pictures[place.root].append(Picture(member.name, name, place.part, place.label, digest, kept_pixels))
     root = min(pictures, key=lambda root: (-len(pictures[root]), root), default="")
     return Scan(
         root=root,
         pictures=pictures.get(root, []),
         unreadable=unreadable.get(root, {}),
         unlabelled=unlabelled.get(root, {}),
-        elsewhere=sum(len(found) for other, found in pictures.items() if other != root),
+        elsewhere=sum(len(images) for folder, images in pictures.items() if folder != root),
         refused=dict(archive.refused),
         texts=texts,
     )
 
 
 def decode(content: bytes, layout: Layout) -> np.ndarray:
-    """Decode an image as it will be decoded when the data set is read.
+    """Decode an image in the same way as when the prepared data set is read.
 
     Returns:
         uint8 `(H, W, C)`.
 
     Raises:
-        UnreadableError: It is no whole image, or not of the data set's shape.
+        UnreadableError: If the image is damaged or does not have the shape of the data set.
     """
-    import tensorflow as tf  # here, so that registering the builders does not load it
+    import tensorflow as tf  # imported here, so that registering the builders does not load TensorFlow
 
     try:
         pixels = tf.io.decode_image(content, channels=layout.channels, expand_animations=False).numpy()

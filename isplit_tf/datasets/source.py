@@ -1,4 +1,4 @@
-"""Data named by a string, as on a command line: a folder, an .npz file, a TFDS name, or an embedded set."""
+"""Opening of data named by a string: a folder, an .npz file, an archive, a TFDS name, or an embedded set."""
 
 from pathlib import Path
 
@@ -36,35 +36,35 @@ def open_data(
 
     Args:
         spec: One of
-            - a folder of class folders, `DIR/cat/1.png`; where it holds the folders `train`, `validation` (`val`)
-              and `test`, the one that `split` names. Images that cannot be read are left out with a warning that
-              counts and names them.
-            - an `.npz` file with `x` (N, ...) and `y` (N,), and `class_names` on request; or with `x_SPLIT` and
+            - a folder of class folders, `DIR/cat/1.png`; if it holds the folders `train`, `validation` (`val`) and
+              `test`, `split` selects one. Images that cannot be read are left out with a warning that counts and
+              names them.
+            - an `.npz` file with `x` (N, ...), `y` (N,) and optionally `class_names`; or with `x_SPLIT` and
               `y_SPLIT`.
             - an archive of Tiny-ImageNet-200, notMNIST or Chest X-Ray Pneumonia, read with `from_archive`.
             - `tfds:NAME[/CONFIG][:VERSION][:SPLIT]`, a data set of TensorFlow Datasets.
-            - `glyphs[:SPLIT]`, the embedded data set. Sizes above 28 enlarge it by a whole factor and add a black
-              border: 32x32 is a border of 2. (A folder of that name is `./glyphs`.)
-        image_size: Height and width to bring images to; None leaves them.
-        channels: 1 for grey, 3 for RGB; None leaves them (files in a folder are read as RGB).
-        batch_size: Images in a batch.
-        split: The split to take where the data have splits and `spec` names none.
-        shuffle: True: before every pass. "once": one order, the same in every pass and every run, so that a first
-            part of data sorted by class holds all of them. False: the data's own order; of a folder, that of a hash
-            of the paths.
-        seed: For shuffling.
-        dtype: "float32" (0 to 255), what models take, or "uint8", a camera's image, as `Client.predict` and
-            `evaluate` on a bundle take it. Floating arrays of an .npz file keep their values and are float32.
-        resize: How images are brought to `image_size`: "bilinear" or "nearest".
-        data_dir: Where TensorFlow Datasets keeps its data.
+            - `glyphs[:SPLIT]`, the embedded data set. For sizes above 28, images are enlarged by a whole factor and
+          get a black border: 32x32 gives a border of 2. (Give a folder of this name as `./glyphs`.)
+        image_size: Height and width of the images; None keeps their size.
+        channels: 1 for grey, 3 for RGB; None keeps the channels (files in a folder are read as RGB).
+        batch_size: Number of images in a batch.
+        split: The split to take if the data have splits and `spec` names none.
+        shuffle: True shuffles before every pass. "once" gives one order, the same in every pass and every run, so that
+            the first part of data sorted by class contains all classes. False keeps the data's own order; files of
+            a folder are ordered by a hash of their paths.
+        seed: Seed for shuffling.
+        dtype: "float32" (0 to 255), as models expect, or "uint8", as a camera gives and as `Client.predict` and
+            `evaluate` on a bundle expect. Floating arrays of an .npz file keep their values and become float32.
+        resize: How images are resized to `image_size`: "bilinear" or "nearest".
+            data_dir: Folder of TensorFlow Datasets' data; its default if None.
 
     Returns:
-        A batched data set of `(x, y)`, y int64 `(N,)` (an .npz file may hold one-hot labels), and the names of the
-        classes, or None where the data have none.
+        A batched data set of `(x, y)`, y int64 `(N,)` (an .npz file may hold one-hot labels), and the class names, or
+        None if the data have none.
 
     Raises:
-        DataError: Nothing is there, or it holds no labelled images; the message says what was found.
-        ArgumentError: An argument is outside of what is possible.
+        DataError: If there are no data at `spec`, or no labelled images; the message says what was found.
+        ArgumentError: If an argument is out of range.
 
     Example:
         >>> import isplit_tf as isplit
@@ -92,9 +92,9 @@ def _open_embedded(
     name: str, split: str | None, *, form: ImageForm, shuffle: bool | str, seed: int | None
 ) -> tuple[tf.data.Dataset, tuple[str, ...]]:
     if split not in SPLIT_NAMES:
-        wanted = "none is asked for" if split is None else f"not {split!r}"
+        problem = "none is asked for" if split is None else f"not {split!r}"
         raise DataError(
-            f"{name} has the splits {', '.join(SPLIT_NAMES)}, and {wanted}. Name one: {name}:{SPLIT_NAMES[0]}."
+            f"{name} has the splits {', '.join(SPLIT_NAMES)}, and {problem}. Name one: {name}:{SPLIT_NAMES[0]}."
         )
     splits = load(name)
     x, y = getattr(splits, split)

@@ -1,4 +1,4 @@
-"""Splits of a data set, and the data sets that ship with the package."""
+"""The splits of a data set, and loading of the data sets that ship with the package."""
 
 import difflib
 from dataclasses import dataclass
@@ -9,22 +9,22 @@ import numpy as np
 from ..errors import DataError
 
 EMBEDDED = ("glyphs",)
-"""Names of the data sets that ship with the package; each is a folder here with a function `load`."""
+"""Names of the data sets that ship with the package; each has a folder here with a function `load`."""
 
 SPLIT_NAMES = ("train", "validation", "test")
 
 
 @dataclass(frozen=True, eq=False)
 class Splits:
-    """A data set cut into three parts that share nothing.
+    """A data set divided into three disjoint splits.
 
-    Each part is a pair `(x, y)` as Keras takes it: `model.fit(*splits.train)`.
+    Each split is a pair `(x, y)` as Keras expects it: `model.fit(*splits.train)`.
 
     Attributes:
-        train: x uint8 `(N, H, W, C)` from 0 to 255, y int64 `(N,)`; to learn from.
-        validation: The same, to choose with.
-        test: The same, to measure with.
-        class_names: The name of each class, by label.
+        train: Data for training: x uint8 `(N, H, W, C)` from 0 to 255, y int64 `(N,)`.
+        validation: Data for choices between models, in the same form.
+        test: Data for the final measurement, in the same form.
+        class_names: Names of the classes; the index is the label.
     """
 
     train: tuple[np.ndarray, np.ndarray]
@@ -46,10 +46,10 @@ def load(name: str) -> Splits:
             font family; see the README in `isplit_tf/datasets/glyphs`.
 
     Returns:
-        The splits, as arrays that are the caller's own.
+        The splits; the arrays are not shared with other callers.
 
     Raises:
-        DataError: There is no such data set.
+        DataError: If there is no such data set.
 
     Example:
         >>> import isplit_tf as isplit
@@ -61,10 +61,10 @@ def load(name: str) -> Splits:
         'ABCDEFGHIJ'
     """
     if name not in EMBEDDED:
-        close = difflib.get_close_matches(str(name), EMBEDDED, n=1)
-        guess = f" Did you mean {close[0]!r}?" if close else ""
+        matches = difflib.get_close_matches(str(name), EMBEDDED, n=1)
+        hint = f" Did you mean {matches[0]!r}?" if matches else ""
         raise DataError(
-            f"No embedded data set is named {name!r}.{guess} Embedded: {', '.join(map(repr, EMBEDDED))}. Others come "
+            f"No embedded data set is named {name!r}.{hint} Embedded: {', '.join(map(repr, EMBEDDED))}. Others come "
             f"from TensorFlow Datasets: tfds.load(NAME), or open_data('tfds:NAME') and --data tfds:NAME here."
         )
     return import_module(f".{name}", __package__).load()

@@ -29,8 +29,8 @@ class HttpPort(http.server.ThreadingHTTPServer):
         request_timeout_s: Seconds within which a request's body has to arrive, and after which an idle connection is
             closed.
 
-        Raises:
-            OSError: If the address and port cannot be listened on.
+    Raises:
+        OSError: If the address and port cannot be listened on.
     """
 
     daemon_threads = True

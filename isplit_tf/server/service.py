@@ -49,12 +49,12 @@ class Server:
             closed.
         grace_s: Seconds that `close` gives to requests in progress.
 
-        Raises:
-            ArgumentError: If a number is out of range, or labels are given for a folder.
-            BundleError: If the bundle is incomplete, was changed, or has a newer format; or if the folder's
-                `models.config` or a model in it cannot be loaded.
-            MissingDependencyError: If a gRPC port is requested and gRPC is not installed.
-            ServerError: If an address and port cannot be listened on.
+    Raises:
+        ArgumentError: If a number is out of range, or labels are given for a folder.
+        BundleError: If the bundle is incomplete, was changed, or has a newer format; or if the folder's
+            `models.config` or a model in it cannot be loaded.
+        MissingDependencyError: If a gRPC port is requested and gRPC is not installed.
+        ServerError: If an address and port cannot be listened on.
 
     Example:
         >>> with Server("bundle/", port=0) as server:

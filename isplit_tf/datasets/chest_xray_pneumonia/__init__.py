@@ -1,1 +1,1 @@
-"""Chest X-Ray Pneumonia; README.md in this folder says what is in it."""
+"""Chest X-Ray Pneumonia; README.md in this folder describes the data set."""

@@ -20,13 +20,14 @@ _PATIENT = re.compile(r"(?P<person>person\d+)_.*|(?P<film>(?:NORMAL\d*-)?IM-\d+)
 
 
 def patient_of(name: str) -> str | None:
-    """The patient that a file's name tells of, as far as names can tell.
+    """Return the patient of an image, as far as the file's name contains it.
 
     Args:
-        name: A file's name, or its path.
+        name: Name or path of the file.
 
     Returns:
-        `person123` for cases; prefix and IM number, a likely patient, for controls; None for other names.
+        `person123` for cases; for controls the prefix and IM number, which probably identify a patient; None for other
+        names.
 
     Example:
         >>> patient_of("train/PNEUMONIA/person123_bacteria_456.jpeg"), patient_of("NORMAL2-IM-0441-0001-0002.jpeg")
@@ -47,7 +48,7 @@ class Builder(ArchiveBuilder):
                 "https://data.mendeley.com/public-files/datasets/rscbjbr9sj/files/"
                 "f12eaf6d-6023-432f-acc9-80c9d7393433/file_downloaded"
             ),
-            size_bytes=None,  # about 1,235,512,464 by one source: not certain enough to refuse a download
+            size_bytes=None,  # one source says 1,235,512,464: not certain enough to refuse a download
             md5=None,
             images={
                 "train": {"NORMAL": 1349, "PNEUMONIA": 3883},
@@ -93,6 +94,6 @@ def _locate(path: str) -> Place | None:
     match = _PATH.fullmatch(path)
     if match is None:
         return None
-    # some copies move 16 images of train into a folder of their own, too few to choose with
+    # Some copies have 16 images of train in a folder `val`: too few for validation, so they count as train.
     part = "test" if match["part"].lower() == "test" else "train"
     return Place(match["root"], part, match["label"].upper())

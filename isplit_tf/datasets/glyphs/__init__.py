@@ -1,4 +1,4 @@
-"""The letters A to J in many fonts, in the manner of notMNIST; README.md in this folder says what is in it."""
+"""The letters A to J in many fonts, similar to notMNIST; README.md in this folder describes the data set."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,13 +12,13 @@ from ..splits import SPLIT_NAMES, Splits
 
 @dataclass(frozen=True, eq=False)
 class Families:
-    """The font family of each image, so that a split by family can be checked, or made anew.
+    """The font family of each image, so that the split by family can be checked or repeated.
 
     Families that are one design under different names ("Lato" and "Carlito") count as one.
 
     Attributes:
-        names: The name of each family, by number.
-        of_images: For each split the number of the family of each image, int64 `(N,)`, in the order of the images.
+        names: Names of the families; the index is the number of the family.
+        of_images: For each split, the family number of each image, int64 `(N,)`, in the order of the images.
     """
 
     names: tuple[str, ...]

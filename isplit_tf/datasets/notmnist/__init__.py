@@ -1,1 +1,1 @@
-"""notMNIST; README.md in this folder says what is in it."""
+"""notMNIST; README.md in this folder describes the data set."""

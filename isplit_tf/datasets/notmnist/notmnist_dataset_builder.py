@@ -18,7 +18,7 @@ from ..scanning import Layout, Picture, Place
 CLASSES = tuple("ABCDEFGHIJ")
 SHAPE = (28, 28)
 NEAR_LEVELS = 12.0
-"""Root mean square difference, of 255 grey levels, up to which two images are near duplicates."""
+"""Largest root mean square difference, in grey levels from 0 to 255, at which two images are near duplicates."""
 
 _PATH = re.compile(r"(?P<root>(?:.+/)?)(?P<label>[A-J])/[^/]+\.png", re.IGNORECASE)
 _URL = "http://yaroslavvb.com/upload/notMNIST/notMNIST_{}.tar.gz"
@@ -63,8 +63,8 @@ class Builder(ArchiveBuilder):
 
     def group(self, pictures: Sequence[Picture]) -> tuple[list[int], dict[str, Any]]:
         digests = [picture.digest for picture in pictures]
-        first = {digest: item for item, digest in reversed(list(enumerate(digests)))}
-        distinct = sorted(first.values())
+        first_items = {digest: item for item, digest in reversed(list(enumerate(digests)))}
+        distinct = sorted(first_items.values())
         pixels = np.stack([np.asarray(pictures[item].pixels)[..., 0] for item in distinct])
         counts: Counter[str] = Counter(pairs=0, with_several_labels=0)
 
@@ -92,7 +92,7 @@ class Builder(ArchiveBuilder):
         return groups, notes
 
     def key(self, picture: Picture) -> str:
-        return picture.digest.hex()  # names differ between copies of this data set
+        return picture.digest.hex()  # not its name: names differ between copies of this data set
 
     def _features(self) -> dict[str, Any]:
         return {

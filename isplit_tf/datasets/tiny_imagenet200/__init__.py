@@ -1,1 +1,1 @@
-"""Tiny-ImageNet-200; README.md in this folder says what is in it."""
+"""Tiny-ImageNet-200; README.md in this folder describes the data set."""

@@ -26,7 +26,7 @@ _PATH = re.compile(
 
 @cache
 def class_names() -> tuple[str, ...]:
-    """The WordNet numbers of the 200 classes, in the order of the data set's `wnids.txt`."""
+    """Return the WordNet ids of the 200 classes, in the order of the data set's `wnids.txt`."""
     return tuple(files(__package__).joinpath("labels.txt").read_text().split())
 
 
