@@ -1,4 +1,4 @@
-"""Many independent jobs with one file of results; here or on a Ray cluster, and one that ended early goes on."""
+"""Sweeps of many independent jobs, in this process or on a Ray cluster, with one results file and resumption."""
 
 from .run import run_sweep
 from .store import Row, Store, Task, Worker

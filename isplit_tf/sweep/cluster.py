@@ -1,4 +1,4 @@
-"""A sweep on Ray: an actor a CPU, each with a worker of its own; the results are written here."""
+"""A sweep on Ray, with one actor and worker per CPU; the driver process writes the results."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -12,14 +12,14 @@ _LOCAL = "local"
 
 
 class _Hand:
-    """What runs in a worker's process."""
+    """The actor that does tasks in a worker process."""
 
     def __init__(self, make_worker: Callable[[], Worker]):
         self._make_worker = make_worker
         self._worker: Worker | None = None
 
     def do(self, task: Task) -> Row:
-        self._worker = self._worker or self._make_worker()  # here, so that its errors arrive as what they are
+        self._worker = self._worker or self._make_worker()  # not in __init__: errors keep their type here
         return self._worker(task)
 
 
@@ -33,7 +33,7 @@ def run_on_cluster(
     describe: Callable[[Row], str],
     say: Callable[[str], None],
 ) -> bool:
-    """As `run_sweep`, on a Ray cluster."""
+    """Run a sweep on a Ray cluster, with the arguments and result of `run_sweep`."""
     if not tasks():
         return True
     ray = _ray()
@@ -48,7 +48,7 @@ def run_on_cluster(
 
 
 class _Driver:
-    """Gives tasks to actors, and takes rows from them."""
+    """The driver: hands tasks to actors and collects their rows."""
 
     def __init__(self, ray: Any, make_worker: Callable[[], Worker], say: Callable[[str], None]):
         self._ray, self._say = ray, say
@@ -73,13 +73,13 @@ class _Driver:
                 self._give([task for task in tasks() if ready(task)])
             if not self._running:
                 break
-            done, _ = self._ray.wait(list(self._running), num_returns=1)
-            row = self._take(done[0])
+            finished, _ = self._ray.wait(list(self._running), num_returns=1)
+            row = self._take(finished[0])
             if row is not None:
                 finish(row, store, tasks, describe, self._say)
-        if left := len(tasks()):
-            self._say(f"  stopped with {left} left")
-        return not left
+        if remaining := len(tasks()):
+            self._say(f"  stopped with {remaining} left")
+        return not remaining
 
     def _give(self, tasks: Sequence[Task]) -> None:
         busy = {task.key for _, task in self._running.values()}
@@ -89,7 +89,7 @@ class _Driver:
             self._running[actor.do.remote(task)] = actor, task
 
     def _take(self, reference: Any) -> Row | None:
-        """The row of a finished task; None where its worker died, and the task is to be done again."""
+        """Return the row of a finished task, or None if its worker died and the task has to be repeated."""
         actor, task = self._running.pop(reference)
         try:
             row: Row = self._ray.get(reference)
@@ -105,15 +105,19 @@ class _Driver:
 
 
 def start(ray: Any, address: str, **resources: Any) -> None:
-    """Connect to a running cluster, or start one here, which a busy machine may be too slow for the first time."""
-    quiet = {"log_to_driver": False, "include_dashboard": False, "logging_level": 40}
+    """Connect to a running cluster, or start one here; a start may fail on a busy machine, so it is repeated.
+
+    Raises:
+        SweepError: If Ray does not start on this machine.
+    """
+    options = {"log_to_driver": False, "include_dashboard": False, "logging_level": 40}
     if address != _LOCAL:
-        ray.init(address=address, **quiet)
+        ray.init(address=address, **options)
         return
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            ray.init(**quiet, **resources)
-        except Exception as error:  # Ray raises RuntimeError and Exception itself
+            ray.init(**options, **resources)
+        except Exception as error:  # Ray raises RuntimeError and plain Exception
             ray.shutdown()
             if attempt == ATTEMPTS:
                 raise SweepError(

@@ -1,4 +1,4 @@
-"""Running a sweep: what is missing is done, job by job, and every finished job stays."""
+"""Running of a sweep: does the missing tasks one by one and stores every finished task at once."""
 
 import gc
 import sys
@@ -18,27 +18,28 @@ def run_sweep(
     describe: Callable[[Row], str] = lambda _: "done",
     say: Callable[[str], None] | None = None,
 ) -> bool:
-    """Do all tasks whose row is not there yet.
+    """Do all tasks whose row is not in the store yet.
 
     Args:
-        tasks: Gives what is still to be done, in order; asked again after every task, since some tasks follow from
-            what others found. It may not name a task whose row is in the store.
-        make_worker: Makes what does the tasks, once a process.
-        store: Gets a row a task, at once.
-        ready: Whether a task can begin: what it needs is in the store.
-        cluster: None to work in this process, one task after the other; `"local"` for a Ray cluster of this machine,
-            or the address of a running one (`ray://HOST:10001`, `auto`). Tasks then run side by side, one a CPU, and
-            a task whose worker dies is given to another.
-        deadline: Begin no further task once `time.perf_counter()` is past it.
-        describe: What is said about a finished row.
-        say: Takes a line for each finished task, with what is left; standard error by default.
+        tasks: Returns the remaining tasks, in order. It is called again after every task, since tasks may depend on
+            the results of others. It must not return a task whose row is in the store.
+        make_worker: Makes the worker that does the tasks; called once per process.
+        store: Receives the row of each task as soon as the task is finished.
+        ready: Returns whether a task can begin, because the rows that it needs are in the store.
+        cluster: None to do the tasks one after the other in this process; `"local"` for a Ray cluster on this machine,
+            or the address of a running cluster (`ray://HOST:10001`, `auto`). On a cluster, tasks run in parallel, one
+            per CPU, and a task whose worker dies is given to another worker.
+        deadline: No further task begins once `time.perf_counter()` is past this value.
+        describe: Returns a description of a finished row for the progress line.
+        say: Receives a line for each finished task, with the number of remaining tasks; writes to standard error by
+            default.
 
     Returns:
-        Whether all is done.
+        Whether all tasks are done.
 
     Raises:
-        MissingDependencyError: A cluster is asked for, and Ray is not installed.
-        SweepError: A task lost its worker three times, or Ray does not start here.
+        MissingDependencyError: If a cluster is requested and Ray is not installed.
+        SweepError: If a task lost its worker three times, or Ray does not start on this machine.
     """
     say = say or _to_standard_error
     if cluster is not None:
@@ -46,14 +47,14 @@ def run_sweep(
 
         return run_on_cluster(tasks, make_worker, store, ready, cluster, deadline, describe, say)
     worker: Worker | None = None
-    while left := tasks():
-        task = next(one for one in left if ready(one))
+    while remaining := tasks():
+        task = next(candidate for candidate in remaining if ready(candidate))
         if is_past(deadline):
-            say(f"  stopped with {len(left)} left")
+            say(f"  stopped with {len(remaining)} left")
             return False
         worker = worker or make_worker()
         finish(worker(task), store, tasks, describe, say)
-        gc.collect()  # models hold themselves in cycles, and their memory is large
+        gc.collect()  # models take much memory and are part of reference cycles
     return True
 
 

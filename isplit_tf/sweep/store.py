@@ -1,4 +1,4 @@
-"""Results of a study: a file of JSON lines that only grows, one line a finished job."""
+"""The results of a study: an append-only file of JSON lines, one line per finished job."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from ..errors import BundleError
 
 Row = dict[str, Any]
 VOLATILE = ("seconds", "cpu_seconds", "date")
-"""Fields that differ between two runs of one job."""
+"""Fields that differ between two runs of the same job."""
 
 
 class Task(Protocol):
@@ -19,28 +19,28 @@ class Task(Protocol):
 
     @property
     def key(self) -> str:
-        """Unique within the sweep."""
+        """Return the key of the task, unique within the sweep."""
 
 
 Worker = Callable[[Any], Row]
-"""Does a task and returns its row, which holds the task's key."""
+"""A function that does a task and returns its row, which holds the task's key."""
 
 
 class Store:
     """The rows of one study.
 
-    A row is on the disk before the next job begins. A line that a killed run left unfinished is cut off when the
-    file is opened to go on.
+    A row is on the disk before the next job begins. An unfinished last line, left by a killed run, is ignored when the
+    file is read and cut off when the next row is written.
 
     Attributes:
         path: The file; it need not exist yet.
     """
 
     def __init__(self, path: Path):
-        """Read what is there.
+        """Read the rows of the file, if it exists.
 
         Raises:
-            BundleError: The file holds something else than rows; the message names the line.
+            BundleError: If a line of the file is not a row; the message names the line.
         """
         self.path = path
         self._rows: dict[str, Row] = {}
@@ -62,13 +62,13 @@ class Store:
         return self._rows[key]
 
     def rows(self, **wanted: Any) -> Iterator[Row]:
-        """The rows whose fields have these values, in the order of the file."""
+        """Yield the rows whose fields have these values, in the order of the file."""
         for row in self._rows.values():
             if all(row.get(name) == value for name, value in wanted.items()):
                 yield row
 
     def append(self, row: Row) -> None:
-        """Add a finished job; it is on the disk when this returns."""
+        """Append the row of a finished job; it is on the disk when this returns."""
         line = json.dumps(row, allow_nan=False, sort_keys=True).encode() + b"\n"
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with open(self.path, "r+b" if self.path.exists() else "xb") as file:
@@ -81,7 +81,7 @@ class Store:
 
 
 def is_past(deadline: float | None) -> bool:
-    """Whether no further task may begin."""
+    """Check whether the deadline has passed, so that no further task may begin."""
     return deadline is not None and time.perf_counter() > deadline
 
 
@@ -92,7 +92,7 @@ def finish(
     describe: Callable[[Row], str],
     say: Callable[[str], None],
 ) -> None:
-    """Put a row down, and say what is left."""
+    """Store a row, and report it with the number of remaining tasks."""
     store.append(row)
     say(f"  {row['key']}: {describe(row)}; {len(tasks())} left")
 
@@ -102,5 +102,5 @@ def _whole_lines(path: Path) -> list[bytes]:
 
 
 def _whole_size(path: Path) -> int:
-    """Bytes up to and with the last end of line."""
+    """Return the number of bytes up to and including the last newline."""
     return path.read_bytes().rfind(b"\n") + 1
