@@ -1,1 +1,1 @@
-"""Directories, records and models on disk; whole or not at all, each with a version."""
+"""Writing to disk and reading back: whole directories, versioned records, and Keras models."""

@@ -1,4 +1,4 @@
-"""A directory replaced as a whole: whoever looks, and whenever the writer dies, finds the old one or the new one."""
+"""Atomic replacement of directories: readers find the old or the new directory, even if the writer is killed."""
 
 import contextlib
 import ctypes
@@ -20,16 +20,16 @@ _RENAME_SWAP = 2
 
 
 def check_replaceable(target: Path, kind: str, mark: str) -> None:
-    """Raises unless what is there is a folder that may be replaced: an empty one, or one that holds the file `mark`.
+    """Raise unless `target` is a folder that may be replaced: an empty one, or one that holds the file `mark`.
 
     Args:
-        target: What is there.
-        kind: What the folder is to hold, in words.
-        mark: The file by which it is told.
+        target: The existing file or folder.
+        kind: The kind of content that the folder may hold, in words.
+        mark: Name of the file that identifies this kind of content.
 
     Raises:
-        ExistsError: It is a file, or holds something else.
-        ArgumentError: It is the current folder of this process, or around it.
+        ExistsError: If `target` is a file, or a folder with other content.
+        ArgumentError: If `target` is the current folder of this process, or contains it.
     """
     if not target.is_dir():
         raise ExistsError(f"'{target}' exists and is a file: not replaced.")
@@ -39,7 +39,11 @@ def check_replaceable(target: Path, kind: str, mark: str) -> None:
 
 
 def check_not_current(target: Path) -> None:
-    """Raises ArgumentError where a folder that is to be replaced is the current one, which would be left nowhere."""
+    """Raise unless a folder can be replaced without deleting the current folder of this process.
+
+    Raises:
+        ArgumentError: If `target` is the current folder, or contains it.
+    """
     if target.is_dir() and Path.cwd().is_relative_to(target.resolve()):
         raise ArgumentError(
             f"'{target}' is the current folder, or around it: it is replaced as a whole, and this process would stand "
@@ -49,46 +53,46 @@ def check_not_current(target: Path) -> None:
 
 @contextlib.contextmanager
 def replacing(target: str | os.PathLike[str]) -> Iterator[Path]:
-    """Gives a fresh directory to write into, and puts it in the place of `target` when the block ends well.
+    """Yield an empty directory to write into, and replace `target` with it if the block ends without an error.
 
-    The directory stands beside `target`, on the same file system. All that was written reaches the disk before
-    the one step that swaps the two; the old directory is deleted after it. What killed runs left behind is cleared
-    away first.
+    The new directory is beside `target`, on the same file system. All files are synced to disk before the two
+    directories are exchanged in one step; then the old directory is deleted. Directories left by killed runs are
+    removed first.
 
-    Where the system cannot exchange two directories in one step (Windows, some network file systems), the old one is
-    renamed away and the new one into its place: a writer killed between these two leaves no `target`, but the
-    old one beside it as `.NAME.old-...`, which the next call puts back. Nothing is lost.
+    If the system cannot exchange two directories in one step (Windows, some network file systems), the old directory is
+    renamed first, then the new one. If the writer is killed between these two steps, `target` is missing, but the old
+    directory is still beside it as `.NAME.old-...`, and the next call restores it. Nothing is lost.
 
     Args:
-        target: The directory to be made or replaced; a link to a directory stays a link.
+        target: The directory to make or replace; a link to a directory stays a link.
 
     Yields:
         An empty directory.
     """
-    place = Path(target).resolve()
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with locked(place.parent):
-        _clear(place)
-        scratch = place.with_name(f".{place.name}{_NEW}{secrets.token_hex(8)}")
+    destination = Path(target).resolve()
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    with locked(destination.parent):
+        _clear(destination)
+        scratch = destination.with_name(f".{destination.name}{_NEW}{secrets.token_hex(8)}")
         scratch.mkdir()
         mark = _mark(scratch)
     try:
         yield scratch
         _sync_tree(scratch)
-        left = _swap(scratch, place)
-        _sync(place.parent)
+        old = _swap(scratch, destination)
+        _sync(destination.parent)
     except BaseException:
         shutil.rmtree(scratch, ignore_errors=True)
         raise
     finally:
         if mark is not None:
             os.close(mark)
-    if left is not None:
-        _remove(left)
+    if old is not None:
+        _remove(old)
 
 
 def _swap(scratch: Path, place: Path) -> Path | None:
-    """Puts `scratch` into its place, and returns where the old directory is now."""
+    """Put `scratch` into its place, and return the new path of the old directory, or None if there was none."""
     if not place.exists():
         os.rename(scratch, place)
         return None
@@ -112,17 +116,17 @@ def _swap(scratch: Path, place: Path) -> Path | None:
 
 
 def _exchange() -> Callable[[Path, Path], None] | None:
-    """The system's call that exchanges two directories in one step, where there is one."""
+    """Return a function that exchanges two directories in one system call, or None if there is no such call."""
     library = ctypes.CDLL(None, use_errno=True) if sys.platform != "win32" else None
-    name, before, flag = ("renameat2", (_AT_FDCWD,), _RENAME_EXCHANGE)
+    name, arguments, flag = ("renameat2", (_AT_FDCWD,), _RENAME_EXCHANGE)
     if sys.platform == "darwin":
-        name, before, flag = ("renamex_np", (), _RENAME_SWAP)
+        name, arguments, flag = ("renamex_np", (), _RENAME_SWAP)
     call = getattr(library, name, None)
     if call is None:
         return None
 
     def exchange(one: Path, other: Path) -> None:
-        if call(*before, os.fsencode(one), *before, os.fsencode(other), flag):
+        if call(*arguments, os.fsencode(one), *arguments, os.fsencode(other), flag):
             code = ctypes.get_errno()
             raise OSError(code, os.strerror(code), os.fspath(one), None, os.fspath(other))
 
@@ -130,17 +134,17 @@ def _exchange() -> Callable[[Path, Path], None] | None:
 
 
 def _clear(place: Path) -> None:
-    """Removes what killed runs left, and brings back a directory that one of them had only moved away."""
-    old = sorted(place.parent.glob(f".{_escaped(place.name)}{_OLD}*"))
-    if old and not place.exists():
-        os.rename(old.pop(), place)
-    for path in [*old, *place.parent.glob(f".{_escaped(place.name)}{_NEW}*")]:
+    """Restore a directory that a killed run renamed but did not replace, and remove what else killed runs left."""
+    old_paths = sorted(place.parent.glob(f".{_escaped(place.name)}{_OLD}*"))
+    if old_paths and not place.exists():
+        os.rename(old_paths.pop(), place)
+    for path in [*old_paths, *place.parent.glob(f".{_escaped(place.name)}{_NEW}*")]:
         if not _in_use(path):
             _remove(path)
 
 
 def _remove(directory: Path) -> None:
-    """Deletes a folder, write-protected ones in it too."""
+    """Delete a folder, including write-protected folders in it."""
     with contextlib.suppress(OSError):
         for folder, _, _ in os.walk(directory):
             os.chmod(folder, 0o700)
@@ -152,19 +156,19 @@ def _escaped(name: str) -> str:
 
 
 def _mark(directory: Path) -> int | None:
-    """Locks a directory for as long as this process lives; the lock goes with the process, however it ends."""
+    """Lock a directory until this process ends, and return the open handle; the system releases the lock."""
     if sys.platform == "win32":
         return None
     import fcntl
 
     handle = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
-    with contextlib.suppress(OSError):  # a file system without locks: then nothing tells who is alive
+    with contextlib.suppress(OSError):  # on a file system without locks, it is unknown which writers are alive
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     return handle
 
 
 def _in_use(directory: Path) -> bool:
-    """Whether a living process writes there; assumed where it cannot be told."""
+    """Check whether a running process writes into a directory; True if that cannot be determined."""
     if sys.platform == "win32":
         return True
     import fcntl
@@ -184,7 +188,7 @@ def _in_use(directory: Path) -> bool:
 
 @contextlib.contextmanager
 def locked(directory: Path) -> Iterator[None]:
-    """Lets one process at a time clear away and begin, so that none clears what another has just begun."""
+    """Let only one process at a time remove leftovers and begin, so that none removes another's new directory."""
     if sys.platform == "win32":
         yield
         return
@@ -208,7 +212,7 @@ def _sync_tree(directory: Path) -> None:
 
 def _sync(path: Path) -> None:
     if sys.platform == "win32" and path.is_dir():
-        return  # Windows opens no directory
+        return  # Windows cannot open directories
     handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
         os.fsync(handle)

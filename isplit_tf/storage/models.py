@@ -1,4 +1,4 @@
-"""Models in files: read in Keras' safe mode, so that no code comes from a file."""
+"""Reading of Keras models in safe mode, so that no code from a file is executed, and records of their losses."""
 
 import json
 import os
@@ -20,12 +20,12 @@ def load_model(
 
     Args:
         path: The file, as `model.save` wrote it.
-        custom_objects: Classes of custom layers by name, where they are not registered with Keras.
-        compiled: Whether to compile the model as it was.
+        custom_objects: Classes of custom layers by name, unless they are registered with Keras.
+        compiled: Whether to compile the model as it was compiled when saved.
 
     Raises:
-        ModelError: It is not there, is not a model, needs classes that are not known, or holds Python lambdas; the
-            layers that hold them are named.
+        ModelError: If the file is missing or no model, needs unknown classes, or holds Python lambdas; the message
+            names the layers that hold lambdas.
     """
     try:
         return keras.models.load_model(path, custom_objects=custom_objects, compile=compiled, safe_mode=True)
@@ -42,7 +42,7 @@ def load_model(
 
 
 def _why_unreadable(path: str | os.PathLike[str]) -> str | None:
-    """What Keras calls "not found" alike; None where the file is whole."""
+    """Return why a file cannot be read, since Keras calls all these cases "not found"; None if the file is whole."""
     if not os.path.exists(path):
         return "there is no such file."
     if not os.access(path, os.R_OK):
@@ -53,7 +53,7 @@ def _why_unreadable(path: str | os.PathLike[str]) -> str | None:
 
 
 def lambda_layers(model: keras.Model) -> list[str]:
-    """Names of a functional model's layers that hold Python lambdas, which no file gives back in safe mode."""
+    """Return the names of a functional model's layers with Python lambdas, which safe mode cannot load from a file."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The object being serialized includes a `lambda`", UserWarning)
         return [layer.name for layer in model.layers if _holds_lambda(layer.get_config())]
@@ -69,7 +69,7 @@ def _lambdas_in_file(path: str | os.PathLike[str]) -> list[str]:
 
 
 def _layers_with_lambda(item: Any) -> Iterator[str]:
-    """Names of the innermost records with a name that hold a lambda."""
+    """Yield the names of the innermost named records that hold a lambda."""
     if isinstance(item, list):
         for part in item:
             yield from _layers_with_lambda(part)
@@ -88,7 +88,7 @@ def _holds_lambda(item: Any) -> bool:
 
 
 def loss_to_json(loss: Any) -> Any:
-    """The record of a loss; None for a lambda, which could not be read back without running code from the file."""
+    """Return the record of a loss; None, with a warning, for a lambda, which could only be read by running its code."""
     if loss is None:
         return None
     if getattr(loss, "__name__", "") == "<lambda>":
@@ -101,7 +101,7 @@ def loss_to_json(loss: Any) -> Any:
 
 
 def loss_from_json(record: Any, source: Path) -> Any:
-    """The loss of a record; None, with a warning, where it is not known here: only `train` needs it."""
+    """Return the loss of a record; None, with a warning, if the loss is unknown here, since only `train` needs it."""
     try:
         return record and keras.saving.deserialize_keras_object(record, safe_mode=True)
     except (ValueError, TypeError) as error:

@@ -1,5 +1,4 @@
-"""Result records as JSON files, and with arrays as `.npz` files: each says in which format version it is, and is
-written whole or not at all."""
+"""Records as JSON files, and with arrays as `.npz` files; each has a format version and is written atomically."""
 
 import json
 import math
@@ -19,11 +18,11 @@ _RECORD = "record"
 
 
 def write_record(path: str | os.PathLike[str], kind: str, version: int, fields: dict[str, Any]) -> None:
-    """Write a record as JSON; an existing file is replaced in one step.
+    """Write a record as JSON; an existing file is replaced atomically.
 
     Args:
         path: The file; its folder must exist.
-        kind: The kind of record, for instance `"evaluation"`.
+        kind: Kind of the record, for instance `"evaluation"`.
         version: Format version.
         fields: Plain JSON values without NaN or infinity.
     """
@@ -31,31 +30,18 @@ def write_record(path: str | os.PathLike[str], kind: str, version: int, fields: 
 
 
 def read_record(path: str | os.PathLike[str], kind: str, version: int) -> dict[str, Any]:
-    """Read a file that `write_record` wrote.
-
-    Raises:
-        BundleError: If the file is not there, is no JSON, holds another kind of record, or has a newer format.
-    """
-    return read_json(path, version, kind=kind, fault=f"cannot be read as a saved {kind}")
-
-
-def write_json(path: str | os.PathLike[str], version: int, fields: dict[str, Any]) -> None:
-    """Write a JSON object with its format version; see `write_record`."""
-    record = {"format_version": version} | fields
-    write_atomic(path, (json.dumps(record, indent=1, allow_nan=False, ensure_ascii=False) + "\n").encode())
-
-
-def read_json(path: str | os.PathLike[str], version: int, *, fault: str, kind: str | None = None) -> dict[str, Any]:
-    """Read a file that `write_json` wrote.
+    """Read a record that `write_record` wrote.
 
     Args:
         path: The file.
-        version: The newest format that is known.
-        fault: What the error says of a file that cannot be read, for instance "cannot be read as a saved split".
-        kind: The kind of record that is expected; any if None.
+        kind: The expected kind of the record.
+        version: The newest known format version.
+
+    Returns:
+        The fields, with `format_version` and `kind`.
 
     Raises:
-        BundleError: If the file is not there, is no JSON object, is of another kind, or has a newer format.
+        BundleError: If the file is missing, is no JSON, holds another kind of record, or has a newer format.
     """
     try:
         record = json.loads(Path(path).read_bytes())
@@ -76,39 +62,39 @@ def write_arrays(
     *,
     compressed: bool = True,
 ) -> None:
-    """Writes a record and arrays as an `.npz` without pickle; a file that is there is replaced at once.
+    """Write a record and arrays as an `.npz` file without pickle; an existing file is replaced atomically.
 
     Args:
         path: The file; its folder must exist.
         version: Format version.
         fields: Plain JSON values without NaN or infinity.
-        arrays: By name; none is called "record".
-        compressed: Whether to spend time on a smaller file.
+        arrays: Arrays by name; the name "record" is reserved.
+        compressed: Whether to compress the file, which takes time.
     """
     text = json.dumps({"format_version": version, **fields}, allow_nan=False).encode()
-    everything: dict[str, Any] = {_RECORD: np.frombuffer(text, np.uint8), **arrays}
+    entries: dict[str, Any] = {_RECORD: np.frombuffer(text, np.uint8), **arrays}
     with open_atomic(path) as file:
-        (np.savez_compressed if compressed else np.savez)(file, **everything)
+        (np.savez_compressed if compressed else np.savez)(file, **entries)
 
 
 def read_arrays(
     path: str | os.PathLike[str], version: int, *, fault: str
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Reads what `write_arrays` wrote.
+    """Read a file that `write_arrays` wrote.
 
     Args:
         path: The file.
-        version: The newest format that is known.
-        fault: What to say of any other file, for instance "is not a curve that Curve.save wrote".
+        version: The newest known format version.
+        fault: Words of the error message for any other file, for instance "is not a curve that Curve.save wrote".
 
     Returns:
         The record, and the arrays by name.
 
     Raises:
-        BundleError: The file is not there, is none of arrays with a record, or has a newer format.
+        BundleError: If the file is missing, does not hold arrays with a record, or has a newer format.
     """
     try:
-        # Opened here: numpy leaves a file open that turns out to be torn.
+        # The file is opened here, because numpy does not close a file that turns out to be truncated.
         with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         record = json.loads(arrays.pop(_RECORD).tobytes())
@@ -130,10 +116,10 @@ def _check_version(path: str | os.PathLike[str], record: dict[str, Any], version
 
 
 def number_or_none(value: float | None) -> float | None:
-    """A float for JSON: None stands for NaN and infinity, which JSON does not know."""
+    """Return a float for JSON, or None for NaN and infinity, which JSON cannot represent."""
     return None if value is None or not math.isfinite(value) else float(value)
 
 
 def number_or_nan(value: float | None) -> float:
-    """The way back from `number_or_none`, for fields that are always numbers."""
+    """Return the number of a JSON field that `number_or_none` wrote; NaN for None."""
     return math.nan if value is None else float(value)
