@@ -1,1 +1,1 @@
-"""Tables, HTML pages and progress bars; and a converter kept quiet."""
+"""Display for people: tables, HTML pages, progress bars, and suppression of native output."""

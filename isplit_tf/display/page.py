@@ -1,4 +1,4 @@
-"""Self-contained HTML pages: one file, no network."""
+"""Self-contained HTML pages: one file each, without network access."""
 
 import html
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ svg { max-width: 100%; height: auto; }
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a page: a heading, a paragraph, and HTML (a table or an SVG) that is already safe."""
+    """A section of a page: a heading, paragraphs, and HTML (a table or an SVG) that needs no escaping."""
 
     title: str
     text: str = ""
@@ -27,12 +27,12 @@ class Section:
 
 
 def html_page(title: str, lead: str, sections: Sequence[Section]) -> str:
-    """A whole page.
+    """Return a whole HTML page.
 
     Args:
-        title: Its title.
+        title: Title of the page.
         lead: The first paragraph.
-        sections: The rest, in order; titles and texts are escaped, bodies are not.
+        sections: The sections in order; titles and texts are escaped, bodies are not.
     """
     parts = [f"<h1>{html.escape(title)}</h1><p>{html.escape(lead)}</p>"]
     for section in sections:

@@ -1,4 +1,4 @@
-"""Progress bars, on standard error so that standard output stays for results."""
+"""Progress bars on standard error, since standard output is for results."""
 
 import sys
 from collections.abc import Iterable
@@ -17,13 +17,13 @@ def bar(
     enabled: bool = True,
     unit: str = "it",
 ) -> Any:
-    """A progress bar that shows itself only once the work has taken a second.
+    """Return a progress bar that appears only after the work has taken a second.
 
     Args:
-        iterable: What to go through; None for a bar that is moved on with `update(n)`.
-        total: Number of steps, where it is known.
-        desc: What is being done.
-        enabled: False for a bar that never shows.
+        iterable: The items to iterate over; None for a bar that is advanced with `update(n)`.
+        total: Number of steps, if known.
+        desc: Description of the work.
+        enabled: False for a bar that never appears.
         unit: Name of one step.
 
     Returns:

@@ -1,4 +1,4 @@
-"""What C++ code prints, kept off the user's screen and kept for the error message."""
+"""Capture of output that C++ code prints: it is kept off the screen and available for error messages."""
 
 import contextlib
 import io
@@ -10,10 +10,10 @@ from typing import IO, Any, cast
 
 
 class Printed:
-    """What was printed.
+    """The captured output.
 
     Attributes:
-        text: All of it, once the collecting has ended.
+        text: The whole output; empty until the capture has ended.
     """
 
     def __init__(self) -> None:
@@ -22,13 +22,13 @@ class Printed:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[Printed]:
-    """Collects what the process prints on the file descriptors 1 and 2, C++ code included.
+    """Capture the output of the process on the file descriptors 1 and 2, including that of C++ code.
 
-    `sys.stderr` still reaches the terminal, so that a progress bar opened inside is seen. Descriptors belong to
-    the whole process: what other threads print meanwhile is collected too.
+    `sys.stderr` still reaches the terminal, so that a progress bar opened inside is visible. Descriptors belong to the
+    whole process, so output of other threads is captured too.
 
     Yields:
-        What was printed.
+        The captured output.
     """
     printed = Printed()
     with tempfile.TemporaryFile() as sink:
@@ -55,7 +55,7 @@ def _flush() -> None:
 def _redirect(descriptor: int, target: int, stack: contextlib.ExitStack) -> None:
     try:
         saved = os.dup(descriptor)
-    except OSError:  # a daemon may have closed it; then nothing reaches a screen
+    except OSError:  # a daemon may have closed it; then nothing is printed
         return
     _flush()
     stack.callback(os.close, saved)
@@ -64,7 +64,7 @@ def _redirect(descriptor: int, target: int, stack: contextlib.ExitStack) -> None
 
 
 def _python_stderr(stack: contextlib.ExitStack) -> IO[str] | None:
-    """A stream on what descriptor 2 is now, where `sys.stderr` writes there (in a notebook it does not)."""
+    """Open a stream to the target of descriptor 2; return None if `sys.stderr` writes elsewhere, as in notebooks."""
     try:
         if sys.stderr.fileno() != 2:
             return None
@@ -79,13 +79,13 @@ def _python_stderr(stack: contextlib.ExitStack) -> IO[str] | None:
 
 
 class _Relay:
-    """Passes everything on to a stream, later to another: log handlers keep the stream that they first saw."""
+    """A stream that forwards to a replaceable target, since log handlers keep the stream that they first got."""
 
     def __init__(self, stream: IO[str]):
         self._stream = stream
 
     def turn_to(self, stream: IO[str]) -> None:
-        """From now on to this one."""
+        """Forward to this stream from now on."""
         self._stream = stream
 
     def __getattr__(self, name: str) -> Any:

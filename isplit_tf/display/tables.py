@@ -1,4 +1,4 @@
-"""Small tables as text and as HTML, for records that print well in a terminal and in a notebook."""
+"""Small tables as text and as HTML, for display of records in a terminal and in a notebook."""
 
 import html
 import math
@@ -7,12 +7,12 @@ from typing import Any
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Lines up columns: the first to the left, numbers to the right, other text to the left.
+    """Return a table as text: the first column and columns of text to the left, columns of numbers to the right.
 
     Args:
         header: Names of the columns.
-        rows: Cells; a float is shown with 4 digits after the point, an integer with thousands set apart,
-            None and NaN as `-`.
+        rows: Cells; a float is shown with 4 digits after the point, an integer with separated thousands, None and
+            NaN as `-`.
 
     Returns:
         Lines without trailing blanks, joined by newlines.
@@ -24,20 +24,20 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
         pool      -
     """
     cells = [[cell_text(cell) for cell in row] for row in rows]
-    right = [index > 0 and all(not isinstance(row[index], str) for row in rows) for index in range(len(header))]
+    right_aligned = [index > 0 and all(not isinstance(row[index], str) for row in rows) for index in range(len(header))]
     widths = [max(len(row[index]) for row in [list(header), *cells]) for index in range(len(header))]
     lines = []
     for row in [list(header), *cells]:
         padded = [
             cell.rjust(width) if to_right else cell.ljust(width)
-            for cell, width, to_right in zip(row, widths, right, strict=True)
+            for cell, width, to_right in zip(row, widths, right_aligned, strict=True)
         ]
         lines.append("  ".join(padded).rstrip())
     return "\n".join(lines)
 
 
 def html_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """The same cells as an HTML table, with all text escaped."""
+    """Return the same table as HTML, with all text escaped."""
     head = "".join(f"<th>{html.escape(name)}</th>" for name in header)
     body = "".join(
         "<tr>" + "".join(f"<td>{html.escape(cell_text(cell))}</td>" for cell in row) + "</tr>" for row in rows
@@ -46,7 +46,7 @@ def html_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 
 def cell_text(cell: Any) -> str:
-    """How one value is shown."""
+    """Return one value as text for a table."""
     if cell is None or (isinstance(cell, float) and math.isnan(cell)):
         return "-"
     if isinstance(cell, bool):
