@@ -1,4 +1,4 @@
-"""Accuracies: along the axis of cuts, of classes, over bytes, and against a score."""
+"""Plots of accuracies: along the axis of cuts, by class, over bytes, and against a score."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,9 +7,13 @@ from .style import BLUE, GREY, STYLES, name_ticks
 
 
 def draw_accuracies(ax: Any, at: Sequence[int], accuracies: Any, references: Mapping[str, float]) -> None:
-    """Accuracies along an axis of cuts, in percent: boxes for `(n_points, n_sets)`, a line for `(n_points,)`.
+    """Draw accuracies along the axis of cuts in percent, without a legend.
 
-    The legend is left to what calls this.
+    Args:
+        ax: Matplotlib axes to draw on.
+        at: Positions on the axis, `(n_points,)`.
+        accuracies: From 0 to 1; `(n_points, n_sets)` is drawn as boxes, `(n_points,)` as a line.
+        references: Accuracies to draw as level lines, by name; those that are not finite are left out.
     """
     import numpy as np
 
@@ -32,11 +36,11 @@ def draw_accuracies(ax: Any, at: Sequence[int], accuracies: Any, references: Map
 
 
 def accuracies(names: Sequence[str], lines: Mapping[str, Any], *, references: Mapping[str, float]) -> Any:
-    """Accuracies of several kinds over one axis of cuts, with level lines for what they compare with.
+    """Draw several series of accuracies along the axis of cuts, with reference accuracies as level lines.
 
     Args:
-        names: Of the cuts.
-        lines: `(n_cuts,)` by name, from 0 to 1.
+        names: Names of the cuts.
+        lines: Accuracies by name of the series, each `(n_cuts,)`, from 0 to 1.
         references: Accuracies to draw as level lines, by name.
 
     Returns:
@@ -63,13 +67,13 @@ def rate_and_accuracy(
     references: Mapping[str, float],
     title: str = "",
 ) -> Any:
-    """Accuracy over bytes a frame, of splits and of compressed images.
+    """Draw accuracy over bytes per frame, for splits and for compressed images.
 
     Args:
-        splits: Pairs of bytes and accuracy by name, drawn with marks.
-        codecs: Likewise, drawn as grey lines.
+        splits: For each split by name, pairs of bytes and accuracy, drawn with markers.
+        codecs: For each codec by name, pairs of bytes and accuracy, drawn as grey lines.
         references: Accuracies to draw as level lines, by name.
-        title: Above the picture.
+        title: Title above the plot.
 
     Returns:
         A matplotlib figure.
@@ -95,13 +99,13 @@ def rate_and_accuracy(
 
 
 def f1_before_and_after(before: Any, after: Any, *, names: Sequence[str], title: str = "") -> Any:
-    """F1 of each class before and after a split, classes in descending F1 of the original: the paper's Fig. 5.
+    """Draw F1 of each class before and after a split, in descending order of the original's F1: the paper's Fig. 5.
 
     Args:
-        before: `(n_classes,)`, of the original; NaN for a class without an image.
-        after: `(n_classes,)`, of the split, on the same images.
-        names: Of the classes.
-        title: Above the picture.
+        before: F1 of the original model, `(n_classes,)`; NaN for a class without images.
+        after: F1 of the split model on the same images, `(n_classes,)`.
+        names: Names of the classes.
+        title: Title above the plot.
 
     Returns:
         A matplotlib figure.
@@ -112,10 +116,10 @@ def f1_before_and_after(before: Any, after: Any, *, names: Sequence[str], title:
     before, after = np.asarray(before, float), np.asarray(after, float)
     order = np.argsort(-np.nan_to_num(before, nan=-1), kind="stable")
     figure, ax = plt.subplots(figsize=(max(6.5, 0.22 * len(order)), 4), layout="constrained")
-    where = np.arange(len(order))
-    ax.bar(where - 0.2, 100 * before[order], 0.4, color="0.8", edgecolor="0.2", label="original")
-    ax.bar(where + 0.2, 100 * after[order], 0.4, color=BLUE, edgecolor="0.2", hatch="///", label="after the split")
-    ax.set_xticks(where, [names[k][:18] for k in order], rotation=60, ha="right", fontsize=7)
+    positions = np.arange(len(order))
+    ax.bar(positions - 0.2, 100 * before[order], 0.4, color="0.8", edgecolor="0.2", label="original")
+    ax.bar(positions + 0.2, 100 * after[order], 0.4, color=BLUE, edgecolor="0.2", hatch="///", label="after the split")
+    ax.set_xticks(positions, [names[k][:18] for k in order], rotation=60, ha="right", fontsize=7)
     ax.set_ylabel("F1 (%)")
     ax.set_title(title)
     ax.grid(alpha=0.3, axis="y")
@@ -133,16 +137,16 @@ def score_against_accuracy(
     references: Mapping[str, float] | None = None,
     title: str = "",
 ) -> Any:
-    """A score of each cut against the accuracy after the split, with the controls as level lines.
+    """Draw the accuracy after the split over a score of each cut, with reference accuracies as level lines.
 
     Args:
-        score: `(n_points,)`.
-        accuracies: `(n_points,)`, from 0 to 1.
-        names: Of the cuts.
+        score: Scores, `(n_points,)`.
+        accuracies: Accuracies after the split, `(n_points,)`, from 0 to 1.
+        names: Names of the cuts.
         label: Name of the score.
-        intervals: low and high `(2, n_points)` of the accuracies.
+        intervals: Lower and upper bounds of the accuracies, `(2, n_points)`.
         references: Accuracies to draw as level lines, by name.
-        title: Above the picture.
+        title: Title above the plot.
 
     Returns:
         A matplotlib figure.

@@ -1,4 +1,4 @@
-"""Importance along the axis of cuts, with the layers' sizes and the accuracy after the split."""
+"""Plots of importance along the axis of cuts, with the sizes of the layers and the accuracy after the split."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -15,14 +15,15 @@ def curve_and_sizes(
     others: Sequence[int] = (),
     accuracy: tuple[Sequence[int], Any, float] | None = None,
 ) -> Any:
-    """The curve above the sizes that Cut-Distil-Encode goes by, candidates marked, as in the paper's Fig. 3.
+    """Draw the curve above the layer sizes, the criterion of Cut-Distil-Encode, as in the paper's Fig. 3.
 
     Args:
-        draw_curve: Draws importance on the axes that it is given, as `Curve.plot` does, and names the cuts.
-        sizes: `(n_cuts,)`: elements of each.
-        choice: Position of the cut that was chosen, marked by a solid line.
+        draw_curve: Draws importance on the given axes and names the cuts, as `Curve.plot` does.
+        sizes: Number of elements at each cut, `(n_cuts,)`.
+        choice: Position of the chosen cut, marked by a solid line.
         others: Positions of other candidates, marked by dotted lines.
-        accuracy: Positions, accuracies there from 0 to 1, and the original's; drawn below where they are given.
+        accuracy: Positions, accuracies at these positions from 0 to 1, and the accuracy of the original model; drawn
+            below if given.
 
     Returns:
         A matplotlib figure.
@@ -53,8 +54,8 @@ def curve_and_sizes(
     axes[-1].set_xlabel("cut, from the input to the output")
     axes[-1].tick_params(axis="x", labelbottom=True, labelrotation=60, labelsize=8)
     plt.setp(axes[-1].get_xticklabels(), ha="right", rotation_mode="anchor")
-    marks = [] if choice is None else [(choice, "-")]
-    for position, style in [*marks, *((other, ":") for other in others)]:
+    lines = [] if choice is None else [(choice, "-")]
+    for position, style in [*lines, *((candidate, ":") for candidate in others)]:
         for ax in axes:
             ax.axvline(position, color=RED, linewidth=1, linestyle=style, zorder=0)
     lower.legend(fontsize=8)
@@ -72,17 +73,17 @@ def importance_sizes_accuracy(
     references: Mapping[str, float] | None = None,
     title: str = "",
 ) -> Any:
-    """Importance, layer sizes and accuracy after retraining over one axis of cuts: the paper's Fig. 3.
+    """Draw importance, layer sizes and accuracy after retraining along one axis of cuts: the paper's Fig. 3.
 
     Args:
-        names: Of the cuts along the axis.
-        importance: `(n_cuts,)`.
-        sizes: `(n_cuts,)`: elements of each.
-        accuracies: From 0 to 1: `(n_points, n_sets)`, drawn as boxes, or `(n_points,)`, drawn as a line.
-        positions: Where on the axis the accuracies were measured; all of it by default.
+        names: Names of the cuts along the axis.
+        importance: Importance of the cuts, `(n_cuts,)`.
+        sizes: Number of elements at each cut, `(n_cuts,)`.
+        accuracies: From 0 to 1; `(n_points, n_sets)` is drawn as boxes, `(n_points,)` as a line.
+        positions: Positions on the axis at which accuracies were measured; all cuts by default.
         peaks: Positions of the curve's peaks.
         references: Accuracies to draw as level lines, by name: the original and other controls.
-        title: Above the picture.
+        title: Title above the plot.
 
     Returns:
         A matplotlib figure.
@@ -117,13 +118,13 @@ def importance_sizes_accuracy(
 
 
 def curves(names: Sequence[str], lines: Mapping[str, Any], *, log: bool = False, label: str = "importance") -> Any:
-    """Several curves over one axis of cuts, each scaled to a maximum of 1 so that their shapes compare.
+    """Draw several curves along one axis of cuts, each scaled to a maximum of 1 so that shapes can be compared.
 
     Args:
-        names: Of the cuts.
-        lines: `(n_cuts,)` by name.
-        log: log10 of them.
-        label: Of the vertical axis.
+        names: Names of the cuts.
+        lines: Curves by name, each `(n_cuts,)`.
+        log: Whether to draw log10 of the values.
+        label: Label of the vertical axis.
 
     Returns:
         A matplotlib figure.

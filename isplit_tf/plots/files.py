@@ -1,4 +1,4 @@
-"""Pictures as files and in pages."""
+"""Saving of figures as files, and as SVG in HTML pages."""
 
 import io
 from pathlib import Path
@@ -6,41 +6,41 @@ from typing import Any
 
 FORMATS = ("png", "svg", "pdf")
 
-# The same figure gives the same file: no date, and identifiers that come from what is drawn.
+# Without a date and with a fixed salt of identifiers, the same figure gives the same file.
 _WITHOUT_DATE: dict[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
 _SALT: Any = {"svg.hashsalt": "isplit_tf"}
 
 
 def picture_format(path: Path) -> str:
-    """ "png", "svg" or "pdf", by the file's ending.
+    """Return the format for the ending of a file: "png", "svg" or "pdf".
 
     Raises:
-        ArgumentError: Another ending.
+        ArgumentError: If the file has another ending.
     """
     from ..errors import ArgumentError
 
-    kind = path.suffix.lower().lstrip(".")
-    if kind not in FORMATS:
+    ending = path.suffix.lower().lstrip(".")
+    if ending not in FORMATS:
         raise ArgumentError(f"A picture is written as .png, .svg or .pdf. Received: '{path}'.")
-    return kind
+    return ending
 
 
 def save_figure(figure: Any, path: Path) -> None:
-    """Write a matplotlib figure as .png, .svg or .pdf, by the file's ending, and close it.
+    """Write a matplotlib figure as .png, .svg or .pdf, as the file's ending says, and close it.
 
     Raises:
-        ArgumentError: Another ending.
+        ArgumentError: If the file has another ending.
     """
     import matplotlib.pyplot as plt
 
-    kind = picture_format(path)
+    file_format = picture_format(path)
     with plt.rc_context(_SALT):
-        figure.savefig(path, dpi=144, format=kind, metadata=_WITHOUT_DATE.get(kind))
+        figure.savefig(path, dpi=144, format=file_format, metadata=_WITHOUT_DATE.get(file_format))
     plt.close(figure)
 
 
 def svg(figure: Any) -> str:
-    """A matplotlib figure as SVG for a page, and close it."""
+    """Return a matplotlib figure as SVG for a page, and close it."""
     import matplotlib.pyplot as plt
 
     buffer = io.StringIO()

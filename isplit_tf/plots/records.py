@@ -1,4 +1,4 @@
-"""Pictures of one record each, of its arrays: a curve, a sanity check, an accuracy curve, a phase of a training."""
+"""Plots of the arrays of a single record: a curve, a sanity check, an accuracy curve, or a phase of training."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -20,13 +20,13 @@ def draw_curve(
     """Draw importance along the axis of cuts.
 
     Args:
-        names: Of the cuts.
-        values: `(n_cuts,)`.
-        interval: low and high `(n_cuts,)`; not drawn where a value is not finite.
+        names: Names of the cuts.
+        values: Importance of the cuts, `(n_cuts,)`.
+        interval: Lower and upper bounds, each `(n_cuts,)`; not drawn unless all lower bounds are finite.
         peaks: Positions of the peaks.
-        classes: `(n_cuts,)` of each class, drawn as thin lines.
-        log: log10 of all of them.
-        title: Above the picture.
+        classes: Values of each class, `(n_cuts,)`, drawn as thin lines.
+        log: Whether to draw log10 of all values.
+        title: Title above the plot.
         ax: Matplotlib axes to draw on; new ones by default.
 
     Returns:
@@ -49,8 +49,8 @@ def draw_curve(
     values = scaled(values)
     ax.plot(positions, values, color=BLUE, marker="o", markersize=4, label="CUI", zorder=3)
     if peaks:
-        marks = {"color": RED, "markersize": 9, "markeredgecolor": "black"}
-        ax.plot(positions[list(peaks)], values[list(peaks)], "v", label="peak", zorder=4, **marks)
+        marker_style = {"color": RED, "markersize": 9, "markeredgecolor": "black"}
+        ax.plot(positions[list(peaks)], values[list(peaks)], "v", label="peak", zorder=4, **marker_style)
     _name_positions(ax, names)
     ax.set_ylabel("log10 of importance" if log else "importance (CUI)")
     ax.set_title(title, fontsize=10)
@@ -60,13 +60,13 @@ def draw_curve(
 
 
 def draw_sanity_check(layers: Sequence[str], maps: Any, curve: Any, *, title: str = "", ax: Any = None) -> Any:
-    """Draw what maps and curve keep once layers are random.
+    """Draw the rank correlation of maps and curve with those of the trained model after layers are randomized.
 
     Args:
-        layers: In the order in which they were shuffled.
-        maps: `(n_layers,)`.
-        curve: `(n_layers,)`.
-        title: Above the picture.
+        layers: Names of the layers, in the order in which they were randomized.
+        maps: Correlation of the maps, `(n_layers,)`.
+        curve: Correlation of the curve, `(n_layers,)`.
+        title: Title above the plot.
         ax: Matplotlib axes to draw on; new ones by default.
 
     Returns:
@@ -89,14 +89,14 @@ def draw_sanity_check(layers: Sequence[str], maps: Any, curve: Any, *, title: st
 def draw_accuracy_curve(
     names: Sequence[str], accuracy: Any, interval: tuple[Any, Any], original: float, *, title: str = "", ax: Any = None
 ) -> Any:
-    """Draw the accuracy behind a projection along the axis of cuts, and the whole model's as a line.
+    """Draw the accuracy with a projection at each cut, and the accuracy of the whole model as a level line.
 
     Args:
-        names: Of the cuts.
-        accuracy: `(n_cuts,)`, from 0 to 1.
-        interval: low and high `(n_cuts,)`.
-        original: Of the whole model.
-        title: Above the picture.
+        names: Names of the cuts.
+        accuracy: Accuracy with a projection at each cut, `(n_cuts,)`, from 0 to 1.
+        interval: Lower and upper bounds, each `(n_cuts,)`.
+        original: Accuracy of the whole model, from 0 to 1.
+        title: Title above the plot.
         ax: Matplotlib axes to draw on; new ones by default.
 
     Returns:
@@ -116,19 +116,19 @@ def draw_accuracy_curve(
 
 
 def draw_phase(ax: Any, epochs: Sequence[int], metrics: Mapping[str, tuple[Any, Any]], *, title: str = "") -> None:
-    """Draw up to two metrics of a training over its epochs, those of the validation data dashed.
+    """Draw up to two metrics of a training phase over its epochs, with dashed lines for the validation data.
 
     Args:
         ax: Matplotlib axes to draw on.
-        epochs: Their numbers.
-        metrics: By name, values of the training and of the validation data `(n_epochs,)`; where all are NaN there is
-            no line.
-        title: Above the picture.
+        epochs: Numbers of the epochs.
+        metrics: For each metric by name, the values on training and on validation data, each `(n_epochs,)`; no line is
+            drawn if all values are NaN.
+        title: Title above the plot.
     """
     import numpy as np
 
-    for (name, pair), color, marker in zip(metrics.items(), (BLUE, RED), "os", strict=False):
-        for prefix, style, values in zip(("", "val_"), ("-", "--"), pair, strict=True):
+    for (name, series), color, marker in zip(metrics.items(), (BLUE, RED), "os", strict=False):
+        for prefix, style, values in zip(("", "val_"), ("-", "--"), series, strict=True):
             if np.isfinite(values).any():
                 ax.plot(epochs, values, style, color=color, marker=marker, label=prefix + name)
     ax.set_title(title, fontsize=10)
@@ -139,7 +139,7 @@ def draw_phase(ax: Any, epochs: Sequence[int], metrics: Mapping[str, tuple[Any, 
 
 
 def _axes(count: int) -> Any:
-    """New axes, wide enough for so many names."""
+    """Return new axes, wide enough for `count` names."""
     import matplotlib.pyplot as plt
 
     return plt.subplots(figsize=(max(6.0, 0.45 * count), 4.2), layout="constrained")[1]
