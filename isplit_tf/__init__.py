@@ -1,9 +1,9 @@
-"""Find where to split a Keras model between a device and a server, and carry the split through.
+"""Find where to split a Keras model between a device and a server, and make the split.
 
-`measure_importance` gives the importance of every cut, `predict_accuracy` the accuracy that a bottleneck without
-training keeps there, `propose` ranks the cuts, `split` and `train` put a bottleneck in, `evaluate` measures, and
-`export_bundle` writes what a device and TensorFlow Serving need. An independent implementation of I-Split (Cunico,
-Capogrosso et al., ICPR 2022).
+`measure_importance` measures the importance of every cut. `predict_accuracy` predicts the accuracy with an untrained
+bottleneck at every cut. `propose` ranks the cuts. `split` inserts a bottleneck, `train` trains it, and `evaluate`
+measures the result. `export_bundle` writes the files for a device and for TensorFlow Serving. The package is an
+independent implementation of I-Split (Cunico, Capogrosso et al., ICPR 2022).
 
 Importing this package loads neither TensorFlow nor Keras; the first call does.
 """

@@ -1,4 +1,4 @@
-"""`python -m isplit_tf` is `isplit`."""
+"""The entry point of `python -m isplit_tf`, which runs the command `isplit`."""
 
 from .cli.main import main
 

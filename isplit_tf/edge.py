@@ -1,6 +1,6 @@
-"""The device side: `isplit_edge` under the name that a program with `isplit_tf` reaches it by.
+"""The device side, `isplit_edge`, as a part of `isplit_tf`.
 
-On a device, `from isplit_edge import Client` is the same class without TensorFlow.
+On a device, `from isplit_edge import Client` gives the same class without TensorFlow.
 """
 
 from isplit_edge import (

@@ -1,6 +1,6 @@
-"""All errors of the project; the tree is drawn in `isplit_edge.errors`.
+"""All errors of the project, and checks of arguments; `isplit_edge.errors` draws the tree of errors.
 
-The part that a device can raise lives there, because a device installs only that package.
+Errors that can occur on a device are defined there, because a device installs only that package.
 """
 
 import numbers
@@ -37,19 +37,19 @@ __all__ = [
 
 
 class CutError(ISplitError, ValueError):
-    """There is no such cut, or its name is ambiguous, or more than one tensor is open there."""
+    """There is no such cut, its name is ambiguous, or more than one tensor is still to be read there."""
 
 
 class ModelError(ISplitError, ValueError):
-    """The model cannot be split, or its output is not class scores, or its backend is another."""
+    """The model cannot be split or loaded, its output is not class scores, or its backend is not TensorFlow."""
 
 
 class NumericsError(ISplitError, ArithmeticError):
-    """NaN or infinity where a number was needed; the message names the layer."""
+    """NaN or infinity instead of a finite number; the message names the layer."""
 
 
 class ExportError(ISplitError, ValueError):
-    """The head cannot be converted as asked; the message names the operators in the way."""
+    """The head cannot be converted as requested; the message names the operators that prevent it."""
 
 
 class ExistsError(ISplitError, FileExistsError):
@@ -57,18 +57,26 @@ class ExistsError(ISplitError, FileExistsError):
 
 
 class SweepError(ISplitError, RuntimeError):
-    """A job of a sweep lost its worker again and again; what was finished is in the file of results."""
+    """A job of a sweep lost its worker repeatedly; the results file holds all finished jobs."""
 
 
 def checked_integer(name: str, value: Any, least: int) -> int:
-    """Returns `value` as an int of at least `least`, or raises `ArgumentError`; True and 3.0 are none."""
+    """Return `value` as an int of at least `least`; booleans and floats such as 3.0 are refused.
+
+    Raises:
+        ArgumentError: If `value` is no such integer.
+    """
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or int(value) < least:
         raise ArgumentError(f"{name}: expected an integer of at least {least}. Received: {value!r}")
     return int(value)
 
 
 def checked_share(name: str, value: Any) -> float:
-    """Returns `value` as a float strictly between 0 and 1, or raises `ArgumentError`."""
+    """Return `value` as a float strictly between 0 and 1.
+
+    Raises:
+        ArgumentError: If `value` is no such number.
+    """
     if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 < float(value) < 1:
         raise ArgumentError(f"{name}: expected a number between 0 and 1. Received: {value!r}")
     return float(value)
