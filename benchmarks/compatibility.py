@@ -1,11 +1,12 @@
-"""Every architecture of keras.applications and more: cut everywhere, recomposed, measured, exported.
+"""Compatibility of keras.applications and other models: cuts, recomposition, measurement and export.
 
     python benchmarks/compatibility.py                    all models that have no row yet, then the table
-    python benchmarks/compatibility.py VGG16 u_net        these, again
+    python benchmarks/compatibility.py VGG16 u_net        these models, again
     python benchmarks/compatibility.py --table            only write docs/compatibility.md from the rows
     python benchmarks/compatibility.py --graphs 5000      random graphs
 
-One process a model; a row is a line of JSON in benchmarks/results/compatibility.jsonl, the last one of a model counts.
+Each model runs in its own process. A row is a line of JSON in benchmarks/results/compatibility.jsonl; the last row of a
+model counts.
 """
 
 import argparse
@@ -32,7 +33,7 @@ sys.path[:0] = [str(HERE), str(ROOT / "tests")]
 
 
 def names() -> list[str]:
-    """All models: the architectures first."""
+    """Return the names of all models, those of keras.applications first."""
     import keras
     from models import MODELS
 
@@ -41,7 +42,7 @@ def names() -> list[str]:
 
 
 def build(name: str) -> Any:
-    """A model with random weights, as small as its architecture allows."""
+    """Build a model with random weights, as small as its architecture allows."""
     import keras
     from models import MODELS
 
@@ -56,19 +57,19 @@ def build(name: str) -> Any:
 
 
 class Row:
-    """What is known of one model; printed after each stage, so that a killed process leaves what it had."""
+    """The results for one model, printed after each stage, so that a killed process leaves the finished stages."""
 
     def __init__(self, name: str):
         self.start = time.monotonic()
         self.values: dict[str, Any] = {"model": name, "failures": {}}
 
     def stage(self, name: str, run: Callable[[], dict[str, Any]]) -> None:
-        """Run one stage; a failure becomes part of the row."""
-        gc.collect()  # models hold cycles, and the largest need the memory
+        """Run one stage; an error is recorded in the row."""
+        gc.collect()  # models are part of reference cycles, and the largest need the memory
         print(f"{name} ...", file=sys.stderr, flush=True)
         try:
             self.values |= run()
-        except Exception as error:  # whatever it is, it belongs into the table
+        except Exception as error:  # every error belongs into the table
             traceback.print_exc()
             self.values["failures"][name] = f"{type(error).__name__}: {error}"[:600]
         self.values["seconds"] = round(time.monotonic() - self.start, 1)
@@ -76,7 +77,7 @@ class Row:
 
 
 def run_model(name: str) -> None:
-    """All stages for one model, in this process."""
+    """Run all stages for one model in this process."""
     import keras
     import numpy as np
     from models import MODELS
@@ -115,7 +116,7 @@ def run_model(name: str) -> None:
 
 
 def pixels(model: Any) -> float:
-    """Spread of the input: that of pixels, where the model brings them into range itself."""
+    """Return the scale of random inputs: that of pixels if the model rescales its input itself."""
     import keras
 
     kinds = (keras.layers.Rescaling, keras.layers.Normalization)
@@ -123,7 +124,7 @@ def pixels(model: Any) -> float:
 
 
 def settle(model: Any, x: Any) -> None:
-    """Give BatchNormalization the statistics of a batch: with those of a fresh model, deep maps shrink to nothing."""
+    """Set the statistics of BatchNormalization from a batch; with a fresh model's, deep feature maps shrink to zero."""
     import keras
 
     norms = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
@@ -137,7 +138,7 @@ def settle(model: Any, x: Any) -> None:
 
 
 def versions() -> dict[str, Any]:
-    """What the row was made with."""
+    """Return the versions of the software that made the row."""
     import keras
     import tensorflow as tf
 
@@ -145,7 +146,7 @@ def versions() -> dict[str, Any]:
 
 
 def recomposed(model: Any, x: Any) -> dict[str, Any]:
-    """Every cut at once, as a chain of models that see nothing but the array before them."""
+    """Cut the model at every cut, and run the parts as a chain in which each part sees only the previous output."""
     from support.recompose import recompose
 
     found = recompose(model, x)
@@ -158,7 +159,7 @@ def recomposed(model: Any, x: Any) -> dict[str, Any]:
 
 
 def splits(model: Any, x: Any, cuts: list[Any]) -> dict[str, Any]:
-    """The public way at some cuts: split, head, tail."""
+    """Test `split`, head and tail at some cuts through the public interface."""
     from isplit_tf import split
     from support.recompose import difference
 
@@ -171,7 +172,7 @@ def splits(model: Any, x: Any, cuts: list[Any]) -> dict[str, Any]:
 
 
 def importance(model: Any, x: Any) -> dict[str, Any]:
-    """The curve over the main cuts on random images."""
+    """Measure the importance of the main cuts on random images."""
     import warnings
 
     import numpy as np
@@ -191,7 +192,7 @@ def importance(model: Any, x: Any) -> dict[str, Any]:
 
 
 def cost(model: Any) -> dict[str, Any]:
-    """Multiply-accumulates, beside what TensorFlow's profiler counts."""
+    """Count multiply-accumulate operations, and compare with TensorFlow's profiler."""
     from isplit_tf.graph.cost import count_macs
     from support.profiler import profiled_macs
 
@@ -204,7 +205,7 @@ def cost(model: Any) -> dict[str, Any]:
 
 
 def head(model: Any, cut: Any, images: Any, precision: str) -> dict[str, Any]:
-    """The head at the best cut as `.tflite`, compared with Keras on the same images."""
+    """Convert the head at the best cut to `.tflite`, and compare it with Keras on the same images."""
     from isplit_tf import split
     from isplit_tf.export.litert.converter import convert
 
@@ -218,7 +219,7 @@ def head(model: Any, cut: Any, images: Any, precision: str) -> dict[str, Any]:
 
 
 def run_all(wanted: list[str], timeout_s: int) -> None:
-    """A process for each model; rows are appended as they come."""
+    """Run each model in its own process, and append each row as soon as it is finished."""
     done = {} if wanted else read_rows()
     for name in wanted or names():
         if name in done:
@@ -250,13 +251,13 @@ def run_all(wanted: list[str], timeout_s: int) -> None:
 
 
 def read_rows() -> dict[str, dict[str, Any]]:
-    """The last row of each model."""
+    """Read the last row of each model."""
     lines = ROWS.read_text().splitlines() if ROWS.exists() else []
     return {row["model"]: row for row in map(json.loads, lines)}
 
 
 def write_table() -> None:
-    """docs/compatibility.md from the rows."""
+    """Write docs/compatibility.md from the rows."""
     rows = read_rows()
     order = [name for name in names() if name in rows]
     applications = [rows[name] for name in order if name[0].isupper()]
@@ -301,7 +302,7 @@ def write_table() -> None:
 
 
 def _failures_text(rows: Iterable[dict[str, Any]]) -> list[str]:
-    """What failed and why, models with the same reason together; heads that stay in float are in the table already."""
+    """Describe failures, grouped by reason; heads that stay in float are in the table already."""
     models: dict[str, list[str]] = {}
     for row in rows:
         for stage, why in row["failures"].items():
@@ -368,7 +369,7 @@ def _head(row: dict[str, Any], precision: str, failures: dict[str, str]) -> str:
 
 
 def run_graphs(count: int) -> None:
-    """Random graphs: cuts against brute force, and recomposition."""
+    """Test random graphs: compare the cuts with a brute-force search, and recompose the models."""
     from support.random_graphs import check_graph
 
     start, wrong, cuts, steps = time.monotonic(), [], 0, 0
@@ -402,7 +403,7 @@ def _graphs_text() -> list[str]:
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*")
     parser.add_argument("--one", help=argparse.SUPPRESS)

@@ -1,10 +1,10 @@
-"""Faults, load and abuse with the full counts, as one table in docs/faults.md.
+"""All tests under faults, load and abuse with full counts, as one table in docs/faults.md.
 
     python benchmarks/faults.py                  everything, about half an hour on 2 cores
-    python benchmarks/faults.py --scale 0.01     the same, a hundredth of it; writes no table
-    python benchmarks/faults.py payloads rest    these parts alone; writes no table
+    python benchmarks/faults.py --scale 0.01     a hundredth of the counts; writes no table
+    python benchmarks/faults.py payloads rest    only these parts; writes no table
 
-The counts are those of the table; a part that finds anything wrong makes the exit status 1.
+The full counts are those of the table. The exit status is 1 if any part finds an error.
 """
 
 import argparse
@@ -40,7 +40,7 @@ Of the 64 clients, and of the devices whose version stays, a single failure woul
 
 
 def parts(scale: float, directory: Path) -> dict[str, Callable[[], Row]]:
-    """The parts by name, in the order of the table."""
+    """Return the parts by name, in the order of the table."""
 
     def n(count: int) -> int:
         return max(1, int(count * scale))
@@ -73,7 +73,7 @@ def parts(scale: float, directory: Path) -> dict[str, Callable[[], Row]]:
 
 
 def table(rows: list[Row]) -> Iterator[str]:
-    """The rows as Markdown."""
+    """Return the rows as a Markdown table."""
     yield "| what | times | what came of it | wrong | seconds |"
     yield "|---|---:|---|---:|---:|"
     for row in rows:
@@ -83,7 +83,7 @@ def table(rows: list[Row]) -> Iterator[str]:
 
 
 def main() -> int:
-    """Runs the parts and writes the table."""
+    """Run the parts and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("parts", nargs="*", help="all by default")
     parser.add_argument("--scale", type=float, default=1.0, help="share of the full counts (default: 1)")

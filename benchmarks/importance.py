@@ -1,8 +1,8 @@
-"""How much measuring the importance of every cut costs beside one bare forward and backward pass.
+"""Cost of measuring the importance of every cut, compared with one bare forward and backward pass.
 
     python benchmarks/importance.py --models VGG16 --size 64
 
-Both sides run the same batch, taking turns, so that what else the machine does falls on both. The bare pass is the
+Both sides run the same batch in alternation, so that other load on the machine affects both. The bare pass is the
 model's own forward pass and the gradient of the class score with respect to the input.
 """
 
@@ -26,7 +26,7 @@ from isplit_tf.importance.probe import Probe
 
 
 def bare_pass(model: keras.Model):
-    """One forward and backward pass to the input, as a graph function."""
+    """Return a graph function for one forward and backward pass to the input."""
 
     @tf.function
     def run(x, labels):
@@ -39,7 +39,7 @@ def bare_pass(model: keras.Model):
 
 
 def measure(name: str, size: int, batch: int, repeats: int, cuts: str) -> dict:
-    """Median seconds of either side and the median of their ratios, pair by pair."""
+    """Return the median seconds of both sides, and the median of the ratios of the pairs."""
     model = getattr(keras.applications, name)(weights=None, input_shape=(size, size, 3), classes=200)
     program = read_program(model)
     chosen = choose_cuts(program, cuts)
@@ -54,7 +54,7 @@ def measure(name: str, size: int, batch: int, repeats: int, cuts: str) -> dict:
         for side, call in (("bare", lambda: bare(x, labels).numpy()), ("importance", lambda: probe(x, labels))):
             start = time.perf_counter()
             call()
-            if turn >= 2:  # the first turns trace and warm up
+            if turn >= 2:  # the first turns are for tracing and warming up
                 times[side].append(time.perf_counter() - start)
     ratios = [b / a for a, b in zip(times["bare"], times["importance"], strict=True)]
     quartiles = statistics.quantiles(ratios, n=4)

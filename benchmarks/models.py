@@ -1,4 +1,4 @@
-"""Models besides keras.applications: one for each shape of graph that a user may bring."""
+"""Models besides keras.applications, one for each shape of graph that a user's model may have."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ MODELS: dict[str, Callable[[], keras.Model]] = {}
 
 
 def model(build: Callable[[], keras.Model]) -> Callable[[], keras.Model]:
-    """Put a model into the list under its function's name."""
+    """Add a model to the list under the name of its function."""
     MODELS[build.__name__] = build
     return build
 
@@ -20,7 +20,7 @@ def _scores(x: keras.KerasTensor, classes: int = 10) -> keras.KerasTensor:
 
 @model
 def vision_transformer() -> keras.Model:
-    """ViT style: 8x8 patches of 64x64, 6 encoder blocks, width 96."""
+    """Build a vision transformer: 8x8 patches of 64x64 images, 6 encoder blocks, width 96."""
     x = inputs = keras.Input((64, 64, 3), name="image")
     x = layers.Conv2D(96, 8, strides=8, name="patches")(x)
     x = layers.Reshape((64, 96), name="tokens")(x)
@@ -38,7 +38,7 @@ def vision_transformer() -> keras.Model:
 
 @model
 def convolution_1d() -> keras.Model:
-    """A classifier of signals."""
+    """Build a convolutional classifier of signals."""
     x = inputs = keras.Input((128, 6), name="signal")
     for k, filters in enumerate((16, 32, 64)):
         x = layers.Conv1D(filters, 5, padding="same", activation="relu", name=f"conv{k}")(x)
@@ -48,7 +48,7 @@ def convolution_1d() -> keras.Model:
 
 @model
 def lstm() -> keras.Model:
-    """A classifier of signals with recurrence, in both directions at first."""
+    """Build a recurrent classifier of signals, whose first layer is bidirectional."""
     x = inputs = keras.Input((24, 6), name="signal")
     x = layers.Bidirectional(layers.LSTM(16, return_sequences=True), name="both")(x)
     x = layers.LSTM(24, return_sequences=True, name="lstm")(x)
@@ -58,7 +58,7 @@ def lstm() -> keras.Model:
 
 @model
 def masked_text() -> keras.Model:
-    """Tokens with a mask."""
+    """Build a classifier of token sequences with a mask."""
     x = inputs = keras.Input((24,), dtype="int32", name="tokens")
     x = layers.Embedding(500, 16, mask_zero=True, name="embed")(x)
     x = layers.LSTM(16, return_sequences=True, name="lstm")(x)
@@ -68,7 +68,7 @@ def masked_text() -> keras.Model:
 
 @model
 def u_net() -> keras.Model:
-    """An encoder and a decoder with skip connections, then class scores."""
+    """Build an encoder and a decoder with skip connections, followed by class scores."""
     x = inputs = keras.Input((32, 32, 3), name="image")
     skips = []
     for k, filters in enumerate((8, 16, 32)):
@@ -86,7 +86,7 @@ def u_net() -> keras.Model:
 
 @model
 def shared_layer() -> keras.Model:
-    """One residual convolution called four times, poolings between."""
+    """Build a model that calls one residual convolution four times, with pooling between."""
     conv = layers.Conv2D(16, 3, padding="same", activation="relu", name="conv")
     x = inputs = keras.Input((32, 32, 3), name="image")
     x = layers.Conv2D(16, 3, padding="same", name="stem")(x)
@@ -98,7 +98,7 @@ def shared_layer() -> keras.Model:
 
 @model
 def two_inputs() -> keras.Model:
-    """An image and a few numbers, joined before the last convolutions."""
+    """Build a model of an image and a few numbers, joined before the last convolutions."""
     image, numbers = keras.Input((32, 32, 3), name="image"), keras.Input((4,), name="numbers")
     x = layers.Conv2D(16, 3, strides=2, padding="same", activation="relu", name="conv1")(image)
     y = layers.Reshape((1, 1, 16), name="spread")(layers.Dense(16, name="encode")(numbers))
@@ -111,7 +111,7 @@ def two_inputs() -> keras.Model:
 
 @model
 def doubly_nested() -> keras.Model:
-    """MobileNet in a model in a model, with preprocessing in front."""
+    """Build a MobileNet nested in two models, with preprocessing in front."""
     backbone = keras.applications.MobileNet(weights=None, include_top=False, input_shape=(32, 32, 3), alpha=0.25)
     entry = keras.Input((32, 32, 3))
     inner = keras.Model(entry, layers.Dropout(0.2, name="drop")(backbone(entry)), name="inner")
@@ -153,7 +153,7 @@ class Subclassed(keras.Model):
 
 @model
 def subclassed() -> keras.Model:
-    """A subclassed model of subclassed blocks."""
+    """Build a subclassed model of subclassed blocks."""
     net = Subclassed(name="subclassed")
     net(keras.ops.zeros((1, 32, 32, 3)))
     return net
@@ -161,7 +161,7 @@ def subclassed() -> keras.Model:
 
 @model
 def efficientnet_in_sequential() -> keras.Model:
-    """Transfer learning on EfficientNet, whose own preprocessing lies inside."""
+    """Build a transfer-learning model on EfficientNet, which contains its own preprocessing."""
     backbone = keras.applications.EfficientNetB0(weights=None, include_top=False, input_shape=(32, 32, 3))
     top = [layers.GlobalAveragePooling2D(name="pool"), layers.Dense(10, activation="softmax", name="scores")]
     return keras.Sequential([keras.Input((32, 32, 3)), backbone, *top], name="efficientnet_in_sequential")
@@ -169,7 +169,7 @@ def efficientnet_in_sequential() -> keras.Model:
 
 @model
 def mixed_precision() -> keras.Model:
-    """MobileNetV2 under the policy mixed_bfloat16, with float32 scores."""
+    """Build a MobileNetV2 under the policy mixed_bfloat16, with float32 scores."""
     keras.config.set_dtype_policy("mixed_bfloat16")
     backbone = keras.applications.MobileNetV2(weights=None, include_top=False, input_shape=(32, 32, 3), pooling="avg")
     keras.config.set_dtype_policy("float32")

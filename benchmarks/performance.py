@@ -1,10 +1,10 @@
-"""How fast it is, each figure a ratio within one run, and the page made of them.
+"""All measures of performance, mostly ratios within one run, and the page that reports them.
 
     python benchmarks/performance.py                      all measures; about half an hour on 2 idle cores
-    python benchmarks/performance.py --only main_cuts     one of them
-    python benchmarks/performance.py --page               no measuring: write docs/performance.md
+    python benchmarks/performance.py --only main_cuts     one measure
+    python benchmarks/performance.py --page               only write docs/performance.md, without measuring
 
-Every measure runs in a process of its own; its result goes to benchmarks/results/performance.json at once.
+Every measure runs in its own process; its result is saved in benchmarks/results/performance.json at once.
 """
 
 import argparse
@@ -22,7 +22,7 @@ PAGE = HERE.parent / "docs" / "performance.md"
 
 
 def main() -> None:
-    """Entry point."""
+    """Run the command line."""
     from speed.measures import MEASURES
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -1,4 +1,4 @@
-"""Which methods look at what a model learned: the sanity check of every method, as a table.
+"""The sanity check of every method as a table, which shows the methods that depend on what a model learned.
 
 python benchmarks/sanity.py classifier.keras --data validation/
 """
@@ -41,7 +41,7 @@ def main() -> None:
         print(f"| {title(name)} | {kept:.2f} | {found.curve[-1]:.2f} | {'passes' if found.passes else 'fails'} |")
         sys.stdout.flush()
         results.append({"method": name, "maps": kept, "curve": float(found.curve[-1]), "passes": found.passes})
-        if args.output:  # after each method: the last one takes long
+        if args.output:  # saved after each method, because the last one takes long
             facts = {"format_version": 1, "model": Path(args.model).name, "images": args.images, "draws": args.draws}
             args.output.write_text(json.dumps(facts | {"results": results}, indent=1) + "\n")
 

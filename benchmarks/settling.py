@@ -1,8 +1,8 @@
-"""How many images `confidence=` needs, and how often it ends at the best cut and the peaks of all images.
+"""How many images `confidence=` needs, and how often it finds the best cut and the peaks of all images.
 
     python benchmarks/settling.py classifier.keras --data validation/
 
-The importance of every image is measured once; the pass is then replayed in many orders.
+The importance of every image is measured once; the pass is then repeated in many orders of the images.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from isplit_tf.importance.statistics import best_position, peak_positions
 
 
 def image_scores(model, data, cuts: str) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Importance of each image `(N, n_cuts)`, labels `(N,)`, names of the cuts."""
+    """Return the importance per image `(N, n_cuts)`, the labels `(N,)`, and the names of the cuts."""
     program = read_program(model, training=False)
     chosen = choose_cuts(program, cuts)
     logits = find_logits(program, loss=compiled_loss(model))
@@ -36,7 +36,7 @@ def image_scores(model, data, cuts: str) -> tuple[np.ndarray, np.ndarray, list[s
 
 
 def replay(values: np.ndarray, labels: np.ndarray, confidence: float, seed: int) -> tuple[int, np.ndarray]:
-    """One pass in an order of its own: images seen, and the curve at its end."""
+    """Repeat the pass in a random order; return the number of images used and the resulting curve."""
     order = stratified_order(labels, seed)
     rule = Settling(values.shape[1], int(labels.max()) + 1, confidence)
     for end in range(32, len(order) + 32, 32):
@@ -49,13 +49,13 @@ def replay(values: np.ndarray, labels: np.ndarray, confidence: float, seed: int)
 
 
 def apart_by_a_tie(one: list[int], other: list[int], curve: np.ndarray) -> bool:
-    """Whether every peak that is in one list alone differs from a neighbour by less than a tie."""
+    """Check whether every peak that is in only one list differs from a neighbouring cut by less than a tie."""
     odd = set(one) ^ set(other)
     return all(min(abs(curve[k] - curve[j]) / max(curve[k], curve[j]) for j in (k - 1, k + 1)) < TIE for k in odd)
 
 
 def settle(model, data, cuts: str, confidence: float, orders: int) -> dict:
-    """How many images the pass takes in so many orders, and how often its best cut and peaks are those of all."""
+    """Measure over many orders how many images a pass needs, and how often it finds the best cut and peaks of all."""
     values, labels, names = image_scores(model, data, cuts)
     whole = values.mean(axis=0)
     peaks = peak_positions(whole)

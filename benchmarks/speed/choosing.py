@@ -1,4 +1,4 @@
-"""What choosing a cut costs, and how many images it takes."""
+"""Measures of the cost of choosing a cut, and of the number of images that it needs."""
 
 import argparse
 import json
@@ -32,7 +32,7 @@ print(json.dumps({"importing": imported - start, "opening": opened - imported, "
 
 
 def settled(args: argparse.Namespace) -> dict[str, Any]:
-    """Images until settled, and how often another order of the images settles on the same."""
+    """Measure the number of images until settled, and how often other orders of the images give the same result."""
     if args.archives is None or args.weights is None:
         return _not_measured("needs --archives and --weights")
     from settling import settle
@@ -57,7 +57,7 @@ def settled(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def against_retraining(args: argparse.Namespace, cheaper: float) -> dict[str, Any]:
-    """A fresh process that loads the model and chooses, against the seconds of retraining in the results."""
+    """Compare a fresh process that loads the model and chooses a cut with the seconds of retraining in the results."""
     from isplit_tf.experiments.catalogue import SCALES
     from isplit_tf.experiments.jobs import points
     from isplit_tf.sweep import Store

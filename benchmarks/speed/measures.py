@@ -1,4 +1,4 @@
-"""The measures by name: what each compares, what it is to reach, and what was reached."""
+"""The measures by name, each with what it compares, its goal, and the function that measures."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ class Measure:
 
     Attributes:
         what: What is measured.
-        against: What it is compared with, in the same run.
-        goal: What it is to reach, in words.
-        run: Measures; gives `reached`, figures by name, and `ok`, whether each is within the goal.
-        why: Where the time or the memory goes, for what is not reached.
+        against: What it is compared with in the same run.
+        goal: The goal in words.
+        run: Measures; returns `reached`, figures by name, and `ok`, whether each figure reaches the goal.
+        why: If the goal is not reached, where the time or memory is spent.
     """
 
     what: str

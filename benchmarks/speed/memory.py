@@ -1,4 +1,4 @@
-"""Memory and time, and how both grow."""
+"""Measures of memory and time, and of their growth."""
 
 import json
 import subprocess
@@ -52,7 +52,7 @@ print(json.dumps([peak() - before, (times[1] - times[0]) * count / max(count - 3
 def _side(
     side: str, name: str, size: int, *, count: int = 64, classes: int = 200, cuts: str | list[int] = "main"
 ) -> tuple[float, float, float]:
-    """Bytes that a side adds to a process of its own, seconds of its passes alone, and the peak of the process."""
+    """Run one side in its own process; return the bytes that it adds, the seconds of its passes, and the peak bytes."""
     script = _SIDE.format(here=str(_HERE), side=side, count=count, classes=classes, cuts=cuts, name=name, size=size)
     done = subprocess.run(
         [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True
@@ -62,7 +62,7 @@ def _side(
 
 
 def added(goal: float) -> dict[str, Any]:
-    """Bytes that each side adds at its peak, in processes of their own."""
+    """Compare the bytes that each side adds at its peak, each in its own process."""
     from .passes import MODELS
 
     reached, ok, details = {}, {}, {}
@@ -82,7 +82,7 @@ def added(goal: float) -> dict[str, Any]:
 
 
 def growth() -> dict[str, Any]:
-    """Time and memory of MobileNetV2 for more images, more classes, more cuts."""
+    """Measure time and memory of MobileNetV2 for increasing numbers of images, classes and cuts."""
     name, size = "MobileNetV2", 96
     found: dict[str, list[dict[str, float]]] = {"images": [], "classes": [], "cuts": []}
     for count in (64, 128, 256, 512):
@@ -107,7 +107,7 @@ def growth() -> dict[str, Any]:
 
 
 def _typical(side: str, name: str, size: int, classes: int) -> tuple[float, float, float]:
-    """Of three processes, the one whose time is the median."""
+    """Run three processes, and return the result of the one with the median time."""
     turns = [_side(side, name, size, count=256, classes=classes) for _ in range(3)]
     return sorted(turns, key=lambda turn: turn[1])[1]
 

@@ -1,4 +1,4 @@
-"""A study's original, trained as the experiments train it, and its validation images as a file."""
+"""The original model of a study, trained as in the experiments, and a file of its validation images."""
 
 import tempfile
 from pathlib import Path
@@ -12,7 +12,7 @@ _WORK = Path(tempfile.gettempdir()) / "isplit_tf_benchmarks"
 
 
 def original_and_validation(study: Study, archives: Path, weights: Path) -> tuple[str, str]:
-    """Paths of the model and of its validation images; kept for the next measure."""
+    """Save the model and its validation images, and return their paths; both are kept for the next measure."""
     shop = Workshop(study, _WORK, archives=archives, weights=weights)
     folder = _WORK / study.name
     model, data = folder / "model.keras", folder / "validation.npz"

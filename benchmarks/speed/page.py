@@ -1,4 +1,4 @@
-"""docs/performance.md, from the results."""
+"""Writing of docs/performance.md from the results."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,7 @@ from .measures import MEASURES
 
 
 def write_page(results: dict[str, Any], page: Path) -> None:
-    """Write the page, and the picture of how cost grows."""
+    """Write the page, and the plot of how cost grows."""
     measures = results["measures"]
     machine = results["machine"]
     lines = [
@@ -32,7 +32,7 @@ def write_page(results: dict[str, Any], page: Path) -> None:
 
 
 def _missed(measures: dict[str, Any]) -> list[str]:
-    """Why some are not reached."""
+    """Explain why some goals are not reached."""
     missed = [
         measure
         for name, measure in MEASURES.items()

@@ -1,4 +1,4 @@
-"""Profiles: where the time goes that the other measures add up."""
+"""Profiles that break down the times of the other measures."""
 
 import json
 import statistics
@@ -31,7 +31,7 @@ _KINDS = {
 
 
 def bfloat16_parts() -> dict[str, Any]:
-    """Forward and backward pass of every layer of each model, summed by kind: share of the time, and the gain."""
+    """Measure forward and backward pass of each layer, summed by kind: share of the time, and gain by bfloat16."""
     reached, details = {}, {}
     for name, size in MODELS.items():
         kinds = _seconds_by_kind(build(name))
@@ -65,7 +65,7 @@ def _seconds_by_kind(model: keras.Model) -> dict[str, dict[str, float]]:
 
 
 def _pass(layer: keras.layers.Layer, shapes: list[tuple[int, ...]], precision: str) -> Callable[[], object]:
-    """A layer's forward pass and the gradient to its input, in one precision."""
+    """Return a function for a layer's forward pass and the gradient to its input, in one precision."""
     config = layer.get_config() | {"dtype": precision}
     twin = type(layer).from_config(config)
     twin.trainable = False
@@ -85,10 +85,10 @@ def _pass(layer: keras.layers.Layer, shapes: list[tuple[int, ...]], precision: s
 
 
 def cut_parts() -> dict[str, Any]:
-    """What the cuts alone cost, on tensors that are there, as shares of a bare pass.
+    """Measure the cost of the cuts alone, on given tensors, as shares of a bare pass.
 
-    `reading` adds up every element of every tensor at a cut and of its gradient, once: no method that looks at all of
-    them can be faster. `arithmetic` is Grad-CAM's, without the pass.
+    `reading` sums every element of every tensor at a cut and of its gradient once: no method that reads all of them can
+    be faster. `arithmetic` is the arithmetic of Grad-CAM without the pass.
     """
     reached, details = {}, {}
     for name, size in MODELS.items():
@@ -118,7 +118,7 @@ def _bare(model: keras.Model, size: int, rng: np.random.Generator) -> Callable[[
 
 
 def _pairs(model: keras.Model, cuts: str, rng: np.random.Generator) -> list[tuple[tf.Tensor, tf.Tensor]]:
-    """Tensors `(N, P, C)` of the shapes at the cuts, each with one for its gradient."""
+    """Return tensors `(N, P, C)` with the shapes at the cuts, each with a tensor for its gradient."""
     program = read_program(model)
     pairs = []
     for cut in choose_cuts(program, cuts):
@@ -175,7 +175,7 @@ print(json.dumps({"first": found["first"], "trace": trace_s, "again": passes}))
 
 
 def first_parts() -> dict[str, Any]:
-    """The first curve in parts, each in a fresh process: tracing, the passes, and what else happens only once."""
+    """Break down the time of the first curve in a fresh process: tracing, the passes, and other one-time work."""
     reached, details = {}, {}
     for name, size in MODELS.items():
         turns = []

@@ -1,4 +1,4 @@
-"""One pass: importance against a bare pass, another precision, another tool."""
+"""Comparison of the importance pass with a bare pass, with bfloat16, and with another tool."""
 
 from typing import Any
 
@@ -20,14 +20,14 @@ CLASSES = 200
 
 
 def build(name: str, size: int | None = None) -> keras.Model:
-    """One of the models, untrained: times do not depend on the weights."""
+    """Build one of the models without training, since times do not depend on the weights."""
     size = size or MODELS[name]
     keras.utils.set_random_seed(0)
     return getattr(keras.applications, name)(weights=None, input_shape=(size, size, 3), classes=CLASSES)
 
 
 def images(size: int, count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Images that are smooth, as real ones are, and labels."""
+    """Return random images that are smooth like real images, and labels."""
     rng = np.random.default_rng(seed)
     coarse = rng.normal(size=(count, 8, 8, 3)).astype("f4")
     x = tf.image.resize(coarse, (size, size), "bicubic").numpy()
@@ -35,7 +35,7 @@ def images(size: int, count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray
 
 
 def against_bare(cuts: str, goals: dict[str, float]) -> dict[str, Any]:
-    """Importance against a bare pass, on each model."""
+    """Compare the importance pass with a bare pass, for each model."""
     found = {name: measure_pass(name, size, BATCH, 15, cuts) for name, size in MODELS.items()}
     return {
         "reached": {f"{name} {MODELS[name]}": round(one["ratio"], 3) for name, one in found.items()},
@@ -45,7 +45,7 @@ def against_bare(cuts: str, goals: dict[str, float]) -> dict[str, Any]:
 
 
 def bfloat16(faster: float, agreement: float) -> dict[str, Any]:
-    """The same curve in bfloat16: how much faster, and whether it ranks cuts alike."""
+    """Measure how much faster the curve is in bfloat16, and whether it ranks the cuts in the same way."""
     reached, ok, details = {}, {}, {}
     for name, size in MODELS.items():
         model, data = build(name), images(size, 256)
@@ -59,7 +59,7 @@ def bfloat16(faster: float, agreement: float) -> dict[str, Any]:
         import warnings
 
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # names the layers that stay in float32
+            warnings.simplefilter("ignore")  # a warning names the layers that stay in float32
             times = taking_turns(lambda: run("bfloat16"), lambda: run("float32"), repeats=3, warm_up=1)
         rank = float(stats.spearmanr(curves["bfloat16"], curves["float32"]).statistic)
         reached[f"{name} {size}"] = f"{times['ratio']:.2f} times, {rank:.4f}"
@@ -69,7 +69,7 @@ def bfloat16(faster: float, agreement: float) -> dict[str, Any]:
 
 
 def tf_keras_vis(faster: float) -> dict[str, Any]:
-    """Grad-CAM at all main cuts of VGG16, image by image of a batch, by one call a layer."""
+    """Measure Grad-CAM of tf-keras-vis at all main cuts of VGG16, with one call per layer."""
     from tf_keras_vis.gradcam import Gradcam
     from tf_keras_vis.utils.scores import CategoricalScore
 

@@ -1,4 +1,4 @@
-"""TensorFlow with oneDNN and without, as on other processors than this one."""
+"""Speed of TensorFlow with and without oneDNN, also with the instructions of other processors."""
 
 import json
 import os
@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-# As oneDNN names them: what it uses is limited to what such a processor has. Without oneDNN, TensorFlow's own kernels
-# use AVX alone on all of them.
+# Names of oneDNN, which then uses only the instructions of such a processor. Without oneDNN, TensorFlow's own kernels
+# use only AVX on all of them.
 PROCESSORS = {"AVX2": "AVX2", "AVX-512": "AVX512_CORE"}
 _PASSES = """
 import json, sys, time
@@ -45,7 +45,7 @@ print(json.dumps(found))
 
 
 def onednn(goal: float, turns: int = 3) -> dict[str, Any]:
-    """Return how many times faster a forward and backward pass is with oneDNN, by network and processor."""
+    """Measure how many times faster a forward and backward pass is with oneDNN, by network and processor."""
     reached: dict[str, float] = {}
     details: dict[str, list[float]] = {}
     for label, isa in PROCESSORS.items():

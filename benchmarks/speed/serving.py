@@ -1,4 +1,4 @@
-"""Client and server."""
+"""Measures of client and server."""
 
 import tempfile
 import time
@@ -20,7 +20,7 @@ from .timing import taking_turns
 
 
 def _bundle(folder: Path) -> tuple[Any, np.ndarray]:
-    """A small classifier, split, exported."""
+    """Export a bundle of a small split classifier."""
     keras.utils.set_random_seed(0)
     x = inputs = keras.Input((64, 64, 3), name="image")
     for k, width in enumerate((16, 32, 64, 128)):
@@ -35,7 +35,7 @@ def _bundle(folder: Path) -> tuple[Any, np.ndarray]:
 
 
 def client_overhead(goal_ms: float) -> dict[str, Any]:
-    """What a call takes beyond the bare interpreter and the time on the wire."""
+    """Measure the time of a call beyond that of the bare interpreter and of the transmission."""
     from ai_edge_litert.interpreter import Interpreter
 
     with tempfile.TemporaryDirectory() as place:
@@ -67,7 +67,7 @@ def client_overhead(goal_ms: float) -> dict[str, Any]:
 
 
 def tail_throughput(goal: float) -> dict[str, Any]:
-    """The tail as a server runs it, on 32 payloads at once, against `predict` and against 32 calls of one payload."""
+    """Compare the served tail on 32 payloads at once with `predict` and with 32 calls of one payload."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         halves, pixels = _bundle(folder)

@@ -1,4 +1,4 @@
-"""What comes before the first result."""
+"""Measures of the time until the first result."""
 
 import json
 import statistics
@@ -24,7 +24,7 @@ print(json.dumps(time.perf_counter() - start))
 
 
 def first_curve(goal: float) -> dict[str, Any]:
-    """Each side in a fresh process, three times."""
+    """Compare the time of a first curve with that of a first `predict`, each in three fresh processes."""
     from .passes import MODELS
 
     reached, ok, details = {}, {}, {}
@@ -47,7 +47,7 @@ def first_curve(goal: float) -> dict[str, Any]:
 
 
 def imports(package_s: float, help_s: float) -> dict[str, Any]:
-    """Seconds of a fresh process, less those of an interpreter that does nothing; the least of ten."""
+    """Measure the seconds that a fresh process takes beyond an interpreter that does nothing; minimum of ten runs."""
 
     def least(*words: str) -> float:
         from .timing import seconds

@@ -1,4 +1,4 @@
-"""Training steps, features kept, and waiting for images."""
+"""Measures of training steps, cached features, and waiting for images."""
 
 import tempfile
 import time
@@ -16,11 +16,11 @@ from .passes import build, images
 from .timing import taking_turns
 
 _IMAGES = 256
-_EPOCH_IMAGES = 5000  # notMNIST's original learns from so many in an epoch, at the scale `cpu`
+_EPOCH_IMAGES = 5000  # number of images in an epoch of notMNIST's original, at the scale `cpu`
 
 
 def fine_tune(goal: float) -> dict[str, Any]:
-    """An epoch of phase 2 against an epoch of `fit` on the same network, after both have traced."""
+    """Compare an epoch of phase 2 with an epoch of `fit` on the same network, after tracing."""
     reached, ok, details = {}, {}, {}
     for name, size in (("VGG16", 64), ("MobileNetV2", 96)):
         x, y = images(size, _IMAGES)
@@ -35,13 +35,13 @@ def fine_tune(goal: float) -> dict[str, Any]:
 
 
 def epoch_times(halves: Any, x: np.ndarray, y: np.ndarray, turns: int = 5) -> list[tuple[float, float]]:
-    """Seconds of an epoch on either side, taking turns; the first epoch, which traces, is left out."""
+    """Return the seconds per epoch of both sides, which alternate; the first epoch, which traces, is left out."""
     whole = halves.model
     twin = keras.models.clone_model(whole)
     twin.set_weights(whole.get_weights())
     for layer in twin._flatten_layers():
         if isinstance(layer, keras.layers.BatchNormalization):
-            layer.trainable = False  # as phase 2 runs it
+            layer.trainable = False  # as in phase 2
     twin.compile(keras.optimizers.Adam(1e-5), "sparse_categorical_crossentropy", metrics=["accuracy"])
     twin.fit(x, y, batch_size=32, verbose=0)
     pairs = []
@@ -64,9 +64,9 @@ def epoch_times(halves: Any, x: np.ndarray, y: np.ndarray, turns: int = 5) -> li
 
 
 def projections(goal: float) -> dict[str, Any]:
-    """Fitting a projection at every main cut of VGG16 against an epoch of training it, at notMNIST's size.
+    """Compare fitting a projection at every main cut of VGG16 with an epoch of training, at notMNIST's size.
 
-    The epoch follows from steps that are timed before the fit and after it.
+    The time of the epoch is computed from steps that are timed before and after the fit.
     """
     model = build("VGG16", 32)
     x, y = images(32, 2000)
@@ -96,7 +96,7 @@ def projections(goal: float) -> dict[str, Any]:
 
 
 def cached(goal: float) -> dict[str, Any]:
-    """Five epochs of phase 1 with the features kept, against none kept."""
+    """Compare five epochs of phase 1 with and without cached features."""
     x, y = images(64, _IMAGES)
 
     def run(cache_bytes: int) -> None:
@@ -112,7 +112,7 @@ def cached(goal: float) -> dict[str, Any]:
 
 
 def waiting(goal: float) -> dict[str, Any]:
-    """The pass over files against the same pass over arrays in memory: what is more is waiting."""
+    """Compare the pass over files with the same pass over arrays in memory; the difference is waiting for images."""
     x, y = images(64, 512)
     pixels = np.clip(127 + 50 * x, 0, 255).astype(np.uint8)
     model = build("MobileNetV2", 64)

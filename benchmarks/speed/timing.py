@@ -1,4 +1,4 @@
-"""Taking times so that what else the machine does falls on both sides."""
+"""Timing of two calls in alternation, so that other load on the machine affects both."""
 
 import statistics
 import time
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 
 def taking_turns(one: Callable[[], object], other: Callable[[], object], *, repeats: int, warm_up: int = 2) -> dict:
-    """Seconds of two calls that take turns, and the ratio of the second to the first, pair by pair.
+    """Time two calls in alternation, and compute the ratio of the second to the first for each pair.
 
     Returns:
         Medians in seconds, the median ratio and its quartiles.
@@ -29,7 +29,7 @@ def taking_turns(one: Callable[[], object], other: Callable[[], object], *, repe
 
 
 def seconds(call: Callable[[], object]) -> float:
-    """Seconds of one call."""
+    """Return the seconds of one call."""
     start = time.perf_counter()
     call()
     return time.perf_counter() - start

@@ -1,4 +1,4 @@
-"""Faults, load and abuse against a real bundle, client and server; the tests run them short, `faults.py` long.
+"""Tests of a real bundle, client and server under faults, load and abuse; `tests/` runs short ones, `faults.py` all.
 
-Every part returns a `Row`: what was done how often, what came of it, and what went wrong, which must be nothing.
+Every part returns a `Row`: what was done, how often, the outcomes, and the errors, of which there must be none.
 """

@@ -1,4 +1,4 @@
-"""Payloads and requests that are none."""
+"""Tests with malformed payloads and requests."""
 
 import base64
 import contextlib
@@ -28,7 +28,7 @@ _FINE_GRPC = {"OK", "INVALID_ARGUMENT", "NOT_FOUND", "RESOURCE_EXHAUSTED", "UNIM
 
 
 def spoiled(payload: bytes, rng: random.Random) -> bytes:
-    """A payload in one of the ways in which it can be wrong."""
+    """Return a payload that is malformed in a random way."""
     way = rng.randrange(7)
     if way == 0:
         return payload[: rng.randrange(len(payload))]
@@ -47,8 +47,10 @@ def spoiled(payload: bytes, rng: random.Random) -> bytes:
 
 
 def malformed_payloads(place: Place, urls: tuple[str, str], count: int, seed: int = 0) -> Row:
-    """Spoiled payloads between good ones, over REST and gRPC: each row has the status of the wire's reference, and good
-    rows are answered right."""
+    """Send malformed payloads among good ones over REST and gRPC.
+
+    Each row must get the status of the reference decoder, and good rows must get the right answer.
+    """
     row = Row("malformed payloads among good ones", count)
     rng, begin = random.Random(seed), time.monotonic()
     manifest = Manifest.load(place.bundle)
@@ -79,7 +81,7 @@ def malformed_payloads(place: Place, urls: tuple[str, str], count: int, seed: in
 
 
 def malformed_rest(place: Place, url: str, count: int, seed: int = 0) -> Row:
-    """Requests that are wrong in form or content: each gets an answer of the right kind, and good ones go on."""
+    """Send requests with wrong form or content; each must get a suitable answer, and good ones must still be served."""
     row = Row("malformed REST requests", count)
     rng, begin = random.Random(seed), time.monotonic()
     good = _rest_body(place.payloads[:3])
@@ -102,7 +104,7 @@ def malformed_rest(place: Place, url: str, count: int, seed: int = 0) -> Row:
 
 
 class _Rest:
-    """Asks over one kept connection and notes what comes."""
+    """A client that sends requests over one persistent connection and records the answers."""
 
     def __init__(self, host: str, port: int, place: Place, row: Row):
         self._address, self._place, self._row = (host, port), place, row
@@ -209,7 +211,7 @@ def _changed(content: bytes, rng: random.Random) -> bytes:
 
 
 def _value(rng: random.Random, depth: int) -> object:
-    """Any JSON value."""
+    """Return a random JSON value."""
     plain = [None, True, False, 0, -1, 2**70, 1.5, -math.pi, "", "x", "\u00e9", {"b64": "####"}, {"b64": ""}, [], {}]
     if depth == 0 or rng.random() < 0.4:
         return rng.choice(plain)
@@ -223,7 +225,7 @@ def _word(rng: random.Random) -> str:
 
 
 def malformed_grpc(place: Place, url: str, count: int, seed: int = 0) -> Row:
-    """Messages cut, changed, or made of noise: each call ends with a code of the right kind, and good ones go on."""
+    """Send truncated, changed or random messages; each must get a suitable code, and good ones must still be served."""
     import grpc
 
     from isplit_edge import messages

@@ -1,4 +1,4 @@
-"""Exports that are killed: a process that writes a bundle over another, ended at a random moment of its writing."""
+"""Tests with killed exports: the process is killed at a random moment while it replaces a bundle."""
 
 import contextlib
 import json
@@ -17,7 +17,7 @@ from isplit_edge.manifest import Manifest
 
 from .place import ROOT, Row
 
-# It imports once and runs nothing; for each line, a child of it exports, and is killed from outside.
+# This process only imports; for each line, it starts a child that exports and is killed from outside.
 _SCRIPT = """
 import os, sys
 sys.path.insert(0, sys.argv[1])
@@ -39,18 +39,19 @@ _MOST_S = 120.0
 
 
 def killed_exports(old: Path, directory: Path, count: int, *, seed: int = 0, workers: int = 2) -> Row:
-    """`export_bundle` over an old bundle, killed at a random moment of its writing: the directory holds the old bundle
-    or the new one, whole.
+    """Kill `export_bundle` at random moments while it replaces a bundle.
+
+    The directory must hold the whole old bundle or the whole new one.
 
     Args:
-        old: A bundle of version 1; copies of it are written over.
-        directory: Where to work.
-        count: How many exports are killed.
-        seed: Of the moments.
-        workers: At once.
+        old: A bundle of version 1; copies of it are replaced.
+        directory: Folder to work in.
+        count: Number of exports to kill.
+        seed: Seed of the random moments.
+        workers: Number of exports at the same time.
 
     Returns:
-        The row. The moments reach a little beyond the usual end, so that some see the new bundle.
+        The row. The moments reach a little beyond the usual end of writing, so that some exports finish.
     """
     row = Row("exports killed while they wrote", count)
     rng, begin = random.Random(seed), time.monotonic()
@@ -85,7 +86,7 @@ def killed_exports(old: Path, directory: Path, count: int, *, seed: int = 0, wor
 
 
 class _Exporter:
-    """A process whose children export, and how long their writing takes."""
+    """A process whose children export bundles, and the time that writing takes."""
 
     def __init__(self) -> None:
         self._write_s = 0.0
@@ -99,7 +100,7 @@ class _Exporter:
         )
 
     def killed(self, old: Path, place: Path, share: float) -> str:
-        """Kills an export after that share of its usual time of writing; returns what is there then."""
+        """Kill an export after this share of its usual writing time; return the state of the directory."""
         if not self._write_s:
             self._write_s = self._run(old, place.with_name(f"{place.name}-whole"), None)
         self._run(old, place, share * self._write_s)
@@ -108,7 +109,7 @@ class _Exporter:
         return found
 
     def _run(self, old: Path, place: Path, moment_s: float | None) -> float:
-        """Exports over a copy, killed at a moment of its writing where one is given; returns the seconds of writing."""
+        """Export over a copy; kill the export after `moment_s` of writing if given. Return the seconds of writing."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         shutil.copytree(old, place / "bundle")
@@ -123,7 +124,7 @@ class _Exporter:
                 time.sleep(0.001)
         else:
             time.sleep(moment_s)
-            with contextlib.suppress(ProcessLookupError):  # it had ended
+            with contextlib.suppress(ProcessLookupError):  # the export has already ended
                 signal.pidfd_send_signal(child, signal.SIGKILL)
         seconds = time.monotonic() - begin
         os.close(child)

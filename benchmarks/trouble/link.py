@@ -1,4 +1,4 @@
-"""A proxy that fails on purpose, between a client and a server of HTTP."""
+"""A proxy between an HTTP client and server that fails on purpose."""
 
 import contextlib
 import http.client
@@ -14,16 +14,16 @@ from .place import Place, Row
 
 
 class BadLink:
-    """Forwards HTTP requests, and does to some of them what a bad link, or a bad proxy, does.
+    """A proxy that forwards HTTP requests, and disturbs some of them like a bad link or a bad proxy.
 
     Kinds: "drop" (the connection ends before the request arrives), "delay", "cut" (the answer ends in the middle),
-    "duplicate" (the request reaches the server twice), "echo" (the answer comes twice).
+    "duplicate" (the request reaches the server twice), "echo" (the answer is sent twice).
 
     Args:
-        port: Of the server on this machine.
-        share: How many of the requests, from 0 to 1.
-        seed: Of the choice.
-        delay_s: The longest delay.
+        port: Port of the server on this machine.
+        share: Share of the requests to disturb, from 0 to 1.
+        seed: Seed of the random choice.
+        delay_s: Longest delay in seconds.
     """
 
     KINDS = ("drop", "delay", "cut", "duplicate", "echo")
@@ -39,11 +39,11 @@ class BadLink:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """Return the URL at which the proxy listens."""
         return f"http://127.0.0.1:{self._socket.getsockname()[1]}"
 
     def close(self) -> None:
-        """Listens no more, and waits for the connections to end."""
+        """Stop listening, and wait for the connections to end."""
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
@@ -112,7 +112,7 @@ def _exchange(server: http.client.HTTPConnection, head: bytes, body: bytes) -> b
 
 
 def over_a_bad_link(place: Place, url: str, count: int, *, share: float = 0.05, seed: int = 0) -> Row:
-    """Images one by one through a bad link, by four devices: each is answered once and right, or told as failed."""
+    """Send single images from four devices over a bad link; each must be answered once and right, or must fail."""
     row = Row(f"requests over a link that fails {share:.0%} of them", count)
     begin = time.monotonic()
     link = BadLink(int(url.rsplit(":")[-1]), share, seed)

@@ -1,4 +1,4 @@
-"""Many clients, long runs, servers that die, and versions that change."""
+"""Tests with many clients, long runs, killed servers, and changing versions."""
 
 import os
 import threading
@@ -18,7 +18,7 @@ _MB = 2**20
 
 
 def many_clients(place: Place, urls: tuple[str, str], clients: int, requests: int) -> Row:
-    """So many clients at once, half over REST and half over gRPC: all are answered, each with its own answer."""
+    """Run many clients at once, half over REST and half over gRPC; each must get its own answers."""
     row = Row(f"requests of {clients} clients at once", clients * requests)
     begin, lock = time.monotonic(), threading.Lock()
 
@@ -36,7 +36,7 @@ def many_clients(place: Place, urls: tuple[str, str], clients: int, requests: in
 
 
 def flat_memory(place: Place, server: ServerProcess, count: int, threads: int = 4) -> Row:
-    """Requests without end: after the first fifth neither the server nor the clients grow."""
+    """Send requests for a long time; after the first fifth, the memory of server and clients must not grow."""
     row = Row("requests while memory is watched", count)
     begin, lock = time.monotonic(), threading.Lock()
     manifest = Manifest.load(place.bundle)
@@ -76,8 +76,10 @@ def flat_memory(place: Place, server: ServerProcess, count: int, threads: int = 
 
 
 def killed_servers(place: Place, kills: int, *, up_s: float = 2.0) -> Row:
-    """The server is killed and started again on its ports in the middle of a run: every image is answered right or told
-    as failed, and once the server is back all are answered."""
+    """Kill the server during a run and restart it on the same ports.
+
+    Every image must be answered right or fail with an error; once the server is back, all must be answered.
+    """
     row = Row("times the server was killed and restarted in a run", kills)
     begin, lock, stop = time.monotonic(), threading.Lock(), threading.Event()
     server = ServerProcess(place.bundle)
@@ -117,8 +119,10 @@ def killed_servers(place: Place, kills: int, *, up_s: float = 2.0) -> Row:
 
 
 def changing_versions(places: tuple[Place, Place], models: Path, changes: int, *, every_s: float = 1.0) -> Row:
-    """Two versions with other weights come and go under load: no device ever gets the other's answer, and the one whose
-    version stays is always answered."""
+    """Publish and withdraw two versions with different weights under load.
+
+    No device may get an answer of the other version, and the device whose version stays must always be answered.
+    """
     from isplit_tf.export.publication import publish
     from isplit_tf.server import Server
     from isplit_tf.server.models_config import ModelsConfig

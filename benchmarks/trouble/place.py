@@ -1,4 +1,4 @@
-"""What is put under strain: small real bundles, their images and right answers, and a server in its own process."""
+"""The objects under test: small real bundles with images and right answers, and a server in its own process."""
 
 import os
 import re
@@ -22,11 +22,11 @@ class Row:
     """One line of the table.
 
     Attributes:
-        what: Was done.
-        count: How often.
-        outcome: How often each thing came of it.
-        wrong: What must not be; the first few.
-        seconds: That it took.
+        what: What was done.
+        count: How often it was done.
+        outcome: How often each outcome occurred.
+        wrong: Outcomes that must not occur, the first few.
+        seconds: Duration in seconds.
     """
 
     what: str
@@ -36,7 +36,7 @@ class Row:
     seconds: float = 0.0
 
     def fail(self, text: object) -> None:
-        """Notes something that must not be."""
+        """Record an outcome that must not occur."""
         self.outcome["WRONG"] += 1
         if len(self.wrong) < 10:
             self.wrong.append(str(text)[:500])
@@ -44,13 +44,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Place:
-    """A bundle, images, and what its two halves answer in one process.
+    """A bundle, images, and the answers of its head and tail when run in one process.
 
     Attributes:
         bundle: The bundle's directory.
         images: (N, *SHAPE) uint8.
-        payloads: N payloads of its head.
-        expected: (N, N_CLASSES) float32.
+        payloads: N payloads of the head.
+        expected: Right answers, (N, N_CLASSES) float32.
     """
 
     bundle: Path
@@ -59,12 +59,12 @@ class Place:
     expected: np.ndarray
 
     def right(self, rows: list[int], probabilities: np.ndarray) -> bool:
-        """Whether these are the answers to these images."""
+        """Check whether these are the right answers to these images."""
         return bool(np.allclose(probabilities, self.expected[rows], atol=TOLERANCE, equal_nan=False))
 
 
 def make_split(seed: int):
-    """A small net with random weights, and a bottleneck."""
+    """Make a split of a small network with random weights and a bottleneck."""
     import keras
 
     import isplit_tf as isplit
@@ -83,7 +83,7 @@ def make_split(seed: int):
 
 
 def make_place(directory: Path, *, seed: int = 0, version: int = 1, n_images: int = 64) -> Place:
-    """Exports a bundle and asks it for the right answers."""
+    """Export a bundle and compute the right answers with it."""
     import isplit_tf as isplit
 
     rng = np.random.default_rng(100 + seed)
@@ -104,12 +104,12 @@ def make_place(directory: Path, *, seed: int = 0, version: int = 1, n_images: in
 
 
 class ServerProcess:
-    """`isplit serve` in a process of its own, so that it can be killed and its memory read.
+    """`isplit serve` in a separate process, so that it can be killed and its memory can be read.
 
     Args:
-        path: A bundle or a folder of published ones.
-        port: Of REST; 0 for a free one.
-        grpc_port: The same for gRPC.
+        path: A bundle or a folder of published bundles.
+        port: Port of REST; 0 for a free one.
+        grpc_port: Port of gRPC; 0 for a free one.
     """
 
     def __init__(self, path: Path, port: int = 0, grpc_port: int = 0):
@@ -137,20 +137,20 @@ class ServerProcess:
 
     @property
     def ports(self) -> tuple[int, int]:
-        """REST and gRPC."""
+        """Return the ports of REST and gRPC."""
         return int(self.url.rsplit(":")[-1]), int(self.grpc_url.rsplit(":")[-1])
 
     @property
     def said(self) -> str:
-        """All that it wrote on standard error."""
+        """Return all that the server wrote on standard error."""
         return "".join(self._said)
 
     def resident_bytes(self) -> int:
-        """Its memory."""
+        """Return the resident memory of the server in bytes."""
         return resident_bytes(self.process.pid)
 
     def kill(self) -> None:
-        """Ends it at once, by its number."""
+        """Kill the server at once, by its process id."""
         self.process.kill()
         self.process.wait()
         self._reader.join()
@@ -169,5 +169,5 @@ class ServerProcess:
 
 
 def resident_bytes(pid: int) -> int:
-    """The resident memory of a process."""
+    """Return the resident memory of a process in bytes."""
     return int(re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())[1]) * 1024

@@ -1,4 +1,4 @@
-"""Bundles whose manifest or files were changed after the export."""
+"""Tests with bundles whose manifest or files were changed after the export."""
 
 import json
 import random
@@ -13,7 +13,7 @@ from .place import Place, Row
 
 
 def tampered(place: Place, directory: Path, count: int, seed: int = 0) -> Row:
-    """Manifests and files that were changed: every way to open the bundle refuses them."""
+    """Change manifests and files; every way to open the bundle must refuse them."""
     from isplit_tf import Bundle
 
     row = Row("bundles that were tampered with", count)
@@ -36,7 +36,7 @@ def tampered(place: Place, directory: Path, count: int, seed: int = 0) -> Row:
 
 
 def _tamper(copy: Path, record: dict, names: list[str], rng: random.Random) -> tuple[str, bool]:
-    """Changes a copy; returns what was done, and whether a device can see it."""
+    """Change a copy; return the kind of change, and whether a device can detect it."""
     name = rng.choice(names)
     way = rng.randrange(8)
     edge = name.startswith("edge/")
