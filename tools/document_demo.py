@@ -1,4 +1,4 @@
-"""Put what the last `make demo` measured into README.md: its table and its curve.
+"""Put the results of the last `make demo` into README.md: the table and the curve.
 
 python tools/document_demo.py demo/
 """

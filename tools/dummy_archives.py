@@ -1,9 +1,9 @@
-"""Make the small archives in `isplit_tf/datasets/*/dummy_data` that the builders are tested on.
+"""Make the small archives in `isplit_tf/datasets/*/dummy_data` with which the builders are tested.
 
     python tools/dummy_archives.py
 
-They have the layout of the originals, and planted in them what a builder must see: duplicates, near duplicates,
-patients in both folders, grey and broken files, and what operating systems leave behind. Needs pillow.
+They have the layout of the originals and contain the cases that a builder must detect: duplicates, near duplicates,
+patients in both folders, grey and broken files, and files of operating systems. Needs pillow.
 """
 
 import gzip
@@ -20,7 +20,7 @@ WNIDS = ("n01443537", "n01629819", "n02124075", "n04540053")
 
 
 def main() -> None:
-    """Write all of them."""
+    """Write all archives."""
     rng = np.random.default_rng(0)
     write_zip(DATASETS / "tiny_imagenet200" / "dummy_data" / "tiny-imagenet-200.zip", tiny_imagenet(rng))
     write_zip(DATASETS / "chest_xray_pneumonia" / "dummy_data" / "ChestXRay2017.zip", chest_xray(rng))
@@ -30,7 +30,7 @@ def main() -> None:
 
 
 def tiny_imagenet(rng: np.random.Generator) -> dict[str, bytes]:
-    """Four classes, ten training images each; one is grey, one is an image of val too."""
+    """Return files of four classes with ten training images each; one per class is grey, one is also in val."""
     root = "tiny-imagenet-200"
     files = {
         f"{root}/wnids.txt": "\n".join(WNIDS).encode(),
@@ -50,7 +50,7 @@ def tiny_imagenet(rng: np.random.Generator) -> dict[str, bytes]:
 
 
 def chest_xray(rng: np.random.Generator) -> dict[str, bytes]:
-    """Patients with several images; person3 is in both folders; two likely patients share an image."""
+    """Return files of patients with several images; person3 is in both folders, two probable patients share an image."""
     names = [
         *(f"train/NORMAL/IM-{i:04}-0001.jpeg" for i in range(1, 7)),
         *(f"train/NORMAL/NORMAL2-IM-0007-0001-000{i}.jpeg" for i in (1, 2)),
@@ -69,7 +69,7 @@ def chest_xray(rng: np.random.Generator) -> dict[str, bytes]:
 
 
 def notmnist(rng: np.random.Generator, root: str) -> dict[str, bytes]:
-    """Ten letters, ten images each; two are equal, two near each other, two broken."""
+    """Return files of ten letters with ten images each; two are equal, two are near duplicates, two are broken."""
     files = {}
     for letter in "ABCDEFGHIJ":
         for i in range(10):
@@ -84,20 +84,20 @@ def notmnist(rng: np.random.Generator, root: str) -> dict[str, bytes]:
 
 
 def picture(rng: np.random.Generator, *, grey: bool = False) -> bytes:
-    """An 8x8 JPEG of two colours, drawn at random."""
+    """Return a random 8x8 JPEG of two colours."""
     colours = rng.integers(0, 256, (1, 2, 1 if grey else 3)).astype(np.uint8)
     return encode(colours.repeat(8, axis=0).repeat(4, axis=1), "JPEG")
 
 
 def encode(pixels: np.ndarray, form: str) -> bytes:
-    """Pixels `(H, W[, C])` as a file."""
+    """Encode pixels `(H, W[, C])` as the content of an image file."""
     buffer = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(pixels).squeeze()).save(buffer, form, optimize=True)
     return buffer.getvalue()
 
 
 def write_zip(path: Path, files: dict[str, bytes]) -> None:
-    """Write a zip; the same bytes each time."""
+    """Write a zip archive whose bytes are the same each time."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in files.items():
@@ -105,7 +105,7 @@ def write_zip(path: Path, files: dict[str, bytes]) -> None:
 
 
 def write_tar(path: Path, files: dict[str, bytes]) -> None:
-    """Write a tar.gz; the same bytes each time."""
+    """Write a tar.gz archive whose bytes are the same each time."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with (
         path.open("wb") as raw,

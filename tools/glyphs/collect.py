@@ -1,4 +1,4 @@
-"""Make fonts.csv: read the fonts of the reviewed packages, choose among them, and give each design a split.
+"""Make fonts.csv: read the fonts of the reviewed packages, choose among them, and assign each design to a split.
 
 Run by hand when packages.csv or a rule changes:  python tools/glyphs/collect.py --cache build/fonts
 """
@@ -32,7 +32,7 @@ LEAST_GAP = 0.05  # below it, two fonts of a design look alike
 
 
 def main() -> None:
-    """Command line of the script."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cache", type=Path, default=Path("build/fonts"), help="folder for the packages")
     args = parser.parse_args()
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def draw(packages: list[Package], folders: dict[str, Path]) -> tuple[list[FontFile], np.ndarray]:
-    """All fit fonts of the packages, one a file content, and their images (N, 10, 28, 28)."""
+    """Render all fit fonts of the packages, without duplicate files; return the fonts and images (N, 10, 28, 28)."""
     fonts: dict[str, FontFile] = {}
     images = []
     for font in _candidates(packages, folders):
@@ -81,7 +81,7 @@ def _candidates(packages: list[Package], folders: dict[str, Path]) -> Iterator[F
 
 
 def choose(fonts: list[FontFile], images: np.ndarray) -> list[dict[str, str]]:
-    """The rows of fonts.csv: designs joined, fonts spread over each design, splits assigned."""
+    """Return the rows of fonts.csv, after joining designs, choosing fonts of each design, and assigning splits."""
     joined = {row["family"]: row["design"] for row in _read("same_design.csv")}
     keys = [joined.get(key, key) for key in (family_key(font.family) for font in fonts)]
     near = distances(images)

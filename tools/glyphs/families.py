@@ -1,4 +1,4 @@
-"""Which fonts are one design: the name of a family without the words for weight, width, slope and kind."""
+"""Keys of font families: the name without the words for weight, width, slope and kind."""
 
 import re
 
@@ -18,14 +18,14 @@ _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
 def family_key(name: str) -> str:
-    """The name by which fonts of one design are kept together.
+    """Return the name by which fonts of one design are kept together.
 
-    Words for weight, width, slope, optical size, small capitals and kind ("Sans", "Mono") are taken off, and so
-    are numbers, so that a superfamily counts as one family: it is better to keep two designs together than to
-    let one design into two splits. A name that consists of such words alone is kept whole.
+    Numbers and words for weight, width, slope, optical size, small capitals and kind ("Sans", "Mono") are removed, so
+    that a superfamily counts as one family: two designs in one family do less harm than one design in two splits. A
+    name that consists only of such words is kept whole.
 
     Args:
-        name: A family's name as a font or a package gives it.
+        name: Name of a family as given by a font or a package.
 
     Returns:
         Lower-case words, joined by single spaces.

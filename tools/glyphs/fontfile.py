@@ -1,4 +1,4 @@
-"""What a font file says of itself: family, style, copyright, licence, and whether it has the letters."""
+"""Metadata of font files: family, style, copyright, licence, and whether the letters are present."""
 
 import json
 import re
@@ -31,7 +31,7 @@ class FontFile:
     has_letters: bool
 
     def row(self, *, split: str, design: str) -> dict[str, str]:
-        """This font as a row of fonts.csv."""
+        """Return this font as a row of fonts.csv."""
         return {
             "split": split,
             "design": design,
@@ -48,7 +48,7 @@ class FontFile:
 
 
 def font_paths(folder: Path) -> list[str]:
-    """The font files of an unpacked package: desktop fonts, else the Latin part of web fonts; sorted."""
+    """Return the sorted font files of an unpacked package: desktop fonts, else the Latin part of web fonts."""
     files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
     desktop = [path for path in files if path.suffix.lower() in (".ttf", ".otf")]
     web = [path for path in files if path.suffix == ".woff" and re.search(r"-latin-\d", path.name)]
@@ -62,7 +62,7 @@ def read_font_file(package: Package, folder: Path, path: str) -> FontFile:
         characters = font.getBestCmap() or {}
         order = {characters.get(ord(letter), ".notdef") for letter in LETTERS}
     family, style = names[_TYPO_FAMILY] or names[_FAMILY], names[_TYPO_STYLE] or names[_STYLE]
-    if package.registry == "npm":  # web fonts name each weight a family of its own
+    if package.registry == "npm":  # web fonts name each weight as a separate family
         family, style = _npm_names(folder, path)
     return FontFile(
         package=package,
@@ -77,10 +77,10 @@ def read_font_file(package: Package, folder: Path, path: str) -> FontFile:
 
 
 def licence_objection(font: FontFile) -> str | None:
-    """Why a font is not taken, judged by what the file says of itself; None if it may be.
+    """Return why the metadata of a font forbid its use, or None if it may be used.
 
-    The package's licence file was read by a person. The file may be silent on its licence, but it may not name
-    another one.
+    A person has read the package's licence file. The font file need not name its licence, but it must not name another
+    one.
     """
     if font.package.licence not in ALLOWED_LICENCES:
         return f"licence {font.package.licence} is not one of {', '.join(ALLOWED_LICENCES)}"

@@ -1,4 +1,4 @@
-"""From a font file to ten images: rendering through FreeType, and what makes a font unfit."""
+"""Rendering of the letters of a font file through FreeType, and rejection of unfit fonts."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 LETTERS = "ABCDEFGHIJ"
 SIDE = 28
-_EM = 640  # pixels an em: about sixteen samples for each pixel of the result
+_EM = 640  # pixels per em: about sixteen samples for each pixel of the result
 _MAX_STRETCH = 2.0
 _NO_CHARACTER = "\U0010ffff"  # in no font: FreeType draws .notdef for it
 
@@ -18,12 +18,12 @@ class UnfitFontError(ValueError):
 
 
 def open_font(path: Path) -> ImageFont.FreeTypeFont:
-    """The font at the size at which it is sampled, without ligatures and contextual forms."""
+    """Open a font at the size for sampling, without ligatures and contextual forms."""
     return ImageFont.truetype(str(path), _EM, layout_engine=ImageFont.Layout.BASIC)
 
 
 def ink(font: ImageFont.FreeTypeFont, text: str) -> np.ndarray:
-    """The drawn glyph cut to its ink: uint8 (H, W), 255 on the glyph; (0, 0) if nothing is drawn."""
+    """Draw a glyph and crop it to its ink: uint8 (H, W), 255 on the glyph; (0, 0) if nothing is drawn."""
     left, top, right, bottom = font.getbbox(text)
     if right <= left or bottom <= top:
         return np.zeros((0, 0), np.uint8)
@@ -34,15 +34,15 @@ def ink(font: ImageFont.FreeTypeFont, text: str) -> np.ndarray:
 
 
 def frame(glyph: np.ndarray, side: int = SIDE, max_stretch: float = _MAX_STRETCH) -> np.ndarray:
-    """Bring a cut glyph into the square as notMNIST does: each axis is stretched until it fills the square.
+    """Fit a cropped glyph into a square as in notMNIST: each axis is stretched until it fills the square.
 
-    The one difference is the bound on the stretch. notMNIST has none, so that the I of a sans serif becomes
-    a white square there, the same in every font; here it stays a bar.
+    The only difference is the limit of the stretch. notMNIST has none, so there the I of a sans serif becomes a white
+    square, the same in every font; here it stays a bar.
 
     Args:
-        glyph: uint8 (H, W), cut to its ink.
+        glyph: uint8 (H, W), cropped to its ink.
         side: Height and width of the result, in pixels.
-        max_stretch: By how much one axis may be stretched more than the other.
+        max_stretch: Largest ratio of the stretch factors of the two axes.
 
     Returns:
         uint8 (side, side): the share of each pixel that the glyph covers, times 255.
@@ -55,9 +55,9 @@ def frame(glyph: np.ndarray, side: int = SIDE, max_stretch: float = _MAX_STRETCH
 
 
 def _shares(samples: int, span: float, side: int) -> np.ndarray:
-    """How much of each pixel each sample covers on one axis, (side, samples).
+    """Return the share of each pixel that each sample covers on one axis, (side, samples).
 
-    The samples lie in the middle of `span`, which is cut into `side` pixels.
+    The samples are in the middle of `span`, which is divided into `side` pixels.
     """
     edges = np.arange(side + 1) * (span / side) - (span - samples) / 2
     position = np.arange(samples)
@@ -67,7 +67,7 @@ def _shares(samples: int, span: float, side: int) -> np.ndarray:
 
 
 def render(path: Path, letters: str = LETTERS) -> np.ndarray:
-    """All letters of a font.
+    """Render all letters of a font.
 
     Args:
         path: The font file, in any format that FreeType reads.
@@ -77,7 +77,7 @@ def render(path: Path, letters: str = LETTERS) -> np.ndarray:
         uint8 (len(letters), 28, 28), white on black.
 
     Raises:
-        UnfitFontError: A letter is blank, is drawn as the missing glyph, as another letter, or as a speck.
+        UnfitFontError: If a letter is blank, or drawn as the missing glyph, as another letter, or as a speck.
     """
     font = open_font(path)
     missing = ink(font, _NO_CHARACTER)
@@ -89,7 +89,7 @@ def render(path: Path, letters: str = LETTERS) -> np.ndarray:
 
 
 def check_glyphs(glyphs: Sequence[np.ndarray], missing: np.ndarray, letters: str = LETTERS) -> None:
-    """Raise UnfitFontError where a letter is blank, the missing glyph, or the same as another letter."""
+    """Raise UnfitFontError if a letter is blank, the missing glyph, or the same as another letter."""
     seen: dict[tuple, str] = {}
     for letter, glyph in zip(letters, glyphs, strict=True):
         if not glyph.size:
@@ -103,7 +103,7 @@ def check_glyphs(glyphs: Sequence[np.ndarray], missing: np.ndarray, letters: str
 
 
 def check_ink(images: np.ndarray, letters: str = LETTERS) -> None:
-    """Raise UnfitFontError where a framed letter is nearly empty, nearly full, or too faint to see."""
+    """Raise UnfitFontError if a framed letter is nearly empty, nearly full, or too faint to see."""
     for letter, image in zip(letters, images, strict=True):
         cover = image.mean() / 255
         if not 0.03 <= cover <= 0.95:

@@ -1,4 +1,4 @@
-"""Font packages from the registries, unpacked into a folder, never installed."""
+"""Download of font packages from the registries; they are unpacked into a folder and never installed."""
 
 import csv
 import hashlib
@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 log = logging.getLogger("glyphs")
-_BATCH = 25  # packages a call of the registry's client
+_BATCH = 25  # packages per call of the registry's client
 
 
 class PackageError(RuntimeError):
-    """A package cannot be had, or is not the one that was reviewed."""
+    """A package cannot be downloaded, or differs from the reviewed one."""
 
 
 @dataclass(frozen=True)
 class Package:
-    """A reviewed package: whoever wrote the list read its licence file, whose hash is kept here."""
+    """A reviewed package, with the hash of the licence file that was read in the review."""
 
     registry: str
     package: str
@@ -31,28 +31,28 @@ class Package:
 
     @property
     def folder(self) -> str:
-        """Name of its folder below the cache."""
+        """Return the name of the package's folder in the cache."""
         return f"{self.package.replace('/', '__')}@{self.version.replace(':', '_')}"
 
 
 def read_packages(path: Path) -> list[Package]:
-    """The reviewed packages of `packages.csv`."""
+    """Read the reviewed packages of `packages.csv`."""
     with path.open(encoding="utf-8", newline="") as file:
         return [Package(**row) for row in csv.DictReader(file)]
 
 
 def fetch(packages: Iterable[Package], cache: Path) -> dict[str, Path]:
-    """Download and unpack what the cache does not hold yet.
+    """Download and unpack the packages that are not in the cache yet.
 
     Args:
-        packages: What to fetch; registries "debian" (through apt-get) and "npm" (through npm).
+        packages: The packages, of the registries "debian" (through apt-get) and "npm" (through npm).
         cache: Folder for archives and unpacked packages.
 
     Returns:
-        For each package's name the folder that it was unpacked to.
+        For each package name, the folder of the unpacked package.
 
     Raises:
-        PackageError: The client is missing or failed, or a licence file is not the one that was read.
+        PackageError: If the client is missing or fails, or a licence file differs from the reviewed one.
     """
     packages = list(packages)
     folders = {package.package: cache / package.folder for package in packages}
@@ -69,7 +69,7 @@ def fetch(packages: Iterable[Package], cache: Path) -> dict[str, Path]:
 
 
 def sha256(path: Path) -> str:
-    """Lowercase hex SHA-256 of a file."""
+    """Return the SHA-256 of a file in lowercase hex."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
@@ -111,7 +111,7 @@ def _extract(archive: Path, target: Path) -> None:
 
 
 def _unpack(package: Package, cache: Path, unpack: Callable[[Path], None]) -> None:
-    """Unpack beside the final place and move there, so that a killed run leaves no half package."""
+    """Unpack beside the final folder and rename it, so that a killed run leaves no partial package."""
     part = cache / f"{package.folder}.part"
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)

@@ -1,7 +1,7 @@
 """Render the glyphs data set from fonts.csv.
 
 python tools/glyphs/render.py --cache build/fonts            writes isplit_tf/datasets/glyphs/
-python tools/glyphs/render.py --cache build/fonts --check    compares with what is there, writes nothing
+python tools/glyphs/render.py --cache build/fonts --check    compares with the existing files, writes nothing
 """
 
 import argparse
@@ -31,7 +31,7 @@ _LICENCE_NAMES = {
 
 
 def main() -> int:
-    """Command line of the script."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cache", type=Path, default=Path("build/fonts"), help="folder for the packages")
     parser.add_argument("--check", action="store_true", help="compare with the committed arrays, write nothing")
@@ -53,13 +53,13 @@ def main() -> int:
 
 
 def read_fonts(path: Path) -> list[dict[str, str]]:
-    """The rows of fonts.csv."""
+    """Read the rows of fonts.csv."""
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
 def draw(rows: list[dict[str, str]], cache: Path) -> np.ndarray:
-    """Render all fonts, each checked against its recorded hash: uint8 (fonts, 10, 28, 28)."""
+    """Render all fonts as uint8 (fonts, 10, 28, 28), and check each against its recorded hash."""
     used = {row["package"] for row in rows}
     folders = fetch([p for p in read_packages(HERE / "packages.csv") if p.package in used], cache)
     images = []
@@ -72,18 +72,17 @@ def draw(rows: list[dict[str, str]], cache: Path) -> np.ndarray:
 
 
 def pack(rows: list[dict[str, str]], images: np.ndarray) -> dict[str, np.ndarray]:
-    """The arrays that ship.
+    """Return the arrays that ship with the package.
 
-    Images lie in an order that nobody chose, that of a hash, so that any first part of a split holds all
-    classes and many designs.
+    Images are ordered by a hash, so that the first part of a split contains all classes and many designs.
 
     Args:
-        rows: One row a font, with its split and design.
+        rows: One row per font, with its split and design.
         images: uint8 (fonts, 10, 28, 28).
 
     Returns:
         For each split `x_SPLIT` uint8 (N, 28, 28), `y_SPLIT` uint8 (N,) and `family_SPLIT` uint16 (N,), which
-        counts in `families`; and `class_names`.
+        indexes `families`; and `class_names`.
     """
     families = sorted({row["design"] for row in rows})
     arrays = {"class_names": np.array(list(LETTERS)), "families": np.array(families)}
@@ -103,7 +102,7 @@ def pack(rows: list[dict[str, str]], images: np.ndarray) -> dict[str, np.ndarray
 
 
 def write_notice(rows: list[dict[str, str]]) -> str:
-    """The text of NOTICE: every family with its licence and the copyright line of its font files."""
+    """Return the text of NOTICE: every family with its licence and the copyright line of its font files."""
     entries: dict[str, dict[tuple[str, str], None]] = {}
     for row in rows:
         entries.setdefault(row["family"], {})[row["licence"], row["copyright"]] = None
@@ -123,7 +122,7 @@ def write_notice(rows: list[dict[str, str]]) -> str:
 
 
 def check(arrays: dict[str, np.ndarray], notice: str) -> int:
-    """Compare with the files in place; 0 if all is equal to the bit, else 1."""
+    """Compare with the existing files; return 0 if all are bit-identical, else 1."""
     with np.load(TARGET / "glyphs.npz", allow_pickle=False) as stored:
         wrong = [name for name in arrays if name not in stored or not _same(stored[name], arrays[name])]
     if (TARGET / "NOTICE").read_text(encoding="utf-8") != notice:
@@ -141,7 +140,7 @@ def _same(stored: np.ndarray, made: np.ndarray) -> bool:
 
 
 def contact_sheet(images: np.ndarray, columns: int = 6) -> Image.Image:
-    """All fonts in rows of letters, for a look by eye."""
+    """Draw all fonts as rows of letters, for visual inspection."""
     strips = [np.pad(np.hstack(list(font)), ((2, 2), (4, 4)), constant_values=64) for font in images]
     strips += [np.zeros_like(strips[0])] * (-len(strips) % columns)
     lines = [np.hstack(strips[i : i + columns]) for i in range(0, len(strips), columns)]

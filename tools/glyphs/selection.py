@@ -1,4 +1,4 @@
-"""Which of the fonts go into the data set, and into which split: arithmetic on images, no files."""
+"""Selection of fonts for the data set and its splits: arithmetic on images, without files."""
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,7 +9,7 @@ SPLITS = ("train", "validation", "test")
 
 
 def distances(images: np.ndarray) -> np.ndarray:
-    """How different fonts look: the mean over letters of the root mean squared difference of the pixels.
+    """Return distances of fonts: the mean over letters of the root mean squared difference of the pixels.
 
     Args:
         images: uint8 (N, letters, H, W).
@@ -28,18 +28,18 @@ def distances(images: np.ndarray) -> np.ndarray:
 
 
 def join_designs(keys: Sequence[str], near: np.ndarray, limit: float) -> dict[str, str]:
-    """Families that hold the same design under different names.
+    """Join families that hold the same design under different names.
 
-    Two families are one design if any font of one is nearer than `limit` to any font of the other, and so are
-    families that are joined through others.
+    Two families are one design if any font of one is nearer than `limit` to any font of the other, or if they are
+    connected through other families.
 
     Args:
         keys: Family of each font, (N,).
         near: Distances of the fonts, (N, N).
-        limit: The largest distance of fonts of one design.
+        limit: Largest distance of fonts of one design.
 
     Returns:
-        For each family the design that it belongs to, named after the design's first family by alphabet.
+        For each family its design, named after the alphabetically first family of the design.
     """
     parent = {key: key for key in keys}
 
@@ -56,18 +56,18 @@ def join_designs(keys: Sequence[str], near: np.ndarray, limit: float) -> dict[st
 
 
 def spread(near: np.ndarray, count: int, gap: float) -> list[int]:
-    """At most `count` fonts of one design, as different from each other as can be.
+    """Choose at most `count` fonts of one design that differ as much as possible.
 
-    The first is the one in the middle; each further one is the farthest from those taken, as long as it is at
-    least `gap` away from them.
+    The first is the font in the middle. Each further font is the farthest from those chosen, if it is at least `gap`
+    away from them.
 
     Args:
         near: Distances of the design's fonts, (N, N).
-        count: The most to take.
-        gap: The least distance between two that are taken.
+        count: Largest number of fonts to choose.
+        gap: Least distance between two chosen fonts.
 
     Returns:
-        Positions of the fonts taken, in the order in which they were.
+        Positions of the chosen fonts, in the order of choice.
     """
     taken = [int(near.sum(axis=1).argmin())]
     while len(taken) < count:
@@ -80,13 +80,14 @@ def spread(near: np.ndarray, count: int, gap: float) -> list[int]:
 
 
 def assign(sizes: Mapping[str, int], shares: Sequence[float] = (0.70, 0.15, 0.15)) -> dict[str, str]:
-    """A split for each design, by the number of its fonts.
+    """Assign each design to a split, by the number of its fonts.
 
-    Designs come in the order of the hash of their names, which nobody chose; each goes where most is missing.
+    Designs are visited in the order of the hash of their names; each goes to the split that is least filled relative
+    to its share.
 
     Args:
         sizes: Number of fonts of each design.
-        shares: Share of the fonts that each of `SPLITS` is to have.
+        shares: Intended share of the fonts for each of `SPLITS`.
 
     Returns:
         The split of each design.
@@ -101,7 +102,7 @@ def assign(sizes: Mapping[str, int], shares: Sequence[float] = (0.70, 0.15, 0.15
 
 
 def shared_images(images: np.ndarray, splits: Iterable[str]) -> list[int]:
-    """Fonts with an image that a font of another split has, too, to the pixel; the later split keeps its own.
+    """Find fonts with an image that is identical to one in another split; the later split keeps its fonts.
 
     Args:
         images: uint8 (N, letters, H, W).

@@ -1,6 +1,7 @@
-"""How mkdocstrings reads the docstrings of this project.
+"""An extension with which mkdocstrings reads the docstrings of this project.
 
-`Example:` is what Keras writes and what the examples' tests run; the parser knows `Examples:` alone as code.
+The docstrings use `Example:`, like Keras and as the tests of the examples expect; the parser shows only `Examples:` as
+code.
 """
 
 import re
@@ -12,7 +13,7 @@ _EXAMPLE = re.compile(r"^(\s*)Example:$", re.MULTILINE)
 
 
 class ExampleSections(griffe.Extension):
-    """Makes code of what stands under `Example:`."""
+    """A Griffe extension that shows the sections `Example:` as code."""
 
     def on_object(self, *, obj: griffe.Object, **kwargs: Any) -> None:
         if obj.docstring is not None:

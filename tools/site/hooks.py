@@ -1,4 +1,4 @@
-"""What MkDocs does for this site besides its own: pages that are made, and pages that may be missing."""
+"""MkDocs hooks of this site: they add generated pages, and leave missing pages out of the navigation."""
 
 import contextlib
 import io
@@ -13,19 +13,19 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from notebook_pages import FOLDER, page_of
 
-# Made from results by a command of their own, each.
+# Each of these pages is made from results by a separate command.
 MADE_ELSEWHERE = ("reproduction.md", "performance.md", "rate_accuracy.md")
 
 
 def on_config(config: Any) -> Any:
-    """Leaves pages out of the navigation that were not made yet."""
+    """Remove pages that do not exist yet from the navigation."""
     missing = [name for name in MADE_ELSEWHERE if not (Path(config.docs_dir) / name).exists()]
     config.nav = _without(config.nav, missing)
     return config
 
 
 def on_files(files: Files, *, config: Any) -> Files:
-    """Adds the pages that are made here."""
+    """Add the generated pages."""
     files.append(File.generated(config, "reference/command_line.md", content=command_line()))
     for path in sorted(FOLDER.glob("*.ipynb")):
         page = page_of(path)
@@ -36,7 +36,7 @@ def on_files(files: Files, *, config: Any) -> Files:
 
 
 def command_line() -> str:
-    """The page on `isplit` and `python -m isplit_edge`, of what `--help` says."""
+    """Return the page on `isplit` and `python -m isplit_edge`, made of their `--help` texts."""
     from isplit_edge.__main__ import parse as parse_edge
     from isplit_tf.cli.main import parse
 
@@ -49,7 +49,7 @@ def command_line() -> str:
 
 
 def _help(parse: Any, arguments: list[str]) -> str:
-    """What a command line says about itself, in lines that fit the page."""
+    """Return the help text of a command line, in lines that fit the page."""
     os.environ["COLUMNS"] = "88"
     with contextlib.redirect_stdout(io.StringIO()) as printed, contextlib.suppress(SystemExit):
         parse([*arguments, "--help"])

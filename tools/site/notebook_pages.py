@@ -1,6 +1,6 @@
-"""The notebooks as pages, and what they print.
+"""Pages made of the notebooks, with their output.
 
-python tools/site/notebook_pages.py build/notebooks      # runs them all, and keeps them there with their output
+python tools/site/notebook_pages.py build/notebooks      # runs all notebooks, and saves them there with their output
 """
 
 import base64
@@ -18,14 +18,14 @@ EXECUTED = ROOT / "build" / "notebooks"
 
 @dataclass
 class Page:
-    """A notebook in Markdown, and its pictures by file name."""
+    """A notebook in Markdown, and its images by file name."""
 
     text: str
     pictures: dict[str, bytes] = field(default_factory=dict)
 
 
 def execute(folder: Path) -> None:
-    """Runs every notebook in an empty folder of its own, and writes it with its output."""
+    """Run every notebook in its own empty folder, and write it with its output."""
     from tempfile import TemporaryDirectory
 
     from nbclient import NotebookClient
@@ -40,7 +40,7 @@ def execute(folder: Path) -> None:
 
 
 def newest(path: Path) -> Any:
-    """A notebook with its output, if it was run as it is now; else without."""
+    """Return a notebook with its output if its present version was run, else without output."""
     notebook = nbformat.read(path, as_version=4)
     if (EXECUTED / path.name).exists():
         executed = nbformat.read(EXECUTED / path.name, as_version=4)
@@ -50,7 +50,7 @@ def newest(path: Path) -> Any:
 
 
 def page_of(path: Path) -> Page:
-    """The page of a notebook; what a cell printed on standard error is left out."""
+    """Return the page of a notebook, without the standard error output of its cells."""
     page = Page("")
     parts = []
     for number, cell in enumerate(newest(path).cells):
@@ -69,7 +69,7 @@ def page_of(path: Path) -> Page:
 
 
 def _shown(output: Any, picture: str, page: Page) -> str:
-    """What a cell shows, as Markdown."""
+    """Return the output of a cell as Markdown."""
     data = output.get("data", {})
     if "image/png" in data:
         page.pictures[picture] = base64.b64decode(data["image/png"])
