@@ -5,8 +5,7 @@
     python benchmarks/compatibility.py --table            only write docs/compatibility.md from the rows
     python benchmarks/compatibility.py --graphs 5000      random graphs
 
-Each model runs in its own process. A row is a line of JSON in benchmarks/results/compatibility.jsonl; the last row of a
-model counts.
+Each model runs in its own process. benchmarks/results/compatibility.jsonl has a row per run; a model's last one counts.
 """
 
 import argparse

@@ -50,7 +50,7 @@ def tiny_imagenet(rng: np.random.Generator) -> dict[str, bytes]:
 
 
 def chest_xray(rng: np.random.Generator) -> dict[str, bytes]:
-    """Return files of patients with several images; person3 is in both folders, two probable patients share an image."""
+    """Return files of patients with several images; person3 is in both folders, two likely patients share an image."""
     names = [
         *(f"train/NORMAL/IM-{i:04}-0001.jpeg" for i in range(1, 7)),
         *(f"train/NORMAL/NORMAL2-IM-0007-0001-000{i}.jpeg" for i in (1, 2)),
