@@ -36,10 +36,13 @@ class Original:
         Raises:
             DataError: If the size or the MD5 differs.
         """
-        found = archive.digests
+        digests = archive.digests
         differences = [
             f"{name}: expected {expected}, found {actual}"
-            for name, expected, actual in (("bytes", self.size_bytes, found.size_bytes), ("MD5", self.md5, found.md5))
+            for name, expected, actual in (
+                ("bytes", self.size_bytes, digests.size_bytes),
+                ("MD5", self.md5, digests.md5),
+            )
             if expected is not None and expected != actual
         ]
         if differences:
