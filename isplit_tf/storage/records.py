@@ -30,18 +30,31 @@ def write_record(path: str | os.PathLike[str], kind: str, version: int, fields: 
 
 
 def read_record(path: str | os.PathLike[str], kind: str, version: int) -> dict[str, Any]:
-    """Read a record that `write_record` wrote.
+    """Read a file that `write_record` wrote.
+
+    Raises:
+        BundleError: If the file is not there, is no JSON, holds another kind of record, or has a newer format.
+    """
+    return read_json(path, version, kind=kind, fault=f"cannot be read as a saved {kind}")
+
+
+def write_json(path: str | os.PathLike[str], version: int, fields: dict[str, Any]) -> None:
+    """Write a JSON object with its format version; see `write_record`."""
+    record = {"format_version": version} | fields
+    write_atomic(path, (json.dumps(record, indent=1, allow_nan=False, ensure_ascii=False) + "\n").encode())
+
+
+def read_json(path: str | os.PathLike[str], version: int, *, fault: str, kind: str | None = None) -> dict[str, Any]:
+    """Read a file that `write_json` wrote.
 
     Args:
         path: The file.
-        kind: The expected kind of the record.
-        version: The newest known format version.
-
-    Returns:
-        The fields, with `format_version` and `kind`.
+        version: The newest format that is known.
+        fault: What the error says of a file that cannot be read, for instance "cannot be read as a saved split".
+        kind: The kind of record that is expected; any if None.
 
     Raises:
-        BundleError: If the file is missing, is no JSON, holds another kind of record, or has a newer format.
+        BundleError: If the file is not there, is no JSON object, is of another kind, or has a newer format.
     """
     try:
         record = json.loads(Path(path).read_bytes())
