@@ -153,7 +153,7 @@ class Curve:
         return first._with(statistics=statistics)
 
     def interval(self, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
-        """Return a confidence interval for each value, by Student's t; Welch's degrees of freedom if balanced.
+        """Return a confidence interval for each value by Student's t, with Welch's degrees of freedom if balanced.
 
         Args:
             confidence: Between 0 and 1.

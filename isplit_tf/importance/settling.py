@@ -103,8 +103,8 @@ def p_above(means: np.ndarray, covariance: np.ndarray, n: int, level: float) -> 
     """
     factor = 1 - TIE
     difference = means[:, None] - factor * means
-    variances = np.diag(covariance)
-    variance = variances[:, None] + factor**2 * variances - 2 * factor * covariance
+    cut_variances = np.diag(covariance)
+    variance = cut_variances[:, None] + factor**2 * cut_variances - 2 * factor * covariance
     with np.errstate(divide="ignore", invalid="ignore"):
         t2 = np.where(difference > 0, n * difference**2 / np.maximum(variance, 0), 0.0)
     mixing = n / _TUNED_FOR * (-2 * math.log(level) + math.log(1 - 2 * math.log(level)))
