@@ -1,1 +1,1 @@
-"""What shrinks the tensor at the cut; trained, or fitted in closed form, and quantized."""
+"""What shrinks the tensor at the cut; it is trained or fitted in closed form, and can be quantized."""

@@ -1,4 +1,4 @@
-"""The paper's under-complete autoencoder, which stands between head and tail.
+"""The paper's under-complete autoencoder between head and tail.
 
 The encoder runs on the device and is kept small; the decoder runs on the server and mirrors it.
 """
@@ -18,12 +18,11 @@ __all__ = ["Autoencoder", "LatentPlan"]
 
 INITS = ("random", "projection")
 
-# Three taps on an axis see past one step of a stride of 2 on either side; more cost more than they bring
-# here.
+# With a stride of 2, three taps on an axis reach into the neighbouring windows; more taps cost more than they gain.
 _TAPS = 3
-# A hidden width below this can die as a whole behind its ReLU, and saves nothing.
+# In a narrower hidden layer all units can die behind the ReLU, and a narrower layer saves nothing.
 _FEWEST_FILTERS = 8
-# Channels of the convolution that the encoder may weigh at most: one of C to min(C, 256) channels.
+# The encoder has at most as many weights as one convolution from C to min(C, 256) channels; this is the 256.
 _BUDGET_CHANNELS = 256
 _LAYERS_BY_RANK = {
     1: (keras.layers.Dense, keras.layers.Dense, None),
@@ -36,45 +35,44 @@ _LAYERS_BY_RANK = {
 class Autoencoder(Bottleneck):
     """The paper's bottleneck: two convolutions down, two transposed convolutions and a crop back up.
 
-    A convolution has 3 taps and stride 2 on each axis where the map that it reads has at least 2 elements
-    (on a shorter axis it has as many taps as elements, since further ones would only see padding). ReLU
-    follows the first convolution and the first transposed one. The latent is linear: each of its elements
-    then carries a sign as well as a size, none can die, and since int8 has a zero point, its 256 steps
-    cover the range from the lowest to the highest value whatever its signs are. The last layer is linear
-    too, so that features of any sign can be restored. Vectors `(D,)` get dense layers, sequences `(T, D)`
-    convolutions along T, maps are `(H, W, C)`.
+    A convolution has 3 taps and stride 2 on each axis on which its input has at least 2 elements. On a shorter
+    axis it has as many taps as there are elements, since further taps would only see padding. ReLU follows the
+    first convolution and the first transposed one. The latent is linear: its elements can have either sign, none
+    can die, and since int8 has a zero point, the 256 steps cover the range from the lowest to the highest value.
+    The last layer is linear too, so that features of any sign can be restored. Vectors `(D,)` get dense layers,
+    sequences `(T, D)` get convolutions along T, and maps `(H, W, C)` get convolutions along H and W.
 
-    The latent holds `max(1, round((1 - compression) * size))` elements or the nearest that its grid allows:
-    a grid of h x w positions holds multiples of h w. `plan(shape)` tells both. Compression counts elements;
-    int8 saves a further factor of 4 of float32.
+    The latent holds `max(1, round((1 - compression) * size))` elements or the nearest number that its grid allows:
+    a grid of h x w positions holds multiples of h w. `plan(shape)` tells both numbers. Compression counts elements;
+    int8 saves a further factor of 4 over float32.
 
     Args:
-        compression: Share of the features' elements that is left out, in [0, 1); 0.9 where neither it,
+        compression: Share of the features' elements that is left out, in [0, 1); 0.9 if neither `compression`,
             `latent_size` nor `payload_bytes` is given.
-        filters: Hidden width. By default the widest (8 at least) with which the encoder has no more weights
-            than one convolution from C to min(C, 256) channels with the same taps, and so, as it works at
-            half the resolution, about a quarter of its multiply-accumulates. A head that ends in C channels
-            holds at least such a layer as a rule, so the encoder does not outweigh it: 1.2 M weights at
+        filters: Hidden width. The default is the largest width (at least 8) at which the encoder has no more weights
+            than one convolution from C to min(C, 256) channels with the same taps. Since the encoder works at half
+            the resolution, it then takes about a quarter of that convolution's multiply-accumulates. A head that ends
+            in C channels usually contains such a layer, so the encoder does not outweigh the head: 1.2 M weights at
             VGG16's block4_pool (head 7.6 M), 4.7 M at (7, 7, 2048) of ResNet50 (head 23.6 M; a width of C/2
-            would make 42 M). It can outweigh the very first layers of a network and heads of 1x1
-            convolutions; `filters` is there for those.
-        latent_size: Elements of the latent, in place of `compression`: the same payload at every cut. The
-            grid gives the nearest that it allows, and never more than the features have.
-        payload_bytes: Bytes a frame at most, header included, with a latent of int8 or of `latent_bits`, in place of
-            `compression`; more where its grid, a quarter of the features' positions on each axis,
-            does not have so few.
-        latent_bits: 8, 4 or 2: so many bits of each element are sent, and the second phase of `train` learns with their
-            steps, over ranges that it observes before (one a channel; they are not counted as weights). None for a
-            latent that is sent as the head gives it.
-        init: "random", or "projection": `train` first gives it the weights of two `Projection`s, one behind the other,
-            each of patches of 2 x 2 elements, fitted in the Fisher metric from 2,000 images; see
-            `isplit_tf.bottlenecks.embedding`. The hidden width is then at least what lets all of the latent through,
-            twice over: a unit for the positive part of each number and one for the negative, so that ReLU changes
-            nothing. Untrained, it is a linear bottleneck; `bottleneck_epochs` and `fine_tune_epochs` go on from there.
-        seed: Makes the initial weights repeatable; None for new ones each time.
+            would make 42 M). The encoder can outweigh the very first layers of a network and heads of 1x1
+            convolutions; set `filters` there.
+        latent_size: Elements of the latent, instead of `compression`: the same payload at every cut. The latent has
+            the nearest size that the grid allows, and never more elements than the features.
+        payload_bytes: Bytes per frame at most, header included, with a latent of int8 or of `latent_bits`, instead of
+            `compression`. The payload is larger only if one number for each position of the grid, which has a quarter
+            of the features' positions on each axis, already takes more bytes.
+        latent_bits: 8, 4 or 2: the number of bits sent of each element. The second phase of `train` learns with this
+            rounding, over ranges that it observes first (one per channel; they are not counted as weights). None
+            sends the latent as the head gives it.
+        init: "random" or "projection". With "projection", `train` starts from the weights of two `Projection`s in
+            sequence, each of patches of 2 x 2 elements, fitted in the Fisher metric from 2,000 images; see
+            `isplit_tf.bottlenecks.embedding`. The hidden layer then has at least two units for each number of the
+            latent, one for its positive and one for its negative part, so that ReLU changes nothing. Untrained, this
+            is a linear bottleneck; `bottleneck_epochs` and `fine_tune_epochs` continue from there.
+        seed: Makes the initial weights repeatable; None draws new ones each time.
 
     Raises:
-        ArgumentError: An argument is outside of its range, or more than one amount is given.
+        ArgumentError: If an argument is outside of its range, or more than one amount is given.
 
     Example:
         >>> encoder, decoder = Autoencoder(0.9, seed=0).build((14, 14, 512))
@@ -101,16 +99,16 @@ class Autoencoder(Bottleneck):
             self._set("seed", checked_integer("seed", self.seed, 0))
 
     def plan(self, shape: Sequence[int]) -> LatentPlan:
-        """Latent and cost for features of one shape, without building anything.
+        """Return the latent's shape and the cost for features of one shape, without building anything.
 
         Args:
             shape: Features without the batch: `(H, W, C)`, `(T, D)` or `(D,)`.
 
         Returns:
-            The plan; the models that `build` makes have exactly its numbers.
+            The plan; the models that `build` makes have exactly these numbers.
 
         Raises:
-            ArgumentError: A dimension is open or below 1, or the rank is not 1, 2 or 3.
+            ArgumentError: If a dimension is open or below 1, or the rank is not 1, 2 or 3.
 
         Example:
             >>> Autoencoder(0.9).plan((8, 8, 64)).latent_shape
@@ -140,17 +138,17 @@ class Autoencoder(Bottleneck):
         )
 
     def build(self, shape: Sequence[int]) -> tuple[keras.Model, keras.Model]:
-        """Makes an encoder and a decoder for features of one shape.
+        """Build an encoder and a decoder for features of one shape.
 
-        The layers compute in the precision of the weights of Keras' dtype policy: in float32 also where the
-        policy is mixed, since what passes here is quantized later.
+        The layers compute in the dtype of the weights in Keras' dtype policy. With a mixed policy this is float32,
+        since the latent is quantized later.
 
         Args:
             shape: Features without the batch: `(H, W, C)`, `(T, D)` or `(D,)`, channels last.
 
         Returns:
-            Two functional models of static shapes: the encoder from an input named `features`, the decoder
-            from one named `latent`, to the exact shape again. They share nothing.
+            Two functional models of static shapes. The encoder has an input named `features`; the decoder has an
+            input named `latent` and restores the exact shape. They share nothing.
 
         Raises:
             ArgumentError: As in `plan`.
@@ -175,13 +173,13 @@ class Autoencoder(Bottleneck):
         return with_levels(encoder, decoder, self.latent_bits)
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments as plain JSON values; `from_config` makes an equal record of them."""
-        kept = super().get_config()
-        return kept if self.init != "random" else {name: value for name, value in kept.items() if name != "init"}
+        """Return the arguments as plain JSON values; `from_config` makes an equal record of them."""
+        config = super().get_config()
+        return config if self.init != "random" else {name: value for name, value in config.items() if name != "init"}
 
 
 class _Stage:
-    """Makes the layers of one half, numbered and seeded."""
+    """The layers of one half, numbered and seeded."""
 
     def __init__(self, name: str, rank: int, seed: int | None, first_seed: int):
         self._name = name
@@ -194,16 +192,16 @@ class _Stage:
         return keras.Input(shape, name=name, dtype=self._dtype)
 
     def down(self, tensor: Any, space: Sequence[int], filters: int, *, activation: str | None = None) -> Any:
-        """A convolution that halves each axis of `space`, or a dense layer where there is none."""
+        """Apply a convolution that halves each axis of `space`, or a dense layer if `space` is empty."""
         return self._down(filters, **self._window(space), **self._common(activation))(tensor)
 
     def up(self, tensor: Any, space: Sequence[int], filters: int, *, activation: str | None = None) -> Any:
-        """The way back from `down`: a transposed convolution, and a crop to `space`."""
+        """Apply the inverse of `down`: a transposed convolution, and a crop to `space`."""
         tensor = self._up(filters, **self._window(space), **self._common(activation))(tensor)
-        # An odd axis comes back one too long. Padding of `same` puts a convolution's first window one
-        # before an odd axis and none before an even one, so it is the first element that goes: the rest is
-        # then aligned.
-        excess = [(have - wanted, 0) for have, wanted in zip(tensor.shape[1:-1], space, strict=True)]
+        # An odd axis comes back one element too long. With padding "same", a convolution's first window starts one
+        # element before an odd axis, and at the start of an even one. So the first element is cropped, and the others
+        # are aligned.
+        excess = [(actual - target, 0) for actual, target in zip(tensor.shape[1:-1], space, strict=True)]
         if any(before for before, _ in excess):
             cropping = excess[0] if len(excess) == 1 else tuple(excess)
             tensor = self._crop(cropping, name=f"{self._name}_crop_{self._count}", dtype=self._dtype)(tensor)
@@ -237,7 +235,13 @@ def _taps(space: Sequence[int]) -> int:
 
 
 def _default_filters(outer: int, inner: int, channels: int, latent: int) -> int:
-    """The widest encoder within its budget of weights; `outer` and `inner` are the taps of its two
-    layers."""
+    """Return the largest width at which the encoder stays within its budget of weights.
+
+    Args:
+        outer: Taps of its first layer.
+        inner: Taps of its second layer.
+        channels: Channels of the features.
+        latent: Channels of the latent.
+    """
     budget = outer * channels * min(channels, _BUDGET_CHANNELS)
     return max(_FEWEST_FILTERS, budget // (outer * channels + inner * latent))

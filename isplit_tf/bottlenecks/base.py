@@ -1,4 +1,4 @@
-"""How much of the features a bottleneck keeps: what is asked for, and what its grid makes of it."""
+"""The size of a bottleneck's latent: what the caller asks for, and what the bottleneck's grid allows."""
 
 import math
 import numbers
@@ -15,19 +15,19 @@ DEFAULT_COMPRESSION = 0.9
 
 @dataclass(frozen=True)
 class LatentPlan:
-    """What a bottleneck does to features of one shape: pure arithmetic, no Keras.
+    """The sizes and costs of a bottleneck for features of one shape: pure arithmetic, no Keras.
 
     Attributes:
-        shape: Features at the cut, without the batch.
-        latent_shape: What the encoder makes of them.
+        shape: Shape of the features at the cut, without the batch.
+        latent_shape: Shape of the latent, without the batch.
         latent_size: Elements of the latent.
         requested_size: The elements that were asked for, which the grid may not allow exactly.
-        compression: What was reached: `1 - latent_size / size`.
-        filters: Hidden width of encoder and decoder; 0 where they have no hidden layer.
+        compression: The compression reached: `1 - latent_size / size`.
+        filters: Hidden width of encoder and decoder; 0 if they have no hidden layer.
         encoder_params: Weights of the encoder (elements).
-        encoder_macs: Multiply-accumulates of the encoder for one image.
+        encoder_macs: Multiply-accumulates of the encoder per image.
         decoder_params: Weights of the decoder (elements).
-        patch: Elements on each axis that a latent position stands for; empty where such patches overlap.
+        patch: Elements on each axis that one latent position stands for; empty if the patches overlap.
     """
 
     shape: tuple[int, ...]
@@ -60,13 +60,15 @@ class LatentPlan:
 
 @dataclass(frozen=True)
 class Bottleneck:
-    """What every bottleneck is asked for: how much of the features it keeps, and in how many bits.
+    """The arguments of every bottleneck: how much of the features it keeps, and in how many bits.
+
+    Exactly one of `compression`, `latent_size` and `payload_bytes` is not None.
 
     Attributes:
         compression: Share of the features' elements that is left out, or None.
         latent_size: Elements of the latent, or None.
-        payload_bytes: Bytes a frame, or None. Of the three exactly one is there.
-        latent_bits: Bits of each element that are sent, or None for all that the head gives.
+        payload_bytes: Bytes per frame, or None.
+        latent_bits: Bits of each element that are sent, or None to send all bits of the head's output.
     """
 
     compression: float | None = None
@@ -74,16 +76,16 @@ class Bottleneck:
     payload_bytes: int | None = field(default=None, kw_only=True)
     latent_bits: int | None = field(default=None, kw_only=True)
 
-    # Arguments that every record has; others are left out where they say nothing.
+    # Arguments that every record holds, also if they are None; the others are left out if they are None.
     _ALWAYS: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
         self._set("latent_bits", checked_bits(self.latent_bits))
-        given = {name: getattr(self, name) for name in _AMOUNTS if getattr(self, name) is not None}
-        if len(given) > 1:
+        amounts = {name: getattr(self, name) for name in _AMOUNTS if getattr(self, name) is not None}
+        if len(amounts) > 1:
             raise ArgumentError(
                 "Give one of compression, the share of elements left out, latent_size, the elements kept, and "
-                f"payload_bytes, the bytes a frame. Received: {', '.join(f'{k}={v!r}' for k, v in given.items())}"
+                f"payload_bytes, the bytes a frame. Received: {', '.join(f'{k}={v!r}' for k, v in amounts.items())}"
             )
         if self.latent_size is not None:
             self._set("latent_size", checked_integer("latent_size", self.latent_size, 1))
@@ -98,42 +100,45 @@ class Bottleneck:
 
     @property
     def elements(self) -> int | None:
-        """Elements of the latent that are asked for, whatever the features; None where it is a share of them."""
+        """Return the requested elements of the latent; None if they are a share of the features."""
         if self.payload_bytes is not None:
             return (self.payload_bytes - HEADER_BYTES) * 8 // (self.latent_bits or 8)
         return self.latent_size
 
     def requested_size(self, size: int) -> int:
-        """The elements asked for, of features of `size` elements: never none, and never more than there are."""
+        """Return the elements asked for, at least 1 and at most `size`, the elements of the features."""
         if self.elements is not None:
             return min(self.elements, size)
         return max(1, round((1 - (self.compression or 0.0)) * size))
 
     def channels(self, requested: int, positions: int) -> int:
-        """Numbers at each of the grid's positions: the nearest to what is asked, and at most that where it is bytes."""
+        """Return how many numbers each position of the grid holds, at least 1.
+
+        It is the nearest number to what was requested. It is rounded down for `payload_bytes`, an upper bound.
+        """
         return max(1, requested // positions if self.payload_bytes is not None else round(requested / positions))
 
     def for_parts(self, shapes: Sequence[tuple[int | None, ...]]) -> list[Self]:
-        """A bottleneck for each of several tensors that cross together, which share the elements by their sizes."""
+        """Return a bottleneck for each of several tensors at a cut; they share the elements by their sizes."""
         if len(shapes) == 1 or self.elements is None:
             return [self] * len(shapes)
         sizes = [math.prod(checked_shape(shape)) for shape in shapes]
         total = self.elements if self.payload_bytes is None else self.payload_bytes - HEADER_BYTES
-        shares = [1 + max(0, total - len(sizes)) * size // sum(sizes) for size in sizes]  # none goes without
+        shares = [1 + max(0, total - len(sizes)) * size // sum(sizes) for size in sizes]  # each gets at least one
         if self.payload_bytes is None:
             return [replace(self, latent_size=share) for share in shares]
         return [replace(self, payload_bytes=HEADER_BYTES + share) for share in shares]
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments as plain JSON values; `from_config` makes an equal record of them."""
+        """Return the arguments as plain JSON values; `from_config` makes an equal record of them."""
         return {name: value for name, value in asdict(self).items() if value is not None or name in self._ALWAYS}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """The inverse of `get_config`.
+        """Return the bottleneck whose arguments `get_config` gave.
 
         Raises:
-            ArgumentError: There are names that this bottleneck does not have, or values outside of their range.
+            ArgumentError: If a name is not an argument of this bottleneck, or a value is outside of its range.
         """
         known = [argument.name for argument in fields(cls)]
         unknown = sorted(set(config) - set(known))
@@ -146,12 +151,16 @@ _AMOUNTS = ("compression", "latent_size", "payload_bytes")
 
 
 def for_parts(bottleneck: Any, shapes: Sequence[tuple[int | None, ...]]) -> list[Any]:
-    """A bottleneck for each tensor that crosses; one of another make stands for each of them as it is."""
+    """Return a bottleneck for each tensor at the cut; a user's own bottleneck is used for each unchanged."""
     return bottleneck.for_parts(shapes) if isinstance(bottleneck, Bottleneck) else [bottleneck] * len(shapes)
 
 
 def checked_bits(value: Any) -> int | None:
-    """Returns `latent_bits` if it is one of `LATENT_BITS` or None, or raises `ArgumentError`."""
+    """Return `latent_bits`.
+
+    Raises:
+        ArgumentError: If it is neither one of `LATENT_BITS` nor None.
+    """
     if value is not None and (isinstance(value, bool) or value not in LATENT_BITS):
         raise ArgumentError(
             f"latent_bits: expected 8, 4 or 2, or None for a latent as the head gives it. Received: {value!r}"
@@ -160,7 +169,11 @@ def checked_bits(value: Any) -> int | None:
 
 
 def checked_compression(value: Any) -> float:
-    """Returns `value` as a float in [0, 1), or raises `ArgumentError`."""
+    """Return `value` as a float.
+
+    Raises:
+        ArgumentError: If it is not a number in [0, 1).
+    """
     if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 <= float(value) < 1:
         raise ArgumentError(
             f"compression is the share of elements left out: expected a number in [0, 1). Received: {value!r}"
@@ -169,7 +182,11 @@ def checked_compression(value: Any) -> float:
 
 
 def checked_shape(shape: Sequence[Any]) -> tuple[int, ...]:
-    """A shape of features without the batch, `(D,)`, `(T, D)` or `(H, W, C)`, or an `ArgumentError`."""
+    """Return a shape of features without the batch, `(D,)`, `(T, D)` or `(H, W, C)`, as a tuple of integers.
+
+    Raises:
+        ArgumentError: If a dimension is open or below 1, or the rank is not 1, 2 or 3.
+    """
     shape = tuple(shape)
     if None in shape:
         raise ArgumentError(

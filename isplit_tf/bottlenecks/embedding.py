@@ -1,10 +1,10 @@
-"""Two projections, one behind the other, as the weights of an autoencoder with a hidden ReLU layer.
+"""Two projections in sequence as the weights of an autoencoder with a hidden ReLU layer.
 
-Each half of an autoencoder has two layers of stride 2, whose windows of 3 taps hold a patch of 2 elements: those on an
-odd axis in their last two taps, others in their first two. So the first layer can hold a projection of 2 x 2 patches
-onto f numbers, and the second one a projection of 2 x 2 patches of these onto the latent. ReLU passes each of the f
-numbers in two units, relu(h) - relu(-h) = h. What remains of the layers (further taps and units) keeps its random
-weights towards the input and gets zeros towards the output: it says nothing yet, and can learn.
+Each half of an autoencoder has two layers of stride 2, whose windows of 3 taps hold a patch of 2 elements: in their
+last two taps on an odd axis, in their first two on an even one. So the first layer can hold a projection of 2 x 2
+patches onto f numbers, and the second layer a projection of 2 x 2 patches of these numbers onto the latent. ReLU passes
+each of the f numbers in two units, relu(h) - relu(-h) = h. The remaining taps and units keep their random weights
+towards the input and get zeros towards the output: they contribute nothing at first, but can learn.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from .linear_map import LinearMap
 
 
 def hidden_numbers(filters: int, elements: int) -> int:
-    """How many numbers of a patch of so many elements get through a hidden layer: two units each."""
+    """Return how many numbers per patch of so many elements pass a hidden layer, two units for each."""
     return max(1, min(filters // 2, elements))
 
 
@@ -27,13 +27,13 @@ def embed(
     maps: Sequence[LinearMap],
     means: Sequence[np.ndarray],
 ) -> None:
-    """Gives the four layers of an autoencoder the weights of two projections.
+    """Set the weights of an autoencoder's four layers to those of two projections.
 
     Args:
         layers: The encoder's two layers and the decoder's two, in order.
-        spaces: The axes besides the channels that the encoder's first and second layer read.
-        maps: From the features to f numbers, and from patches of these to the latent.
-        means: `(C,)` of the features, `(f,)` of the numbers.
+        spaces: For the encoder's first and second layer, the input's axes without the channels.
+        maps: The map from the features to f numbers, and the map from patches of these numbers to the latent.
+        means: Means of the features `(C,)` and of the f numbers `(f,)`.
     """
     down, narrow, widen, up = layers
     first, second = maps
@@ -73,19 +73,20 @@ def _tiled(mean: np.ndarray, found: LinearMap) -> np.ndarray:
 
 
 def _patches(matrix: np.ndarray, kernel: np.ndarray, space: Sequence[int]) -> np.ndarray:
-    """`(d, k)` as `(*patch, C, k)`, or as it is for a dense layer."""
+    """Return a matrix `(d, k)` as `(*patch, C, k)`; for a dense layer, return it unchanged."""
     patch = [min(2, n) for n in space]
     return matrix.reshape(*patch, -1, matrix.shape[1]) if kernel.ndim > 2 else matrix
 
 
 def _window(kernel: np.ndarray, space: Sequence[int]) -> np.ndarray:
-    """The taps of a kernel that lie on a patch: a view."""
+    """Return a view of the taps of a kernel that lie on a patch."""
+    # Padding "same" starts the window one element before an odd axis.
     starts = [1 if n > 1 and n % 2 else 0 for n in space]
     return kernel[tuple(slice(start, start + min(2, n)) for start, n in zip(starts, space, strict=True))]
 
 
 def _outputs_last(layer: Any) -> np.ndarray:
-    """The kernel of a transposed convolution, or of a dense layer, as `(*taps, inputs, outputs)`: a copy."""
+    """Return a copy of a transposed or dense layer's kernel as `(*taps, inputs, outputs)`."""
     kernel = layer.kernel.numpy()
     return np.moveaxis(kernel, -1, -2).copy() if kernel.ndim > 2 else kernel
 

@@ -1,4 +1,4 @@
-"""Fitting projections: one pass over the data that gives the moments of features and gradients at every cut."""
+"""Fit projections from one pass over the data, which gives the moments of features and gradients at every cut."""
 
 import itertools
 import math
@@ -26,19 +26,19 @@ from .linear_map import Fitted
 from .moments import Moments, Sample
 
 Halves = tuple[keras.Model, keras.Model]
-# Matrices that are taken apart at the same time, each of which takes up to 400 MB.
+# Matrices decomposed at the same time, each of which takes up to 400 MB.
 _AT_ONCE = 4
 
 
 @dataclass(frozen=True, eq=False)
 class Pass:
-    """What one forward pass gives of a batch, and one backward pass where gradients are wanted.
+    """A forward pass for a batch, and a backward pass if gradients are needed.
 
     Attributes:
         entry: The program that takes the images.
-        names: Of the tensors that are looked at.
-        units: Of the model's output, for each of which a random sign is drawn; 0 without gradients.
-        call: From the inputs and the signs `(N, units)` to the tensors, float32, and to the gradient at each.
+        names: Names of the tensors that are observed.
+        units: Units of the model's output, for each of which a random sign is drawn; 0 without gradients.
+        call: Takes the inputs and the signs `(N, units)`; gives the tensors, float32, and the gradient at each.
     """
 
     entry: Program
@@ -48,7 +48,7 @@ class Pass:
 
 
 def pass_of_program(program: Program, places: Sequence[Sequence[int]], logits: Logits | None) -> Pass:
-    """The tensors of all places of a model at once; without logits there are no gradients."""
+    """Return the pass that gives the tensors of all places of a model; without logits, no gradients."""
 
     def forward(inputs: list[tf.Tensor], tape: tf.GradientTape) -> tuple[list[tf.Tensor], Any]:
         values, features = watch_pass(program, places, inputs, tape=tape, operation=_operation(logits))
@@ -67,38 +67,42 @@ def pass_of_halves(
     loss: Any = None,
     through: Sequence[Halves] | None = None,
 ) -> Pass:
-    """The tensors that cross between head and tail, each in its own shape; a bottleneck between them is left out.
+    """Return the pass that gives the tensors at the cut between head and tail, each in its own shape.
+
+    A bottleneck between head and tail is left out.
 
     Args:
-        head: From the images to what crosses.
-        tail: From there to the output.
+        head: The program from the images to the tensors at the cut.
+        tail: The program from there to the output.
         cut: Names and shapes of the tensors.
-        weighted: Whether gradients are wanted.
-        loss: What the model was compiled with, or None.
-        through: For each tensor an encoder and a decoder: what the encoder makes of it is then looked at. Its gradient
-            is that through the decoder, where the tail reads the tensor itself.
+        weighted: Whether gradients are needed.
+        loss: The loss that the model was compiled with, or None.
+        through: An encoder and a decoder for each tensor. If given, the latents are observed instead of the tensors.
+            Their gradient passes through the decoder, while the tail still reads the tensor itself.
     """
     logits = find_logits(tail, loss=loss) if weighted else None
     shapes = [tuple(int(n or 1) for n in shape) for shape in cut.shapes]
     ends = list(itertools.accumulate(map(math.prod, shapes)))
 
     def forward(inputs: list[tf.Tensor], tape: tf.GradientTape) -> tuple[list[tf.Tensor], Any]:
-        whole = head.run(dict(zip(head.inputs, inputs, strict=True)))[head.outputs[0]]
-        parts = [whole]
+        joined = head.run(dict(zip(head.inputs, inputs, strict=True)))[head.outputs[0]]
+        tensors = [joined]
         if len(shapes) > 1:
             bounds = zip([0, *ends], ends, shapes, strict=False)
-            parts = [tf.reshape(whole[:, a:b], [-1, *shape]) for a, b, shape in bounds]
-        seen = parts
+            tensors = [tf.reshape(joined[:, start:end], [-1, *shape]) for start, end, shape in bounds]
+        observed = tensors
         if through is not None:
-            seen = [encoder(part) for part, (encoder, _) in zip(parts, through, strict=True)]
-        for one in seen:
-            tape.watch(one)
+            observed = [encoder(tensor) for tensor, (encoder, _) in zip(tensors, through, strict=True)]
+        for latent in observed:
+            tape.watch(latent)
         if through is not None:
-            back = [decoder(one) for one, (_, decoder) in zip(seen, through, strict=True)]
-            parts = [one + tf.stop_gradient(part - one) for part, one in zip(parts, back, strict=True)]
-        flat = [tf.reshape(part, [-1, math.prod(shape)]) for part, shape in zip(parts, shapes, strict=True)]
-        features = parts[0] if len(parts) == 1 else tf.concat(flat, axis=1)
-        return seen, tail.run({tail.inputs[0]: features}, operation=_operation(logits))
+            decoded = [decoder(latent) for latent, (_, decoder) in zip(observed, through, strict=True)]
+            tensors = [
+                latent + tf.stop_gradient(tensor - latent) for tensor, latent in zip(tensors, decoded, strict=True)
+            ]
+        flat = [tf.reshape(tensor, [-1, math.prod(shape)]) for tensor, shape in zip(tensors, shapes, strict=True)]
+        features = tensors[0] if len(tensors) == 1 else tf.concat(flat, axis=1)
+        return observed, tail.run({tail.inputs[0]: features}, operation=_operation(logits))
 
     names = cut.name.split("+") if len(shapes) > 1 else [cut.name]
     return _traced(head, names, tail, logits, forward)
@@ -135,82 +139,86 @@ def gather(
     batch_size: int = 32,
     progress: bool = True,
 ) -> int:
-    """Adds up the moments of every tensor, in one pass over a part of the data.
+    """Add up the moments of every tensor in one pass over a part of the data.
 
     Args:
-        source: What gives the tensors.
-        moments: Empty ones, for each tensor.
-        data: As in `batches`, labels not needed.
-        images: How many are read, spread over the data.
-        seed: Of their choice, and of the random numbers of each.
-        batch_size: Images at once, where the data are arrays.
+        source: The pass that gives the tensors.
+        moments: Empty moments, one for each tensor.
+        data: As in `batches`; labels are not needed.
+        images: Number of images to read, spread over the data.
+        seed: Seed of the choice of images, and of the random numbers of each image.
+        batch_size: Images per batch if the data are arrays.
         progress: Whether to show a bar.
 
     Returns:
         The number of images.
 
     Raises:
-        DataError: There are no images, or they do not fit the model.
-        NumericsError: Features or gradients are not finite.
+        DataError: If there are no images, or they do not fit the model.
+        NumericsError: If features or gradients are not finite.
     """
-    chosen = take_part(data, images, seed=seed)
-    seen = 0
-    with bar(total=count_images(chosen, images), desc="fit", unit="image", enabled=progress) as shown:
-        for batch in batches(chosen, batch_size=batch_size, max_images=images, labels=False):
-            # A generator for each image: the result does not depend on how they are batched.
-            generators = [np.random.default_rng((seed, seen + k)) for k in range(batch.size)]
+    selection = take_part(data, images, seed=seed)
+    n_images = 0
+    with bar(total=count_images(selection, images), desc="fit", unit="image", enabled=progress) as progress_bar:
+        for batch in batches(selection, batch_size=batch_size, max_images=images, labels=False):
+            # Each image has its own generator, so that the result does not depend on the batches.
+            generators = [np.random.default_rng((seed, n_images + k)) for k in range(batch.size)]
             signs = np.stack([g.choice(np.array([-1, 1], np.float32), source.units) for g in generators])
             features, gradients = source.call(feed(source.entry, batch.x), tf.constant(signs, tf.float32))
-            for k, one in enumerate(moments):
+            for k, moment in enumerate(moments):
                 gradient = gradients[k].numpy() if gradients else None
                 _check_finite(source.names[k], features[k].numpy(), gradient)
-                one.add(features[k].numpy(), gradient, generators)
-            seen += batch.size
-            shown.update(batch.size)
-    return seen
+                moment.add(features[k].numpy(), gradient, generators)
+            n_images += batch.size
+            progress_bar.update(batch.size)
+    return n_images
 
 
 def _check_finite(name: str, features: np.ndarray, gradients: np.ndarray | None) -> None:
-    for what, values in (("features", features), ("gradient", gradients)):
+    for kind, values in (("features", features), ("gradient", gradients)):
         if values is not None and not np.isfinite(values.sum(dtype=np.float64)):
-            raise NumericsError(f"The {what} at '{name}' holds NaN or infinity: look at the images and the weights.")
+            raise NumericsError(f"The {kind} at '{name}' holds NaN or infinity: look at the images and the weights.")
 
 
 def fit_all(
     collected: list[Moments | Sample], numbers: Sequence[int], *, done: Callable[[], object] = lambda: None
 ) -> list[Fitted]:
-    """The projection of each tensor onto so many numbers; empties `collected`, since it is large.
+    """Fit the projection of each tensor; `collected` is emptied, since it is large.
 
-    Each is worked out in one thread, several at once: where a matrix is taken apart by as many threads as there are
-    cores, beside others that want them, these wait for each other most of the time.
+    Each projection is fitted in one thread, and several at once. A decomposition that uses as many threads as there are
+    cores, while other work needs the cores too, spends most of its time waiting.
 
     Args:
-        collected: What `gather` filled.
-        numbers: Latents of a patch, for each.
-        done: Called after each.
+        collected: The moments that `gather` filled.
+        numbers: For each tensor, the numbers of the latent per patch.
+        done: Called after each fit.
     """
-
-    waiting: list[Moments | Sample | None] = list(collected)
+    pending: list[Moments | Sample | None] = list(collected)
     collected.clear()
 
     def fitted(index: int) -> Fitted:
-        one, waiting[index] = waiting[index], None
-        assert one is not None  # each index comes once
-        found = one.fit(numbers[index])
+        moments, pending[index] = pending[index], None
+        assert moments is not None  # each index comes once
+        projection = moments.fit(numbers[index])
         done()
-        return found
+        return projection
 
     with threadpool_limits(1, "blas"), ThreadPoolExecutor(min(_AT_ONCE, os.cpu_count() or 1)) as threads:
         return list(threads.map(fitted, range(len(numbers))))
 
 
 def put(found: Fitted, encoder: keras.Model, decoder: keras.Model, suffix: str = "") -> None:
-    """Gives the weights of a projection to the layers that `Projection.build` made, whose names end in `suffix`."""
+    """Assign the weights of a projection to the layers of `Projection.build` whose names end in `suffix`."""
     assign(layer_named(encoder, ENCODE + suffix), layer_named(decoder, DECODE + suffix), found.map, found.mean)
 
 
 def error_of(found: Iterable[Fitted], positions: Iterable[int]) -> float:
-    """Sum of ||F - restored||^2 over the sum of ||F||^2, over all tensors of a cut, which have so many patches."""
+    """Return the sum of ||F - restored||^2 over the sum of ||F||^2, over all tensors of a cut.
+
+    Args:
+        found: The projection of each tensor.
+        positions: The number of patches of each tensor.
+    """
     weighted = list(zip(found, positions, strict=True))
-    energy = sum(one.energy * n for one, n in weighted)
-    return sum(one.lost * n for one, n in weighted) / energy if energy > 0 else 0.0
+    energy = sum(projection.energy * n for projection, n in weighted)
+    return sum(projection.lost * n for projection, n in weighted) / energy if energy > 0 else 0.0

@@ -1,4 +1,4 @@
-"""What Keras and TensorFlow see of a projection: its layers, their weights, and the gradients of its metric."""
+"""The Keras layers of a projection, their weights, and the score whose gradients give its metric."""
 
 import math
 from dataclasses import dataclass
@@ -27,11 +27,11 @@ class Patched(Protocol):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Features without the batch."""
+        """Return the shape of the features without the batch."""
 
     @property
     def patch(self) -> tuple[int, ...]:
-        """Elements of a patch on each axis besides the channels."""
+        """Return the elements of a patch on each axis besides the channels."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,15 @@ class Patches:
 
     @property
     def size(self) -> int:
-        """Elements of a patch."""
+        """Return the number of elements of a patch."""
         return math.prod(self.patch) * self.shape[-1]
 
 
 def build_halves(patched: Patched, k: int, *, seed: int = 0) -> tuple[keras.Model, keras.Model]:
-    """An encoder of each patch to k numbers, and a decoder to the exact shape again; a random orthogonal projection."""
+    """Build an encoder of each patch to k numbers, and a decoder back to the exact shape.
+
+    The weights are those of a random orthogonal projection.
+    """
     *space, channels = patched.shape
     down, up, crop = _LAYERS_BY_RANK[len(patched.shape)]
     dtype = keras.config.dtype_policy().variable_dtype
@@ -58,8 +61,8 @@ def build_halves(patched: Patched, k: int, *, seed: int = 0) -> tuple[keras.Mode
         window["data_format"] = "channels_last"
 
     def layer(kind: Any, units: int, name: str) -> keras.layers.Layer:
-        start = keras.initializers.Orthogonal(seed=seed)
-        return kind(units, kernel_initializer=start, name=name, dtype=dtype, **window)
+        initializer = keras.initializers.Orthogonal(seed=seed)
+        return kind(units, kernel_initializer=initializer, name=name, dtype=dtype, **window)
 
     features = keras.Input(patched.shape, name="features", dtype=dtype)
     encoder = keras.Model(features, layer(down, k, ENCODE)(features), name="encoder")
@@ -73,39 +76,39 @@ def build_halves(patched: Patched, k: int, *, seed: int = 0) -> tuple[keras.Mode
 
 
 def assign(encode: keras.layers.Layer, decode: keras.layers.Layer, found: LinearMap, mean: np.ndarray) -> None:
-    """Gives two layers, as `Projection.build` makes them, the weights of a linear map of patches.
+    """Assign the weights of a linear map of patches to two layers of `Projection.build`.
 
     Args:
-        encode: The (strided) convolution or dense layer.
-        decode: The transposed one, or the dense layer back.
+        encode: The encoder's (strided) convolution or dense layer.
+        decode: The decoder's transposed convolution or dense layer.
         found: The map.
-        mean: `(C,)`, of each channel, which the encoder takes off and the decoder adds.
+        mean: `(C,)`, the mean of each channel, which the encoder subtracts and the decoder adds.
     """
     tiled = np.tile(mean, found.encode.shape[1] // len(mean))
     encode.kernel.assign(found.encode.T.reshape(encode.kernel.shape))
     encode.bias.assign(-found.encode @ tiled)
-    # A transposed convolution's kernel is that of the convolution which it transposes.
-    back = found.decode if len(decode.kernel.shape) > 2 else found.decode.T
-    decode.kernel.assign(back.reshape(decode.kernel.shape))
+    # A transposed convolution has the kernel of the convolution that it transposes.
+    kernel = found.decode if len(decode.kernel.shape) > 2 else found.decode.T
+    decode.kernel.assign(kernel.reshape(decode.kernel.shape))
     decode.bias.assign(mean)
 
 
 def layer_named(model: keras.Model, name: str) -> keras.layers.Layer:
-    """The layer of this name in a model."""
+    """Return the layer of this name in a model."""
     return next(layer for layer in all_layers(model) if layer.name == name)
 
 
 def fisher_score(logits: tf.Tensor, noise: tf.Tensor, output: Output) -> tf.Tensor:
-    """A number for each image whose gradient g has E[g g^T] = the Fisher information of the output.
+    """Return a number for each image whose gradient g has E[g g^T] = the Fisher information of the output.
 
-    The gradient of the log-likelihood of a label drawn from the output p is `onehot - p` at the logits, which is
-    nearly always nearly zero where the model is sure, and seldom large. `sqrt(p) s - p (sqrt(p) . s)` with random
-    signs s has the same covariance diag(p) - p p^T, and spreads it over all draws: far fewer images do.
+    The gradient of the log-likelihood of a label drawn from the output p is `onehot - p` at the logits. Where the model
+    is sure, it is nearly zero for most draws and large for a few. `sqrt(p) s - p (sqrt(p) . s)` with random signs s has
+    the same covariance diag(p) - p p^T, but spreads it over all draws, so that far fewer images suffice.
 
     Args:
         logits: `(N, units)`.
         noise: Random signs, -1.0 or 1.0, `(N, units)`.
-        output: What the model's output is.
+        output: The kind of the model's output.
 
     Returns:
         float32 `(N,)`.

@@ -13,14 +13,15 @@ from .moments import LARGE, grid_of
 from .quantizer import with_levels
 
 WEIGHTINGS = ("task", "features")
-# Elements of a patch at most: an encoder of one number a patch then weighs 64 KiB at int8.
+# Most elements of a patch: an encoder of one number per patch then takes 64 KiB at int8.
 _MOST_ELEMENTS = 2**16
-# What an encoder may weigh, so that a patch grows: a wider one keeps more in as many numbers. So many C^2 weights are
-# those of five convolutions of 3 x 3 taps from C to C channels, and give patches 4 elements on each axis of a map at a
-# compression of 0.9, and 8 at 0.99. On VGG16 at 0.9, patches of 2 lost up to one point of accuracy, before poolings.
+# A patch grows as long as its encoder has at most this many C^2 weights, since a wider patch keeps more in as many
+# numbers. 45 C^2 are the weights of five convolutions of 3 x 3 taps from C to C channels. They allow patches of 4
+# elements on each axis of a map at a compression of 0.9, and of 8 at 0.99. On VGG16 at 0.9, patches of 2 lost up to one
+# point of accuracy at the cuts before poolings.
 _BUDGET = 45
-# Latent numbers a position should have, whatever the encoder weighs: with fewer, rounding to a whole number of them
-# misses what was asked for.
+# Least latent numbers per position, even if the encoder then has more weights: with fewer, rounding to a whole number
+# misses the requested size.
 _FEWEST_CHANNELS = 8
 
 
@@ -28,37 +29,38 @@ _FEWEST_CHANNELS = 8
 class Projection(Bottleneck):
     """The best linear bottleneck, in closed form: one strided convolution, and one transposed convolution back.
 
-    Features are cut into patches; each patch is projected onto the directions that count most. With C the covariance
-    of the patches and M^2 the metric in which an error counts, these are the leading eigenvectors of M C M, applied
-    after M; the decoder is their inverse. `weighting="features"`: M is the identity, and this is principal component
-    analysis. `weighting="task"`: M^2 is the Fisher information of the features, E[g g^T] with g the gradient of the
-    log-likelihood of a label drawn from the model's own output, and a tenth of its mean on the diagonal. It needs no
-    labels: what matters is where the output would move.
+    Features are cut into patches, and each patch is projected onto its most important directions. With C the covariance
+    of the patches and M^2 the metric that weighs an error, these are the leading eigenvectors of M C M, applied
+    after M; the decoder is their inverse. With `weighting="features"`, M is the identity, and this is principal
+    component analysis. With `weighting="task"`, M^2 is the Fisher information of the features, E[g g^T] with g the
+    gradient of the log-likelihood of a label drawn from the model's own output, plus a tenth of its mean on the
+    diagonal. It needs no labels, since it measures how much the output would change.
 
-    `train` fits it from `fit_images` images in place of its first phase, in constant memory: sums of products of up to
-    64 patches an image, or, where a patch holds more than 4,096 elements, up to 2,048 patches. Maps `(H, W, C)`,
-    sequences `(T, D)` (patches along T) and vectors `(D,)` (one patch) are taken; where a patch does not divide an
-    axis, zeros pad it, and the decoder crops them.
+    `train` fits the projection from `fit_images` images, which replaces the first phase, in constant memory: from sums
+    of products of up to 64 patches per image, or, if a patch holds more than 4,096 elements, from up to 2,048 patches.
+    The features are maps `(H, W, C)`, sequences `(T, D)` (patches along T) or vectors `(D,)` (one patch). If a patch
+    does not divide an axis, the axis is padded with zeros, and the decoder crops them.
 
     Args:
-        compression: Share of the features' elements that is left out, in [0, 1); 0.9 where neither it,
+        compression: Share of the features' elements that is left out, in [0, 1); 0.9 if neither `compression`,
             `latent_size` nor `payload_bytes` is given.
         patch: Elements of a patch on each axis, or "auto": 1, doubled as long as a patch holds at most 4,096 elements
             and the encoder at most 45 C^2 weights, those of five 3 x 3 convolutions from C to C channels. A wider patch
-            keeps more in as many numbers, and weighs more: it can outweigh a small head, and `patch` is there for that.
-            For `payload_bytes` it grows on, to at most 65,536 elements, until no position is without a number.
+            keeps more in as many numbers, but has more weights. It can outweigh a small head; set `patch` there.
+            For `payload_bytes` the patch grows further, to at most 65,536 elements, until each position has a number.
         weighting: "task" or "features".
-        latent_size: Elements of the latent, in place of `compression`; the nearest that the grid allows.
-        payload_bytes: Bytes a frame at most, header included, with a latent of int8 or of `latent_bits`, in place of
-            `compression`; more only where patches of 65,536 elements, a number each, are too small for that.
-        latent_bits: 8, 4 or 2: so many bits of each element are sent, and the second phase of `train` learns with their
-            steps, over ranges that it observes before (one a channel; they are not counted as weights). None for a
-            latent that is sent as the head gives it.
-        fit_images: Images that it is fitted from, spread over the data; all where there are fewer.
-        seed: Of the choice of these images and of what is drawn for the Fisher information.
+        latent_size: Elements of the latent, instead of `compression`; rounded to the nearest that the grid allows.
+        payload_bytes: Bytes per frame at most, header included, with a latent of int8 or of `latent_bits`, instead of
+            `compression`. The payload is larger only if patches of 65,536 elements, a number each, are too small for
+            so few bytes.
+        latent_bits: 8, 4 or 2: the number of bits sent of each element. The second phase of `train` learns with this
+            rounding, over ranges that it observes first (one per channel; they are not counted as weights). None
+            sends the latent as the head gives it.
+        fit_images: Number of images to fit from, spread over the data; all images if there are fewer.
+        seed: Seed of the choice of these images and of the random signs for the Fisher information.
 
     Raises:
-        ArgumentError: An argument is outside of its range, or more than one amount is given.
+        ArgumentError: If an argument is outside of its range, or more than one amount is given.
 
     Example:
         >>> Projection(0.9).plan((14, 14, 512)).latent_shape
@@ -88,17 +90,17 @@ class Projection(Bottleneck):
         self._set("seed", checked_integer("seed", self.seed, 0))
 
     def plan(self, shape: Sequence[int]) -> LatentPlan:
-        """Latent and cost for features of one shape, without building anything.
+        """Return the latent's shape and the cost for features of one shape, without building anything.
 
         Args:
             shape: Features without the batch: `(H, W, C)`, `(T, D)` or `(D,)`.
 
         Returns:
-            The plan; the models that `build` makes have exactly its numbers.
+            The plan; the models that `build` makes have exactly these numbers.
 
         Raises:
-            ArgumentError: A dimension is open or below 1, the rank is not 1, 2 or 3, or a patch would hold more than
-                65,536 elements.
+            ArgumentError: If a dimension is open or below 1, the rank is not 1, 2 or 3, or a patch would hold more
+                than 65,536 elements.
         """
         shape = checked_shape(shape)
         *space, channels = shape
@@ -135,23 +137,23 @@ class Projection(Bottleneck):
         while side < max(space, default=1):
             elements = math.prod(_balanced(space, 2 * side)) * channels
             positions = math.prod(grid_of(space, _balanced(space, side)))
-            few = requested < _FEWEST_CHANNELS * positions
+            too_few = requested < _FEWEST_CHANNELS * positions
             weights = elements * requested / math.prod(grid_of(space, _balanced(space, 2 * side)))
-            too_many = self.payload_bytes is not None and requested < positions  # bytes are a bound
-            if elements > (_MOST_ELEMENTS if too_many else LARGE) or not (few or weights <= budget):
+            exceeds_bytes = self.payload_bytes is not None and requested < positions  # bytes are a bound
+            if elements > (_MOST_ELEMENTS if exceeds_bytes else LARGE) or not (too_few or weights <= budget):
                 break
             side *= 2
         return _balanced(space, side)
 
     def build(self, shape: Sequence[int]) -> tuple[keras.Model, keras.Model]:
-        """Makes an encoder and a decoder for features of one shape, not fitted yet: a random orthogonal projection.
+        """Build an encoder and a decoder for features of one shape: a random orthogonal projection, not yet fitted.
 
         Args:
             shape: Features without the batch: `(H, W, C)`, `(T, D)` or `(D,)`, channels last.
 
         Returns:
-            Two functional models of static shapes: the encoder from an input named `features`, the decoder from one
-            named `latent`, to the exact shape again. They share nothing, and compute in float32.
+            Two functional models of static shapes. The encoder has an input named `features`; the decoder has an
+            input named `latent` and restores the exact shape. They share nothing, and compute in float32.
 
         Raises:
             ArgumentError: As in `plan`.
@@ -167,5 +169,8 @@ class Projection(Bottleneck):
 
 
 def _balanced(space: Sequence[int], side: int) -> tuple[int, ...]:
-    """Patches of at most `side` on each axis that share it out evenly: 5 is 3 and 3 less one, not 4 and 1."""
+    """Return patches of at most `side` elements on each axis that share out the axis evenly.
+
+    An axis of 5 is covered by patches of 3 and 3 (one of them padded), not by 4 and 1.
+    """
     return tuple(-(-n // -(-n // side)) for n in space)

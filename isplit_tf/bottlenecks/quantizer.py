@@ -1,9 +1,9 @@
-"""Latents of 8, 4 or 2 bits: what stands at both ends of a bottleneck so that it learns with the steps of the wire.
+"""Layers at both ends of a bottleneck for latents of 8, 4 or 2 bits, so that it learns with the rounding of the wire.
 
-A latent z is brought into [-1, 1], channel by channel, as u = (z - center) / reach. The head ends there: its integers
-cover [-1, 1], and a device sends the highest bits of each (`isplit_edge.wire`), which cut [-1, 1] into 2^bits equal
-cells. The tail takes the middle of the cell and goes back to z. In training the same is done to u, and the gradient
-passes as if nothing had been rounded.
+A latent z is scaled into [-1, 1], channel by channel, as u = (z - center) / reach. The head ends there: its integers
+cover [-1, 1], and a device sends the highest bits of each (`isplit_edge.wire`), which divide [-1, 1] into 2^bits equal
+cells. The tail takes the middle of the cell and scales it back to z. In training u is rounded in the same way, and the
+gradient passes as if nothing had been rounded.
 """
 
 from collections.abc import Iterator
@@ -17,35 +17,35 @@ from keras import ops
 from ..graph.keras_layers import all_layers
 from ..graph.program import read_program
 
-# Shares of the widest range that are tried, from all of it to 1/32; the best for 2 bits of a normal distribution lies
-# near one half.
+# Shares of the widest range to try, from all of it to 1/32. For 2 bits of a normal distribution the best share is
+# about one half.
 _SHARES = np.geomspace(1.0, 1 / 32, 24)
 # A channel that hardly varies gets a range of at least this share of the widest one.
 _NARROWEST = 1e-3
 
 
 class _Ranged(keras.layers.Layer):
-    """A layer with a range for each channel, the last axis; until one is observed, it passes on what it gets."""
+    """A layer with a range for each channel, the last axis; before a range is observed, it changes nothing."""
 
     def build(self, shape: tuple) -> None:
-        """Makes the range: [-1, 1]."""
+        """Create the range, at first [-1, 1]."""
         channels = (shape[-1],)
         self.center = self.add_weight(channels, initializer="zeros", trainable=False, name="center")
         self.reach = self.add_weight(channels, initializer="ones", trainable=False, name="reach")
 
     def compute_output_shape(self, shape: tuple) -> tuple:
-        """As it came."""
+        """Return the input's shape."""
         return shape
 
     def set_range(self, center: np.ndarray, reach: np.ndarray) -> None:
-        """Sets the range of each channel, `(C,)` each."""
+        """Set the range of each channel; `center` and `reach` are `(C,)`."""
         self.center.assign(center)
         self.reach.assign(reach)
 
 
 @keras.saving.register_keras_serializable("isplit_tf")
 class LatentQuantizer(_Ranged):
-    """The end of an encoder: brings the latent into [-1, 1] and rounds it to the middles of 2^bits equal cells.
+    """The end of an encoder, which scales the latent into [-1, 1] and rounds it to the middles of 2^bits equal cells.
 
     The gradient is that of the clipping alone (a straight-through estimator).
 
@@ -63,14 +63,14 @@ class LatentQuantizer(_Ranged):
         self.rounds = True
 
     def build(self, shape: tuple) -> None:
-        """Makes the range, and whether it was observed."""
+        """Create the range, and a weight that says whether it was observed."""
         super().build(shape)
         self.latent_shape = tuple(shape[1:])
         self.observed = self.add_weight((), initializer="zeros", trainable=False, name="observed")
 
     def call(self, latent: Any) -> Any:
-        """From the latent `(N, ..., C)` to the middles of cells in [-1, 1]."""
-        # A product and a sum: a converter folds these into the layer before, where it would leave a quotient alone.
+        """Return the latent `(N, ..., C)` scaled and rounded to the middles of cells in [-1, 1]."""
+        # A converter folds a product and a sum into the layer before them, but not a quotient.
         unit = latent * (1 / self.reach) + self.center * (-1 / self.reach)
         clipped = ops.clip(unit, -1.0, 1.0)
         if not self.rounds:
@@ -81,25 +81,25 @@ class LatentQuantizer(_Ranged):
         return ops.where(self.observed > 0, clipped + ops.stop_gradient(middles - clipped), unit)
 
     def get_config(self) -> dict[str, Any]:
-        """The bits."""
+        """Return the bits, besides the layer's own configuration."""
         return super().get_config() | {"bits": self.bits}
 
 
 @keras.saving.register_keras_serializable("isplit_tf")
 class LatentScale(_Ranged):
-    """The beginning of a decoder: from [-1, 1] back to the latent's own range."""
+    """The beginning of a decoder, which scales from [-1, 1] back to the latent's own range."""
 
     def call(self, unit: Any) -> Any:
-        """The latent `(N, ..., C)`."""
+        """Return the latent `(N, ..., C)`."""
         return unit * self.reach + self.center
 
 
 def with_levels(encoder: keras.Model, decoder: keras.Model, bits: int | None) -> tuple[keras.Model, keras.Model]:
-    """A bottleneck with the two layers at its ends; as it is where `bits` is None.
+    """Return a bottleneck with the two layers at its ends; unchanged if `bits` is None.
 
     Args:
-        encoder: From an input named `features`; its layers go into the new one.
-        decoder: From an input named `latent`, likewise.
+        encoder: An encoder with an input named `features`; its layers are used in the new one.
+        decoder: A decoder with an input named `latent`; its layers are used in the new one.
         bits: 8, 4 or 2, or None.
     """
     if bits is None:
@@ -114,30 +114,33 @@ def with_levels(encoder: keras.Model, decoder: keras.Model, bits: int | None) ->
 
 
 def quantizers(model: keras.Model | None) -> list[LatentQuantizer]:
-    """Those of an encoder in the order in which their latents lie behind each other; none without bits."""
-    found = [layer for layer in all_layers(model) if isinstance(layer, LatentQuantizer)] if model is not None else []
-    return sorted(found, key=lambda layer: _number(layer.name))
+    """Return the quantizers of an encoder in the order of their latents; an empty list without `latent_bits`."""
+    layers = [layer for layer in all_layers(model) if isinstance(layer, LatentQuantizer)] if model is not None else []
+    return sorted(layers, key=lambda layer: _number(layer.name))
 
 
 def scales(model: keras.Model) -> list[LatentScale]:
-    """Those of a decoder, in the same order."""
-    found = [layer for layer in all_layers(model) if isinstance(layer, LatentScale)]
-    return sorted(found, key=lambda layer: _number(layer.name))
+    """Return the scale layers of a decoder, in the same order."""
+    layers = [layer for layer in all_layers(model) if isinstance(layer, LatentScale)]
+    return sorted(layers, key=lambda layer: _number(layer.name))
 
 
 def _number(name: str) -> int:
-    """Where several tensors cross, each has a bottleneck of its own, whose layers are numbered."""
+    """Return the number at the end of a layer's name, or 0.
+
+    If a cut has several tensors, each has its own bottleneck, whose layers are numbered.
+    """
     last = name.rsplit("_", 1)[-1]
     return int(last) if last.isdigit() else 0
 
 
 def is_observed(encoder: keras.Model | None) -> bool:
-    """Whether every quantizer of an encoder has a range; also where there is none."""
+    """Check whether every quantizer of an encoder has a range; also true without a quantizer."""
     return all(float(layer.observed.numpy()) > 0 for layer in quantizers(encoder))
 
 
 def forget(encoder: keras.Model, decoder: keras.Model) -> None:
-    """Takes the ranges back: encoder and decoder then work on the latent as it is, without rounding."""
+    """Reset the ranges, so that encoder and decoder pass the latent unchanged, without rounding."""
     for quantizer, scale in zip(quantizers(encoder), scales(decoder), strict=True):
         for layer in (quantizer, scale):
             layer.set_range(np.zeros(layer.center.shape), np.ones(layer.reach.shape))
@@ -145,12 +148,12 @@ def forget(encoder: keras.Model, decoder: keras.Model) -> None:
 
 
 def set_ranges(encoder: keras.Model, decoder: keras.Model, latents: np.ndarray) -> None:
-    """Sets the range of each channel, and lets the encoder round from here on.
+    """Set the range of each channel, and let the encoder round from here on.
 
     Args:
-        encoder: An encoder that has forgotten its ranges.
+        encoder: An encoder whose ranges are reset (`forget`).
         decoder: Its decoder.
-        latents: float32 `(N, *latent_shape)`, what the encoder gave for some images.
+        latents: float32 `(N, *latent_shape)`, the encoder's output for some images.
     """
     start = 0
     rows = latents.reshape(len(latents), -1)
@@ -165,10 +168,10 @@ def set_ranges(encoder: keras.Model, decoder: keras.Model, latents: np.ndarray) 
 
 
 def best_ranges(values: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
-    """For each channel the range whose 2^bits cells are nearest to the values, by the mean squared distance.
+    """Return for each channel the range whose 2^bits cells are nearest to the values in mean squared distance.
 
-    Tried are ranges around the mean and around the middle between the extremes, from those that hold all values to
-    narrow ones that clip many: with few cells, fine ones for most values are worth more than room for all.
+    The ranges tried lie around the mean and around the middle between the extremes, from wide ones that hold all values
+    to narrow ones that clip many: with few cells, fine cells for most values are worth more than room for all.
 
     Args:
         values: `(M, C)`.
@@ -196,7 +199,7 @@ def best_ranges(values: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
 
 @contextmanager
 def unrounded(encoder: keras.Model | None) -> Iterator[None]:
-    """While it lasts, an encoder clips its latent and does not round it: the head's own integers do that."""
+    """Let an encoder clip its latent without rounding for the time of the context; the head's integers round."""
     layers = quantizers(encoder)
     try:
         for layer in layers:
