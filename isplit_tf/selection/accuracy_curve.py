@@ -1,4 +1,4 @@
-"""The accuracy that a split would keep, cut by cut, in points of accuracy."""
+"""The curve of predicted accuracies: how many images a split at each cut would still classify correctly."""
 
 import html
 import os
@@ -33,22 +33,22 @@ _ARRAYS = (
 
 @dataclass(frozen=True, eq=False, repr=False)
 class AccuracyCurve:
-    """What the frozen tail says behind a fitted projection, at every cut, on the same images.
+    """The answers of the frozen tail behind a fitted projection, at every cut, on the same images.
 
     Attributes:
         cuts: The cuts, in topological order.
         labels: int64 `(N,)`.
-        predictions: int64 `(N, n_cuts)`, the class that is named behind the projection at each cut.
-        original_predictions: int64 `(N,)`, the class that the whole model names.
-        latent_sizes: int64 `(n_cuts,)`, elements that cross at each cut.
+        predictions: int64 `(N, n_cuts)`, the class predicted behind the projection at each cut.
+        original_predictions: int64 `(N,)`, the class predicted by the whole model.
+        latent_sizes: int64 `(n_cuts,)`, elements of the latent at each cut.
         encoder_params: int64 `(n_cuts,)`, weights of the encoder, which the device runs after the head.
-        encoder_macs: int64 `(n_cuts,)`, its multiply-accumulates for one image.
-        relative_errors: float64 `(n_cuts,)`, of the features on the images of the fit: the sum of ||F - restored||^2
-            over the sum of ||F||^2.
+        encoder_macs: int64 `(n_cuts,)`, multiply-accumulates of the encoder per image.
+        relative_errors: float64 `(n_cuts,)`, error of the features on the images of the fit: the sum of
+            ||F - restored||^2 over the sum of ||F||^2.
         class_names: Names of the classes, or None.
         model_name: Name of the model.
-        settings: What was asked for: `compression`, `payload_bytes`, `latent_size`, `weighting`, `patch`,
-            `fit_images` (as many as were read) and `seed`.
+        settings: The arguments `compression`, `payload_bytes`, `latent_size`, `weighting`, `patch`, `seed` and
+            `fit_images` (the number of images that were read).
     """
 
     cuts: list[Cut]
@@ -65,60 +65,63 @@ class AccuracyCurve:
 
     @property
     def n_images(self) -> int:
-        """Number of images."""
+        """Return the number of images."""
         return len(self.labels)
 
     @property
     def accuracy(self) -> np.ndarray:
-        """float64 `(n_cuts,)`: share of the images that are classified right behind each projection."""
+        """Return the share of images classified correctly behind each projection, float64 `(n_cuts,)`."""
         return np.mean(self.predictions == self.labels[:, None], axis=0)
 
     @property
     def original(self) -> float:
-        """The same share for the whole model."""
+        """Return the share of images that the whole model classifies correctly."""
         return float(np.mean(self.original_predictions == self.labels))
 
     @property
     def agreement(self) -> np.ndarray:
-        """float64 `(n_cuts,)`: share of the images that get the whole model's answer, right or wrong."""
+        """Return the share of images with the whole model's answer, right or wrong, float64 `(n_cuts,)`."""
         return np.mean(self.predictions == self.original_predictions[:, None], axis=0)
 
     @property
     def payload_bytes(self) -> np.ndarray:
-        """int64 `(n_cuts,)`: bytes a frame on the wire, with an int8 latent."""
+        """Return the bytes per frame on the wire with an int8 latent, int64 `(n_cuts,)`."""
         return np.array([payload_bytes("int8", (size,)) for size in self.latent_sizes], np.int64)
 
     def interval(self, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
-        """Wilson's interval for the accuracy at each cut, on images of this kind.
+        """Return Wilson's interval for the accuracy at each cut, on images of this kind.
 
         Args:
             confidence: Between 0 and 1.
 
         Returns:
-            low and high, float64 `(n_cuts,)`. All cuts saw the same images: that two intervals overlap says little
-            about the difference between two cuts.
+            low and high, float64 `(n_cuts,)`. Since all cuts saw the same images, an overlap of two intervals says
+            little about the difference between two cuts.
 
         Raises:
-            ArgumentError: The confidence is not between 0 and 1.
+            ArgumentError: If the confidence is not between 0 and 1.
         """
         checked_share("confidence", confidence)
-        right = np.count_nonzero(self.predictions == self.labels[:, None], axis=0)
-        ends = np.array([wilson_interval(int(n), self.n_images, confidence) for n in right])
-        return ends[:, 0], ends[:, 1]
+        n_correct = np.count_nonzero(self.predictions == self.labels[:, None], axis=0)
+        bounds = np.array([wilson_interval(int(n), self.n_images, confidence) for n in n_correct])
+        return bounds[:, 0], bounds[:, 1]
 
     @property
     def best(self) -> Cut:
-        """The cut of the highest accuracy; of several, the one with the smallest payload, then the first."""
+        """Return the cut of highest accuracy; of equal ones, the smallest payload, then the first."""
         order = np.lexsort((np.arange(len(self.cuts)), self.payload_bytes, -self.accuracy))
         return self.cuts[int(order[0])]
 
     def position(self, cut: Cut) -> int | None:
-        """Where a cut is on this curve, by index and shape, since names change between two builds; None if nowhere."""
-        same = [k for k, own in enumerate(self.cuts) if (own.index, own.shapes) == (cut.index, cut.shapes)]
-        return same[0] if same else None
+        """Return the position of a cut on this curve, or None if the curve has no such cut.
+
+        Cuts are compared by index and shape, since names differ between two builds of a model.
+        """
+        matches = [k for k, own in enumerate(self.cuts) if (own.index, own.shapes) == (cut.index, cut.shapes)]
+        return matches[0] if matches else None
 
     def rows(self) -> list[dict[str, Any]]:
-        """One record a cut: index, name, shape, payload_bytes, accuracy, low, high, drop, best."""
+        """Return one record per cut: index, name, shape, payload_bytes, accuracy, low, high, drop, best."""
         low, high = self.interval()
         best, accuracy, original = self.best.index, self.accuracy, self.original
         return [
@@ -137,7 +140,7 @@ class AccuracyCurve:
         ]
 
     def table(self) -> str:
-        """The curve as text, a line a cut."""
+        """Return the curve as text, one line per cut."""
         return f"{self._title()}\n{text_table(*self._cells())}"
 
     def __repr__(self) -> str:
@@ -147,15 +150,15 @@ class AccuracyCurve:
         return f"<p>{html.escape(self._title())}</p>{html_table(*self._cells())}"
 
     def _title(self) -> str:
-        asked = self.settings
-        how = next(
-            (f"{asked[name]:,} {what}" for name, what in (("payload_bytes", "bytes"), ("latent_size", "elements"))
-             if asked.get(name) is not None),
-            f"compression {asked.get('compression')}",
+        settings = self.settings
+        amount = next(
+            (f"{settings[name]:,} {unit}" for name, unit in (("payload_bytes", "bytes"), ("latent_size", "elements"))
+             if settings.get(name) is not None),
+            f"compression {settings.get('compression')}",
         )  # fmt: skip
         return (
-            f"Accuracy of '{self.model_name}' behind a projection at {len(self.cuts)} cuts: {how}, weighting "
-            f"'{asked.get('weighting')}', {self.n_images:,} images; the whole model: {self.original:.4f}"
+            f"Accuracy of '{self.model_name}' behind a projection at {len(self.cuts)} cuts: {amount}, weighting "
+            f"'{settings.get('weighting')}', {self.n_images:,} images; the whole model: {self.original:.4f}"
         )
 
     def _cells(self) -> tuple[list[str], list[list[Any]]]:
@@ -176,7 +179,7 @@ class AccuracyCurve:
         return header, rows
 
     def plot(self, *, ax: Any = None) -> Any:
-        """Draws the accuracy at each cut with its interval, and the whole model's as a line.
+        """Draw the accuracy at each cut with its interval, and the whole model's accuracy as a line.
 
         Args:
             ax: Matplotlib axes to draw on; new ones by default.
@@ -190,7 +193,7 @@ class AccuracyCurve:
         return draw_accuracy_curve(names, self.accuracy, self.interval(), self.original, title=title, ax=ax)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the curve as an `.npz` without pickle, whole or not at all."""
+        """Write the curve as an `.npz` without pickle; a failed write leaves no partial file."""
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         record = {
@@ -203,10 +206,10 @@ class AccuracyCurve:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "AccuracyCurve":
-        """Reads what `save` wrote.
+        """Read a file of `save`.
 
         Raises:
-            BundleError: It is not there, is no accuracy curve, or has a newer format.
+            BundleError: If the file does not exist, is no accuracy curve, is damaged, or has a newer format.
         """
         fault = "is not a curve that AccuracyCurve.save wrote"
         record, arrays = read_arrays(path, FORMAT_VERSION, fault=fault)
@@ -214,7 +217,7 @@ class AccuracyCurve:
             raise BundleError(f"'{path}' {fault}: it holds something else.")
         try:
             cuts = [Cut.from_json(cut) for cut in record["cuts"]]
-            known: dict[str, Any] = {name: arrays[name] for name in _ARRAYS if name in arrays}
-            return cls(cuts=cuts, **known, **{name: record[name] for name in _PLAIN})
+            present: dict[str, Any] = {name: arrays[name] for name in _ARRAYS if name in arrays}
+            return cls(cuts=cuts, **present, **{name: record[name] for name in _PLAIN})
         except (KeyError, TypeError) as error:
             raise BundleError(f"'{path}' is damaged: {error!r}") from error

@@ -1,4 +1,4 @@
-"""Where to split: the cuts that the curve and the sizes speak for, and what each would cost."""
+"""Candidates for the split: the cuts that importance, tensor sizes or accuracy suggest, and the costs of each."""
 
 import os
 import warnings
@@ -23,7 +23,7 @@ _KIND = "candidates"
 
 
 class PayloadWarning(UserWarning):
-    """The best candidate sends more bytes a frame than the compressed image that it replaces."""
+    """The best candidate sends more bytes per frame than the compressed image that it replaces."""
 
 
 @dataclass(frozen=True)
@@ -31,19 +31,19 @@ class Candidate:
     """A cut to split at.
 
     Attributes:
-        cut: Where.
-        importance: The curve's value there.
-        is_peak: Whether the curve has a peak there.
-        size_drops: Whether the tensor is smaller than that of the cut before it on the curve, which is what
-            Cut-Distil-Encode (CDE) goes by; False for the first cut.
-        payload_bytes: Bytes a frame on the wire, with an int8 latent or the bottleneck's `latent_bits`; None
-            where the bottleneck takes no such shape.
-        encoder_params: Weights of the encoder, which the device runs after the head; None likewise.
-        encoder_macs: Its multiply-accumulates for one image; None likewise.
-        reason: In words, why it is proposed.
-        warning: In words, what speaks against it, or None: a payload larger than the compressed image, or a
-            shape that the bottleneck does not take.
-        predicted_accuracy: What `predict_accuracy` found there, or None.
+        cut: The cut.
+        importance: The curve's value at the cut.
+        is_peak: Whether the curve has a peak at the cut.
+        size_drops: Whether the tensor is smaller than that of the previous cut on the curve, the criterion of
+            Cut-Distil-Encode (CDE); False for the first cut.
+        payload_bytes: Bytes per frame on the wire, with an int8 latent or the bottleneck's `latent_bits`; None
+            if the bottleneck does not take this shape.
+        encoder_params: Weights of the encoder, which the device runs after the head; None as for `payload_bytes`.
+        encoder_macs: Multiply-accumulates of the encoder per image; None as for `payload_bytes`.
+        reason: Why the cut is proposed, in words.
+        warning: Why the cut may be a bad choice, in words, or None: the payload is larger than the compressed image,
+            or the bottleneck does not take the shape.
+        predicted_accuracy: The accuracy that `predict_accuracy` gave for the cut, or None.
     """
 
     cut: Cut
@@ -59,16 +59,16 @@ class Candidate:
 
     def __repr__(self) -> str:
         payload = "no payload" if self.payload_bytes is None else f"{self.payload_bytes:,} bytes a frame"
-        kept = "" if self.predicted_accuracy is None else f", predicted accuracy {self.predicted_accuracy:.4f}"
+        accuracy = "" if self.predicted_accuracy is None else f", predicted accuracy {self.predicted_accuracy:.4f}"
         warning = f"; warning: {self.warning}" if self.warning else ""
-        return f"Candidate('{self.cut.name}' {self.cut.shape}, {payload}{kept}: {self.reason}{warning})"
+        return f"Candidate('{self.cut.name}' {self.cut.shape}, {payload}{accuracy}: {self.reason}{warning})"
 
 
 class Candidates(list[Candidate]):
-    """A list of candidates, the best first, that prints as a table."""
+    """A list of candidates, the best first, which prints as a table."""
 
     def table(self) -> str:
-        """The candidates as text, a line each, and the warnings below."""
+        """Return the candidates as text, one line each, with the warnings below."""
         header, rows = self._rows()
         warned = [f"{c.cut.name}: {c.warning}" for c in self if c.warning]
         return "\n".join([text_table(header, rows), *([""] if warned else []), *warned])
@@ -104,16 +104,16 @@ class Candidates(list[Candidate]):
         return [*header, "reason"], rows
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes `candidates.json`, replacing it if it is there; its folder must exist."""
+        """Write `candidates.json`, replacing an existing file; its folder must exist."""
         fields = [asdict(c) | {"cut": c.cut.to_json()} for c in self]
         write_record(path, _KIND, FORMAT_VERSION, {"candidates": fields})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Candidates":
-        """Reads what `save` wrote.
+        """Read a file of `save`.
 
         Raises:
-            BundleError: The file is not there, holds no candidates, is damaged, or has a newer format.
+            BundleError: If the file does not exist, holds no candidates, is damaged, or has a newer format.
         """
         record = read_record(path, _KIND, FORMAT_VERSION)
         try:
@@ -133,34 +133,33 @@ def propose(
     bottleneck: Any = None,
     image_bytes: int | None = None,
 ) -> Candidates:
-    """Names the cuts to split at, the best first.
+    """Return the candidates for the split, the best first.
 
-    By importance, first come the peaks of the curve, then the cuts that Cut-Distil-Encode alone names, where the
-    tensor is smaller than that of the cut before it on the curve; the first is then always `curve.best`, also where
-    the curve has no peak. By accuracy, all cuts come that both curves have, the highest predicted accuracy first, and
-    of equal ones the smaller payload.
+    By importance, the peaks of the curve come first, then the cuts that only Cut-Distil-Encode suggests, where the
+    tensor is smaller than that of the previous cut on the curve. The first candidate is then always `curve.best`, even
+    if the curve has no peak. By accuracy, all cuts that both curves have are ranked by predicted accuracy, the highest
+    first; of equal ones, the smaller payload comes first.
 
     Args:
-        curve: What `measure_importance` found.
-        accuracy: What `predict_accuracy` found, for the field of that name; costs are then those of its projections,
-            unless there is a `bottleneck`.
+        curve: The result of `measure_importance`.
+        accuracy: The result of `predict_accuracy`, for `predicted_accuracy`. Costs are then those of its projections,
+            unless a `bottleneck` is given.
         rank: "importance" or "accuracy", which needs `accuracy`.
-        min_accuracy: Leaves out cuts whose predicted accuracy is lower, or not known.
-        max_payload_bytes: Leaves out cuts whose payload is larger, or not known.
-        max_head_macs: Leaves out cuts whose head takes more multiply-accumulates an image, the encoder not counted.
-        bottleneck: What will stand at the cut, for the costs; by default `Autoencoder()`.
-        image_bytes: Bytes of a compressed image as it would be sent to a server that runs the whole model,
-            for the warnings. By default a JPEG is estimated from the model's input, if this is an image (H,
-            W, 1, 3 or 4 channels): 600 bytes and 2 bits a pixel, 1 in grey. With a figure given here, a
-            payload of the best candidate that exceeds it is a `PayloadWarning` too; an estimate only fills
-            the field.
+        min_accuracy: Leave out cuts whose predicted accuracy is lower or unknown.
+        max_payload_bytes: Leave out cuts whose payload is larger or unknown.
+        max_head_macs: Leave out cuts whose head takes more multiply-accumulates per image, without the encoder.
+        bottleneck: The bottleneck planned at the cut, for the costs; `Autoencoder()` by default.
+        image_bytes: Bytes of the compressed image that would be sent to a server with the whole model, for the
+            warnings. By default, the size of a JPEG is estimated from the model's input, if this is an image (H, W,
+            1, 3 or 4 channels): 600 bytes and 2 bits per pixel, 1 in grey. If given, a larger payload of the best
+            candidate also raises a `PayloadWarning`; an estimate only fills the field `warning`.
 
     Returns:
-        A list of `Candidate`; it prints as a table, saves and loads.
+        A list of `Candidate`, which prints as a table and can be saved and loaded.
 
     Raises:
-        ArgumentError: The bottleneck has no `build`, a number is out of range, there is no accuracy to go by, or no
-            cut is within the bounds.
+        ArgumentError: If the bottleneck has no `build`, a number is out of range, `accuracy` is needed but missing, or
+            no cut is within the bounds.
 
     Example:
         >>> propose(curve)[0].cut == curve.best
@@ -181,13 +180,15 @@ def propose(
     if max_head_macs is not None:
         max_head_macs = checked_integer("max_head_macs", max_head_macs, 0)
     reasons = _reasons(curve) if rank == "importance" else dict.fromkeys(range(len(curve.cuts)), "")
-    every = [_candidate(curve, at, reason, bottleneck, image_bytes, accuracy) for at, reason in reasons.items()]
-    found = _within(every, min_accuracy, max_payload_bytes, max_head_macs)
+    proposed = [
+        _candidate(curve, position, reason, bottleneck, image_bytes, accuracy) for position, reason in reasons.items()
+    ]
+    candidates = _within(proposed, min_accuracy, max_payload_bytes, max_head_macs)
     if rank == "accuracy":
-        found = _by_accuracy(found)
-    if image_bytes is not None and found[0].warning:
-        warnings.warn(f"{found[0].cut.name}: {found[0].warning}", PayloadWarning, stacklevel=2)
-    return found
+        candidates = _by_accuracy(candidates)
+    if image_bytes is not None and candidates[0].warning:
+        warnings.warn(f"{candidates[0].cut.name}: {candidates[0].warning}", PayloadWarning, stacklevel=2)
+    return candidates
 
 
 def _check(accuracy: AccuracyCurve | None, rank: str, min_accuracy: float | None) -> None:
@@ -202,15 +203,15 @@ def _check(accuracy: AccuracyCurve | None, rank: str, min_accuracy: float | None
 def _within(
     found: list[Candidate], min_accuracy: float | None, max_payload_bytes: int | None, max_head_macs: int | None
 ) -> Candidates:
-    kept = Candidates(
+    candidates = Candidates(
         c
         for c in found
         if (min_accuracy is None or (c.predicted_accuracy is not None and c.predicted_accuracy >= min_accuracy))
         and (max_payload_bytes is None or (c.payload_bytes is not None and c.payload_bytes <= max_payload_bytes))
         and (max_head_macs is None or c.cut.head_macs <= max_head_macs)
     )
-    if kept:
-        return kept
+    if candidates:
+        return candidates
     highest = max((c.predicted_accuracy for c in found if c.predicted_accuracy is not None), default=None)
     smallest = min((c.payload_bytes for c in found if c.payload_bytes is not None), default=None)
     raise ArgumentError(
@@ -221,10 +222,10 @@ def _within(
 
 
 def _by_accuracy(found: Candidates) -> Candidates:
-    known = [c for c in found if c.predicted_accuracy is not None]
-    if not known:
+    predicted = [c for c in found if c.predicted_accuracy is not None]
+    if not predicted:
         raise ArgumentError("The two curves have no cut in common: they seem to be of different models.")
-    ranked = sorted(known, key=lambda c: (-(c.predicted_accuracy or 0), c.payload_bytes or 0, c.cut.index))
+    ranked = sorted(predicted, key=lambda c: (-(c.predicted_accuracy or 0), c.payload_bytes or 0, c.cut.index))
     return Candidates(
         replace(c, reason=f"predicted accuracy {place} of {len(ranked)}{'; a peak' if c.is_peak else ''}")
         for place, c in enumerate(ranked, 1)
@@ -232,7 +233,7 @@ def _by_accuracy(found: Candidates) -> Candidates:
 
 
 def _reasons(curve: Curve) -> dict[int, str]:
-    """Positions on the curve, the best first, and why each is proposed."""
+    """Return the positions on the curve, the best first, and why each is proposed."""
     cuts, values = curve.cuts, curve.values
     positions = {cut.index: position for position, cut in enumerate(cuts)}
 
@@ -247,9 +248,9 @@ def _reasons(curve: Curve) -> dict[int, str]:
     for position in ranked(drops - reasons.keys()):
         reasons[position] = "CDE alone"
     for position in drops:
-        before = cuts[position - 1]
-        ratio = before.size / cuts[position].size
-        reasons[position] += f"; {ratio:.3g} times smaller than {before.name} before it"
+        previous = cuts[position - 1]
+        ratio = previous.size / cuts[position].size
+        reasons[position] += f"; {ratio:.3g} times smaller than {previous.name} before it"
     return reasons
 
 
@@ -257,13 +258,13 @@ def _candidate(
     curve: Curve, position: int, reason: str, bottleneck: Any, image_bytes: int | None, accuracy: AccuracyCurve | None
 ) -> Candidate:
     cut = curve.cuts[position]
-    there = None if accuracy is None else accuracy.position(cut)
+    place = None if accuracy is None else accuracy.position(cut)
     payload = params = macs = None
     warning: str | None
     try:
-        if accuracy is not None and there is not None and bottleneck is None:
+        if accuracy is not None and place is not None and bottleneck is None:
             sizes = accuracy.latent_sizes, accuracy.encoder_params, accuracy.encoder_macs
-            latent_size, params, macs = (int(one[there]) for one in sizes)
+            latent_size, params, macs = (int(values[place]) for values in sizes)
         else:
             parts = for_parts(bottleneck or Autoencoder(), cut.shapes)
             costs = (latent_cost(part, shape) for part, shape in zip(parts, cut.shapes, strict=True))
@@ -283,5 +284,5 @@ def _candidate(
         encoder_macs=macs,
         reason=reason,
         warning=warning,
-        predicted_accuracy=None if accuracy is None or there is None else float(accuracy.accuracy[there]),
+        predicted_accuracy=None if accuracy is None or place is None else float(accuracy.accuracy[place]),
     )

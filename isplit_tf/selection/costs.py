@@ -1,4 +1,4 @@
-"""What it costs to send a frame: of a bottleneck, and of the compressed image that it replaces."""
+"""The costs of a bottleneck, and of sending the compressed image that its payload replaces."""
 
 import math
 from collections.abc import Sequence
@@ -6,14 +6,14 @@ from typing import Any
 
 from ..graph.cost import count_macs
 
-# A JPEG of quality 75 as Pillow writes it: 623 bytes of header and tables in colour, and by measurement 2.5
-# bits a pixel on Tiny-ImageNet at 64 pixels, less on larger photographs, and 1.0 on grey chest X-rays.
+# A JPEG of quality 75 written by Pillow has 623 bytes of header and tables in colour. Measured were 2.5 bits per pixel
+# on Tiny-ImageNet at 64 pixels, less on larger photographs, and 1.0 on grey chest X-rays.
 _JPEG_HEADER_BYTES = 600
 _JPEG_BITS_PER_PIXEL = {1: 1, 3: 2, 4: 2}
 
 
 def latent_cost(bottleneck: Any, shape: tuple[int | None, ...]) -> tuple[int, int, int]:
-    """Elements of the latent, weights and multiply-accumulates of the encoder, for features of one shape."""
+    """Return the latent's elements and the encoder's weights and multiply-accumulates for one shape."""
     if hasattr(bottleneck, "plan"):
         plan = bottleneck.plan(shape)
         return plan.latent_size, plan.encoder_params, plan.encoder_macs
@@ -22,12 +22,12 @@ def latent_cost(bottleneck: Any, shape: tuple[int | None, ...]) -> tuple[int, in
 
 
 def payload_warning(payload: int, image_bytes: int | None, input_shape: Sequence[int | None] | None) -> str | None:
-    """What speaks against a payload that is larger than the image, in words; None where it is not.
+    """Return a warning if the payload is larger than the compressed image, else None.
 
     Args:
-        payload: Bytes a frame.
+        payload: Bytes per frame.
         image_bytes: Bytes of the compressed image; None for an estimate.
-        input_shape: The model's input, for the estimate.
+        input_shape: The model's input shape, for the estimate.
     """
     limit = image_bytes if image_bytes is not None else jpeg_bytes(input_shape)
     if limit is None or payload <= limit:
@@ -40,8 +40,7 @@ def payload_warning(payload: int, image_bytes: int | None, input_shape: Sequence
 
 
 def jpeg_bytes(shape: Sequence[int | None] | None) -> int | None:
-    """An estimate of a JPEG's bytes from an image's shape (H, W, C); None where this is no image of known
-    size.
+    """Return an estimate of a JPEG's bytes for an image of shape (H, W, C); None if it is no image of known size.
 
     Example:
         >>> jpeg_bytes((224, 224, 3))

@@ -1,4 +1,4 @@
-"""The accuracy that a split keeps, before anything is trained: the frozen tail behind a projection, at every cut."""
+"""Predict the accuracy of a split at every cut without training, from the frozen tail behind a projection."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -45,45 +45,45 @@ def predict_accuracy(
     seed: int = 0,
     progress: bool = True,
 ) -> AccuracyCurve:
-    """What accuracy a split would keep at each cut, in points of accuracy, without training anything.
+    """Predict the accuracy that a split would keep at each cut, without training.
 
-    At every cut a `Projection` is fitted and put in; the model's own layers then classify what comes back. Moments of
-    all cuts are gathered in one pass over `fit_data`, a forward and a backward pass an image. Then, for each image of
-    `data`, the model runs once, and from each cut once more the layers after it: with n cuts evenly spread, about
-    n / 2 forward passes an image.
+    A `Projection` is fitted and inserted at every cut, and the model's own layers classify the restored features. The
+    moments of all cuts are gathered in one pass over `fit_data`, with one forward and one backward pass per image.
+    Then, for each image of `data`, the model runs once, and the layers after each cut run once more: with n cuts
+    evenly spread, about n / 2 forward passes per image.
 
     Args:
-        model: A built classifier; it stays as it is.
+        model: A built classifier; it is not changed.
         data: Labelled images to classify: a batched `tf.data.Dataset` of `(x, y)`, a pair of arrays, or a
             `keras.utils.PyDataset`. Labels are integers `(N,)` or `(N, 1)`, or one-hot.
-        compression: Share of the elements left out at each cut; 0.9 where nothing else is given.
-        payload_bytes: In its place, the bytes a frame that may cross at each cut, header included, with an int8
-            latent. The grid gives at most these, but never less than one number a position.
-        latent_size: Likewise, the elements of the latent; the nearest that the grid allows.
+        compression: Share of the elements left out at each cut; 0.9 if no other amount is given.
+        payload_bytes: Instead of `compression`, the bytes per frame at most at each cut, header included, with an int8
+            latent. Each position of the grid gets at least one number, even if this takes more bytes.
+        latent_size: Instead of `compression`, the elements of the latent, rounded to the nearest that the grid allows.
         cuts: "main", "all", or a list of cuts, as in `measure_importance`.
-        fit_data: Images that the projections are fitted from, labels not needed; `data` by default, and the
-            prediction is then a little optimistic where there are few of them.
+        fit_data: Images to fit the projections from; labels are not needed. By default `data`; the prediction is then
+            a little optimistic if there are few images.
         weighting: "task" or "features"; see `Projection`.
         patch: Elements of a patch on each axis, or "auto"; see `Projection`.
-        fit_images: Images of the fit, spread over `fit_data`.
-        max_images: Images of `data` at most; an endless data set needs it.
+        fit_images: Number of images to fit from, spread over `fit_data`.
+        max_images: Number of images of `data` at most; required for an endless data set.
         class_names: Names of the classes, for the curve.
-        batch_size: Images in a batch, where the data are arrays.
-        from_logits: True where linear outputs are logits and the compiled loss does not say so.
-        output: Name or index of the output with the class scores, where the model has several.
-        seed: Of the choice of images and of what is drawn for the Fisher information.
+        batch_size: Images per batch if the data are arrays.
+        from_logits: True if linear outputs are logits and the compiled loss does not say so.
+        output: Name or index of the output with the class scores, if the model has several outputs.
+        seed: Seed of the choice of images and of the random signs for the Fisher information.
         progress: Whether to show bars on standard error.
 
     Returns:
-        The accuracy at each cut, and the whole model's, on the same images.
+        The accuracy at each cut and of the whole model, on the same images.
 
     Raises:
-        ArgumentError: More than one amount is given, an argument is out of range, or a cut has a shape that no
-            projection takes.
-        ModelError: The model has no cut, its output is not class scores, or no gradient reaches a cut.
-        CutError: A cut in the list does not exist.
-        DataError: The data are empty, endless, or do not fit the model.
-        NumericsError: NaN or infinity; the layer is named.
+        ArgumentError: If more than one amount is given, an argument is out of range, or a projection does not take the
+            shape at a cut.
+        ModelError: If the model has no cut, its output is not class scores, or no gradient reaches a cut.
+        CutError: If a cut in the list does not exist.
+        DataError: If the data are empty, endless, or do not fit the model.
+        NumericsError: If a layer, which is named, gives NaN or infinity.
 
     Example:
         >>> curve = predict_accuracy(model, (images, labels), compression=0.9, progress=False)
@@ -93,31 +93,31 @@ def predict_accuracy(
     require_runnable(program)
     logits = find_logits(program, loss=compiled_loss(model, output), from_logits=from_logits)
     names = checked_class_names(class_names, logits.output.n_classes, source=data)
-    common: dict[str, Any] = {"patch": patch, "weighting": weighting, "fit_images": fit_images, "seed": seed}
+    fit_options: dict[str, Any] = {"patch": patch, "weighting": weighting, "fit_images": fit_images, "seed": seed}
     amount: dict[str, Any] = {"compression": compression, "latent_size": latent_size, "payload_bytes": payload_bytes}
-    projection = Projection(**amount, **common)
+    projection = Projection(**amount, **fit_options)
     stations = [_Station.at(program, cut, projection) for cut in choose_cuts(program, cuts)]
-    shown: dict[str, Any] = {"batch_size": checked_integer("batch_size", batch_size, 1), "progress": progress}
-    n_fit = _fit(program, stations, logits, data if fit_data is None else fit_data, common, **shown)
-    labels, named = _classify(program, stations, logits.output, data, max_images, **shown)
+    loop_options: dict[str, Any] = {"batch_size": checked_integer("batch_size", batch_size, 1), "progress": progress}
+    n_fit = _fit(program, stations, logits, data if fit_data is None else fit_data, fit_options, **loop_options)
+    labels, predictions = _classify(program, stations, logits.output, data, max_images, **loop_options)
     return AccuracyCurve(
         cuts=[station.cut for station in stations],
         labels=labels,
-        predictions=named[:, 1:],
-        original_predictions=named[:, 0],
+        predictions=predictions[:, 1:],
+        original_predictions=predictions[:, 0],
         latent_sizes=_sums(stations, "latent_size"),
         encoder_params=_sums(stations, "encoder_params"),
         encoder_macs=_sums(stations, "encoder_macs"),
         relative_errors=np.array([station.relative_error for station in stations]),
         class_names=names,
         model_name=model.name,
-        settings={name: getattr(projection, name) for name in amount} | common | {"fit_images": n_fit},
+        settings={name: getattr(projection, name) for name in amount} | fit_options | {"fit_images": n_fit},
     )
 
 
 @dataclass
 class _Station:
-    """A cut, and for each tensor that crosses there its projection, its plan, and encoder and decoder once fitted."""
+    """A cut, and for each of its tensors the projection, its plan, and the encoder and decoder once fitted."""
 
     cut: Cut
     tensors: tuple[int, ...]
@@ -128,22 +128,23 @@ class _Station:
 
     @classmethod
     def at(cls, program: Program, cut: Cut, projection: Projection) -> "_Station":
-        shapes: Any = cut.shapes  # sized: no dimension varies
+        """Return the station of a cut, with a projection for each of its tensors."""
+        shapes: Any = cut.shapes  # no dimension is None
         try:
             projections = projection.for_parts(shapes)
-            plans = [one.plan(shape) for one, shape in zip(projections, shapes, strict=True)]
+            plans = [part.plan(shape) for part, shape in zip(projections, shapes, strict=True)]
         except ArgumentError as error:
             raise ArgumentError(f"Cut '{cut.name}': {error}") from error
         return cls(cut, place_of(program, cut), projections, plans, [])
 
     def restore(self, values: dict[int, Any]) -> dict[int, Any]:
-        """What comes back of each tensor."""
+        """Return each tensor after its encoder and decoder."""
         pairs = zip(self.tensors, self.models, strict=True)
         return {t: decoder(encoder(values[t], training=False), training=False) for t, (encoder, decoder) in pairs}
 
 
 def _sums(stations: Sequence[_Station], name: str) -> np.ndarray:
-    """A number of the plans, over all tensors that cross at each cut."""
+    """Return a number of the plans for each cut, summed over its tensors, int64 `(n_cuts,)`."""
     return np.array([sum(getattr(plan, name) for plan in station.plans) for station in stations], np.int64)
 
 
@@ -157,7 +158,7 @@ def _fit(
     batch_size: int,
     progress: bool,
 ) -> int:
-    """Fits the projections of all stations; returns the number of images."""
+    """Fit the projections of all stations, and return the number of images."""
     weighted = logits if common["weighting"] == "task" else None
     source = pass_of_program(program, [station.tensors for station in stations], weighted)
     plans = [plan for station in stations for plan in station.plans]
@@ -171,14 +172,16 @@ def _fit(
         batch_size=batch_size,
         progress=progress,
     )
-    with bar(total=len(plans), desc="solve", unit="tensor", enabled=progress) as shown:
-        found = iter(fit_all(moments, [plan.latent_shape[-1] for plan in plans], done=shown.update))
+    with bar(total=len(plans), desc="solve", unit="tensor", enabled=progress) as progress_bar:
+        projections = iter(fit_all(moments, [plan.latent_shape[-1] for plan in plans], done=progress_bar.update))
     for station in stations:
-        own = [next(found) for _ in station.plans]
-        for one, projection, plan in zip(own, station.projections, station.plans, strict=True):
+        cut_projections = [next(projections) for _ in station.plans]
+        for fitted, projection, plan in zip(cut_projections, station.projections, station.plans, strict=True):
             station.models.append(projection.build(plan.shape))
-            put(one, *station.models[-1])
-        station.relative_error = error_of(own, [math.prod(plan.latent_shape[:-1]) for plan in station.plans])
+            put(fitted, *station.models[-1])
+        station.relative_error = error_of(
+            cut_projections, [math.prod(plan.latent_shape[:-1]) for plan in station.plans]
+        )
     return n_images
 
 
@@ -192,20 +195,22 @@ def _classify(
     batch_size: int,
     progress: bool,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Labels `(N,)`, and the classes that are named `(N, 1 + n_cuts)`: by the whole model first."""
-    labels, named = [], []
-    with bar(total=count_images(data, max_images), desc="accuracy", unit="image", enabled=progress) as shown:
-        ask = _traced(program, stations)
+    """Return the labels `(N,)` and the predicted classes `(N, 1 + n_cuts)`, the whole model's first."""
+    labels, predictions = [], []
+    with bar(total=count_images(data, max_images), desc="accuracy", unit="image", enabled=progress) as progress_bar:
+        outputs_of = _traced(program, stations)
         for batch in batches(data, n_classes=output.n_classes, batch_size=batch_size, max_images=max_images):
-            answers = [to_probabilities(one.numpy(), output).argmax(axis=1) for one in ask(feed(program, batch.x))]
+            classes = [
+                to_probabilities(scores.numpy(), output).argmax(axis=1) for scores in outputs_of(feed(program, batch.x))
+            ]
             labels.append(np.asarray(batch.labels))
-            named.append(np.stack(answers, axis=1))
-            shown.update(batch.size)
-    return np.concatenate(labels), np.concatenate(named)
+            predictions.append(np.stack(classes, axis=1))
+            progress_bar.update(batch.size)
+    return np.concatenate(labels), np.concatenate(predictions)
 
 
 def _traced(program: Program, stations: Sequence[_Station]) -> Callable[[list[tf.Tensor]], Iterator[tf.Tensor]]:
-    """What gives the outputs for a batch, one after the other: the whole model's, and behind each projection."""
+    """Return a function that yields the outputs for a batch: the whole model's, then those behind each projection."""
     crossing = sorted({tensor for station in stations for tensor in station.tensors})
 
     @tf.function(input_signature=[input_signature(program)], autograph=False)
@@ -213,25 +218,25 @@ def _traced(program: Program, stations: Sequence[_Station]) -> Callable[[list[tf
         values = program.run(dict(zip(program.inputs, inputs, strict=True)))
         return values[program.outputs[0]], [values[tensor] for tensor in crossing]
 
-    # Concrete from the start: TensorFlow takes functions of one place in the code for one that is traced too often.
+    # Concrete functions: TensorFlow would take the functions of one place in the code for one traced too often.
     def tail(station: _Station) -> Any:
-        after = program.steps[place_maker(program, station.tensors) + 1 :]
+        tail_steps = program.steps[place_maker(program, station.tensors) + 1 :]
 
         @tf.function(input_signature=[input_signature(program, station.tensors)], autograph=False)
         def call(tensors: list[tf.Tensor]) -> tf.Tensor:
             restored = station.restore(dict(zip(station.tensors, tensors, strict=True)))
-            return program.run(restored, after)[program.outputs[0]]
+            return program.run(restored, tail_steps)[program.outputs[0]]
 
         return call.get_concrete_function()
 
-    run = whole.get_concrete_function()
+    run_whole = whole.get_concrete_function()
     tails = [(station.tensors, tail(station)) for station in stations]
 
-    def ask(inputs: list[tf.Tensor]) -> Iterator[tf.Tensor]:
-        answer, found = run(inputs)
-        values = dict(zip(crossing, found, strict=True))
-        yield answer
+    def outputs_of(inputs: list[tf.Tensor]) -> Iterator[tf.Tensor]:
+        output, features = run_whole(inputs)
+        values = dict(zip(crossing, features, strict=True))
+        yield output
         for tensors, call in tails:
             yield call([values[tensor] for tensor in tensors])
 
-    return ask
+    return outputs_of
