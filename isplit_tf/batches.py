@@ -1,4 +1,4 @@
-"""Data as users bring it, batch by batch: tf.data, a pair of arrays, or a PyDataset."""
+"""Batches of the data that users bring: tf.data, a pair of arrays, or a PyDataset."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ _KINDS = "a batched tf.data.Dataset of (x, y) or (x, y, weight), a pair of array
 
 @dataclass(frozen=True)
 class Batch:
-    """Some images and their labels.
+    """A batch of images and their labels.
 
     Attributes:
-        x: `(N, ...)`, or a dict or tuple of such for several inputs, as the model takes it.
-        labels: int64 `(N,)`, or None where none were asked for.
+        x: `(N, ...)`, or a dict or tuple of such arrays for several inputs, as the model takes it.
+        labels: int64 `(N,)`, or None if no labels were requested.
         size: N.
     """
 
@@ -30,15 +30,15 @@ class Batch:
 
 
 def predict_rows(model: keras.Model, x: Any, output: int = 0) -> np.ndarray:
-    """What a model gives for a batch, a row an image.
+    """Return a model's output for a batch, one row per image.
 
-    A model that was built in the scope of a `tf.distribute` strategy answers once for each replica, from the whole
-    batch each; all but the first answer are left out.
+    A model that was built in the scope of a `tf.distribute` strategy answers once for each replica, each time for the
+    whole batch; only the first answer is returned.
 
     Args:
         model: The model.
-        x: `(N, ...)`, or a dict or tuple of such.
-        output: Which of its outputs, in the order in which Keras flattens them.
+        x: `(N, ...)`, or a dict or tuple of such arrays.
+        output: Index of the output, in the order in which Keras flattens the outputs.
 
     Returns:
         `(N, ...)`.
@@ -54,100 +54,105 @@ def batches(
     max_images: int | None = None,
     labels: bool = True,
 ) -> Iterator[Batch]:
-    """Go through data once.
+    """Yield the batches of the data, in one pass.
 
     Args:
         data: A batched `tf.data.Dataset` of `(x, y)` or `(x, y, weight)`, a pair of arrays, or a
             `keras.utils.PyDataset`; x may be a dict or tuple of arrays. Weights are not used. With `labels=False`,
             also x alone.
-        n_classes: Labels must be below it; where None, any are taken.
-        batch_size: Images in a batch, where `data` are arrays.
-        max_images: Stop after as many.
+        n_classes: Labels must be below this number; None allows any.
+        batch_size: Images per batch if `data` are arrays.
+        max_images: Stop after this number of images.
         labels: Whether labels are needed: integers `(N,)` or `(N, 1)`, or one-hot `(N, n_classes)`.
 
     Yields:
         The batches, in the data's order.
 
     Raises:
-        DataError: The data are of another kind, empty, or endless without `max_images`, or a label is out of range
-            or of another shape.
+        DataError: If the data are of another kind, empty, or endless without `max_images`, or a label is out of range
+            or has another shape.
     """
     batch_size = checked_integer("batch_size", batch_size, 1)
     max_images = None if max_images is None else checked_integer("max_images", max_images, 1)
     if max_images is None and is_endless(data):
         raise DataError("The data never ends. Take n batches of it with take(n), or give max_images to what has it.")
-    seen = 0
+    n_images = 0
     for element in _elements(data, batch_size, labels):
         x, y = _pair(element, labels)
         size = _length(x)
-        if max_images is not None and seen + size > max_images:
-            size = max_images - seen
+        if max_images is not None and n_images + size > max_images:
+            size = max_images - n_images
             x, y = tree.map_structure(lambda a, n=size: a[:n], (x, y))
         if size:
             yield Batch(x, read_labels(y, n_classes, size) if labels else None, size)
-        seen += size
-        if seen == max_images:
+        n_images += size
+        if n_images == max_images:
             return
-    if not seen:
+    if not n_images:
         raise DataError("The data holds no image.")
 
 
 def count_images(data: Any, max_images: int | None = None, batch_size: int = 32) -> int | None:
-    """How many images `batches` will give, where that is known without reading; an upper bound for batches."""
-    known: int | None = None
+    """Return the number of images that `batches` will give, or None if it is unknown without reading.
+
+    For a batched data set it is an upper bound, since the last batch may be smaller.
+    """
+    n_images: int | None = None
     if isinstance(data, tf.data.Dataset):
         n_batches = int(data.cardinality())
         first = tree.flatten(data.element_spec)[0].shape
-        known = n_batches * first[0] if n_batches >= 0 and first.rank and first[0] else None
+        n_images = n_batches * first[0] if n_batches >= 0 and first.rank and first[0] else None
     elif isinstance(data, keras.utils.PyDataset):
-        known = None
+        n_images = None
     elif isinstance(data, tuple | list) and data:
-        known = _length(data[0])
-    if known is None or max_images is None:
-        return known if max_images is None else max_images
-    return min(known, max_images)
+        n_images = _length(data[0])
+    if n_images is None or max_images is None:
+        return n_images if max_images is None else max_images
+    return min(n_images, max_images)
 
 
 def is_endless(data: Any) -> bool:
-    """Whether the data says that it has no end."""
+    """Check whether the data declare that they have no end."""
     if isinstance(data, tf.data.Dataset):
         return bool(data.cardinality() == tf.data.INFINITE_CARDINALITY)
     return isinstance(data, keras.utils.PyDataset) and data.num_batches is None
 
 
 def read_labels(y: Any, n_classes: int | None, size: int) -> np.ndarray:
-    """Labels as int64 `(N,)`, from integers `(N,)` or `(N, 1)`, or from one-hot `(N, n_classes)`.
+    """Return labels as int64 `(N,)`, from integers `(N,)` or `(N, 1)`, or from one-hot `(N, n_classes)`.
 
     Raises:
-        DataError: Another shape, not whole numbers, or out of range.
+        DataError: If the labels have another shape, are not whole numbers, or are out of range.
     """
     if isinstance(y, dict | list | tuple):
         raise DataError(f"Expected one array of labels. Received: {type(y).__name__} of {len(y)}.")
-    found = np.asarray(y)
-    wanted = "integers (N,) or (N, 1)" + (f", or one-hot (N, {n_classes})" if n_classes else ", or one-hot")
-    if found.ndim == 2 and found.shape[1] == 1:
-        found = found[:, 0]
-    if found.dtype.kind not in "iufb" or found.ndim not in (1, 2) or len(found) != size:
-        single = (
+    labels = np.asarray(y)
+    expected = "integers (N,) or (N, 1)" + (f", or one-hot (N, {n_classes})" if n_classes else ", or one-hot")
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.dtype.kind not in "iufb" or labels.ndim not in (1, 2) or len(labels) != size:
+        hint = (
             " Batch it: call .batch(32) on the data set."
-            if found.shape == (n_classes,) and found.dtype.kind in "iufb"
+            if labels.shape == (n_classes,) and labels.dtype.kind in "iufb"
             else ""
         )
         raise DataError(
-            f"Expected labels as {wanted} for {size} images. Received: {found.dtype} {found.shape}.{single}"
+            f"Expected labels as {expected} for {size} images. Received: {labels.dtype} {labels.shape}.{hint}"
         )
-    if found.ndim == 2:
-        one_hot = ((found == 0) | (found == 1)).all() and (found.sum(axis=1) == 1).all()
-        if not one_hot or (n_classes is not None and found.shape[1] != n_classes):
+    if labels.ndim == 2:
+        one_hot = ((labels == 0) | (labels == 1)).all() and (labels.sum(axis=1) == 1).all()
+        if not one_hot or (n_classes is not None and labels.shape[1] != n_classes):
             raise DataError(
-                f"Expected labels as {wanted}. Received: {found.dtype} {found.shape}"
+                f"Expected labels as {expected}. Received: {labels.dtype} {labels.shape}"
                 f"{'' if one_hot else ' in which not every row is a single 1 among zeros'}."
             )
-        return found.argmax(axis=1).astype(np.int64)
-    with np.errstate(invalid="ignore"):  # NaN becomes some whole number, which then differs
-        whole = found.astype(np.int64)
-    if not np.array_equal(whole, found):
-        raise DataError(f"Expected labels as {wanted}. Received: {found.dtype}, {found[whole != found][0]} among them.")
+        return labels.argmax(axis=1).astype(np.int64)
+    with np.errstate(invalid="ignore"):  # NaN becomes a whole number, which then differs
+        whole = labels.astype(np.int64)
+    if not np.array_equal(whole, labels):
+        raise DataError(
+            f"Expected labels as {expected}. Received: {labels.dtype}, {labels[whole != labels][0]} among them."
+        )
     if whole.size and (whole.min() < 0 or (n_classes is not None and whole.max() >= n_classes)):
         limit = "" if n_classes is None else f" to {n_classes - 1}"
         raise DataError(f"Expected labels from 0{limit}. Received: labels from {whole.min()} to {whole.max()}.")
@@ -164,9 +169,9 @@ def _elements(data: Any, batch_size: int, labels: bool) -> Iterator[Any]:
         pair = (pair[0], *(np.asarray(part) if isinstance(part, list) else part for part in pair[1:]))
         sizes = {_length(part) for part in pair if part is not None}
         if len(sizes) > 1:
-            several = isinstance(pair[0], list | tuple) and len(pair[0]) in sizes
+            x_is_list = isinstance(pair[0], list | tuple) and len(pair[0]) in sizes
             hint = (
-                f" x is {len(pair[0])} arrays, which stand for {len(pair[0])} inputs: np.stack(x)." if several else ""
+                f" x is {len(pair[0])} arrays, which stand for {len(pair[0])} inputs: np.stack(x)." if x_is_list else ""
             )
             raise DataError(f"Images and labels must be equally many. Received: {sorted(sizes)}.{hint}")
         for start in range(0, sizes.pop(), batch_size):
@@ -193,8 +198,8 @@ def _pair(element: Any, labels: bool) -> tuple[Any, Any]:
     else:
         x, y = element, None
     if labels and y is None:
-        found = f" Received: a dict of {sorted(x)}; .map() it to (x, y)." if isinstance(x, dict) else ""
-        raise DataError(f"The data gives no labels. Expected {_KINDS}.{found}")
+        received = f" Received: a dict of {sorted(x)}; .map() it to (x, y)." if isinstance(x, dict) else ""
+        raise DataError(f"The data gives no labels. Expected {_KINDS}.{received}")
     if labels and getattr(y, "shape", None) == ():
         raise DataError("The data gives single images with single labels. Batch it: call .batch(32) on the data set.")
     return x, y
@@ -208,16 +213,16 @@ def _length(x: Any) -> int:
 
 
 def take_part(data: Any, images: int, *, seed: int | None = None) -> Any:
-    """Return about `images` of the data, taken from all of them; labels are left out of arrays.
+    """Return about `images` images of the data, spread over all of them; labels are left out of arrays.
 
     Args:
-        data: As in `batches`, x alone included.
-        images: How many are wanted.
-        seed: Choose at random among arrays; None takes them in even steps, the first and the last included.
+        data: As in `batches`; x alone is also allowed.
+        images: Number of images.
+        seed: Choose at random among arrays; None takes images in even steps, including the first and the last.
 
     Returns:
-        Data of the same kind, of at least `images` images where there are so many: exactly these of arrays; every
-        n-th batch of a PyDataset and of a `tf.data.Dataset` whose length is known; other data as they are.
+        Data of the same kind with at least `images` images, if there are so many. Arrays give exactly this number, a
+        PyDataset and a `tf.data.Dataset` of known length give every n-th batch, and other data are returned unchanged.
     """
     if isinstance(data, tf.data.Dataset):
         n_batches = int(data.cardinality())
@@ -229,14 +234,14 @@ def take_part(data: Any, images: int, *, seed: int | None = None) -> Any:
     x = data[0] if isinstance(data, tuple | list) and 1 <= len(data) <= 3 else data
     leaves = tree.flatten(x)
     if not leaves or not all(getattr(leaf, "shape", ()) for leaf in leaves):
-        return data  # refused where it is read
+        return data  # refused when it is read
     total = len(leaves[0])
     if total > images:
         if seed is None:
-            chosen = np.linspace(0, total - 1, images).round().astype(int)
+            positions = np.linspace(0, total - 1, images).round().astype(int)
         else:
-            chosen = np.sort(np.random.default_rng(seed).choice(total, images, replace=False))
-        x = tree.map_structure(lambda array: np.asarray(array)[chosen], x)
+            positions = np.sort(np.random.default_rng(seed).choice(total, images, replace=False))
+        x = tree.map_structure(lambda array: np.asarray(array)[positions], x)
     return (x, None)
 
 
@@ -248,7 +253,7 @@ def _step(n_batches: int, data: Any, images: int) -> int:
 
 
 class _Every(keras.utils.PyDataset):
-    """Every n-th batch of another."""
+    """Every n-th batch of another PyDataset."""
 
     def __init__(self, data: keras.utils.PyDataset, step: int):
         super().__init__()
@@ -262,14 +267,14 @@ class _Every(keras.utils.PyDataset):
 
 
 class Reservoir:
-    """Some items of a stream, each of which is kept with the same chance (Vitter, ACM TOMS 11, 1985, Algorithm R).
+    """A random sample of a stream, where each item has the same probability (Vitter, ACM TOMS 11, 1985, Algorithm R).
 
     Args:
-        room: How many items are kept at most.
+        room: Most items to keep.
 
     Attributes:
-        items: Those that are kept.
-        seen: How many items there were.
+        items: The items kept.
+        seen: The number of items so far.
     """
 
     def __init__(self, room: int):
@@ -278,16 +283,16 @@ class Reservoir:
         self._room = room
 
     def draw(self, random: np.random.Generator) -> int | None:
-        """Count one item more, and return the place where it is to be put, or None if it is not kept."""
+        """Count one more item, and return the place where to put it, or None if it is not kept."""
         place = self.seen if self.seen < self._room else int(random.integers(self.seen + 1))
         self.seen += 1
         return place if place < self._room else None
 
     def put(self, place: int, item: Any) -> None:
-        """Keep an item at a place that `draw` gave."""
+        """Keep an item at a place that `draw` returned."""
         self.items[place : place + 1] = [item]
 
     @property
     def is_whole(self) -> bool:
-        """Whether every item that there was is kept."""
+        """Check whether all items so far are kept."""
         return self.seen <= self._room
