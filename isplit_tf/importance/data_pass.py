@@ -1,4 +1,4 @@
-"""The pass over the data: all of it, or until the curve is settled."""
+"""The pass over the data: over all of it, or until the curve is settled."""
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -18,12 +18,12 @@ Score = Callable[[Any, np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Collected:
-    """What a pass gave.
+    """The result of a pass.
 
     Attributes:
-        statistics: Of the images that were seen.
-        confidence: How sure best cut and peaks are; None where it was not asked.
-        settled: Whether that is enough; None where it was not asked.
+        statistics: Statistics of the images of the pass.
+        confidence: Confidence in best cut and peaks; None if none was requested.
+        settled: Whether the requested confidence is reached; None if none was requested.
     """
 
     statistics: ClassStatistics
@@ -32,14 +32,14 @@ class Collected:
 
 
 class Collector:
-    """Goes through data and keeps the statistics of what `score` gives for each batch.
+    """A pass over data that collects the statistics of the scores.
 
     Args:
-        score: x and int64 labels `(N,)` to float64 `(N, n_cuts)`.
+        score: Function from x and int64 labels `(N,)` to scores, float64 `(N, n_cuts)`.
         n_classes: Number of classes.
         n_cuts: Number of cuts.
-        batch_size: Images in a batch, where it is ours to choose.
-        max_images: The data are their first images, as many at most.
+        batch_size: Images per batch if the data are not batched yet.
+        max_images: Use at most this number of images, the first ones.
         progress: Whether to show a bar.
     """
 
@@ -54,13 +54,13 @@ class Collector:
         self._progress = progress
 
     def all_of(self, data: Any) -> Collected:
-        """The statistics of all images."""
+        """Return the statistics of all images."""
         return Collected(self._take_in(self._stream(data), count_images(data, self._max_images)))
 
     def until_settled(self, data: Any, confidence: float) -> Collected:
-        """The statistics of as many images as the confidence takes, each class among them in its share.
+        """Return the statistics of as many images as the confidence needs, each class in its share.
 
-        Where those of a stream that fit into memory do not suffice, all images are gone through.
+        If the images of a stream that fit into memory do not suffice, all images are used.
         """
         x, labels, complete = at_hand(data, n_classes=self._n_classes, max_images=self._max_images)
         rule = Settling(self._n_cuts, self._n_classes, confidence)
@@ -78,12 +78,12 @@ class Collector:
         self, stream: Iterable[Batch], total: int | None, rule: Settling | None = None, *, stop: bool = False
     ) -> ClassStatistics:
         statistics = ClassStatistics.empty(self._n_classes, self._n_cuts)
-        with bar(total=total, desc="importance", unit="image", enabled=self._progress) as shown:
+        with bar(total=total, desc="importance", unit="image", enabled=self._progress) as progress_bar:
             for batch in stream:
                 labels = batch.labels if batch.labels is not None else np.zeros(0, np.int64)
                 values = self._score(batch.x, labels)
                 statistics = statistics.merge(ClassStatistics.of(labels, values, self._n_classes))
-                shown.update(batch.size)
+                progress_bar.update(batch.size)
                 if rule is not None:
                     rule.add(labels, values)
                     if stop and rule.settled:
@@ -95,13 +95,13 @@ KEPT_BYTES = 256 * 2**20
 
 
 def stratified_order(labels: np.ndarray, seed: int = 0) -> np.ndarray:
-    """An order of images in which, of the first n, each class has its share of n, to within one or two.
+    """Return an order in which, among the first n images, each class has its share of n, to within one or two.
 
-    Within a class the order is random, always the same for one seed. With equal classes it takes them in turns.
+    Within a class the order is random, but the same for one seed. Classes of equal size take turns.
 
     Args:
         labels: int64 `(N,)`.
-        seed: Of the random numbers.
+        seed: Seed of the random numbers.
 
     Returns:
         int64 `(N,)`, the positions of the images in their new order.
@@ -111,36 +111,38 @@ def stratified_order(labels: np.ndarray, seed: int = 0) -> np.ndarray:
     by_class = mixed[np.argsort(labels[mixed], kind="stable")]
     counts = np.bincount(labels)
     rank = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
-    # An offset for each image, not for each class: classes of one size change places in each turn.
+    # Each image has its own random offset, so that classes of equal size change places in each turn.
     return by_class[np.argsort((rank + rng.random(len(labels))) / np.repeat(counts, counts))]
 
 
 def in_order(x: Any, labels: np.ndarray, *, batch_size: int) -> Iterator[Batch]:
-    """Batches of arrays in stratified order.
+    """Yield batches of arrays in stratified order.
 
     Args:
-        x: A numpy array `(N, ...)`, or a structure of such.
+        x: A numpy array `(N, ...)`, or a structure of such arrays.
         labels: int64 `(N,)`.
-        batch_size: Images in a batch.
+        batch_size: Images per batch.
     """
     order = stratified_order(labels)
     for start in range(0, len(order), batch_size):
-        some = order[start : start + batch_size]
-        yield Batch(tree.map_structure(lambda leaf, some=some: leaf[some], x), labels[some], len(some))
+        positions = order[start : start + batch_size]
+        yield Batch(
+            tree.map_structure(lambda leaf, positions=positions: leaf[positions], x), labels[positions], len(positions)
+        )
 
 
 def at_hand(data: Any, *, n_classes: int, max_images: int | None = None) -> tuple[Any, np.ndarray, bool]:
-    """Images that can be taken in any order: arrays as they are, and of a stream what fits into memory.
+    """Return images that can be taken in any order: all of arrays, and from a stream a sample that fits into memory.
 
-    A stream is read through once, since what comes late may be of another class.
+    A stream is read through once, since later images may be of other classes.
 
     Args:
         data: As `batches` takes it.
-        n_classes: Labels must be below it.
-        max_images: Read the first ones, as many at most.
+        n_classes: Labels must be below this number.
+        max_images: Read at most this number of images, the first ones.
 
     Returns:
-        x as numpy arrays; labels int64 `(N,)`; whether these are all.
+        x as numpy arrays; labels int64 `(N,)`; whether these are all images.
 
     Raises:
         DataError: As `batches` does.
@@ -152,16 +154,16 @@ def at_hand(data: Any, *, n_classes: int, max_images: int | None = None) -> tupl
 
 
 def _kept(stream: Iterator[Batch]) -> tuple[Any, np.ndarray, bool]:
-    """Keep images of a stream, each with the same chance."""
+    """Return a random sample of the images of a stream, each with the same probability."""
     rng = np.random.default_rng(0)
-    kept: Reservoir | None = None
+    reservoir: Reservoir | None = None
     for batch in stream:
         x = tree.map_structure(np.asarray, batch.x)
-        if kept is None:
-            kept = Reservoir(max(1, KEPT_BYTES // sum(leaf[0].nbytes for leaf in tree.flatten(x))))
+        if reservoir is None:
+            reservoir = Reservoir(max(1, KEPT_BYTES // sum(leaf[0].nbytes for leaf in tree.flatten(x))))
         for k, label in enumerate(np.asarray(batch.labels)):
-            if (place := kept.draw(rng)) is not None:
-                kept.put(place, (tree.map_structure(lambda leaf, k=k: leaf[k].copy(), x), int(label)))
-    assert kept is not None  # `batches` refuses data without images
-    images, labels = zip(*kept.items, strict=True)
-    return tree.map_structure(lambda *leaves: np.stack(leaves), *images), np.array(labels, np.int64), kept.is_whole
+            if (place := reservoir.draw(rng)) is not None:
+                reservoir.put(place, (tree.map_structure(lambda leaf, k=k: leaf[k].copy(), x), int(label)))
+    assert reservoir is not None  # `batches` refuses data without images
+    images, labels = zip(*reservoir.items, strict=True)
+    return tree.map_structure(lambda *leaves: np.stack(leaves), *images), np.array(labels, np.int64), reservoir.is_whole

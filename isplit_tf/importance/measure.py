@@ -44,46 +44,46 @@ def measure_importance(
     strategy: Any = None,
     progress: bool = True,
 ) -> Curve:
-    """The cumulated importance (CUI) of cuts, one backward pass an image for all of them.
+    """Measure the cumulated importance (CUI) of all cuts, with one backward pass per image.
 
     With F of shape `(H, W, C)` at a cut and y the logit of the image's class, `alpha_c` is the mean over h, w of
-    dy/dF_hwc, the map is ReLU(sum_c alpha_c F_hwc), and the importance its sum over h, w, which `reduction="mean"`
-    divides by the cut's size. Sequences `(T, D)` average over T; vectors need no average.
+    dy/dF_hwc, the map is ReLU(sum_c alpha_c F_hwc), and the importance is the map's sum over h, w, which
+    `reduction="mean"` divides by the cut's size. For sequences `(T, D)` the mean is over T; vectors need no mean.
 
     Args:
-        model: A built classifier; it stays as it is.
+        model: A built classifier; it is not changed.
         data: Validation images: a batched `tf.data.Dataset` of `(x, y)`, a pair of arrays, or a
             `keras.utils.PyDataset`. Labels are integers `(N,)` or `(N, 1)`, or one-hot. Weights are not used.
         method: "grad_cam"; "gradients", which leaves F out (the paper's Fig. 4); "grad_cam++", "hires_cam",
             "layer_cam", "gradient_x_activation"; or "layer_integrated_gradients", which takes 33 passes.
         reduction: "mean" (comparable between layers of different size) or "sum" (the paper's text).
         target: Score of the "label" (the paper) or of the "predicted" class (the authors' released code).
-        cuts: "main", a point for each layer that makes new features; "all"; or a list of cuts, for instance
-            `find_cuts(model, max_tensors=2)`. Where several tensors cross, their maps are summed up.
-        precision: "float32" runs the model as it is; "bfloat16", or "float16" on a GPU, copies of its float32 layers. A
-            warning names those that stay in float32.
+        cuts: "main", one cut for each layer that makes new features; "all"; or a list of cuts, for instance
+            `find_cuts(model, max_tensors=2)`. If a cut has several tensors, their maps are summed up.
+        precision: "float32" runs the model unchanged; "bfloat16", or "float16" on a GPU, runs copies of its float32
+            layers in this precision. A warning names the layers that stay in float32.
         class_names: Names of the classes, for the curve.
-        max_images: Take the first ones, as many at most; an endless data set needs it.
-        confidence: Stop as soon as best cut and peaks are as sure as this, 0.95 for instance, not to change with
-            more images: `isplit_tf.importance.settling` states the test. Images then come in an order of ours, each
-            class in its share; of a stream, which is read through once for that, those that fit into 256 MiB.
-        batch_size: Images in a batch, where `data` are arrays.
-        from_logits: True where linear outputs are logits and the compiled loss does not say so.
-        output: Name or index of the output with the class scores, where the model has several.
+        max_images: Use at most this number of images, the first ones; required for an endless data set.
+        confidence: Stop as soon as best cut and peaks are, at this confidence (0.95 for instance), not going to change
+            with more images; `isplit_tf.importance.settling` states the test. The images are then reordered, so that
+            each class has its share. A stream is read through once for that, and a sample within 256 MiB is used.
+        batch_size: Images per batch if `data` are arrays.
+        from_logits: True if linear outputs are logits and the compiled loss does not say so.
+        output: Name or index of the output with the class scores, if the model has several outputs.
         strategy: A `tf.distribute.MirroredStrategy` or `MultiWorkerMirroredStrategy` whose devices share the images of
-            each batch; that of the open scope by default. Every worker is given the same data in the same order, and
-            gets the whole curve, the same as on one device.
-        progress: Whether to show a bar on standard error, if it takes over a second.
+            each batch; by default the strategy of the open scope. Every worker needs the same data in the same order,
+            and gets the whole curve, the same as on one device.
+        progress: Whether to show a bar on standard error, if the measurement takes over a second.
 
     Returns:
         The curve; its values are float64 and raw, not normalized.
 
     Raises:
-        ArgumentError: A choice that there is not, or a number out of range.
-        ModelError: The model has no cut, or its output is not class scores.
-        CutError: A cut in the list does not exist.
-        DataError: The data are empty, endless, or do not fit the model.
-        NumericsError: NaN or infinity in an image, or made by a layer, which is named.
+        ArgumentError: If a choice does not exist, or a number is out of range.
+        ModelError: If the model has no cut, or its output is not class scores.
+        CutError: If a cut in the list does not exist.
+        DataError: If the data are empty, endless, or do not fit the model.
+        NumericsError: If an image holds NaN or infinity, or a layer, which is named, gives them.
 
     Example:
         >>> curve = measure_importance(model, (images, labels), progress=False)
@@ -114,10 +114,10 @@ def measure_importance(
         max_images=max_images,
         progress=progress,
     )
-    found = collector.all_of(data) if confidence is None else collector.until_settled(data, confidence)
+    collected = collector.all_of(data) if confidence is None else collector.until_settled(data, confidence)
     return Curve(
         cuts=chosen,
-        statistics=found.statistics,
+        statistics=collected.statistics,
         class_names=names,
         method=method,
         reduction=reduction,
@@ -125,13 +125,13 @@ def measure_importance(
         model_name=model.name,
         input_shape=program.tensors[program.inputs[0]].sample_shape,
         precision=precision,
-        confidence=found.confidence,
-        settled=found.settled,
+        confidence=collected.confidence,
+        settled=collected.settled,
     )
 
 
 def require_choices(**choices: str) -> None:
-    """Raise `ArgumentError` for a method, reduction or target that there is not."""
+    """Raise `ArgumentError` if a method, reduction or target does not exist."""
     for name, value in choices.items():
         if value not in _CHOICES[name]:
             raise ArgumentError(f"Unknown {name} {value!r}. Possible: {', '.join(map(repr, _CHOICES[name]))}.")
