@@ -1,4 +1,4 @@
-"""The images from which a quantized head learns its ranges."""
+"""The representative images from which a quantized head learns its ranges."""
 
 import math
 import warnings
@@ -32,40 +32,44 @@ def representative_images(
     quantizing: bool = True,
     progress: bool = True,
 ) -> np.ndarray:
-    """Reads images for a head to be quantized with: at most 500 of them, and at most 256 MiB once there are 100.
+    """Read the images to quantize a head with: at most 500, and no more than 100 of them beyond 256 MiB.
 
-    A head that is not quantized is only checked with a few.
+    A head that is not quantized only gets a few images, for a check.
 
     Args:
-        data: Images, with or without labels, as `isplit_tf.batches` takes them. They are taken from all of the data, as
-            `take_part` does it; a stream whose length is not known gives its first images, and should be shuffled.
-        input_shape: The head's input without the batch.
-        preprocessing: The whole record that is applied to uint8 images; images of another dtype are taken to be in
-            the model's own space.
+        data: Images, with or without labels, as `isplit_tf.batches` takes them. They are spread over all of the data by
+            `take_part`; a stream of unknown length gives its first images, and should be shuffled.
+        input_shape: The head's input shape without the batch.
+        preprocessing: The preprocessing record, which is applied to uint8 images; images of another dtype must be in
+            the model's own space already.
         quantizing: Whether the images are for quantization.
-        progress: Whether a bar may show.
+        progress: Whether to show a bar.
 
     Returns:
         float32 `(N, *input_shape)`.
 
     Raises:
-        DataError: If there are fewer than 16 images for quantization, or one has another shape or holds NaN or
+        DataError: If there are fewer than 16 images for quantization, or an image has another shape or holds NaN or
             infinity.
     """
     image_bytes = 4 * math.prod(input_shape)
-    most = min(MOST_IMAGES, max(ENOUGH_IMAGES, _MOST_BYTES // image_bytes)) if quantizing else _CHECKED_IMAGES
+    max_images = min(MOST_IMAGES, max(ENOUGH_IMAGES, _MOST_BYTES // image_bytes)) if quantizing else _CHECKED_IMAGES
     images: list[np.ndarray] = []
-    with bar(desc="reading representative images", total=most, enabled=progress, unit="image") as shown:
-        for image in _each(take_part(data, most), most):
+    with bar(desc="reading representative images", total=max_images, enabled=progress, unit="image") as progress_bar:
+        for image in _each(take_part(data, max_images), max_images):
             images.append(model_input(image, input_shape, preprocessing))
-            shown.update(1)
+            progress_bar.update(1)
     if quantizing:
         _check_number(len(images))
     return np.stack(images)
 
 
 def model_input(image: np.ndarray, input_shape: tuple[int, ...], preprocessing: Mapping[str, Any] | None) -> np.ndarray:
-    """One image as the model takes it, float32 of `input_shape`."""
+    """Return an image as the model takes it, float32 of `input_shape`.
+
+    Raises:
+        DataError: If the image has another shape or dtype, or holds NaN or infinity.
+    """
     if image.dtype == np.uint8 and preprocessing is not None:
         image = preprocess(image, preprocessing)
     if image.shape != input_shape or image.dtype.kind not in "biuf":

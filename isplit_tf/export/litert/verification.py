@@ -1,4 +1,4 @@
-"""A head that ships is run once by LiteRT, the way a device will, and compared with Keras."""
+"""A check of the exported head: LiteRT runs it once, as a device will, for a comparison with Keras."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ from .trace import INPUT_NAME, OUTPUT_NAME, SIGNATURE
 
 @dataclass(frozen=True)
 class Run:
-    """What a `.tflite` file gave.
+    """The output of a `.tflite` file.
 
     Attributes:
         latents: float32 `(N, *latent_shape)`, dequantized.
-        dtype: Of the file's own output: "int8", "int16" or "float32".
-        scale: None where that is float32.
-        zero_point: None where that is float32.
+        dtype: dtype of the file's own output: "int8", "int16" or "float32".
+        scale: Scale of the output; None if it is float32.
+        zero_point: Zero point of the output; None if it is float32.
     """
 
     latents: np.ndarray
@@ -32,7 +32,7 @@ class Run:
 
 
 def run_file(content: bytes, images: np.ndarray) -> Run:
-    """Runs a `.tflite` file on float32 images `(N, *input_shape)`, one by one.
+    """Run a `.tflite` file on float32 images `(N, *input_shape)`, one by one.
 
     Raises:
         ExportError: If LiteRT cannot load or run the file.
@@ -42,25 +42,30 @@ def run_file(content: bytes, images: np.ndarray) -> Run:
             interpreter = Interpreter(model_content=content)
             interpreter.allocate_tensors()
             runner = interpreter.get_signature_runner(SIGNATURE)
-            into, out = runner.get_input_details()[INPUT_NAME], runner.get_output_details()[OUTPUT_NAME]
-            latents = [runner(**{INPUT_NAME: _quantized(x[np.newaxis], into)})[OUTPUT_NAME] for x in images]
+            input_details, output_details = (
+                runner.get_input_details()[INPUT_NAME],
+                runner.get_output_details()[OUTPUT_NAME],
+            )
+            latents = [
+                runner(**{INPUT_NAME: _quantized(image[np.newaxis], input_details)})[OUTPUT_NAME] for image in images
+            ]
         except (RuntimeError, ValueError) as error:
             raise ExportError(
                 f"The head was converted, but LiteRT cannot run it: {str(error).strip()} Possible: another cut or "
                 "precision."
             ) from error
-    quantized = np.dtype(out["dtype"]).kind != "f"
-    scale, zero_point = out["quantization"]
+    quantized = np.dtype(output_details["dtype"]).kind != "f"
+    scale, zero_point = output_details["quantization"]
     return Run(
-        latents=np.concatenate([_dequantized(latent, out) for latent in latents]),
-        dtype=np.dtype(out["dtype"]).name,
+        latents=np.concatenate([_dequantized(latent, output_details) for latent in latents]),
+        dtype=np.dtype(output_details["dtype"]).name,
         scale=float(scale) if quantized else None,
         zero_point=int(zero_point) if quantized else None,
     )
 
 
 def relative_error(found: np.ndarray, expected: np.ndarray) -> float:
-    """||found - expected|| / ||expected||, or ||found - expected|| where all that was expected is zero."""
+    """Return ||found - expected|| / ||expected||, or ||found - expected|| if `expected` is all zero."""
     difference = np.linalg.norm(found.astype(np.float64) - expected)
     norm = np.linalg.norm(expected.astype(np.float64))
     return float(difference / norm) if norm else float(difference)
