@@ -1,4 +1,4 @@
-"""What the commands of `isplit` do; see `cli.main` for how they are asked for."""
+"""The functions that carry out the commands of `isplit`; `cli.main` calls them."""
 
 import argparse
 import contextlib
@@ -27,19 +27,19 @@ from .inputs import (
 
 @dataclass(frozen=True)
 class Result:
-    """What a command has to say: for people and for programs."""
+    """The result of a command: as text for people, and as JSON values for programs."""
 
     text: str
     json: Any
 
 
 def say(text: str) -> None:
-    """A message for the person at the terminal, beside the result."""
+    """Write a message for the person at the terminal to standard error."""
     sys.stderr.write(text + "\n")
 
 
 def run_demo(args: argparse.Namespace) -> Result:
-    """`isplit demo`"""
+    """Run `isplit demo`: all steps on the embedded glyphs, with a report."""
     from ..demo.run import run_demo
 
     report = run_demo(Path(args.output), quick=args.quick, seed=args.seed)
@@ -47,7 +47,7 @@ def run_demo(args: argparse.Namespace) -> Result:
 
 
 def run_cuts(args: argparse.Namespace) -> Result:
-    """`isplit cuts`"""
+    """Run `isplit cuts`: list the cuts of a model."""
     from ..display.tables import text_table
     from ..graph.axis import main_cuts
     from ..graph.cuts import list_cuts
@@ -79,7 +79,7 @@ def run_cuts(args: argparse.Namespace) -> Result:
 
 
 def run_importance(args: argparse.Namespace) -> Result:
-    """`isplit importance`"""
+    """Run `isplit importance`: measure the importance of every cut."""
     from ..importance.measure import measure_importance
     from ..plots import save_figure
 
@@ -109,7 +109,7 @@ def run_importance(args: argparse.Namespace) -> Result:
 
 
 def run_accuracy(args: argparse.Namespace) -> Result:
-    """`isplit accuracy`"""
+    """Run `isplit accuracy`: predict the accuracy of a split at every cut."""
     from ..plots import save_figure
     from ..selection.prediction import predict_accuracy
 
@@ -141,14 +141,14 @@ def run_accuracy(args: argparse.Namespace) -> Result:
 
 
 def run_propose(args: argparse.Namespace) -> Result:
-    """`isplit propose`"""
+    """Run `isplit propose`: rank the candidates for the split."""
     from ..bottlenecks.autoencoder import Autoencoder
     from ..importance.curve import Curve
     from ..selection.accuracy_curve import AccuracyCurve
     from ..selection.candidates import propose
 
     output = free_output(args)
-    found = propose(
+    candidates = propose(
         Curve.load(args.curve),
         accuracy=AccuracyCurve.load(args.accuracy) if args.accuracy else None,
         rank=args.rank,
@@ -158,44 +158,44 @@ def run_propose(args: argparse.Namespace) -> Result:
         bottleneck=None if args.compression is None else Autoencoder(compression=args.compression),
         image_bytes=args.image_bytes,
     )
-    found.save(output)
+    candidates.save(output)
     say(f"wrote {output}")
-    return Result(found.table(), json.loads(output.read_text())["candidates"])
+    return Result(candidates.table(), json.loads(output.read_text())["candidates"])
 
 
 def run_split(args: argparse.Namespace) -> Result:
-    """`isplit split`"""
+    """Run `isplit split`: split a model, with or without a bottleneck."""
     from ..splitting import split
 
     output = free_output(args, "split")
-    if args.no_bottleneck and (given := given_options(args)):
-        raise ArgumentError(f"{given}: of a bottleneck, and --no-bottleneck asks for none. Leave one of them out.")
+    if args.no_bottleneck and (options := given_options(args)):
+        raise ArgumentError(f"{options}: of a bottleneck, and --no-bottleneck asks for none. Leave one of them out.")
     bottleneck = None if args.no_bottleneck else make_bottleneck(args)
-    where = read_cut(args.cut) if args.cut is not None else first_candidate(args.candidates)
-    halves = split(open_model(args.model), where, bottleneck)
+    cut = read_cut(args.cut) if args.cut is not None else first_candidate(args.candidates)
+    halves = split(open_model(args.model), cut, bottleneck)
     halves.save(output, overwrite=args.overwrite)
     say(f"wrote {output}")
     return Result(repr(halves), {"cut": halves.cut.to_json(), "latent_shape": list(halves.latent_shape)})
 
 
 def run_train(args: argparse.Namespace) -> Result:
-    """`isplit train`"""
+    """Run `isplit train`: train a split, or with `--all-candidates` a split at every candidate."""
     from ..splitting import SplitModel
     from ..training import train
     from .train_all import train_candidates, training_arguments
 
     if args.all_candidates:
         return Result(*train_candidates(args))
-    if given := given_options(args):
-        raise ArgumentError(f"{given}: '{args.split}' has its bottleneck already. These are for --all-candidates.")
+    if options := given_options(args):
+        raise ArgumentError(f"{options}: '{args.split}' has its bottleneck already. These are for --all-candidates.")
     output = free_output(args, "split")
     halves = SplitModel.load(args.split)
     shape = halves.model.inputs[0].shape[1:]
-    data, watched = open_for_training(args, shape)
+    data, validation_data = open_for_training(args, shape)
     history = train(
         halves,
         data,
-        validation_data=watched,
+        validation_data=validation_data,
         checkpoint_dir=args.checkpoint_dir,
         tensorboard_dir=args.tensorboard_dir,
         **training_arguments(args),
@@ -207,7 +207,7 @@ def run_train(args: argparse.Namespace) -> Result:
 
 
 def run_evaluate(args: argparse.Namespace) -> Result:
-    """`isplit evaluate`"""
+    """Run `isplit evaluate`: measure a model, a split or a bundle on labelled images."""
     from ..evaluation.evaluation import evaluate
 
     output = free_output(args)
@@ -223,7 +223,7 @@ def run_evaluate(args: argparse.Namespace) -> Result:
 
 
 def run_export(args: argparse.Namespace) -> Result:
-    """`isplit export`"""
+    """Run `isplit export`: write the bundle of a split."""
     from ..export.bundle import export_bundle
     from ..importance.curve import Curve
     from ..splitting import SplitModel
@@ -232,15 +232,15 @@ def run_export(args: argparse.Namespace) -> Result:
     halves = SplitModel.load(args.split)
     shape = halves.model.inputs[0].shape[1:]
 
-    def opened(spec: str | None, split: str, shuffle: bool | str) -> tuple[Any, Any]:
+    def open_if_given(spec: str | None, split: str, shuffle: bool | str) -> tuple[Any, Any]:
         return open_images(spec, args, shape, split=split, shuffle=shuffle) if spec else (None, None)
 
-    representative, names = opened(args.representative_data, "train", "once")
-    evaluation, found = opened(args.evaluation_data, "test", False)
-    if found is not None and len(names or ()) < len(found):
-        names = found
-    named = f"'{args.representative_data}'"
-    evaluation = in_order_of(names, evaluation, found, of=named, spec=args.evaluation_data)
+    representative, names = open_if_given(args.representative_data, "train", "once")
+    evaluation, evaluation_names = open_if_given(args.evaluation_data, "test", False)
+    if evaluation_names is not None and len(names or ()) < len(evaluation_names):
+        names = evaluation_names
+    source = f"'{args.representative_data}'"
+    evaluation = in_order_of(names, evaluation, evaluation_names, of=source, spec=args.evaluation_data)
     bundle = export_bundle(
         halves,
         output,
@@ -265,22 +265,22 @@ def run_export(args: argparse.Namespace) -> Result:
 
 
 def run_publish(args: argparse.Namespace) -> Result:
-    """`isplit publish`"""
+    """Run `isplit publish`: add a bundle's tail to the folder of a server."""
     from ..export.publication import publish
 
-    done = publish(args.bundle, args.models_dir, labels=args.label)
+    publication = publish(args.bundle, args.models_dir, labels=args.label)
     record = {
-        "model_name": done.model_name,
-        "version": done.version,
-        "bundle_id": done.bundle_id,
-        "versions": {str(version): identity for version, identity in done.versions.items()},
-        "labels": dict(done.labels),
+        "model_name": publication.model_name,
+        "version": publication.version,
+        "bundle_id": publication.bundle_id,
+        "versions": {str(version): identity for version, identity in publication.versions.items()},
+        "labels": dict(publication.labels),
     }
-    return Result(repr(done), record)
+    return Result(repr(publication), record)
 
 
 def run_serve(args: argparse.Namespace) -> None:
-    """`isplit serve`"""
+    """Run `isplit serve`: serve a bundle's tail until interrupted."""
     from ..server import Server
 
     with Server(args.bundle, host=args.host, port=args.port, grpc_port=args.grpc_port) as server:
@@ -288,7 +288,7 @@ def run_serve(args: argparse.Namespace) -> None:
 
 
 def run_predict(args: argparse.Namespace) -> Result:
-    """`isplit predict`"""
+    """Run `isplit predict`: classify image files with a bundle."""
     from isplit_edge import Client
 
     from ..export.bundle import Bundle
@@ -309,14 +309,14 @@ def run_predict(args: argparse.Namespace) -> Result:
 
 
 def run_reproduce(args: argparse.Namespace) -> Result:
-    """`isplit reproduce`"""
+    """Run `isplit reproduce`: run the paper's experiments."""
     from ..experiments.runner import reproduce
 
     return Result(*reproduce(args))
 
 
 def run_doctor(args: argparse.Namespace) -> Result:
-    """`isplit doctor`"""
+    """Run `isplit doctor`: print the facts that a bug report needs."""
     from .machine import installation
 
     facts = installation()

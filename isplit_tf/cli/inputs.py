@@ -1,4 +1,4 @@
-"""What a command line names, opened: outputs that are free, models, data, predictors, single images."""
+"""Checks of the outputs that a command line names, and readers of its models, data, predictors and images."""
 
 import argparse
 import contextlib
@@ -15,11 +15,15 @@ _FOLDERS = {"split": "split.json", "bundle": "manifest.json"}
 
 
 def free_output(args: argparse.Namespace, kind: str | None = None) -> Path:
-    """The output's path; an error where it cannot be written, before any work.
+    """Return the path of the output; raise an error before any work if it cannot be written.
 
     Args:
-        args: With `output`, `overwrite` and, where there is one, `plot`.
-        kind: What the folder that is written holds, "split" or "bundle"; None for an output that is a file.
+        args: The command line, with `output`, `overwrite` and, for some commands, `plot`.
+        kind: What the output folder will hold, "split" or "bundle"; None if the output is a file.
+
+    Raises:
+        ExistsError: If the output exists and must not be replaced.
+        ArgumentError: If it cannot be written.
     """
     output = Path(args.output)
     _check_free(output, "-o")
@@ -47,30 +51,30 @@ def _check_free(path: Path, option: str) -> None:
 
 
 def read_cut(text: str) -> str | int:
-    """A cut as it is typed: an index or a name."""
+    """Return a cut as it was typed: an index or a name."""
     return int(text) if text.strip().isdigit() else text.strip()
 
 
 def first_candidate(path: str) -> Any:
-    """The cut that `isplit propose` put first."""
+    """Return the first candidate's cut from a file of `isplit propose`."""
     from ..selection.candidates import Candidates
 
-    found = Candidates.load(path)
-    if not found:
+    candidates = Candidates.load(path)
+    if not candidates:
         raise ArgumentError(f"'{path}' names no candidate. Name a cut with --cut.")
-    return found[0].cut
+    return candidates[0].cut
 
 
 OF_BOTTLENECK = ("compression", "latent_size", "payload_bytes", "latent_bits", "filters", "init")
 
 
 def given_options(args: argparse.Namespace) -> str:
-    """The options of a bottleneck that were given, as they are typed."""
+    """Return the bottleneck options that were given, as they are typed."""
     return ", ".join(f"--{name.replace('_', '-')}" for name in OF_BOTTLENECK if getattr(args, name) is not None)
 
 
 def make_bottleneck(args: argparse.Namespace) -> Any:
-    """The bottleneck of `isplit split`."""
+    """Return the bottleneck that the options ask for."""
     from ..bottlenecks.autoencoder import Autoencoder
     from ..bottlenecks.projection import Projection
 
@@ -83,7 +87,7 @@ def make_bottleneck(args: argparse.Namespace) -> Any:
 
 
 def open_model(path: str) -> Any:
-    """The model in a `.keras` file."""
+    """Return the model in a `.keras` file."""
     from ..storage.models import load_model
 
     if not Path(path).is_file():
@@ -95,7 +99,7 @@ def open_model(path: str) -> Any:
 
 @contextlib.contextmanager
 def open_predictor(args: argparse.Namespace) -> Iterator[tuple[Any, tuple, Any]]:
-    """What is to be evaluated, the shape of its images, and the manifest of a bundle."""
+    """Yield the predictor to evaluate, the shape of its images, and the manifest, None unless it is a bundle."""
     path = Path(args.predictor)
     if (path / "manifest.json").is_file():
         from isplit_edge import Client
@@ -123,7 +127,7 @@ def open_predictor(args: argparse.Namespace) -> Iterator[tuple[Any, tuple, Any]]
 
 
 def read_preprocessing(text: str | None) -> str | dict[str, Any] | None:
-    """A form by name, or the record in a JSON file."""
+    """Return the name of a preprocessing, or the record in a JSON file."""
     if text is None or not text.endswith(".json"):
         return text
     try:
@@ -141,18 +145,18 @@ def open_images(
     shuffle: bool | str = False,
     manifest: Any = None,
 ) -> tuple[Any, Any]:
-    """Labelled images and the names of their classes.
+    """Return labelled images and the names of their classes.
 
-    Images come in the model's own space: resized as the preprocessing says, else by bilinear interpolation. Those
-    for a bundle whose preprocessing has no size stay raw, uint8, and it does the rest.
+    Images are in the model's own space: resized as the preprocessing says, else by bilinear interpolation. Images for a
+    bundle whose preprocessing has no size stay raw uint8, since the bundle preprocesses them.
 
     Args:
-        spec: What `open_data` takes.
-        args: With `batch_size`, and `preprocessing` where there is no manifest.
-        shape: The model's input without the batch.
-        split: The split where `spec` names none.
-        shuffle: As `open_data` has it.
-        manifest: Of the bundle that the images are for, if it is one.
+        spec: The data, as `open_data` takes them.
+        args: The command line, with `batch_size`, and with `preprocessing` unless a manifest is given.
+        shape: The model's input shape without the batch.
+        split: The split to use if `spec` names none.
+        shuffle: As in `open_data`.
+        manifest: The manifest of the bundle that the images are for, or None.
     """
     import tensorflow as tf
 
@@ -180,7 +184,7 @@ def open_images(
     if record is None or raw:
         return data, names
 
-    resized = record | {"size": None}  # by `open_data`
+    resized = record | {"size": None}  # `open_data` has resized the images
 
     def prepare(x: Any, y: Any) -> tuple[Any, Any]:
         prepared = tf.numpy_function(lambda images: preprocess(images, resized), [x], tf.float32)
@@ -190,10 +194,10 @@ def open_images(
 
 
 def in_order_of(names: Sequence[str] | None, data: Any, found: Sequence[str] | None, *, of: str, spec: str) -> Any:
-    """The same data with each label counted in the order of `names`; a class may have no image.
+    """Return the data with labels renumbered in the order of `names`; a class may have no image.
 
     Raises:
-        DataError: The data has a class that `names` has not.
+        DataError: If the data has a class that is not in `names`.
     """
     import tensorflow as tf
 
@@ -204,28 +208,28 @@ def in_order_of(names: Sequence[str] | None, data: Any, found: Sequence[str] | N
             f"The classes of '{spec}' are not those of {of}. Found: {', '.join(found)}. Those of {of}: "
             f"{', '.join(names)}. Unknown there: {', '.join(unknown)}."
         )
-    places = tf.constant([list(names).index(name) for name in found], tf.int64)
+    positions = tf.constant([list(names).index(name) for name in found], tf.int64)
 
     def renumber(x: Any, y: Any) -> tuple[Any, Any]:
-        whole = y if y.dtype.is_integer and y.shape.rank == 1 else tf.argmax(y, axis=-1)
-        return x, tf.gather(places, whole)
+        labels = y if y.dtype.is_integer and y.shape.rank == 1 else tf.argmax(y, axis=-1)
+        return x, tf.gather(positions, labels)
 
     return data.map(renumber)
 
 
 def open_for_training(args: argparse.Namespace, shape: Any) -> tuple[Any, Any]:
-    """The images to train on and those to watch, or None, with classes counted alike."""
+    """Return training data and validation data (or None) with the same numbering of classes."""
     data, names = open_images(args.data, args, shape, split="train", shuffle=True)
     if not args.validation_data:
         return data, None
-    watched, found = open_images(args.validation_data, args, shape, split="validation")
-    return data, in_order_of(names, watched, found, of=f"'{args.data}'", spec=args.validation_data)
+    validation, validation_names = open_images(args.validation_data, args, shape, split="validation")
+    return data, in_order_of(names, validation, validation_names, of=f"'{args.data}'", spec=args.validation_data)
 
 
 def read_image(path: Path, manifest: Any) -> Any:
-    """One image file, or an array of images, as uint8 `(N, H, W, C)`, which the bundle's preprocessing takes.
+    """Return an image file, or a file of an array of images, as uint8 `(N, H, W, C)`.
 
-    A picture is brought to the model's size, by bilinear interpolation, where that preprocessing does not resize.
+    A picture is resized to the model's input by bilinear interpolation, unless the bundle's preprocessing resizes it.
     """
     import tensorflow as tf
 

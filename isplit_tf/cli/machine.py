@@ -1,8 +1,8 @@
-"""What is installed, what the processor can do, and whether TensorFlow's fast kernels (oneDNN) are on.
+"""The installed versions, the processor's instruction sets, and the switch of TensorFlow's fast kernels (oneDNN).
 
-TensorFlow decides when it is imported. It leaves oneDNN off on x86-64 processors without instructions made for neural
-networks, although oneDNN is faster there as well (docs/performance.md), and without oneDNN it has no channels-first
-convolutions on a CPU.
+TensorFlow decides about oneDNN when it is imported. It leaves oneDNN off on x86-64 processors without instructions made
+for neural networks, although oneDNN is faster there as well (docs/performance.md). Without oneDNN it has no
+channels-first convolutions on a CPU.
 """
 
 import importlib.metadata
@@ -16,38 +16,38 @@ from typing import Any
 SWITCH = "TF_ENABLE_ONEDNN_OPTS"
 _CPUINFO = "/proc/cpuinfo"
 _PACKAGES = ("isplit-tf", "tensorflow", "keras", "ai-edge-litert", "numpy", "tensorflow-datasets", "matplotlib")
-# With any of these TensorFlow 2.20 and 2.21 switch oneDNN on by themselves, on Linux.
+# On Linux, TensorFlow 2.20 and 2.21 switch oneDNN on if the processor has any of these.
 _FOR_NETWORKS = {"avx512_vnni", "avx512_bf16", "avx_vnni", "amx_tile", "amx_int8", "amx_bf16"}
 
 
 def cpu_flags(cpuinfo: str | os.PathLike[str] = _CPUINFO) -> frozenset[str]:
-    """Return the instruction sets of the processor, named as Linux names them; empty where they are not known.
+    """Return the instruction sets of the processor by their names in Linux; empty if they are not known.
 
     Args:
-        cpuinfo: A file as Linux' `/proc/cpuinfo`.
+        cpuinfo: A file in the format of Linux' `/proc/cpuinfo`.
     """
     try:
         text = Path(cpuinfo).read_text()
     except OSError:
         return frozenset()
-    found = re.search(r"^flags\s*:(.*)$", text, re.MULTILINE)
-    return frozenset(found[1].split()) if found else frozenset()
+    match = re.search(r"^flags\s*:(.*)$", text, re.MULTILINE)
+    return frozenset(match[1].split()) if match else frozenset()
 
 
 def wants_onednn(flags: frozenset[str]) -> bool:
-    """Check whether TensorFlow leaves oneDNN off on such a processor, while it is faster with it."""
+    """Check whether TensorFlow leaves oneDNN off on such a processor although it is faster with it."""
     return "avx2" in flags and not flags & _FOR_NETWORKS
 
 
 def switch_onednn_on(flags: frozenset[str], environment: MutableMapping[str, str]) -> str | None:
-    """Switch oneDNN on where it helps and the user has said nothing; to be called before TensorFlow is imported.
+    """Switch oneDNN on if it helps and the user has not set it; call this before TensorFlow is imported.
 
     Args:
-        flags: What `cpu_flags` gives.
+        flags: The instruction sets from `cpu_flags`.
         environment: `os.environ`; gets `TF_ENABLE_ONEDNN_OPTS=1`.
 
     Returns:
-        What to tell the user, or None if nothing was changed.
+        A message for the user, or None if nothing was changed.
     """
     if SWITCH in environment or not wants_onednn(flags):
         return None
@@ -62,12 +62,12 @@ def describe_processor() -> dict[str, Any]:
     """Return what TensorFlow uses of this processor, and what would be faster; imports TensorFlow."""
     flags = cpu_flags()
     known = platform.machine() in ("x86_64", "AMD64") and bool(flags)
-    found = {
+    facts = {
         "avx2": "avx2" in flags if known else None,
         "avx512": "avx512f" in flags if known else None,
         "onednn": onednn_is_on(),
     }
-    return found | {"faster": _advice(found["onednn"], flags)}
+    return facts | {"faster": _advice(facts["onednn"], flags)}
 
 
 def onednn_is_on() -> bool | None:

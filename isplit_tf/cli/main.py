@@ -37,7 +37,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Carry out a command; returns the exit status."""
+    """Run a command, and return the exit status."""
     try:
         _load_tensorflow(args.command)
         result = _command(args.command)(args)
@@ -54,25 +54,25 @@ def run(args: argparse.Namespace) -> int:
         return 130
     if result is not None:
         if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(errors="replace")  # bars of a table, where the terminal has no such letters
+            sys.stdout.reconfigure(errors="replace")  # the terminal may lack a table's line characters
         try:
             print(json.dumps(result.json, indent=1, allow_nan=False) if args.json else result.text, flush=True)
         except BrokenPipeError:
-            # Whoever read has enough, as `head` has. What is left in the buffer goes nowhere, or the interpreter
-            # would complain of it at its end.
+            # The reader, such as `head`, has closed the pipe. The rest of the buffer goes to /dev/null, since the
+            # interpreter would otherwise report an error when it exits.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Entry point of `isplit`."""
+    """Run `isplit` from the command line, and exit with its status."""
     sys.exit(run(parse(argv)))
 
 
 def _load_tensorflow(command: str) -> None:
-    """Import TensorFlow without the lines that its C++ code prints before any log level is in force.
+    """Import TensorFlow without the lines that its C++ code prints before its log level takes effect.
 
-    oneDNN is switched on first, where that makes TensorFlow faster; `doctor` tells how TensorFlow is without that.
+    oneDNN is switched on first if that makes TensorFlow faster, except for `doctor`, which reports the default.
     """
     from ..display.quiet import quiet
 
@@ -81,9 +81,9 @@ def _load_tensorflow(command: str) -> None:
         raise ModelError(f"isplit needs the TensorFlow backend of Keras. Found: KERAS_BACKEND={backend}. Unset it.")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if command != "doctor" and "tensorflow" not in sys.modules:
-        changed = switch_onednn_on(cpu_flags(), os.environ)
-        if changed:
-            print(f"isplit: {changed}", file=sys.stderr)
+        message = switch_onednn_on(cpu_flags(), os.environ)
+        if message:
+            print(f"isplit: {message}", file=sys.stderr)
     with quiet() as printed:
         try:
             import_module("tensorflow").config.list_physical_devices()
@@ -93,5 +93,5 @@ def _load_tensorflow(command: str) -> None:
 
 
 def _command(name: str) -> Callable[[argparse.Namespace], Any]:
-    """What carries out a command; loaded only now, so that --help is fast."""
+    """Return the function of a command, imported only now, so that --help is fast."""
     return getattr(import_module(".commands", __package__), f"run_{name}")

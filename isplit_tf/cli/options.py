@@ -7,7 +7,7 @@ _DATA = "a folder of class folders, an .npz with x and y, an archive, tfds:NAME[
 
 
 def define_commands(commands: Any) -> None:
-    """Give the parser of `isplit` its commands, each with its options and an example."""
+    """Add the commands to the parser of `isplit`, each with its options and an example."""
     for define in (
         _demo,
         _cuts,

@@ -1,4 +1,4 @@
-"""`isplit train --all-candidates`: every candidate split and trained, each a job of its own."""
+"""The command `isplit train --all-candidates`, which splits and trains at every candidate, each in its own job."""
 
 import argparse
 import time
@@ -19,13 +19,13 @@ _OF_TRAINING = ("bottleneck_epochs", "fine_tune_epochs", "learning_rate", "loss"
 
 @dataclass(frozen=True)
 class CandidateTask:
-    """A candidate to be split and trained.
+    """A candidate to split and train at.
 
     Attributes:
-        rank: Its place among the candidates, from 0.
+        rank: Position among the candidates, from 0.
         cut: Name of the cut.
-        index: Its number.
-        settings: What else the result depends on, in words.
+        index: Index of the cut.
+        settings: The other settings that the result depends on, as text.
     """
 
     rank: int
@@ -35,26 +35,26 @@ class CandidateTask:
 
     @property
     def key(self) -> str:
-        """Another training of the same cut is another task."""
+        """Return the key of the task; the same cut with other settings is another task."""
         return f"{self.rank:02}_{self.cut.replace('/', '.')} {self.settings}"
 
     @property
     def folder(self) -> str:
-        """Where the trained split goes."""
+        """Return the name of the folder for the trained split."""
         return f"{self.rank:02}_{self.cut.replace('/', '.')}"
 
 
 def train_candidates(args: argparse.Namespace) -> tuple[str, Any]:
-    """Train every candidate that is not trained yet; a run that ended early goes on.
+    """Train at every candidate that is not trained yet; an interrupted run continues.
 
     Args:
-        args: What the command line says.
+        args: The command line.
 
     Returns:
         The results, as text and as JSON values.
 
     Raises:
-        ArgumentError: The model is not named.
+        ArgumentError: If the model is not named.
     """
     if not args.model:
         raise ArgumentError("--all-candidates trains splits of a model. Name it: --model classifier.keras.")
@@ -63,7 +63,9 @@ def train_candidates(args: argparse.Namespace) -> tuple[str, Any]:
     store = Store(output / ROWS)
     candidates = Candidates.load(args.split)
     settings = _settings(args)
-    tasks = [CandidateTask(k, one.cut.name, one.cut.index, settings) for k, one in enumerate(candidates)]
+    tasks = [
+        CandidateTask(k, candidate.cut.name, candidate.cut.index, settings) for k, candidate in enumerate(candidates)
+    ]
     run_sweep(
         lambda: [task for task in tasks if task.key not in store],
         partial(_Worker, args),
@@ -81,7 +83,7 @@ def train_candidates(args: argparse.Namespace) -> tuple[str, Any]:
 
 
 class _Worker:
-    """Trains candidates; model and images are read once a process."""
+    """A worker that trains at candidates; it reads model and images once per process."""
 
     def __init__(self, args: argparse.Namespace):
         self._args = args
@@ -99,8 +101,8 @@ class _Worker:
         start = time.perf_counter()
         args = self._args
         halves = split(self._model, read_cut(str(task.index)), make_bottleneck(args))
-        watched = self._watched if args.keep_best else None
-        train(halves, self._train, validation_data=watched, progress=False, **training_arguments(args))
+        validation_data = self._watched if args.keep_best else None
+        train(halves, self._train, validation_data=validation_data, progress=False, **training_arguments(args))
         halves.save(Path(args.output) / task.folder, overwrite=True)
         accuracy = None if self._watched is None else evaluate(halves, self._watched, progress=False).accuracy
         return {
@@ -115,10 +117,10 @@ class _Worker:
 
 
 def training_arguments(args: argparse.Namespace) -> dict[str, Any]:
-    """What the command line says about training, for `train`; what it leaves open is left to `train`."""
+    """Return the arguments for `train` that the command line sets; the others keep the defaults of `train`."""
     import keras
 
-    chosen = {
+    options = {
         "bottleneck_epochs": args.bottleneck_epochs,
         "fine_tune_epochs": args.fine_tune_epochs,
         "optimizer": None if args.learning_rate is None else keras.optimizers.Adam(args.learning_rate),
@@ -126,15 +128,15 @@ def training_arguments(args: argparse.Namespace) -> dict[str, Any]:
         "seed": args.seed,
         "keep_best": args.keep_best or None,
     }
-    return {name: value for name, value in chosen.items() if value is not None}
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def _settings(args: argparse.Namespace) -> str:
     names = ["model", "data", "bottleneck", *OF_BOTTLENECK, *_OF_TRAINING]
     if args.keep_best:
         names.append("validation_data")
-    given = {name: getattr(args, name) for name in names}
-    return " ".join(f"{name}={value}" for name, value in given.items() if value is not None and value is not False)
+    values = {name: getattr(args, name) for name in names}
+    return " ".join(f"{name}={value}" for name, value in values.items() if value is not None and value is not False)
 
 
 def _percent(value: float | None) -> str:
