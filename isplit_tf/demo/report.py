@@ -1,4 +1,4 @@
-"""What the demo found: figures and their table."""
+"""The report of the demo: its figures and their table."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,16 +10,17 @@ JPEG_QUALITY = 75
 
 @dataclass(frozen=True)
 class DemoReport:
-    """What the demo found.
+    """The figures of the demo.
 
     Attributes:
-        cut: Name of the cut that was chosen.
-        accuracy: On the test set: of the original, of the control (the original, trained on as the split was),
-            of the split, of the exported pair, and of the original on JPEGs; each with its 95 % interval.
-        frame_bytes: Mean bytes a frame: payload, float features at the cut, raw image, PNG, JPEG.
+        cut: Name of the chosen cut.
+        n_test: Number of test images.
+        accuracy: Accuracy on the test set, with its 95 % interval: of the original, of the control (the original,
+            trained further as the split was), of the split, of the exported pair, and of the original on JPEGs.
+        frame_bytes: Mean bytes per frame: payload, float latent, float features at the cut, raw image, PNG, JPEG.
         head_bytes: Size of head.tflite.
-        latency_ms: Median milliseconds for one frame: head, wire, tail.
-        seconds: What each step took.
+        latency_ms: Median milliseconds per frame: head, wire, tail.
+        seconds: Seconds of each step.
     """
 
     cut: str
@@ -31,11 +32,11 @@ class DemoReport:
     seconds: dict[str, float]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Return the figures as plain JSON values."""
         return {"format_version": 1, "kind": "demo"} | asdict(self)
 
     def rows(self) -> tuple[list[str], list[list[Any]]]:
-        """The table: a row for each way to classify a frame."""
+        """Return header and rows of the table: one row for each way to classify an image, then size and times."""
         accuracy, sizes, ms = self.accuracy, self.frame_bytes, self.latency_ms
         names = {
             "original": ("original, whole", "raw image", sizes["raw"]),
@@ -46,19 +47,19 @@ class DemoReport:
             "split": ("split, float", "float latent", sizes["float_latent"]),
             "exported": ("split, exported pair over the wire", "int8 payload", sizes["payload"]),
         }
-        # Without loss, PNG and float features leave the original's answers as they are.
-        same = {"png": "original", "features": "original"}
+        # PNG and float features are lossless, so that the original's answers stay the same.
+        accuracy_key = {"png": "original", "features": "original"}
         rows: list[list[Any]] = []
         for key, (label, sent, size) in names.items():
-            value, low, high = accuracy[same.get(key, key)]
+            value, low, high = accuracy[accuracy_key.get(key, key)]
             rows.append([label, f"{value:.2%}", f"{low:.2%} to {high:.2%}", sent, f"{size:,.0f} B"])
         rows.append(["size of the head (head.tflite)", "", "", "", f"{self.head_bytes:,} B"])
-        for part, what in (("head", "head and encoder"), ("wire", "wire, loopback"), ("tail", "decoder and tail")):
-            rows.append([what, "", "", "", f"{ms[part]:.2f} ms"])
+        for part, text in (("head", "head and encoder"), ("wire", "wire, loopback"), ("tail", "decoder and tail")):
+            rows.append([text, "", "", "", f"{ms[part]:.2f} ms"])
         return ["", "accuracy", "95 % interval", "sent", "a frame"], rows
 
     def table(self) -> str:
-        """The table as text."""
+        """Return the table as text."""
         header, rows = self.rows()
         return (
             f"Split at '{self.cut}', {self.n_test:,} test images of font families that nothing was trained on\n\n"

@@ -1,4 +1,4 @@
-"""The whole story on the embedded glyphs: train, measure, split, train, export, serve, ask, and one table."""
+"""The demo on the embedded glyphs: train, measure, split, train, export, serve and query, with one table of results."""
 
 import json
 import sys
@@ -38,7 +38,7 @@ _LAYOUT = ((1, 2), (2, 2), (3, 3), (4, 3), (5, 3))  # VGG16's blocks and their c
 
 @dataclass(frozen=True)
 class Scale:
-    """How much of everything."""
+    """The size of the demo: widths of the model, numbers of images, epochs and timed frames."""
 
     widths: tuple[int, ...]
     train_images: int | None
@@ -50,14 +50,14 @@ class Scale:
 
 FULL = Scale((24, 48, 96, 128, 128), None, 6, 3, 200, 1000)
 QUICK = Scale((16, 32, 64, 128, 128), 4000, 3, 2, 50, 300)
-PAYLOAD_BYTES = 64  # a frame, the same at every cut: else the cuts would be compared by their bytes
+PAYLOAD_BYTES = 64  # per frame, the same at every cut: otherwise the cuts would be compared by their bytes
 _LEARNING_RATE = 1e-3
 _FINE_TUNE_RATE = 3e-4
 _BATCH = 64
 
 
 def build_classifier(widths: tuple[int, ...], seed: int) -> keras.Model:
-    """VGG16's layout with narrower layers, for 32x32 grey images from 0 to 255."""
+    """Build a model in VGG16's layout with narrower layers, for 32x32 grey images from 0 to 255."""
     keras.utils.set_random_seed(seed)
     layers = keras.layers
     inputs = keras.Input((SIZE, SIZE, 1), name="image")
@@ -84,20 +84,20 @@ def run_demo(directory: Path, *, quick: bool = False, seed: int = 0) -> DemoRepo
     """Run the demo.
 
     Args:
-        directory: Gets classifier.keras, curve.npz, accuracy.npz, curve.png, candidates.json, split/, bundle/,
-            report.json and report.html; what an earlier run left there is replaced.
-        quick: Less training, a minute or two.
-        seed: Of everything random; the same seed chooses the same cut again.
+        directory: Folder for classifier.keras, curve.npz, accuracy.npz, curve.png, candidates.json, split/, bundle/,
+            report.json and report.html; files of an earlier run are replaced.
+        quick: Train less; the demo then takes a minute or two.
+        seed: Seed of all random numbers; the same seed chooses the same cut again.
 
     Returns:
-        The figures.
+        The figures of the demo.
     """
     directory.mkdir(parents=True, exist_ok=True)
     return _Demo(directory, QUICK if quick else FULL, seed).run()
 
 
 class _Demo:
-    """The steps, in order; each says what it does on standard error and is timed."""
+    """The steps of the demo, in order; each reports itself on standard error and is timed."""
 
     def __init__(self, directory: Path, scale: Scale, seed: int):
         self.directory, self.scale, self.seed = directory, scale, seed
@@ -112,7 +112,7 @@ class _Demo:
 
     @contextmanager
     def step(self, name: str, text: str) -> Iterator[None]:
-        """Says what is done, and how long it took."""
+        """Report a step and its time on standard error."""
         sys.stderr.write(f"{text} ...\n")
         start = time.perf_counter()
         yield
@@ -120,6 +120,7 @@ class _Demo:
         sys.stderr.write(f"  {self.seconds[name]:.1f} s\n")
 
     def run(self) -> DemoReport:
+        """Run all steps, write the files, and return the report."""
         scale, names = self.scale, self.splits.class_names
         with self.step("original", f"Training a classifier on {len(self.train[1]):,} glyphs, {scale.epochs} epochs"):
             model = build_classifier(scale.widths, self.seed)
@@ -163,7 +164,7 @@ class _Demo:
         report = DemoReport(
             cut=halves.cut.name,
             n_test=original.n_images,
-            accuracy={name: (found.accuracy, *found.interval()) for name, found in reports.items()},
+            accuracy={name: (evaluation.accuracy, *evaluation.interval()) for name, evaluation in reports.items()},
             frame_bytes=sizes,
             head_bytes=(bundle.directory / "edge" / "head.tflite").stat().st_size,
             latency_ms=latency,
@@ -173,7 +174,7 @@ class _Demo:
         return report
 
     def _predict(self, model: keras.Model) -> AccuracyCurve:
-        """What each cut keeps at one payload, before anything is trained."""
+        """Predict the accuracy at each cut with one payload for all, before anything is trained."""
         images = self.scale.predicted_images
         with self.step("prediction", f"Predicting the accuracy that {PAYLOAD_BYTES} bytes a frame keep at every cut"):
             accuracy = predict_accuracy(
@@ -202,7 +203,7 @@ class _Demo:
         )
 
     def _bottleneck(self) -> Projection:
-        """The one that the prediction was made with."""
+        """Return the bottleneck that the prediction was made with."""
         return Projection(payload_bytes=PAYLOAD_BYTES, fit_images=self.scale.predicted_images, seed=self.seed)
 
     def _steps(self, epochs: int) -> int:
@@ -220,20 +221,20 @@ class _Demo:
         )
 
     def _ask(self, bundle: Bundle) -> tuple[Evaluation, dict[str, float]]:
-        """The whole test set through the edge client and the local server; then single frames, timed."""
+        """Classify the test set through edge client and local server, then single images with times."""
         raw = self.test[0].astype(np.uint8)
         with Server(bundle.directory, port=0) as server, Client(bundle.directory, server.url) as client:
             report = evaluate(client, (raw, self.test[1]), class_names=self.splits.class_names)
-            frames = [raw[k : k + 1] for k in range(self.scale.timed_frames)]
-            answers = [client.run(frame) for frame in frames]
-            tail = [_seconds(bundle.answer, [client.head.payloads(frame)[0]]) for frame in frames]
+            images = [raw[k : k + 1] for k in range(self.scale.timed_frames)]
+            answers = [client.run(image) for image in images]
+            tail = [_seconds(bundle.answer, [client.head.payloads(image)[0]]) for image in images]
         head_s = np.median([answer.timings_s["preprocess"] + answer.timings_s["head"] for answer in answers])
         tail_s = np.median(tail)
         wire_s = max(float(np.median([answer.timings_s["wire"] for answer in answers]) - tail_s), 0.0)
         return report, {"head": 1e3 * float(head_s), "wire": 1e3 * wire_s, "tail": 1e3 * float(tail_s)}
 
     def _compare_images(self, model: keras.Model, bundle: Bundle) -> tuple[Evaluation, dict[str, float]]:
-        """What sending the picture would cost, and what the original makes of it after JPEG."""
+        """Return the original's evaluation on JPEGs, and the bytes per frame of each way to send an image."""
         glyphs, labels = self.splits.test
         encoded = [tf.io.encode_jpeg(glyph, quality=JPEG_QUALITY).numpy() for glyph in glyphs]
         decoded = np.stack([tf.io.decode_jpeg(data).numpy() for data in encoded])
@@ -287,25 +288,25 @@ class _Demo:
 
 
 def _picture(curve: Curve, candidates: Candidates, accuracy: AccuracyCurve) -> Any:
-    """Importance, sizes and predicted accuracy of the cuts, with the choice and the other candidates at peaks."""
+    """Draw importance, sizes and predicted accuracy of the cuts, with the choice and the other peaks marked."""
     positions = {cut.index: k for k, cut in enumerate(curve.cuts)}
-    known = [k for k, cut in enumerate(accuracy.cuts) if cut.index in positions]
+    shared = [k for k, cut in enumerate(accuracy.cuts) if cut.index in positions]
     return curve_and_sizes(
         lambda ax: curve.plot(log=True, ax=ax),
         [cut.size for cut in curve.cuts],
         choice=positions[candidates[0].cut.index],
-        others=[positions[one.cut.index] for one in candidates[1:] if one.is_peak],
-        accuracy=([positions[accuracy.cuts[k].index] for k in known], accuracy.accuracy[known], accuracy.original),
+        others=[positions[candidate.cut.index] for candidate in candidates[1:] if candidate.is_peak],
+        accuracy=([positions[accuracy.cuts[k].index] for k in shared], accuracy.accuracy[shared], accuracy.original),
     )
 
 
 def _half(curve: Curve) -> int:
-    """Half of the multiply-accumulates of the whole model."""
+    """Return half of the multiply-accumulates of the whole model."""
     return (curve.cuts[-1].head_macs + curve.cuts[-1].tail_macs) // 2
 
 
 def _framed(glyphs: np.ndarray) -> np.ndarray:
-    """uint8 (N, 28, 28, 1) with a black border, as float32 (N, 32, 32, 1) from 0 to 255."""
+    """Return uint8 glyphs (N, 28, 28, 1) with a black border, as float32 (N, 32, 32, 1) from 0 to 255."""
     border = (SIZE - glyphs.shape[1]) // 2
     return np.pad(glyphs, ((0, 0), (border, border), (border, border), (0, 0))).astype(np.float32)
 
@@ -321,9 +322,9 @@ def _fit(model: keras.Model, data: tuple[np.ndarray, np.ndarray], epochs: int, r
     steps = -(-len(data[1]) // _BATCH)
     keras.utils.set_random_seed(seed)
     model.compile(_optimizer(rate, epochs * steps), "sparse_categorical_crossentropy", metrics=["accuracy"])
-    with bar(total=epochs * steps, desc="training", unit="step") as shown:
-        tick = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: shown.update(1))
-        model.fit(*data, batch_size=_BATCH, epochs=epochs, verbose=0, callbacks=[tick])
+    with bar(total=epochs * steps, desc="training", unit="step") as progress_bar:
+        callback = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: progress_bar.update(1))
+        model.fit(*data, batch_size=_BATCH, epochs=epochs, verbose=0, callbacks=[callback])
 
 
 def _seconds(call: Callable, *args: Any) -> float:
