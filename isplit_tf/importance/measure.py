@@ -64,9 +64,9 @@ def measure_importance(
             layers in this precision. A warning names the layers that stay in float32.
         class_names: Names of the classes, for the curve.
         max_images: Use at most this number of images, the first ones; required for an endless data set.
-        confidence: Stop as soon as best cut and peaks are, at this confidence (0.95 for instance), not going to change
-            with more images; `isplit_tf.importance.settling` states the test. The images are then reordered, so that
-            each class has its share. A stream is read through once for that, and a sample within 256 MiB is used.
+        confidence: Stop as soon as more images would not change best cut and peaks, at this confidence (0.95 for
+            instance); `isplit_tf.importance.settling` states the test. The images are then reordered, so that each
+            class has its share. A stream is read through once for that, and a sample within 256 MiB is used.
         batch_size: Images per batch if `data` are arrays.
         from_logits: True if linear outputs are logits and the compiled loss does not say so.
         output: Name or index of the output with the class scores, if the model has several outputs.

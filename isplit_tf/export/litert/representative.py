@@ -32,7 +32,7 @@ def representative_images(
     quantizing: bool = True,
     progress: bool = True,
 ) -> np.ndarray:
-    """Read the images to quantize a head with: at most 500, and no more than 100 of them beyond 256 MiB.
+    """Read the images to quantize a head with: at most 500, and more than 100 only within 256 MiB.
 
     A head that is not quantized only gets a few images, for a check.
 
