@@ -64,12 +64,12 @@ def measure_accuracy(
     record = bundle.manifest.preprocessing
     artefacts = evaluate(bundle, data, max_images=max_images, progress=progress)
     halves = evaluate(Prepared(split, output, record), data, max_images=max_images, progress=progress)
-    before = None
+    original_accuracy = None
     if original is not None:
         whole = Prepared(original, describe_output(original, from_logits=from_logits), record)
-        before = evaluate(whole, data, max_images=max_images, progress=progress).accuracy
+        original_accuracy = evaluate(whole, data, max_images=max_images, progress=progress).accuracy
     return {
-        "original": before,
+        "original": original_accuracy,
         "split": halves.accuracy,
         "artefacts": artefacts.accuracy,
         "images": artefacts.n_images,

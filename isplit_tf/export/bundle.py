@@ -231,17 +231,21 @@ def export_bundle(
         target=target,
         from_logits=from_logits,
     )
-    wanted = micro_request(
+    micro_settings = micro_request(
         target, precision, flash_bytes=flash_bytes, ram_bytes=ram_bytes, curve=curve, ethos_u=ethos_u
     )
     check_place(directory, overwrite)
     head, images = _converted(request, representative_data, progress)
-    micro = None if wanted is None else fitted_micro_head(wanted, head, split, images=images, progress=progress)
+    micro = (
+        None
+        if micro_settings is None
+        else fitted_micro_head(micro_settings, head, split, images=images, progress=progress)
+    )
     fallback = convert_fallback(split, request.output, precision, progress=progress) if local_fallback else None
 
     def measure_whole(manifest: Manifest) -> Mapping[str, Any]:
-        how: dict[str, Any] = {"max_images": max_evaluation_images, "progress": progress}
-        return {} if fallback is None else measure_fallback(fallback, manifest, evaluation_data, **how)
+        options: dict[str, Any] = {"max_images": max_evaluation_images, "progress": progress}
+        return {} if fallback is None else measure_fallback(fallback, manifest, evaluation_data, **options)
 
     def measure(written: Path) -> Mapping[str, Any]:
         return measure_accuracy(

@@ -33,7 +33,7 @@ def bundle_id(head: bytes, tail: keras.Model, decoder: keras.Model | None, contr
     cut = {key: value for key, value in contract["cut"].items() if key != "name"}
     return identity.bundle_id(
         head,
-        weights=[array_sha256(one.numpy()) for model in models for one in model.weights],
+        weights=[array_sha256(weight.numpy()) for model in models for weight in model.weights],
         architecture=[architecture(model) for model in models],
         contract={**contract, "cut": cut},
     )
@@ -64,17 +64,17 @@ def architecture(model: keras.Model) -> Any:
 
 def _neutral(value: Any, names: Mapping[str, str]) -> Any:
     if isinstance(value, list):
-        return [_neutral(one, names) for one in value]
+        return [_neutral(entry, names) for entry in value]
     if not isinstance(value, dict):
         return value
     if isinstance(value.get("layers"), list) and "output_layers" in value:
         names = {_name(layer) or "": f"layer_{k}" for k, layer in enumerate(value["layers"])}
     result = {}
-    for key, one in value.items():
+    for key, entry in value.items():
         if key in ("keras_history", "input_layers", "output_layers"):
-            result[key] = _references(one, names)
+            result[key] = _references(entry, names)
         else:
-            result[key] = _neutral(one, names)
+            result[key] = _neutral(entry, names)
     return _without_names(result, names) if _is_layer(value) else result
 
 
@@ -90,16 +90,16 @@ def _name(layer: Mapping[str, Any]) -> str | None:
 
 
 def _without_names(layer: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    config = {key: one for key, one in layer["config"].items() if key not in _TRAINING_ONLY}
+    config = {key: value for key, value in layer["config"].items() if key not in _TRAINING_ONLY}
     config["name"] = names.get(_name(layer) or "", "")
-    kept = {key: one for key, one in layer.items() if key != "name"}
-    return {**kept, "config": config}
+    record = {key: value for key, value in layer.items() if key != "name"}
+    return {**record, "config": config}
 
 
 def _references(value: Any, names: Mapping[str, str]) -> Any:
     """Rename the layers in references `[layer, call, output]`, alone or in lists and objects."""
     if isinstance(value, list):
-        return [_references(one, names) for one in value]
+        return [_references(entry, names) for entry in value]
     if isinstance(value, dict):
-        return {key: _references(one, names) for key, one in value.items()}
+        return {key: _references(entry, names) for key, entry in value.items()}
     return names.get(value, value) if isinstance(value, str) else value

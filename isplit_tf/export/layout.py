@@ -57,29 +57,29 @@ def check_place(directory: str | os.PathLike[str], overwrite: bool) -> None:
         if path.exists():
             _check_replaceable(path)
             check_not_current(path)
-    parent = next(one for one in path.absolute().parents if os.path.lexists(one))
+    parent = next(folder for folder in path.absolute().parents if os.path.lexists(folder))
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-        what = "is not a directory" if not parent.is_dir() else "cannot be written to"
-        raise ArgumentError(f"'{path}' cannot be made: '{parent}' {what}.")
+        obstacle = "is not a directory" if not parent.is_dir() else "cannot be written to"
+        raise ArgumentError(f"'{path}' cannot be made: '{parent}' {obstacle}.")
 
 
 def _check_replaceable(path: Path) -> None:
     if not path.is_dir():
         raise ExistsError(f"'{path}' is a file: not replaced. Give another directory.")
-    found = sorted(one.relative_to(path).as_posix() for one in path.rglob("*") if not one.is_dir())
-    if not found:
+    files = sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if not file.is_dir())
+    if not files:
         return
     known = _known_files(path)
     if known is None:
         raise ExistsError(
             f"'{path}' holds no bundle ({MANIFEST_FILE} is missing or is none): not replaced. Give another directory."
         )
-    strange = [name for name in found if name not in known]
-    if strange:
-        more = f" and {len(strange) - 5} more" if len(strange) > 5 else ""
+    unknown = [name for name in files if name not in known]
+    if unknown:
+        remainder = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
         raise ExistsError(
-            f"'{path}' holds files that are not the bundle's: {', '.join(strange[:5])}{more}. Not replaced: move them "
-            "away, or give another directory."
+            f"'{path}' holds files that are not the bundle's: {', '.join(unknown[:5])}{remainder}. Not replaced: move "
+            "them away, or give another directory."
         )
 
 
@@ -133,7 +133,7 @@ def write_bundle(
             (scratch / LOCAL_FILE).write_bytes(fallback.content)
         _write_serving(scratch, request, head, record)
         (scratch / COMPOSE_FILE).write_text(compose_yaml())
-        names = [one.relative_to(scratch).as_posix() for one in scratch.rglob("*") if one.is_file()]
+        names = [file.relative_to(scratch).as_posix() for file in scratch.rglob("*") if file.is_file()]
         record["files"] = {name: file_record(scratch / name) for name in sorted(names)}
         manifest = Manifest.from_dict(record)
         if fallback is not None:

@@ -59,8 +59,8 @@ def convert_fallback(split: SplitModel, output: Output, precision: str, *, progr
 def probability_model(output: Output) -> keras.Model:
     """Return the step from a network's own outputs `(N, units)` to probabilities `(N, n_classes)` as a model."""
     outputs = keras.Input((output.units,), name="outputs")
-    found = output.probabilities(keras.layers.Identity(name="own_outputs")(outputs))
-    return keras.Model(outputs, found, name="probabilities")
+    probabilities = output.probabilities(keras.layers.Identity(name="own_outputs")(outputs))
+    return keras.Model(outputs, probabilities, name="probabilities")
 
 
 def measure_fallback(
@@ -83,8 +83,8 @@ def measure_fallback(
         path.write_bytes(fallback.content)
         with quiet():  # LiteRT announces its delegate
             model = _Predictor(LocalModel(path, manifest), manifest)
-        found = evaluate(model, data, max_images=max_images, progress=progress)
-    return {"accuracy": found.accuracy, "images": found.n_images}
+        evaluation = evaluate(model, data, max_images=max_images, progress=progress)
+    return {"accuracy": evaluation.accuracy, "images": evaluation.n_images}
 
 
 class _Predictor:

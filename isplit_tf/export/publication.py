@@ -42,11 +42,13 @@ class Publication:
     labels: dict[str, int]
 
     def __repr__(self) -> str:
-        names = {version: [label for label, one in self.labels.items() if one == version] for version in self.versions}
+        names = {
+            version: [label for label, target in self.labels.items() if target == version] for version in self.versions
+        }
         lines = [f"Publication: version {self.version} of '{self.model_name}' in {self.models_dir}; served are"]
         for version, identity in self.versions.items():
-            shown = "unknown bundle" if identity is None else f"bundle {identity[:16]}"
-            lines.append("  ".join([f"  version {version}", shown, *names[version]]))
+            bundle = "unknown bundle" if identity is None else f"bundle {identity[:16]}"
+            lines.append("  ".join([f"  version {version}", bundle, *names[version]]))
         return "\n".join(lines)
 
 
@@ -80,28 +82,28 @@ def publish(
     source = Path(getattr(bundle, "directory", bundle))
     manifest = Manifest.load(source, check=("serving",))
     name, version = manifest.model_name, manifest.version
-    wanted = dict.fromkeys(_label_names(labels), version)
+    new_labels = dict.fromkeys(_label_names(labels), version)
     root = _made(models_dir)
     with locked(root):
-        for left in root.glob(f".{MODELS_CONFIG}.*"):  # by a killed run
-            left.unlink()
-        before = _read_config(root)
-        _refuse_used(root, before, manifest, again=bool(wanted))
-        after = before.with_version(name, *_unlisted(root, before, name), version, labels=wanted)
+        for leftover in root.glob(f".{MODELS_CONFIG}.*"):  # by a killed run
+            leftover.unlink()
+        old_config = _read_config(root)
+        _refuse_used(root, old_config, manifest, again=bool(new_labels))
+        new_config = old_config.with_version(name, *_unlisted(root, old_config, name), version, labels=new_labels)
         place = root / name / str(version)
         if not place.exists():
             _copy(source, manifest, place)
         if not (root / BATCHING_CONFIG).exists():
             write_atomic(root / BATCHING_CONFIG, (source / "serving" / BATCHING_CONFIG).read_bytes())
-        write_atomic(root / MODELS_CONFIG, str(after).encode())
-    entry = after.find(name)
+        write_atomic(root / MODELS_CONFIG, str(new_config).encode())
+    entry = new_config.find(name)
     served = () if entry is None or entry.versions is None else entry.versions
     return Publication(
         models_dir=root,
         model_name=name,
         version=version,
         bundle_id=manifest.bundle_id,
-        versions={one: published_bundle_id(root / name / str(one)) for one in served},
+        versions={number: published_bundle_id(root / name / str(number)) for number in served},
         labels={} if entry is None else dict(entry.labels),
     )
 
@@ -112,8 +114,8 @@ def published_bundle_id(directory: str | os.PathLike[str]) -> str | None:
         record = json.loads((Path(directory) / RECORD_FILE).read_bytes())
     except (OSError, ValueError, RecursionError):
         return None
-    found = record.get("bundle_id") if isinstance(record, dict) else None
-    return found if isinstance(found, str) else None
+    identity = record.get("bundle_id") if isinstance(record, dict) else None
+    return identity if isinstance(identity, str) else None
 
 
 def _label_names(labels: Iterable[str]) -> list[str]:
@@ -151,23 +153,23 @@ def _unlisted(root: Path, config: ModelsConfig, name: str) -> list[int]:
         return []
     if (root / MODELS_CONFIG).exists():
         return []
-    found = [one for one in (root / name).iterdir() if one.name.isascii() and one.name.isdigit()]
-    return [int(one.name) for one in found if (one / _SAVED_MODEL).is_file()]
+    folders = [folder for folder in (root / name).iterdir() if folder.name.isascii() and folder.name.isdigit()]
+    return [int(folder.name) for folder in folders if (folder / _SAVED_MODEL).is_file()]
 
 
 def _refuse_used(root: Path, config: ModelsConfig, manifest: Manifest, *, again: bool) -> None:
     entry = config.find(manifest.model_name)
-    used = set(() if entry is None else entry.versions or ())
+    used_versions = set(() if entry is None else entry.versions or ())
     place = root / manifest.model_name / str(manifest.version)
-    found = published_bundle_id(place)
-    same = found == manifest.bundle_id
-    if (manifest.version not in used and (same or not place.exists())) or (same and again):
+    published_id = published_bundle_id(place)
+    is_same = published_id == manifest.bundle_id
+    if (manifest.version not in used_versions and (is_same or not place.exists())) or (is_same and again):
         return
-    whose = "of this very bundle" if same else f"of bundle {found[:16]}" if found else "unknown"
-    numbers = [int(one.name) for one in place.parent.glob("*") if one.name.isascii() and one.name.isdigit()]
-    free = 1 + max([*used, *numbers, manifest.version])
+    origin = "of this very bundle" if is_same else f"of bundle {published_id[:16]}" if published_id else "unknown"
+    numbers = [int(folder.name) for folder in place.parent.glob("*") if folder.name.isascii() and folder.name.isdigit()]
+    free = 1 + max([*used_versions, *numbers, manifest.version])
     raise ExistsError(
-        f"Version {manifest.version} of '{manifest.model_name}' is in use in '{root}' ({whose}): a version never "
+        f"Version {manifest.version} of '{manifest.model_name}' is in use in '{root}' ({origin}): a version never "
         f"changes under the devices that ask for it. Export with version={free} and publish that."
     )
 

@@ -159,13 +159,13 @@ def _fixed_shapes(split: SplitModel) -> dict[str, list[int]]:
         "cut": tuple(split.cut.shape),
         "latent": tuple(split.latent_shape),
     }
-    for what, shape in shapes.items():
+    for role, shape in shapes.items():
         if not shape or None in shape:
             raise ExportError(
-                f"A device needs fixed shapes. Found: {what} {shape} of '{split.model.name}'. Possible: the same "
+                f"A device needs fixed shapes. Found: {role} {shape} of '{split.model.name}'. Possible: the same "
                 "model built with keras.Input of the size that the device will use."
             )
-    return {what: [int(axis) for axis in shape] for what, shape in shapes.items()}
+    return {role: [int(axis) for axis in shape] for role, shape in shapes.items()}
 
 
 def _output(split: SplitModel, from_logits: bool | None) -> Output:

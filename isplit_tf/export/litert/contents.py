@@ -67,7 +67,7 @@ class Contents:
     @property
     def float_operators(self) -> tuple[Operator, ...]:
         """Return the operators that work on floating-point numbers."""
-        return tuple(one for one in self.operators if one.is_float)
+        return tuple(operator for operator in self.operators if operator.is_float)
 
     @property
     def float_counts(self) -> Mapping[str, int]:
@@ -77,13 +77,15 @@ class Contents:
     @property
     def custom_operators(self) -> tuple[Operator, ...]:
         """Return the operators that are not built in, Flex operators (which run TensorFlow) included."""
-        return tuple(one for one in self.operators if not one.builtin)
+        return tuple(operator for operator in self.operators if not operator.builtin)
 
     @property
     def weights(self) -> tuple[Tensor, ...]:
         """Return the constants of two or more axes that operators read: kernels and matrices, no biases."""
-        found = {tensor.name: tensor for one in self.operators for tensor in one.inputs if tensor.constant}
-        return tuple(tensor for tensor in found.values() if len(tensor.shape) >= 2)
+        constants = {
+            tensor.name: tensor for operator in self.operators for tensor in operator.inputs if tensor.constant
+        }
+        return tuple(tensor for tensor in constants.values() if len(tensor.shape) >= 2)
 
     @property
     def float_weights(self) -> tuple[Tensor, ...]:
@@ -136,4 +138,4 @@ def _read_operator(model: schema.Model, operator: schema.Operator, tensors: list
 
 
 def _counted(operators: Iterable[Operator]) -> Mapping[str, int]:
-    return dict(sorted(Counter(one.name for one in operators).items()))
+    return dict(sorted(Counter(operator.name for operator in operators).items()))

@@ -92,11 +92,11 @@ def convert(
     """
     if precision not in PRECISIONS:
         raise ArgumentError(f"precision must be one of {', '.join(PRECISIONS)}. Received: {precision!r}.")
-    found = 0 if representative is None else len(representative)
-    if precision in QUANTIZED and found < LEAST_IMAGES:
+    n_images = 0 if representative is None else len(representative)
+    if precision in QUANTIZED and n_images < LEAST_IMAGES:
         raise DataError(
             f"precision={precision!r} needs representative_data of at least {LEAST_IMAGES} images, from which the "
-            f"ranges are learned. Received: {found}."
+            f"ranges are learned. Received: {n_images}."
         )
     with unrounded(encoder), in_float32(head, encoder, read=read) as answer:
         traced = trace_head(head, encoder, answer=answer)
@@ -137,10 +137,10 @@ def _checked_images(representative: np.ndarray | None, shape: tuple[int, ...]) -
 
 
 def _keras_latents(head: keras.Model, encoder: keras.Model | None, images: np.ndarray, answer: Answer) -> np.ndarray:
-    found = answer(head, tf.constant(images))
+    outputs = answer(head, tf.constant(images))
     if encoder is not None:
-        found = answer(encoder, found)
-    latents = found.numpy().astype(np.float32)
+        outputs = answer(encoder, outputs)
+    latents = outputs.numpy().astype(np.float32)
     if not np.isfinite(latents).all():
         raise NumericsError(
             f"The head gives NaN or infinity on {np.sum(~np.isfinite(latents))} of {latents.size} elements of its "
@@ -157,8 +157,10 @@ def _run_converter(traced: TracedHead, precision: str, representative: np.ndarra
         module = traced.as_module()
         tf.saved_model.save(module, directory, signatures={SIGNATURE: module.head})
         images: Sequence[np.ndarray] = [] if representative is None else list(representative)
-        with bar(total=len(images) or None, desc=f"converting to {precision}", enabled=progress, unit="image") as shown:
-            return _convert(directory, precision, _one_by_one(images, shown), traced)
+        with bar(
+            total=len(images) or None, desc=f"converting to {precision}", enabled=progress, unit="image"
+        ) as progress_bar:
+            return _convert(directory, precision, _one_by_one(images, progress_bar), traced)
 
 
 def _one_by_one(images: Iterable[np.ndarray], shown: Any) -> Iterator[dict[str, np.ndarray]]:
@@ -175,7 +177,7 @@ def _convert(directory: str, precision: str, samples: Iterable[dict[str, np.ndar
     if precision == "float16":
         converter.target_spec.supported_types = [tf.float16]
     if precision in QUANTIZED:
-        wanted, dtype = {
+        operator_set, dtype = {
             "int8": (operators.TFLITE_BUILTINS_INT8, tf.int8),
             "int16x8": (
                 operators.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,
@@ -183,7 +185,7 @@ def _convert(directory: str, precision: str, samples: Iterable[dict[str, np.ndar
             ),
         }[precision]
         # Float operators are let in so that all of them can be named, and then refused.
-        converter.target_spec.supported_ops = [wanted, operators.TFLITE_BUILTINS]
+        converter.target_spec.supported_ops = [operator_set, operators.TFLITE_BUILTINS]
         converter.inference_input_type = converter.inference_output_type = dtype
         converter.representative_dataset = lambda: samples
     try:
@@ -195,13 +197,13 @@ def _convert(directory: str, precision: str, samples: Iterable[dict[str, np.ndar
 
 
 def _conversion_failed(message: str, printed: str, precision: str, traced: TracedHead) -> ExportError:
-    found = re.findall(r"(?:TF Select|Flex|Custom) ops: (.*)", message)
-    if not found:
+    matches = re.findall(r"(?:TF Select|Flex|Custom) ops: (.*)", message)
+    if not matches:
         start = "\n".join(message.strip().splitlines()[:3])
         failure = ExportError(f"The head cannot be converted to {precision}: {traced.graph.original(start)}")
         failure.add_note(traced.graph.original(f"{message}\n{printed}"))
         return failure
-    names = sorted({name.strip() for group in found for name in group.split(",")})
+    names = sorted({name.strip() for group in matches for name in group.split(",")})
     places = dict(re.findall(r'fused\["(\w+):", "(node_\d+)@', message))
     named = [f"{name} ('{traced.graph.original(places[name])}')" if name in places else name for name in names]
     return ExportError(
@@ -212,7 +214,7 @@ def _conversion_failed(message: str, printed: str, precision: str, traced: Trace
 
 def _check_operators(contents: Contents, precision: str, traced: TracedHead) -> None:
     if contents.custom_operators:
-        names = sorted({one.name for one in contents.custom_operators})
+        names = sorted({operator.name for operator in contents.custom_operators})
         raise ExportError(f"The head holds operators that LiteRT has not built in: {', '.join(names)}.")
     if precision in QUANTIZED:
         _refuse(precision, contents.float_counts, _places(contents.float_operators, traced))
@@ -229,6 +231,10 @@ def _refuse(precision: str, counts: Mapping[str, int], places: str) -> None:
 
 def _places(operators: Iterable[Operator], traced: TracedHead) -> str:
     """Return the layers that operators come from, without conversions to float and back."""
-    names = {one.outputs[0].name: one.name for one in operators if one.name not in ("QUANTIZE", "DEQUANTIZE")}
-    found = [f"{name} is '{traced.graph.original(tensor)}'" for tensor, name in names.items() if "node_" in tensor]
-    return f" {'; '.join(found[:5])}{' ...' if len(found) > 5 else ''}." if found else ""
+    names = {
+        operator.outputs[0].name: operator.name
+        for operator in operators
+        if operator.name not in ("QUANTIZE", "DEQUANTIZE")
+    }
+    places = [f"{name} is '{traced.graph.original(tensor)}'" for tensor, name in names.items() if "node_" in tensor]
+    return f" {'; '.join(places[:5])}{' ...' if len(places) > 5 else ''}." if places else ""

@@ -45,16 +45,16 @@ def in_float32(*models: keras.Model | None, read: Read = in_inference) -> Iterat
     Yields:
         What gives the output of one of the models for a batch, in inference mode.
     """
-    given = [model for model in models if model is not None]
-    programs = {id(model): read(model) for model in given}
-    layers = {id(layer): layer for model in given for layer in all_layers(model)}
-    before = [(layer, layer.dtype_policy) for layer in layers.values() if _is_other_float(layer.compute_dtype)]
+    present = [model for model in models if model is not None]
+    programs = {id(model): read(model) for model in present}
+    layers = {id(layer): layer for model in present for layer in all_layers(model)}
+    policies = [(layer, layer.dtype_policy) for layer in layers.values() if _is_other_float(layer.compute_dtype)]
     try:
-        for layer, policy in before:
+        for layer, policy in policies:
             layer.dtype_policy = _Float32Policy(policy.variable_dtype)
         yield lambda model, x: _answer(model, programs[id(model)], x)
     finally:
-        for layer, policy in before:
+        for layer, policy in policies:
             layer.dtype_policy = policy
 
 
@@ -73,7 +73,7 @@ def _casts_itself(program: Program) -> bool:
     """Check whether the first layers turn integer inputs into floats, so that the model need not."""
     readers = [step.operation for step in program.steps if program.inputs[0] in step.reads]
     return bool(readers) and all(
-        isinstance(one, keras.layers.Rescaling | keras.layers.Normalization) for one in readers
+        isinstance(reader, keras.layers.Rescaling | keras.layers.Normalization) for reader in readers
     )
 
 

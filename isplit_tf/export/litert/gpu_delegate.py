@@ -71,20 +71,20 @@ def gpu_report(contents: Contents) -> GpuReport:
         >>> gpu_report(read_contents(Path("bundle/edge/head.tflite").read_bytes())).verdict
         'whole'
     """
-    working = [one for one in contents.operators if not _unpacks_weights(one)]
+    working = [operator for operator in contents.operators if not _unpacks_weights(operator)]
     names = contents.counts
-    present = {one.name for one in working}
-    custom = {one.name for one in contents.custom_operators}
+    present = {operator.name for operator in working}
+    custom = {operator.name for operator in contents.custom_operators}
     refused = {name: names[name] for name in sorted(present) if name in custom or name not in DOCUMENTED | ACCEPTED}
     undocumented = {name: names[name] for name in sorted((present & ACCEPTED) - custom)}
     notes = []
-    sixteen = any(tensor.type == "INT16" for one in working for tensor in (*one.inputs, *one.outputs))
-    mixed = any(one.is_float and _has_eight_bit_constant(one) for one in working)
+    sixteen = any(tensor.type == "INT16" for operator in working for tensor in (*operator.inputs, *operator.outputs))
+    mixed = any(operator.is_float and _has_eight_bit_constant(operator) for operator in working)
     if sixteen:
         notes.append("Integers of 16 bit are not among the numbers that the delegate computes with.")
     if mixed:
         notes.append("The documentation is silent on weights of 8 bit beside activations in float.")
-    if any(tensor.type in _EIGHT_BIT for one in working for tensor in one.outputs):
+    if any(tensor.type in _EIGHT_BIT for operator in working for tensor in operator.outputs):
         notes.append(
             "The delegate computes quantized operators in floating point: its payloads are close to the processor's, "
             "not the same bytes, and the accuracy in the manifest is not measured on it."

@@ -48,20 +48,22 @@ def neutral(graph: graph_pb2.GraphDef) -> NeutralGraph:
     result = graph_pb2.GraphDef()
     result.CopyFrom(graph)
     del result.library.gradient[:]
-    functions = {one.signature.name: one for one in result.library.function}
-    done: dict[str, str] = {}
+    functions = {function_def.signature.name: function_def for function_def in result.library.function}
+    new_names: dict[str, str] = {}
 
     def name_of(function: str) -> str:
-        if function not in done:
-            done[function] = ""
-            _rename_function(functions[function], len(done), name_of)
-            done[function] = functions[function].signature.name
-        return done[function]
+        if function not in new_names:
+            new_names[function] = ""
+            _rename_function(functions[function], len(new_names), name_of)
+            new_names[function] = functions[function].signature.name
+        return new_names[function]
 
     names = _rename_nodes(result.node, {}, name_of)
-    used = sorted((functions[name] for name in done), key=lambda one: one.signature.name)
+    used_functions = sorted(
+        (functions[name] for name in new_names), key=lambda function_def: function_def.signature.name
+    )
     del result.library.function[:]
-    result.library.function.extend(used)
+    result.library.function.extend(used_functions)
     return NeutralGraph(result, names)
 
 
@@ -77,10 +79,10 @@ def _rename_function(function: function_pb2.FunctionDef, number: int, name_of: C
     returned = {results[key]: _renamed(value, local) for key, value in function.ret.items()}
     function.ret.clear()
     function.ret.update(returned)
-    kept = sorted(_renamed(value, local) for value in function.control_ret.values())
+    control_outputs = sorted(_renamed(value, local) for value in function.control_ret.values())
     function.control_ret.clear()
-    function.control_ret.update({value: value for value in kept})
-    signature.control_output[:] = kept
+    function.control_ret.update({value: value for value in control_outputs})
+    signature.control_output[:] = control_outputs
     for key in _NAMED_FUNCTION_ATTRIBUTES:
         function.attr.pop(key, None)
     for attributes in function.arg_attr.values():

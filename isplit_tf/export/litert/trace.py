@@ -43,7 +43,7 @@ class TracedHead:
     def control_flow(self) -> Mapping[str, int]:
         """Return the number of loops and branches by LiteRT's name; recurrent layers make loops."""
         graph = self.graph.graph
-        nodes = [*graph.node, *(node for one in graph.library.function for node in one.node_def)]
+        nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
         return dict(Counter(_CONTROL_FLOW[node.op] for node in nodes if node.op in _CONTROL_FLOW))
 
     def as_module(self) -> tf.Module:
@@ -80,7 +80,7 @@ def trace_head(head: keras.Model, encoder: keras.Model | None = None, *, answer:
     """
     models: Sequence[keras.Model] = [head] if encoder is None else [head, encoder]
     input_shape = _one_fixed_shape(head.inputs, head, "input")
-    weights = [(one, one.numpy()) for model in models for one in model.variables]
+    weights = [(weight, weight.numpy()) for model in models for weight in model.variables]
 
     def run(x: tf.Tensor) -> tf.Tensor:
         constants = [(variable, tf.constant(value)) for variable, value in weights]

@@ -90,21 +90,21 @@ def estimate_ethos_u(content: bytes, accelerator: str = "ethos-u55-128") -> Etho
         command = [shutil.which("vela", path=str(Path(sys.executable).parent)) or "vela", str(head)]
         command += ["--accelerator-config", accelerator, "--output-dir", folder]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+            process = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
         except OSError as error:
             raise MissingDependencyError(f"The command 'vela' cannot be started ({error}): {INSTALL}.") from error
         summaries = list(Path(folder).glob("head_summary*.csv"))
-        if done.returncode or not summaries:
-            raise ExportError(f"ethos-u-vela refuses the head: {(done.stderr or done.stdout).strip()[-2000:]}")
+        if process.returncode or not summaries:
+            raise ExportError(f"ethos-u-vela refuses the head: {(process.stderr or process.stdout).strip()[-2000:]}")
         with summaries[0].open(newline="") as file:
             row = next(csv.DictReader(file))
-    return _estimate(row, done.stdout)
+    return _estimate(row, process.stdout)
 
 
 def _estimate(row: dict[str, str], printed: str) -> EthosUEstimate:
     def operators(kind: str) -> int:
-        found = re.search(rf"^{kind} operators = (\d+)", printed, re.MULTILINE)
-        return int(found.group(1)) if found else 0
+        match = re.search(rf"^{kind} operators = (\d+)", printed, re.MULTILINE)
+        return int(match.group(1)) if match else 0
 
     def used_bytes(*memories: str) -> int:
         return sum(round(1024 * float(row[f"{memory}_memory_used"])) for memory in memories)

@@ -44,9 +44,9 @@ def micro_request(
         ArgumentError: If they are given for another target, or one is outside of what is possible.
         MissingDependencyError: If tflite-micro, or for `ethos_u` ethos-u-vela, is not installed.
     """
-    given = {"flash_bytes": flash_bytes, "ram_bytes": ram_bytes, "curve": curve, "ethos_u": ethos_u}
+    settings = {"flash_bytes": flash_bytes, "ram_bytes": ram_bytes, "curve": curve, "ethos_u": ethos_u}
     if target != MICROCONTROLLER:
-        names = [name for name, value in given.items() if value is not None]
+        names = [name for name, value in settings.items() if value is not None]
         if names:
             raise ArgumentError(
                 f"{', '.join(names)} are for target='{MICROCONTROLLER}' only. Received: target={target!r}."
@@ -111,10 +111,10 @@ def require_fit(
     """
     if budget.holds(needs):
         return
-    found = search(split, budget, precision=precision, representative=representative, curve=curve, progress=progress)
+    result = search(split, budget, precision=precision, representative=representative, curve=curve, progress=progress)
     raise ExportError(
         f"The head cut at '{split.cut.name}' does not fit into {budget}. It needs {_figures(needs)} (measured). "
-        + _advice(found, by_curve=curve is not None)
+        + _advice(result, by_curve=curve is not None)
     )
 
 
@@ -135,8 +135,10 @@ def _advice(found: Search, *, by_curve: bool) -> str:
         return (
             f"No other cut was found that fits (cuts {searched}). Possible: a smaller model or input, or more memory."
         )
-    why = "of those proposed by the curve's importance" if by_curve else "the last one; no curve was given to rank them"
+    choice = (
+        "of those proposed by the curve's importance" if by_curve else "the last one; no curve was given to rank them"
+    )
     return (
-        f"The best cut that fits ({why}) is '{found.cut.name}' (index {found.cut.index}), whose head was measured with "
-        f"an untrained bottleneck: {_figures(found.needs)}. Cuts {searched}."
+        f"The best cut that fits ({choice}) is '{found.cut.name}' (index {found.cut.index}), whose head was measured "
+        f"with an untrained bottleneck: {_figures(found.needs)}. Cuts {searched}."
     )

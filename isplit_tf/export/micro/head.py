@@ -151,14 +151,14 @@ def check_micro_head(head: ConvertedHead, *, needs: Needs | None = None, ethos_u
         MissingDependencyError: If tflite-micro is not installed.
     """
     needs = measure_needs(head) if needs is None else needs
-    into, out = _slots(head.content)
+    input_slot, output_slot = _slots(head.content)
     return MicroHead(
         content=head.content,
         operators=head.contents.counts,
         needs=needs,
-        input=into,
-        output=out,
-        reference_difference=_compare(head, needs.arena_smallest_bytes, into),
+        input=input_slot,
+        output=output_slot,
+        reference_difference=_compare(head, needs.arena_smallest_bytes, input_slot),
         compared_inputs=_CHECKED_INPUTS,
         ethos_u=None if ethos_u is None else estimate_ethos_u(head.content, ethos_u),
     )
@@ -194,8 +194,8 @@ def recommended_arena(smallest_bytes: int, contents: Contents) -> int:
         Bytes; a firmware's own `arena_used_bytes()` may allow for less.
     """
     scratch = max((_scratch_bytes(operator) for operator in contents.operators), default=0)
-    wanted = (1 + _MARGIN) * (smallest_bytes + scratch)
-    return -(-int(np.ceil(wanted)) // _ROUNDING) * _ROUNDING
+    least_bytes = (1 + _MARGIN) * (smallest_bytes + scratch)
+    return -(-int(np.ceil(least_bytes)) // _ROUNDING) * _ROUNDING
 
 
 def _scratch_bytes(operator: Operator) -> int:
@@ -204,7 +204,7 @@ def _scratch_bytes(operator: Operator) -> int:
     if first is None or first.is_float:
         return 0
     if operator.name in _CONVOLUTIONS and len(operator.inputs) > 1:
-        _, rows, columns, channels = max((one.shape for one in operator.inputs if one.constant), key=len)
+        _, rows, columns, channels = max((tensor.shape for tensor in operator.inputs if tensor.constant), key=len)
         return 4 * (-(-rows * columns * channels // 16) * 16)  # two columns in int16, or four in int8
     if operator.name == "DEPTHWISE_CONV_2D":
         _, rows, columns, channels = operator.inputs[1].shape
@@ -218,7 +218,7 @@ def _slots(content: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
     with quiet():
         interpreter = Interpreter(model_content=content)
         details = (interpreter.get_input_details(), interpreter.get_output_details())
-    return tuple(_slot(one[0]) for one in details)  # type: ignore[return-value]
+    return tuple(_slot(tensors[0]) for tensors in details)  # type: ignore[return-value]
 
 
 def _slot(details: Mapping[str, Any]) -> dict[str, Any]:
@@ -242,9 +242,9 @@ def _compare(head: ConvertedHead, arena_bytes: int, into: Mapping[str, Any]) -> 
     else:
         limits = np.iinfo(dtype)
         inputs = rng.integers(limits.min, limits.max, shape, dtype, endpoint=True)
-    found = run_micro(head.content, inputs, arena_bytes).astype(np.float64)
+    outputs = run_micro(head.content, inputs, arena_bytes).astype(np.float64)
     expected = run_reference(head.content, inputs).astype(np.float64)
-    difference = np.abs(found - expected)
+    difference = np.abs(outputs - expected)
     spread = float(np.ptp(expected)) or 1.0
     if difference.max() > _TOLERANCE * spread:
         raise ExportError(

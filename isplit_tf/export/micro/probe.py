@@ -36,13 +36,13 @@ def main(argv: list[str]) -> None:
 def measure(head: bytes) -> dict[str, Any]:
     """Find the smallest arena by bisection; every arena larger than one that fits also fits."""
     high = FIRST
-    ok, said = attempt(allocate, head, high)
-    while not ok and high < LAST and (not said or any(text in said for text in OUT_OF_MEMORY)):
+    ok, log = attempt(allocate, head, high)
+    while not ok and high < LAST and (not log or any(text in log for text in OUT_OF_MEMORY)):
         high *= 4
-        ok, said = attempt(allocate, head, high)
+        ok, log = attempt(allocate, head, high)
     if not ok:
-        return {"error": said}
-    used = int(re.findall(r"Arena allocation total (\d+) bytes", said)[-1])
+        return {"error": log}
+    used_bytes = int(re.findall(r"Arena allocation total (\d+) bytes", log)[-1])
     low = 0  # too small; `high` is enough
     while high - low > STEP:
         middle = (low + high) // 2 // STEP * STEP
@@ -50,13 +50,13 @@ def measure(head: bytes) -> dict[str, Any]:
             high = middle
         else:
             low = middle
-    return {"smallest": high, "used": used}
+    return {"smallest": high, "used": used_bytes}
 
 
 def run(head: bytes, arena: int, inputs: str, outputs: str) -> dict[str, Any]:
     """Run the head on each row of an array and write the outputs."""
-    ok, said = attempt(infer, head, arena, inputs, outputs)
-    return {} if ok else {"error": said}
+    ok, log = attempt(infer, head, arena, inputs, outputs)
+    return {} if ok else {"error": log}
 
 
 def allocate(head: bytes, arena: int) -> None:
@@ -97,11 +97,11 @@ def attempt(action: Callable[..., None], *arguments: Any) -> tuple[bool, str]:
             os._exit(0)
         status = os.waitpid(pid, 0)[1]
         sink.seek(0)
-        said = sink.read().decode("utf-8", "replace")
+        log = sink.read().decode("utf-8", "replace")
     if os.WIFSIGNALED(status):
-        said += f"TensorFlow Lite Micro ended with signal {os.WTERMSIG(status)}.\n"
-        return False, said if any(text in said for text in OUT_OF_MEMORY) else "Failed to allocate: " + said
-    return status == 0, said
+        log += f"TensorFlow Lite Micro ended with signal {os.WTERMSIG(status)}.\n"
+        return False, log if any(text in log for text in OUT_OF_MEMORY) else "Failed to allocate: " + log
+    return status == 0, log
 
 
 if __name__ == "__main__":

@@ -63,8 +63,8 @@ def measure_arena(content: bytes) -> MeasuredArena:
     with tempfile.TemporaryDirectory() as folder:
         head = Path(folder) / "head.tflite"
         head.write_bytes(content)
-        found = _ask("measure", head)
-    return MeasuredArena(found["smallest"], found["used"])
+        sizes = _ask("measure", head)
+    return MeasuredArena(sizes["smallest"], sizes["used"])
 
 
 def run_micro(content: bytes, inputs: np.ndarray, arena_bytes: int) -> np.ndarray:
@@ -83,11 +83,11 @@ def run_micro(content: bytes, inputs: np.ndarray, arena_bytes: int) -> np.ndarra
         MissingDependencyError: If tflite-micro is not installed.
     """
     with tempfile.TemporaryDirectory() as folder:
-        head, before, after = (Path(folder) / name for name in ("head.tflite", "inputs.npy", "outputs.npy"))
+        head, inputs_file, outputs_file = (Path(folder) / name for name in ("head.tflite", "inputs.npy", "outputs.npy"))
         head.write_bytes(content)
-        np.save(before, inputs)
-        _ask("run", head, arena_bytes, before, after)
-        return np.load(after, allow_pickle=False)
+        np.save(inputs_file, inputs)
+        _ask("run", head, arena_bytes, inputs_file, outputs_file)
+        return np.load(outputs_file, allow_pickle=False)
 
 
 def run_reference(content: bytes, inputs: np.ndarray) -> np.ndarray:
@@ -97,28 +97,31 @@ def run_reference(content: bytes, inputs: np.ndarray) -> np.ndarray:
             model_content=content, experimental_op_resolver_type=OpResolverType.BUILTIN_REF, num_threads=1
         )
         interpreter.allocate_tensors()
-        into, out = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
+        input_index, output_index = (
+            interpreter.get_input_details()[0]["index"],
+            interpreter.get_output_details()[0]["index"],
+        )
         rows = []
         for row in inputs:
-            interpreter.set_tensor(into, row)
+            interpreter.set_tensor(input_index, row)
             interpreter.invoke()
-            rows.append(interpreter.get_tensor(out))
+            rows.append(interpreter.get_tensor(output_index))
     return np.stack(rows)
 
 
 def _ask(*arguments: Any) -> dict[str, Any]:
     require_tflite_micro()
     # The script's own folder must not be searched for modules (-P): some there are named like Python's own.
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-P", os.fspath(_PROBE), *map(str, arguments)],
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
     )
-    if done.returncode:
-        raise ExportError(f"TensorFlow Lite Micro cannot be started here: {done.stderr.strip()[-2000:]}")
-    answer = json.loads(done.stdout.splitlines()[-1])
+    if process.returncode:
+        raise ExportError(f"TensorFlow Lite Micro cannot be started here: {process.stderr.strip()[-2000:]}")
+    answer = json.loads(process.stdout.splitlines()[-1])
     if "error" in answer:
         raise _refused(answer["error"])
     return answer

@@ -91,15 +91,15 @@ def search(
     main = main_cuts(program, cuts)
     ranked = [cut for cut in _ranked(cuts, main, split, curve) if layer_name(cut.name) != layer_name(split.cut.name)]
     estimate = _Estimate(main, split, precision)
-    likely = [cut for cut in ranked if estimate.allows(cut, budget)]
-    tried = 0
+    promising = [cut for cut in ranked if estimate.allows(cut, budget)]
+    n_tried = 0
     images = None if representative is None else representative[:LEAST_IMAGES]
-    for cut in bar(likely[:MOST_TRIED], desc="looking for a cut that fits", enabled=progress, unit="cut"):
-        tried += 1
+    for cut in bar(promising[:MOST_TRIED], desc="looking for a cut that fits", enabled=progress, unit="cut"):
+        n_tried += 1
         needs = _measured(program, cut, split, precision=precision, images=images)
         if needs is not None and budget.holds(needs):
-            return Search(cut, needs, tried, len(ranked) - len(likely), len(likely) - tried)
-    return Search(None, None, tried, len(ranked) - len(likely), len(likely) - tried)
+            return Search(cut, needs, n_tried, len(ranked) - len(promising), len(promising) - n_tried)
+    return Search(None, None, n_tried, len(ranked) - len(promising), len(promising) - n_tried)
 
 
 def _ranked(cuts: Sequence[Cut], main: Sequence[Cut], split: SplitModel, curve: Curve | None) -> list[Cut]:
@@ -134,7 +134,7 @@ class _Estimate:
 
     def _arena_bytes(self, cut: Cut) -> int:
         """Return the largest sum of the feature maps that a layer reads and writes, in bytes."""
-        sizes = [math.prod(self._input_shape), *(one.size for one in self._main if one.index <= cut.index)]
+        sizes = [math.prod(self._input_shape), *(earlier.size for earlier in self._main if earlier.index <= cut.index)]
         return max(map(sum, pairwise(sizes)), default=0) * _ACTIVATION_BYTES[self._precision]
 
 

@@ -43,8 +43,8 @@ class LatentFormat:
         """Turn latents `(N, *shape)` as on the wire into float32."""
         values = tf.cast(latents, tf.float32)
         if self.bits is not None:
-            lowest, next_one = wire.middles(np.array([0, 1], np.uint8), self.dtype, self.bits)
-            values = values * (next_one - lowest) + lowest
+            lowest, second = wire.middles(np.array([0, 1], np.uint8), self.dtype, self.bits)
+            values = values * (second - lowest) + lowest
         return values if self.scale is None else (values - float(self.zero_point or 0)) * self.scale
 
 
@@ -94,9 +94,9 @@ def write(
 
     def serving_default(payload: tf.Tensor) -> Mapping[str, tf.Tensor]:
         latents, status = read_payloads(payload, tag=tag, dtype=latent.dtype, shape=latent.shape, bits=latent.bits)
-        found = served(latent.dequantize(latents))
-        good = tf.reshape(status == 0, [-1, 1])
-        return {"probabilities": tf.where(good, found, float("nan")), "status": status}
+        probabilities = served(latent.dequantize(latents))
+        is_ok = tf.reshape(status == 0, [-1, 1])
+        return {"probabilities": tf.where(is_ok, probabilities, float("nan")), "status": status}
 
     def from_latent(values: tf.Tensor) -> Mapping[str, tf.Tensor]:
         return {"probabilities": served(values)}
@@ -108,9 +108,9 @@ def write(
             FROM_LATENT: _traced(from_latent, tf.TensorSpec([None, *latent.shape], tf.float32, name="latent")),
         }
     # What the functions read has to hang on the module, and only that: dropout's seeds need not be served.
-    used = {id(one) for function in signatures.values() for one in function.variables}
-    stored = [one.value for model in (decoder, tail) if model is not None for one in model.variables]
-    module.weights = [one for one in stored if id(one) in used]
+    used_ids = {id(variable) for function in signatures.values() for variable in function.variables}
+    stored = [variable.value for model in (decoder, tail) if model is not None for variable in model.variables]
+    module.weights = [variable for variable in stored if id(variable) in used_ids]
     module.signatures_ = list(signatures.values())
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
     tf.saved_model.save(module, os.fspath(Path(directory)), signatures=signatures, options=options)

@@ -46,10 +46,12 @@ def read_payloads(
         well_formed &= tf.reduce_all(left_over == 0, axis=1)
     if latents.dtype.is_floating:
         well_formed &= tf.reduce_all(tf.math.is_finite(latents), axis=list(range(1, len(shape) + 1)))
-    same = tf.reduce_all(rows[:, : wire.TAG_BYTES] == tf.constant(list(tag), tf.uint8), axis=1)
-    status = tf.where(well_formed, tf.where(same, wire.STATUS_OK, wire.STATUS_OTHER_BUNDLE), wire.STATUS_MALFORMED)
-    kept = tf.reshape(status == wire.STATUS_OK, [-1] + [1] * len(shape))
-    return tf.where(kept, latents, tf.zeros([], latents.dtype)), status
+    tag_matches = tf.reduce_all(rows[:, : wire.TAG_BYTES] == tf.constant(list(tag), tf.uint8), axis=1)
+    status = tf.where(
+        well_formed, tf.where(tag_matches, wire.STATUS_OK, wire.STATUS_OTHER_BUNDLE), wire.STATUS_MALFORMED
+    )
+    is_ok = tf.reshape(status == wire.STATUS_OK, [-1] + [1] * len(shape))
+    return tf.where(is_ok, latents, tf.zeros([], latents.dtype)), status
 
 
 def adler32(rows: tf.Tensor) -> tf.Tensor:
@@ -73,9 +75,9 @@ def adler32(rows: tf.Tensor) -> tf.Tensor:
     padded = tf.reshape(padded, [tf.shape(rows)[0], blocks, block])
     plain = tf.cast(tf.reduce_sum(padded, axis=2), tf.int64)
     weighted = tf.cast(tf.reduce_sum(padded * tf.range(block, 0, -1), axis=2), tf.int64)
-    after = tf.range(blocks - 1, -1, -1, dtype=tf.int64) * block
+    following = tf.range(blocks - 1, -1, -1, dtype=tf.int64) * block
     first = (1 + tf.reduce_sum(plain, axis=1)) % _MODULUS
-    second = (length + tf.reduce_sum(weighted + plain * after, axis=1)) % _MODULUS
+    second = (length + tf.reduce_sum(weighted + plain * following, axis=1)) % _MODULUS
     return second * 65536 + first
 
 
@@ -83,10 +85,10 @@ def _as_levels(body: tf.Tensor, bits: int, shape: tuple[int, ...]) -> tuple[tf.T
     """Unpack levels `(N, *shape)`, and the levels in the padding bits, `(N, k)`, all uint8."""
     # Whole numbers divided, not bits shifted: other engines than TensorFlow know the former.
     divisors = [2**shift for shift in range(0, 8, bits)]
-    every = tf.cast(body, tf.int32)[:, :, tf.newaxis] // divisors % 2**bits
-    every = tf.cast(tf.reshape(every, [tf.shape(body)[0], body.shape[1] * len(divisors)]), tf.uint8)
+    levels = tf.cast(body, tf.int32)[:, :, tf.newaxis] // divisors % 2**bits
+    levels = tf.cast(tf.reshape(levels, [tf.shape(body)[0], body.shape[1] * len(divisors)]), tf.uint8)
     size = math.prod(shape)
-    return tf.reshape(every[:, :size], [-1, *shape]), every[:, size:]
+    return tf.reshape(levels[:, :size], [-1, *shape]), levels[:, size:]
 
 
 def _as_uint32(rows: tf.Tensor) -> tf.Tensor:
@@ -95,6 +97,6 @@ def _as_uint32(rows: tf.Tensor) -> tf.Tensor:
 
 
 def _as_numbers(body: tf.Tensor, dtype: str, shape: tuple[int, ...]) -> tf.Tensor:
-    wanted = tf.as_dtype(dtype)
-    grouped = [tf.shape(body)[0], *shape] + ([wanted.size] if wanted.size > 1 else [])
-    return tf.bitcast(tf.reshape(body, grouped), wanted)
+    number_type = tf.as_dtype(dtype)
+    grouped = [tf.shape(body)[0], *shape] + ([number_type.size] if number_type.size > 1 else [])
+    return tf.bitcast(tf.reshape(body, grouped), number_type)
