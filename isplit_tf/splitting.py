@@ -116,12 +116,12 @@ class SplitModel:
         _, copies = copy_model(program, name=program.name)
         copied = lambda step: copies[id(step.operation)]  # noqa: E731
         first, last = (_tensor_named(program, self._boundaries[k]) for k in (0, -1))
-        before, after = program.makers[first] + 1, program.makers[last] + 1
+        head_end, tail_start = program.makers[first] + 1, program.makers[last] + 1
 
         def body(values: dict[int, Any]) -> Any:
-            program.run(values, program.steps[:before], copied)
+            program.run(values, program.steps[:head_end], copied)
             values[last] = values[first]
-            program.run(values, program.steps[after:], copied)
+            program.run(values, program.steps[tail_start:], copied)
             return fill(program.output_structure, values)
 
         return build(program, program.inputs, body, name=program.name)
@@ -150,9 +150,9 @@ class SplitModel:
                 f"file: {', '.join(map(repr, names))}. Use a keras.layers.Layer, or a function registered with "
                 "keras.saving.register_keras_serializable()."
             )
-        with replacing(target) as fresh:
-            self.model.save(fresh / _MODEL_FILE)
-            write_json(fresh / _RECORD_FILE, FORMAT_VERSION, self._record())
+        with replacing(target) as folder:
+            self.model.save(folder / _MODEL_FILE)
+            write_json(folder / _RECORD_FILE, FORMAT_VERSION, self._record())
 
     def _record(self) -> dict[str, Any]:
         return {
@@ -285,13 +285,13 @@ def _insert(
     and decoder.
     """
     parts = [read_program(part) for part in bottleneck]
-    taken = {copy.name for copy in copies.values()}
-    clash = taken & {step.operation.name for part in parts for step in part.steps}
-    if clash:
-        raise ModelError(f"Layers of the bottleneck are named as layers of the model: {sorted(clash)}.")
+    names = {copy.name for copy in copies.values()}
+    common_names = names & {step.operation.name for part in parts for step in part.steps}
+    if common_names:
+        raise ModelError(f"Layers of the bottleneck are named as layers of the model: {sorted(common_names)}.")
     copied = lambda step: copies[id(step.operation)]  # noqa: E731
     position = place_maker(program, tensors) + 1
-    joined = free_name("cut_join", taken)
+    joined = free_name("cut_join", names)
 
     def body(values: dict[int, Any]) -> Any:
         program.run(values, program.steps[:position], copied)
@@ -299,7 +299,7 @@ def _insert(
         features = crossing[0] if len(crossing) == 1 else join(crossing, name=joined)
         for part in parts:
             features = part.run({part.inputs[0]: features})[part.outputs[0]]
-        back = [features] if len(crossing) == 1 else take_apart(features, crossing, name=free_name("cut_part", taken))
+        back = [features] if len(crossing) == 1 else take_apart(features, crossing, name=free_name("cut_part", names))
         values.update(zip(tensors, back, strict=True))
         program.run(values, program.steps[position:], copied)
         return fill(program.output_structure, values)

@@ -122,10 +122,10 @@ class Evaluation:
         Reference:
             I-Split, Fig. 3: 15 sets of 800 images.
         """
-        n_sets, wanted = checked_integer("sets", sets, 1), checked_integer("images", images, 1)
+        n_sets, requested = checked_integer("sets", sets, 1), checked_integer("images", images, 1)
         rng = np.random.default_rng(checked_integer("seed", seed, 0))
         right = self.labels == self.predictions
-        chosen = min(wanted, self.n_images)
+        chosen = min(requested, self.n_images)
         return np.array([right[rng.permutation(self.n_images)[:chosen]].mean() for _ in range(n_sets)])
 
     def table(self) -> str:
@@ -239,7 +239,7 @@ def evaluate(
         >>> evaluate(split, test_data)
     """
     names = checked_class_names(class_names, None, source=getattr(predictor, "manifest", None))
-    found = predict_all(
+    predictions = predict_all(
         predictor,
         data,
         batch_size=checked_integer("batch_size", batch_size, 1),
@@ -250,7 +250,11 @@ def evaluate(
         progress=progress,
     )
     return Evaluation(
-        found.labels, found.classes, found.n_classes, None if names is None else tuple(names), found.probabilities
+        predictions.labels,
+        predictions.classes,
+        predictions.n_classes,
+        None if names is None else tuple(names),
+        predictions.probabilities,
     )
 
 

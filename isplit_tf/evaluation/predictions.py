@@ -75,27 +75,27 @@ def predict_all(
     checked_class_names(class_names, known)
     labels: list[np.ndarray] = []
     classes: list[np.ndarray] = []
-    kept: list[np.ndarray] | None = []
-    seen = 0
+    kept_rows: list[np.ndarray] | None = []
+    n_images = 0
     total = count_images(data, max_images)
     kind = source.kind
-    with bar(total=total, desc="evaluate", enabled=progress, unit="image") as shown:
+    with bar(total=total, desc="evaluate", enabled=progress, unit="image") as progress_bar:
         for batch in batches(data, n_classes=known, batch_size=batch_size, max_images=max_images):
             outputs = np.asarray(source.ask(batch.x))
-            if not seen and kind == "logits" and from_logits is None and _add_up_to_one(outputs):
+            if not n_images and kind == "logits" and from_logits is None and _add_up_to_one(outputs):
                 warnings.warn(_ADD_UP, stacklevel=3)
                 kind = None
-            rows = _checked(outputs, kind, known, seen, batch.size)
+            rows = _checked(outputs, kind, known, n_images, batch.size)
             known = rows.shape[1]
-            labels.append(_checked_labels(batch.labels, known, seen))
+            labels.append(_checked_labels(batch.labels, known, n_images))
             classes.append(rows.argmax(axis=1))
-            seen += batch.size
-            if kept is not None and (known == 2 or seen * known * rows.itemsize <= _KEPT_BYTES):
-                kept.append(rows)
+            n_images += batch.size
+            if kept_rows is not None and (known == 2 or n_images * known * rows.itemsize <= _KEPT_BYTES):
+                kept_rows.append(rows)
             else:
-                kept = None
-            shown.update(batch.size)
-    probabilities = None if kept is None else np.concatenate(kept)
+                kept_rows = None
+            progress_bar.update(batch.size)
+    probabilities = None if kept_rows is None else np.concatenate(kept_rows)
     return Predictions(np.concatenate(labels), np.concatenate(classes), probabilities, int(known or 0))
 
 
@@ -138,15 +138,15 @@ def _of_model(
 ) -> _Source:
     """Ask a Keras model for one of its outputs, with our error where images do not fit it."""
     require_runnable(program)
-    wanted = program if output is None else program.only(output)
-    found = known or find_logits(wanted, loss=compiled_loss(model, output), from_logits=from_logits).output
-    place = program.outputs.index(wanted.outputs[0])
+    single_output = program if output is None else program.only(output)
+    meaning = known or find_logits(single_output, loss=compiled_loss(model, output), from_logits=from_logits).output
+    place = program.outputs.index(single_output.outputs[0])
 
     def ask(x: Any) -> np.ndarray:
         feed(program, x)
         return predict_rows(model, x, place)
 
-    return _Source(ask, found.kind, found.n_classes)
+    return _Source(ask, meaning.kind, meaning.n_classes)
 
 
 def _checked(outputs: np.ndarray, kind: str | None, n_classes: int | None, first: int, size: int) -> np.ndarray:
@@ -161,15 +161,15 @@ def _checked(outputs: np.ndarray, kind: str | None, n_classes: int | None, first
             f"Expected class scores ({size}, n_classes) for {images}. The predictor gave {outputs.dtype} "
             f"of shape {outputs.shape}."
         )
-    wrong = np.flatnonzero(~np.isfinite(outputs).all(axis=1))
-    if wrong.size:
-        raise NumericsError(f"The predictor gave NaN or infinity for {_indices(first + wrong)}.")
+    invalid = np.flatnonzero(~np.isfinite(outputs).all(axis=1))
+    if invalid.size:
+        raise NumericsError(f"The predictor gave NaN or infinity for {_indices(first + invalid)}.")
     if kind is None:
-        wrong = np.flatnonzero(((outputs < -_SLACK) | (outputs > 1 + _SLACK)).any(axis=1))
-        if wrong.size:
+        invalid = np.flatnonzero(((outputs < -_SLACK) | (outputs > 1 + _SLACK)).any(axis=1))
+        if invalid.size:
             raise ModelError(
                 f"Expected probabilities. The predictor gave values from {outputs.min():.4g} to "
-                f"{outputs.max():.4g}, outside of [0, 1] for {_indices(first + wrong)}. "
+                f"{outputs.max():.4g}, outside of [0, 1] for {_indices(first + invalid)}. "
                 "Give from_logits=True if they are logits."
             )
     if outputs.shape[1] == 1:
@@ -182,16 +182,16 @@ def _checked(outputs: np.ndarray, kind: str | None, n_classes: int | None, first
 
 def _checked_labels(labels: Any, n_classes: int, first: int) -> np.ndarray:
     """Check labels against the number of classes, which for some predictors is known only from their first answer."""
-    wrong = np.flatnonzero(labels >= n_classes)
-    if wrong.size:
+    invalid = np.flatnonzero(labels >= n_classes)
+    if invalid.size:
         raise DataError(
             f"The predictor tells {n_classes} classes apart, but there are labels up to {labels.max()}, at "
-            f"{_indices(first + wrong)}."
+            f"{_indices(first + invalid)}."
         )
     return labels
 
 
 def _indices(found: np.ndarray) -> str:
-    shown = ", ".join(str(index) for index in found[:5])
-    more = f" and {len(found) - 5} more" if len(found) > 5 else ""
-    return f"image{'s' if len(found) > 1 else ''} {shown}{more}"
+    listed = ", ".join(str(index) for index in found[:5])
+    remainder = f" and {len(found) - 5} more" if len(found) > 5 else ""
+    return f"image{'s' if len(found) > 1 else ''} {listed}{remainder}"
