@@ -189,6 +189,7 @@ class _Stage:
         self._dtype = keras.config.dtype_policy().variable_dtype
 
     def input(self, shape: tuple[int, ...], name: str) -> Any:
+        """Return a new symbolic input of the given shape."""
         return keras.Input(shape, name=name, dtype=self._dtype)
 
     def down(self, tensor: Any, space: Sequence[int], filters: int, *, activation: str | None = None) -> Any:

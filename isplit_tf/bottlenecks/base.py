@@ -114,7 +114,7 @@ class Bottleneck:
     def channels(self, requested: int, positions: int) -> int:
         """Return how many numbers each position of the grid holds, at least 1.
 
-        It is the nearest number to what was requested. It is rounded down for `payload_bytes`, an upper bound.
+        It is the number nearest to the request; for `payload_bytes`, an upper bound, it is rounded down.
         """
         return max(1, requested // positions if self.payload_bytes is not None else round(requested / positions))
 

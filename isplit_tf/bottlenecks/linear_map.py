@@ -127,7 +127,7 @@ def scaled(encode: np.ndarray, decode: np.ndarray, values: np.ndarray) -> Linear
 
     Signs are such that the element of largest magnitude in each row of `encode` is positive. All latents cross the wire
     with one int8 scale, so their standard deviations are brought nearer to each other: s_1 to s_k become sqrt(s_i /
-    s_1). Equal deviations would amplify what the features had lost by rounding before, in latents that hardly vary;
+    s_1). Equal deviations would amplify earlier rounding errors of the features in latents that hardly vary;
     with unchanged deviations, these latents would be lost in the int8 steps. Through int8 bundles of a VGG16 on glyphs,
     at four cuts and compressions, this choice changed the probabilities least.
 

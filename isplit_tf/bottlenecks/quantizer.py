@@ -199,7 +199,7 @@ def best_ranges(values: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
 
 @contextmanager
 def unrounded(encoder: keras.Model | None) -> Iterator[None]:
-    """Let an encoder clip its latent without rounding for the time of the context; the head's integers round."""
+    """Let an encoder clip but not round its latent within the context; the head's integers do the rounding."""
     layers = quantizers(encoder)
     try:
         for layer in layers:

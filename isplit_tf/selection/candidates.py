@@ -152,7 +152,7 @@ def propose(
         image_bytes: Bytes of the compressed image that would be sent to a server with the whole model, for the
             warnings. By default, the size of a JPEG is estimated from the model's input, if this is an image (H, W,
             1, 3 or 4 channels): 600 bytes and 2 bits per pixel, 1 in grey. If given, a larger payload of the best
-            candidate also raises a `PayloadWarning`; an estimate only fills the field `warning`.
+            candidate also issues a `PayloadWarning`; an estimate only fills the field `warning`.
 
     Returns:
         A list of `Candidate`, which prints as a table and can be saved and loaded.
