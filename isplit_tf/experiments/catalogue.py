@@ -7,8 +7,8 @@ from .recipes import DataRecipe, Experiment, ModelRecipe, Retraining, Series, St
 
 _ALL = ("tiny_vgg16", "notmnist_vgg16", "xray_vgg16", "notmnist_resnet50")
 EXPERIMENTS = {
-    one.name: one
-    for one in (
+    experiment.name: experiment
+    for experiment in (
         Experiment("fig3", "VGG16 on Tiny-ImageNet: importance, sizes, accuracy", ("tiny_vgg16",), ("90",)),
         Experiment("fig4", "Grad-CAM against gradients alone", ("tiny_vgg16",)),
         Experiment("fig5", "F1 of each class before and after the split", ("tiny_vgg16",), ("90",)),
@@ -52,10 +52,10 @@ def _series(first: int, others: int, elements: int = 256) -> tuple[Series, ...]:
 _FINE_TUNED = ModelRecipe("vgg16", imagenet=True, epochs=3, learning_rate=1e-4)
 _SCRATCH = ModelRecipe("resnet50", imagenet=False, epochs=6, learning_rate=1e-3)
 _VGG_PHASES = Retraining(3, 1, (1e-5, 3e-5, 1e-4), tuned_at=9)
-# A new autoencoder needs hundreds of steps: with 57 of them, Tiny-ImageNet was left at chance.
+# A new autoencoder needs hundreds of steps: with only 57, the accuracy on Tiny-ImageNet stayed at chance.
 _MORE_STEPS = Retraining(6, 1, (3e-6, 1e-5, 3e-5), tuned_at=9, batch_size=8)
 
-# The squared error of 40 saturated outputs has next to no gradient where they are wrong.
+# With 40 saturated outputs, the squared error has next to no gradient where the prediction is wrong.
 _CROSS_ENTROPY = "sparse_categorical_crossentropy"
 
 _PAPER_VGG16 = replace(_FINE_TUNED, epochs=10)
@@ -197,16 +197,17 @@ _SMOKE = (
 )
 
 SCALES: dict[str, dict[str, Study]] = {
-    name: {one.name: one for one in studies} for name, studies in (("smoke", _SMOKE), ("cpu", _CPU), ("paper", _PAPER))
+    name: {study.name: study for study in studies}
+    for name, studies in (("smoke", _SMOKE), ("cpu", _CPU), ("paper", _PAPER))
 }
 """The studies of each scale: `smoke` (minutes, on the embedded glyphs), `cpu` (hours on 2 cores), `paper` (a GPU)."""
 
 
 def find_experiments(name: str) -> list[Experiment]:
-    """The experiment of that name, or all of them.
+    """Return the experiment of that name, or all experiments for `all`.
 
     Raises:
-        ArgumentError: There is none.
+        ArgumentError: If there is no such experiment.
     """
     if name == "all":
         return list(EXPERIMENTS.values())
@@ -216,18 +217,18 @@ def find_experiments(name: str) -> list[Experiment]:
 
 
 def find_scale(name: str) -> dict[str, Study]:
-    """The studies of a scale.
+    """Return the studies of a scale, by name.
 
     Raises:
-        ArgumentError: There is no such scale.
+        ArgumentError: If there is no such scale.
     """
     if name not in SCALES:
         raise ArgumentError(f"No scale {name!r}. There are: {', '.join(SCALES)}.")
     return SCALES[name]
 
 
-# What the paper reports, to be printed beside what was found here. Its layer numbers count VGG16's convolutions and
-# poolings from 0, as positions on the axis of the main cuts do.
+# Figures that the paper reports, printed beside the results measured here. The paper's layer numbers count VGG16's
+# convolutions and poolings from 0, like positions on the axis of the main cuts.
 VGG16_PEAKS = (5, 9, 11, 13, 15)
 VGG16_BEST = 15
 VGG16_CDE = (5, 9, 13)

@@ -1,4 +1,4 @@
-"""Which score predicts the accuracy after the split, and how sure that is."""
+"""Correlations of scores with the accuracy after the split, with intervals and p-values."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -23,7 +23,7 @@ from .statistics import (
 )
 
 PRIMARY = ("90", "CUI, mean, label")
-"""The one test that was named before anything was measured: series and score."""
+"""Series and score of the one test that was chosen before anything was measured."""
 
 DEPTH, SIZE, PREDICTED = "depth", "layer size", "predicted accuracy"
 SERIES = ("90", "99", "fixed")
@@ -31,10 +31,10 @@ _RANDOM_SEED = 12345
 
 
 def scores_of(measured: Measured, series: str) -> dict[str, np.ndarray]:
-    """The scores `(n_points,)` that compete in a series, by name; those of the curve first."""
-    at = measured.points
+    """Return the scores `(n_points,)` that compete in a series, by name; the scores of the curve come first."""
+    positions = measured.points
     sizes = np.array([cut["size"] for cut in measured.cuts], float)
-    found: dict[str, np.ndarray] = {}
+    scores: dict[str, np.ndarray] = {}
     for title, score, factor in (
         ("CUI, mean, label", Score(), 1.0),
         ("CUI, sum, label", Score(), sizes),
@@ -44,60 +44,61 @@ def scores_of(measured: Measured, series: str) -> dict[str, np.ndarray]:
         ("CUI, mean, label, on the test images", Score(part="test"), 1.0),
     ):
         if measured.has(score):
-            found[title] = (measured.curve(score) * factor)[at]
+            scores[title] = (measured.curve(score) * factor)[positions]
     for score in RIVALS:
         if measured.has(score):
-            found[f"{method_title(score.method)}, mean, label"] = measured.curve(score)[at]
+            scores[f"{method_title(score.method)}, mean, label"] = measured.curve(score)[positions]
     predicted = Score(PREDICTED_METHOD, series=series)
     if measured.has(predicted):
-        found[PREDICTED] = measured.curve(predicted)[at]
-    found[DEPTH] = np.array(at, float)
-    found[SIZE] = sizes[at]
-    found["MACs of the head"] = np.array([measured.cuts[k]["head_macs"] for k in at], float)
-    found["log of the latent's elements"] = np.log(measured.column(series, "latent_elements"))
-    found["random"] = np.random.default_rng(_RANDOM_SEED).permutation(len(at)).astype(float)
-    return found
+        scores[PREDICTED] = measured.curve(predicted)[positions]
+    scores[DEPTH] = np.array(positions, float)
+    scores[SIZE] = sizes[positions]
+    scores["MACs of the head"] = np.array([measured.cuts[k]["head_macs"] for k in positions], float)
+    scores["log of the latent's elements"] = np.log(measured.column(series, "latent_elements"))
+    scores["random"] = np.random.default_rng(_RANDOM_SEED).permutation(len(positions)).astype(float)
+    return scores
 
 
 def correlate(studies: Sequence[Measured]) -> dict[str, Any]:
-    """All correlations of all studies that have a whole seed.
+    """Correlate the scores with the accuracies, in every series with a complete seed.
 
     Args:
         studies: The studies with their results.
 
     Returns:
-        Plain JSON values: `primary`, the one test named beforehand, over all studies together; `studies`, by name and
-        series: the noise ceiling, each score's correlations with intervals and corrected p-values, and each peak
-        against its neighbours.
+        Plain JSON values: `primary`, the one test chosen beforehand, over all studies together; `tests_corrected`,
+        the number of the other tests; `studies`, by name and series: the noise ceiling, each score's correlations
+        with intervals and corrected p-values, and each peak compared with its neighbours.
     """
-    studies = [one for one in studies if one.is_there]
-    found = {
-        one.study.name: {series: _series(one, series) for series in SERIES if one.seeds(series)} for one in studies
+    studies = [measured for measured in studies if measured.is_there]
+    results = {
+        measured.study.name: {series: _series(measured, series) for series in SERIES if measured.seeds(series)}
+        for measured in studies
     }
     tests = {
         f"{study}|{series}|{score}": figures["p"]
-        for study, by_series in found.items()
+        for study, by_series in results.items()
         for series, result in by_series.items()
         for score, figures in result["scores"].items()
         if (series, score) != PRIMARY
     }
     for key, p in holm(tests).items():
         study, series, score = key.split("|")
-        found[study][series]["scores"][score]["p_holm"] = p
-    return {"primary": _primary(studies), "tests_corrected": len(tests), "studies": found}
+        results[study][series]["scores"][score]["p_holm"] = p
+    return {"primary": _primary(studies), "tests_corrected": len(tests), "studies": results}
 
 
 def _primary(studies: Sequence[Measured]) -> dict[str, Any] | None:
     series, score = PRIMARY
-    ready = [one for one in studies if one.seeds(series)]
-    if not ready:
+    complete = [measured for measured in studies if measured.seeds(series)]
+    if not complete:
         return None
-    scores = [scores_of(one, series)[score] for one in ready]
-    accuracies = [one.right(series).mean(axis=(0, 2)) for one in ready]
+    scores = [scores_of(measured, series)[score] for measured in complete]
+    accuracies = [measured.right(series).mean(axis=(0, 2)) for measured in complete]
     return {
         "series": series,
         "score": score,
-        "studies": [one.study.name for one in ready],
+        "studies": [measured.study.name for measured in complete],
         "mean_spearman": float(np.mean([spearman(x, y) for x, y in zip(scores, accuracies, strict=True)])),
         "p": permutation_p(scores, accuracies),
     }
@@ -132,29 +133,33 @@ def _number(value: float) -> float | None:
 def _untrained(
     measured: Measured, series: str, scores: dict[str, np.ndarray], accuracy: np.ndarray
 ) -> dict[str, Any] | None:
-    """What projections keep on the test images without any training, beside the splits that were trained.
+    """Compare untrained projections with the trained splits, on the test images.
 
-    And what each score says about that: its correlation, and the accuracy at the cut that it would choose.
+    The result holds for each score its correlation with the projections' accuracies, and the accuracy of the
+    projection at the cut that the score would choose. None if no accuracy was predicted for the series.
     """
     score = Score(PREDICTED_METHOD, series=series)
     if not measured.has(score):
         return None
     rows = list(measured.store.rows(kind="score", score=score.name))
-    kept = np.mean([row["test_values"] for row in rows], axis=0)[measured.points]
+    untrained = np.mean([row["test_values"] for row in rows], axis=0)[measured.points]
     return {
-        "accuracy": kept.tolist(),
-        "as_good_at": int(np.sum(kept >= accuracy)),
-        "mean_lead": float(np.mean(kept - accuracy)),
-        "spread": float(np.ptp(kept)),
+        "accuracy": untrained.tolist(),
+        "as_good_at": int(np.sum(untrained >= accuracy)),
+        "mean_lead": float(np.mean(untrained - accuracy)),
+        "spread": float(np.ptp(untrained)),
         "scores": {
-            name: {"spearman": spearman(one, kept), "accuracy": _at_highest(one, kept, _choices(measured))}
-            for name, one in scores.items()
+            name: {
+                "spearman": spearman(values, untrained),
+                "accuracy": _at_highest(values, untrained, _choices(measured)),
+            }
+            for name, values in scores.items()
         },
     }
 
 
 def _choices(measured: Measured) -> int:
-    """How many of the points can be chosen: all but the end of the axis, where the head is the whole network."""
+    """Return how many points can be chosen: all but the end of the axis, where the head is the whole network."""
     return len([k for k in measured.points if k < len(measured.cuts) - 1])
 
 
@@ -166,19 +171,19 @@ def _score(
     name: str, scores: dict[str, np.ndarray], accuracy: np.ndarray, draws: np.ndarray, choices: int
 ) -> dict[str, Any]:
     score = scores[name]
-    each = spearman_each(score, draws)
+    correlations = spearman_each(score, draws)
     figures: dict[str, Any] = {
         "values": score.tolist(),
-        "spearman": asdict(bootstrapped(spearman(score, accuracy), each)),
+        "spearman": asdict(bootstrapped(spearman(score, accuracy), correlations)),
         "kendall": kendall(score, accuracy),
         "p": permutation_p([score], [accuracy]),
         "accuracy_at_highest": _at_highest(score, accuracy, choices) - float(accuracy.max()),
     }
-    for other in (DEPTH, SIZE):
-        if name != other:
-            value = spearman(score, accuracy) - spearman(scores[other], accuracy)
-            figures[f"minus_{other.split()[-1]}"] = asdict(
-                bootstrapped(value, each - spearman_each(scores[other], draws))
+    for rival in (DEPTH, SIZE):
+        if name != rival:
+            value = spearman(score, accuracy) - spearman(scores[rival], accuracy)
+            figures[f"minus_{rival.split()[-1]}"] = asdict(
+                bootstrapped(value, correlations - spearman_each(scores[rival], draws))
             )
     if name != DEPTH:
         partial = partial_spearman(score, accuracy, scores[DEPTH])
@@ -187,21 +192,23 @@ def _score(
 
 
 def _peaks(measured: Measured, accuracy: np.ndarray, draws: np.ndarray) -> dict[str, Any]:
-    """Each peak of the curve against the mean of its two neighbours, where all three are measured."""
-    place = {position: k for k, position in enumerate(measured.points)}
-    at = [k for k in measured.peaks if {k - 1, k, k + 1} <= set(place)]
+    """Compare each peak of the curve with the mean of its two neighbours, if all three are measured."""
+    index = {position: k for k, position in enumerate(measured.points)}
+    peaks = [k for k in measured.peaks if {k - 1, k, k + 1} <= set(index)]
 
     def lead(values: np.ndarray, k: int) -> np.ndarray:
-        return values[..., place[k]] - (values[..., place[k - 1]] + values[..., place[k + 1]]) / 2
+        return values[..., index[k]] - (values[..., index[k - 1]] + values[..., index[k + 1]]) / 2
 
     single = [
         {"name": measured.cuts[k]["name"], "position": k}
         | asdict(bootstrapped(float(lead(accuracy, k)), lead(draws, k)))
-        for k in at
+        for k in peaks
     ]
     mean = None
-    if at:
+    if peaks:
         mean = asdict(
-            bootstrapped(float(np.mean([lead(accuracy, k) for k in at])), np.mean([lead(draws, k) for k in at], axis=0))
+            bootstrapped(
+                float(np.mean([lead(accuracy, k) for k in peaks])), np.mean([lead(draws, k) for k in peaks], axis=0)
+            )
         )
     return {"measured": single, "mean": mean, "all_peaks": [measured.cuts[k]["name"] for k in measured.peaks]}

@@ -1,4 +1,4 @@
-"""The page's section on scores against accuracies."""
+"""The section of the page on the correlation of scores with accuracies."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -12,6 +12,7 @@ SERIES_TITLES = {"90": "90 % compression", "99": "99 % compression", "fixed": "a
 
 
 def correlation_section(found: Found, pictures: str) -> Iterator[str]:
+    """Yield the paragraphs, tables and pictures of the section."""
     series, score = PRIMARY
     if found["primary"]:
         primary = found["primary"]
@@ -41,7 +42,7 @@ def correlation_section(found: Found, pictures: str) -> Iterator[str]:
 
 
 def _summary_table(found: Found) -> str:
-    """Each score over all comparisons: mean correlation, how often it beat depth and size, and what it would cost."""
+    """Return a table of each score over all comparisons: correlations, wins over depth and size, accuracy lost."""
     results = [result for by_series in found["studies"].values() for result in by_series.values()]
     names = [name for name in results[0]["scores"] if all(name in result["scores"] for result in results)]
     lines = [
@@ -54,54 +55,56 @@ def _summary_table(found: Found) -> str:
     rows = []
     for name in names:
         scores = [result["scores"][name] for result in results]
-        mean = sum(one["spearman"]["value"] for one in scores) / len(scores)
-        lost = -100 * sum(one["accuracy_at_highest"] for one in scores) / len(scores)
-        beaten = [_decided([one.get(f"minus_{rival}") for one in scores]) for rival in ("depth", "size")]
+        mean = sum(figures["spearman"]["value"] for figures in scores) / len(scores)
+        lost = -100 * sum(figures["accuracy_at_highest"] for figures in scores) / len(scores)
+        beaten = [_decided([figures.get(f"minus_{rival}") for figures in scores]) for rival in ("depth", "size")]
         untrained = " | ".join(_behind_projections(results, name))
         rows.append((mean, f"| {name} | {mean:+.2f} | {beaten[0]} | {beaten[1]} | {lost:.2f} points | {untrained} |"))
     return "\n".join([*lines, *(row for _, row in sorted(rows, key=lambda row: -row[0]))])
 
 
 def _behind_projections(results: list[Found], name: str) -> tuple[str, str]:
-    """What a score says about untrained projections: mean correlation, and points lost by its choice."""
-    known = [result["untrained"] for result in results if result["untrained"]]
-    if not known:
+    """Return a score's mean correlation with untrained projections, and the points that its choice loses."""
+    untrained = [result["untrained"] for result in results if result["untrained"]]
+    if not untrained:
         return "", ""
-    mean = sum(one["scores"][name]["spearman"] for one in known) / len(known)
-    lost = sum(max(one["accuracy"]) - one["scores"][name]["accuracy"] for one in known) / len(known)
+    mean = sum(comparison["scores"][name]["spearman"] for comparison in untrained) / len(untrained)
+    lost = sum(max(comparison["accuracy"]) - comparison["scores"][name]["accuracy"] for comparison in untrained) / len(
+        untrained
+    )
     return f"{mean:+.2f}", f"{100 * lost:.2f} points"
 
 
 def _decided(estimates: list[Found | None]) -> str:
-    known = [one for one in estimates if one is not None]
+    known = [estimate for estimate in estimates if estimate is not None]
     if not known:
         return ""
-    return f"{sum(one['low'] > 0 for one in known)}, {sum(one['high'] < 0 for one in known)}"
+    return f"{sum(estimate['low'] > 0 for estimate in known)}, {sum(estimate['high'] < 0 for estimate in known)}"
 
 
 def on_trial(found: Found) -> Iterator[str]:
-    """Whether the predicted accuracy reaches the noise ceiling and beats depth and size."""
+    """Yield a table and text on whether the predicted accuracy reaches the noise ceiling and beats depth and size."""
     shares: list[float] = []
     lost, above, tried = 0, [], 0
     lines = ["| | Spearman | noise ceiling | share of it | minus depth | minus size |", "|---|---|---|---|---|---|"]
     for name, by_series in found["studies"].items():
         for key, result in by_series.items():
-            one = result["scores"].get(PREDICTED)
-            if one is None:
+            figures = result["scores"].get(PREDICTED)
+            if figures is None:
                 continue
             tried += 1
-            ceiling, value = result["noise_ceiling"], one["spearman"]["value"]
+            ceiling, value = result["noise_ceiling"], figures["spearman"]["value"]
             share = ""
             if ceiling is not None and ceiling > 0:
                 shares.append(value / ceiling)
                 share = f"{shares[-1]:.2f}"
             lost += ceiling is not None and ceiling <= 0
-            if all((one.get(rival) or {"low": 0})["low"] > 0 for rival in ("minus_depth", "minus_size")):
+            if all((figures.get(rival) or {"low": 0})["low"] > 0 for rival in ("minus_depth", "minus_size")):
                 above.append(f"`{name}` at {SERIES_TITLES[key]}")
-            shown = "one seed" if ceiling is None else f"{ceiling:+.2f}"
+            ceiling_text = "one seed" if ceiling is None else f"{ceiling:+.2f}"
             lines.append(
-                f"| `{name}`, {SERIES_TITLES[key]} | {value:+.2f} | {shown} "
-                f"| {share} | {_difference(one.get('minus_depth'))} | {_difference(one.get('minus_size'))} |"
+                f"| `{name}`, {SERIES_TITLES[key]} | {value:+.2f} | {ceiling_text} "
+                f"| {share} | {_difference(figures.get('minus_depth'))} | {_difference(figures.get('minus_size'))} |"
             )
     if len(lines) > 2:
         yield "`predict_accuracy` on trial, beside what one seed's training says about another's:"
@@ -125,14 +128,14 @@ def _correlation_table(result: Found) -> str:
         "| accuracy lost by its choice |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    for name, one in result["scores"].items():
-        p = one.get("p_holm")
+    for name, figures in result["scores"].items():
+        p = figures.get("p_holm")
         lines.append(
-            f"| {name} | {one['spearman']['value']:+.2f} | {_between(one['spearman'])} | {one['kendall']:+.2f} "
-            f"| {'primary' if p is None else f'{p:.3f}'} "
-            f"| {_difference(one.get('minus_depth'))} | {_difference(one.get('minus_size'))} "
-            f"| {'' if one.get('given_depth') is None else format(one['given_depth'], '+.2f')} "
-            f"| {-100 * one['accuracy_at_highest']:.2f} points |"
+            f"| {name} | {figures['spearman']['value']:+.2f} | {_between(figures['spearman'])} "
+            f"| {figures['kendall']:+.2f} | {'primary' if p is None else f'{p:.3f}'} "
+            f"| {_difference(figures.get('minus_depth'))} | {_difference(figures.get('minus_size'))} "
+            f"| {'' if figures.get('given_depth') is None else format(figures['given_depth'], '+.2f')} "
+            f"| {-100 * figures['accuracy_at_highest']:.2f} points |"
         )
     return "\n".join(lines)
 
@@ -150,8 +153,8 @@ def _peak_text(result: Found) -> str:
     if not peaks["measured"]:
         return "No peak was measured together with both of its neighbours."
     parts = [
-        f"`{one['name']}` {100 * one['value']:+.2f} ({100 * one['low']:+.2f} to {100 * one['high']:+.2f})"
-        for one in peaks["measured"]
+        f"`{peak['name']}` {100 * peak['value']:+.2f} ({100 * peak['low']:+.2f} to {100 * peak['high']:+.2f})"
+        for peak in peaks["measured"]
     ]
     mean = peaks["mean"]
     return (
@@ -162,24 +165,24 @@ def _peak_text(result: Found) -> str:
 
 
 def _untrained_table(result: Found) -> str:
-    one = result["untrained"]
+    projections = result["untrained"]
     lines = [
         "| cut | autoencoder, both phases | projection, untrained | elements |",
         "|---|---|---|---|",
         *(
             f"| {name} | {trained:.2%} | {untrained:.2%} | {elements:,.0f} |"
             for name, trained, untrained, elements in zip(
-                result["points"], result["accuracy"], one["accuracy"], result["latent_elements"], strict=True
+                result["points"], result["accuracy"], projections["accuracy"], result["latent_elements"], strict=True
             )
         ),
     ]
     return "\n".join(lines) + (
-        f"\n\nThe untrained projections lie within {100 * one['spread']:.2f} points of each other. Spearman's "
+        f"\n\nThe untrained projections lie within {100 * projections['spread']:.2f} points of each other. Spearman's "
         "correlation of the predicted accuracy, on validation images, with theirs on test images: "
-        f"{one['scores'][PREDICTED]['spearman']:+.2f}."
+        f"{projections['scores'][PREDICTED]['spearman']:+.2f}."
     )
 
 
 def picture(name: str, title: str, pictures: str) -> str:
-    """A picture of the results in the page."""
+    """Return the Markdown of a picture of the results."""
     return f"![{title}]({pictures}/{name}.svg)"

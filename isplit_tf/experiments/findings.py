@@ -1,4 +1,4 @@
-"""What each experiment found: plain JSON values, and pictures."""
+"""The findings of each experiment: plain JSON values, and pictures."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -18,7 +18,7 @@ PAPER_SETS, PAPER_IMAGES = 15, 800
 
 
 def axis(one: Measured) -> Found:
-    """Curve, sizes and accuracies after the split along the axis of a study, with its controls."""
+    """Return the curve, sizes and accuracies after the split along the axis of a study, with its controls."""
     series = one.study.series[0].name
     done = bool(one.seeds(series))
     accuracy = one.right(series).mean(axis=(0, 2)) if done else None
@@ -48,10 +48,10 @@ def axis(one: Measured) -> Found:
 
 
 def references(one: Measured) -> dict[str, float | None]:
-    """Accuracy of the original and of the controls."""
+    """Return the accuracies of the original and of the controls; None for one that is not measured."""
     titles = {"original": "original", "control": "original, trained on", "identity": "split without bottleneck"}
-    found = {title: one.reference(kind) for kind, title in titles.items()}
-    return {title: None if np.isnan(value) else value for title, value in found.items()}
+    accuracies = {title: one.reference(kind) for kind, title in titles.items()}
+    return {title: None if np.isnan(value) else value for title, value in accuracies.items()}
 
 
 def _boxes(one: Measured, series: str) -> np.ndarray:
@@ -61,13 +61,16 @@ def _boxes(one: Measured, series: str) -> np.ndarray:
 
 
 def box_images(one: Measured) -> int:
-    """Images of each test set of a box plot: the paper's number, or half of what there is, so that the sets differ."""
+    """Return the number of images in each test set of a box plot.
+
+    It is the paper's number, but at most half of the test images, so that the sets differ.
+    """
     return min(PAPER_IMAGES, len(one.labels) // 2)
 
 
 def _axis_pictures(name: str, one: Measured, found: Found) -> Iterator[Picture]:
     if found["boxes"] is not None:
-        known = {title: value for title, value in found["references"].items() if value is not None}
+        measured_references = {title: value for title, value in found["references"].items() if value is not None}
         yield (
             name,
             plots.importance_sizes_accuracy(
@@ -77,66 +80,68 @@ def _axis_pictures(name: str, one: Measured, found: Found) -> Iterator[Picture]:
                 np.array(found["boxes"]),
                 positions=found["positions"],
                 peaks=one.peaks,
-                references=known,
+                references=measured_references,
                 title=found["title"],
             ),
         )
 
 
 def find_fig3(studies: Mapping[str, Measured]) -> tuple[Found, list[Picture]]:
-    """Importance, sizes and accuracies on Tiny-ImageNet; also the curves of single classes."""
+    """Return importance, sizes and accuracies on Tiny-ImageNet, with plots."""
     return _find_axes("fig3", studies)
 
 
 def find_fig6(studies: Mapping[str, Measured]) -> tuple[Found, list[Picture]]:
-    """The same on notMNIST and Chest X-Ray."""
+    """Return importance, sizes and accuracies on notMNIST and Chest X-Ray, with plots."""
     return _find_axes("fig6", studies)
 
 
 def find_fig7(studies: Mapping[str, Measured]) -> tuple[Found, list[Picture]]:
-    """The same of ResNet-50."""
+    """Return importance, sizes and accuracies of ResNet-50, with plots."""
     return _find_axes("fig7", studies)
 
 
 def _find_axes(name: str, studies: Mapping[str, Measured]) -> tuple[Found, list[Picture]]:
-    found = {study: axis(one) for study, one in studies.items()}
+    axes = {study: axis(measured) for study, measured in studies.items()}
     pictures = [
-        picture for study, one in studies.items() for picture in _axis_pictures(f"{name}_{study}", one, found[study])
+        picture
+        for study, measured in studies.items()
+        for picture in _axis_pictures(f"{name}_{study}", measured, axes[study])
     ]
-    return {"studies": found}, pictures
+    return {"studies": axes}, pictures
 
 
 def find_fig4(studies: Mapping[str, Measured]) -> tuple[Found, list[Picture]]:
-    """Grad-CAM's curve against that of gradients alone."""
-    found: dict[str, Found] = {}
+    """Return the curve of Grad-CAM and that of gradients alone, their correlation, and a plot."""
+    findings: dict[str, Found] = {}
     pictures: list[Picture] = []
-    for study, one in studies.items():
-        lines = {"Grad-CAM": one.curve(Score()), "gradients": one.curve(Score("gradients"))}
-        found[study] = {
-            "cuts": [cut["name"] for cut in one.cuts],
+    for study, measured in studies.items():
+        lines = {"Grad-CAM": measured.curve(Score()), "gradients": measured.curve(Score("gradients"))}
+        findings[study] = {
+            "cuts": [cut["name"] for cut in measured.cuts],
             "grad_cam": lines["Grad-CAM"].tolist(),
             "gradients": lines["gradients"].tolist(),
             "spearman": spearman(*lines.values()),
         }
-        pictures.append((f"fig4_{study}", plots.curves(found[study]["cuts"], lines, log=True)))
-    return {"studies": found}, pictures
+        pictures.append((f"fig4_{study}", plots.curves(findings[study]["cuts"], lines, log=True)))
+    return {"studies": findings}, pictures
 
 
 def find_fig5(studies: Mapping[str, Measured]) -> tuple[Found, list[Picture]]:
-    """F1 of each class before and after the split at the measured point nearest to the highest peak."""
-    found: dict[str, Found] = {}
+    """Return F1 of each class before and after the split at the measured point nearest to the highest peak."""
+    findings: dict[str, Found] = {}
     pictures: list[Picture] = []
-    for study, one in studies.items():
-        series = one.study.series[0].name
-        if not one.seeds(series):
+    for study, measured in studies.items():
+        series = measured.study.series[0].name
+        if not measured.seeds(series):
             continue
-        place = one.nearest_point(one.best)
-        before = one.evaluation(one.original)
-        after = one.evaluation(one.row(series, place, one.seeds(series)[0]))
+        position = measured.nearest_point(measured.best)
+        before = measured.evaluation(measured.original)
+        after = measured.evaluation(measured.row(series, position, measured.seeds(series)[0]))
         change = after.f1 - before.f1
-        found[study] = {
-            "cut": one.cuts[place]["name"],
-            "class_names": one.original["class_names"],
+        findings[study] = {
+            "cut": measured.cuts[position]["name"],
+            "class_names": measured.original["class_names"],
             "before": np.nan_to_num(before.f1).tolist(),
             "after": np.nan_to_num(after.f1).tolist(),
             "highest_before": float(np.nanmax(before.f1)),
@@ -144,25 +149,27 @@ def find_fig5(studies: Mapping[str, Measured]) -> tuple[Found, list[Picture]]:
             "classes_that_gained": int((change > 0).sum()),
             "classes_that_lost": int((change < 0).sum()),
         }
-        title = f"{one.study.title}, split at {one.cuts[place]['name']}"
+        title = f"{measured.study.title}, split at {measured.cuts[position]['name']}"
         names = before.class_names or tuple(map(str, range(before.n_classes)))
         pictures.append((f"fig5_{study}", plots.f1_before_and_after(before.f1, after.f1, names=names, title=title)))
-    return {"studies": found}, pictures
+    return {"studies": findings}, pictures
 
 
 def find_fig8(studies: Mapping[str, Measured]) -> tuple[Found, list[Picture]]:
-    """Groups of classes by their own peak, each split at both peaks, with random groups beside."""
-    found: dict[str, Found] = {}
+    """Return the groups of classes by their own peak and their accuracies at both peaks, beside random groups."""
+    findings: dict[str, Found] = {}
     pictures: list[Picture] = []
-    for study, one in studies.items():
-        first, second = one.per_class(Score(part="first_half")), one.per_class(Score(part="second_half"))
+    for study, measured in studies.items():
+        first, second = measured.per_class(Score(part="first_half")), measured.per_class(Score(part="second_half"))
         groups = class_groups(first)
-        again = best_positions(second)
-        names = [cut["name"] for cut in one.cuts]
-        same = [a == b for a, b in zip(best_positions(first), again, strict=True) if a is not None and b is not None]
-        accuracy = _group_accuracies(one, names)
+        second_peaks = best_positions(second)
+        names = [cut["name"] for cut in measured.cuts]
+        same = [
+            a == b for a, b in zip(best_positions(first), second_peaks, strict=True) if a is not None and b is not None
+        ]
+        accuracy = _group_accuracies(measured, names)
         cuts = [names[k] for k in groups.peaks]
-        found[study] = {
+        findings[study] = {
             "peaks_of_classes": {names[k]: n for k, n in sorted(groups.counts.items())},
             "cuts": cuts,
             "groups": {name: list(classes) for name, classes in groups.groups.items()},
@@ -177,7 +184,7 @@ def find_fig8(studies: Mapping[str, Measured]) -> tuple[Found, list[Picture]]:
         }
         if lines:
             pictures.append((f"fig8_{study}", plots.curves(names, lines, log=True)))
-    return {"studies": found}, pictures
+    return {"studies": findings}, pictures
 
 
 def _group_accuracies(one: Measured, names: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -191,41 +198,41 @@ def _group_accuracies(one: Measured, names: Sequence[str]) -> dict[str, dict[str
 
 
 def find_correlation(studies: Mapping[str, Measured]) -> tuple[Found, list[Picture]]:
-    """Which score predicts the accuracy after the split."""
-    found = correlate(list(studies.values()))
+    """Return the correlations of scores with the accuracy after the split, with a plot of each comparison."""
+    findings = correlate(list(studies.values()))
     pictures = []
-    for study, one in studies.items():
-        for series, result in found["studies"].get(study, {}).items():
-            draws = resampled_accuracies(one.right(series), draws=500)
+    for study, measured in studies.items():
+        for series, result in findings["studies"].get(study, {}).items():
+            draws = resampled_accuracies(measured.right(series), draws=500)
             pictures.append(
                 (
                     f"correlation_{study}_{series}",
                     plots.score_against_accuracy(
-                        scores_of(one, series)[PRIMARY[1]],
+                        scores_of(measured, series)[PRIMARY[1]],
                         result["accuracy"],
                         names=result["points"],
                         label=PRIMARY[1],
                         intervals=np.percentile(draws, [2.5, 97.5], axis=0),
-                        references={k: v for k, v in references(one).items() if v is not None},
-                        title=f"{one.study.title}, {one.series_title(series)}",
+                        references={k: v for k, v in references(measured).items() if v is not None},
+                        title=f"{measured.study.title}, {measured.series_title(series)}",
                     ),
                 )
             )
-    return found, pictures
+    return findings, pictures
 
 
 def find_cost(studies: Mapping[str, Measured]) -> tuple[Found, list[Picture]]:
-    """Seconds for the curve against seconds for retraining at every measured cut, by the clock and of the processor."""
-    found = {}
-    for study, one in studies.items():
-        series = one.study.series[0].name
-        if not one.seeds(series):
+    """Return the seconds for the curve and for retraining at every measured cut, on the clock and of the processor."""
+    findings = {}
+    for study, measured in studies.items():
+        series = measured.study.series[0].name
+        if not measured.seeds(series):
             continue
-        curve = next(one.store.rows(kind="score", score=Score().name, seed=0))
-        seed = one.seeds(series)[0]
-        rows = [one.row(series, cut, seed) for cut in one.points]
+        curve = next(measured.store.rows(kind="score", score=Score().name, seed=0))
+        seed = measured.seeds(series)[0]
+        rows = [measured.row(series, cut, seed) for cut in measured.points]
         total, cpu_total = (sum(row[key] for row in rows) for key in ("seconds", "cpu_seconds"))
-        found[study] = {
+        findings[study] = {
             "curve_seconds": curve["seconds"],
             "curve_images": curve["image_count"],
             "retraining_seconds": total,
@@ -235,7 +242,7 @@ def find_cost(studies: Mapping[str, Measured]) -> tuple[Found, list[Picture]]:
             "retraining_cpu_seconds": cpu_total,
             "cpu_ratio": cpu_total / curve["cpu_seconds"],
         }
-    return {"studies": found}, []
+    return {"studies": findings}, []
 
 
 FINDERS: dict[str, Callable[[Mapping[str, Measured]], tuple[Found, list[Picture]]]] = {

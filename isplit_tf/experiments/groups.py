@@ -14,12 +14,12 @@ _SEED = 0
 
 @dataclass(frozen=True)
 class ClassGroups:
-    """What `class_groups` found.
+    """Groups of classes by the cut where their own curves peak.
 
     Attributes:
-        peaks: The two places where most classes peak, the more frequent first.
-        groups: Classes by the group's name: `first` and `second` peak at the first and second place, `random_a`
-            and `random_b` are as many at random; all of the same size.
+        peaks: The two places where most classes peak, the more frequent first; empty if there are no two.
+        groups: Classes by the group's name: those of `first` and `second` peak at the first and second place, those
+            of `random_a` and `random_b` are drawn at random. All groups have the same size.
         counts: How many classes peak at each place.
     """
 
@@ -29,23 +29,23 @@ class ClassGroups:
 
 
 def best_positions(per_class: np.ndarray) -> list[int | None]:
-    """The highest peak of each class's curve `(n_classes, n_cuts)`; None where it has none."""
-    found: list[int | None] = []
+    """Return the highest peak of each class's curve `(n_classes, n_cuts)`; None for a curve without a peak."""
+    positions: list[int | None] = []
     for values in per_class:
         peaks = peak_positions(values) if np.all(np.isfinite(values)) else []
-        found.append(best_position(values, peaks) if peaks else None)
-    return found
+        positions.append(best_position(values, peaks) if peaks else None)
+    return positions
 
 
 def class_groups(per_class: np.ndarray) -> ClassGroups:
-    """Groups for the two places where most classes peak.
+    """Group the classes that peak at the two most frequent places.
 
     Args:
-        per_class: `(n_classes, n_cuts)`.
+        per_class: `(n_classes, n_cuts)`: the curve of each class.
 
     Returns:
-        Groups as large as the smaller of the two allows; the classes of the larger whose peak stands out most. None
-        where all classes peak at one place.
+        Groups of the size of the smaller of the two. From the larger, the classes are taken whose peak stands out
+        most. No groups if all classes peak at one place.
     """
     best = best_positions(per_class)
     counts = Counter(place for place in best if place is not None)
@@ -54,9 +54,9 @@ def class_groups(per_class: np.ndarray) -> ClassGroups:
         return ClassGroups((), {}, dict(counts))
     size = counts[ranked[1]]
     members = {}
-    for name, place, other in (("first", ranked[0], ranked[1]), ("second", ranked[1], ranked[0])):
-        own = [k for k, found in enumerate(best) if found == place]
-        lead = {k: per_class[k, place] - per_class[k, other] for k in own}
+    for name, place, other_place in (("first", ranked[0], ranked[1]), ("second", ranked[1], ranked[0])):
+        own = [k for k, peak in enumerate(best) if peak == place]
+        lead = {k: per_class[k, place] - per_class[k, other_place] for k in own}
         members[name] = tuple(sorted(sorted(own, key=lambda k: -lead[k])[:size]))
     rng = np.random.default_rng(_SEED)
     for name in ("random_a", "random_b"):
@@ -65,16 +65,17 @@ def class_groups(per_class: np.ndarray) -> ClassGroups:
 
 
 def own_peak_effect(accuracy: Mapping[str, Mapping[str, Mapping[str, Any]]], cuts: Sequence[str]) -> dict[str, float]:
-    """Whether a group keeps more where its own classes peak, once what all groups share is taken off.
+    """Compare how much accuracy groups keep where their own classes peak, less the difference common to all groups.
 
     Args:
         accuracy: By group and name of the cut: `accuracy`, a fraction.
         cuts: Where the first and the second group peak.
 
     Returns:
-        `first`, `second`: what each keeps more at its own place than at the other's, in points. `groups`: by how
-        many points the two differ in what the first place keeps more than the second. `random`: the same for the
-        two random groups, without a sign. Empty until everything is measured.
+        Differences of accuracy in points. `first`, `second`: the group's accuracy at its own place minus that at the
+        other group's place. `groups`: the accuracy at the first place minus that at the second, of the first group
+        minus the same of the second group. `random`: the same for the two random groups, without a sign. Empty until
+        everything is measured.
     """
     here, there = cuts
     lead = {

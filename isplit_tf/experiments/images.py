@@ -1,4 +1,4 @@
-"""The images of a study, as arrays that its network takes."""
+"""The images of a study, as arrays for its network."""
 
 import io
 from collections.abc import Callable
@@ -20,7 +20,7 @@ _ARCHIVES = {
     "chest_xray_pneumonia": ("ChestXRay2017.zip",),
 }
 _CATALOG = {"notmnist": "notmnist/small"}
-_SUBSET_SEED = 0  # which images a reduced study takes is the same for every seed of the training
+_SUBSET_SEED = 0  # a reduced study takes the same images for every seed of the training
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,12 @@ class Images:
     """The parts of a data set; x float32 `(N, H, W, 3)` from 0 to 255 before preprocessing, y int64 `(N,)`.
 
     Attributes:
-        original_train: What the original learns from.
-        train: What a split learns from, the first part of `original_train`.
-        validation: What chooses: learning rate, importance, cuts.
-        test: What measures.
+        original_train: Training images of the original.
+        train: Training images of the splits, the first part of `original_train`.
+        validation: Images for the choice of the learning rate, for importance and for the choice of cuts.
+        test: Images for all reported accuracies.
         test_pixels: The test images before preprocessing, uint8 `(N, H, W, 3)`, as a camera gives them.
-        class_names: By label.
+        class_names: Names of the classes, by label.
     """
 
     original_train: Part
@@ -45,7 +45,7 @@ class Images:
 
     @property
     def n_classes(self) -> int:
-        """Number of classes."""
+        """Return the number of classes."""
         return len(self.class_names)
 
 
@@ -55,17 +55,17 @@ def open_images(
     """Read the images of a study.
 
     Args:
-        recipe: Which, and how many.
-        prepare: What turns RGB from 0 to 255 into the network's input.
-        archives: A folder that may hold the data set's archive under the name of the original; what is not there
-            is loaded from where its authors put it.
-        data_dir: Where TensorFlow Datasets keeps what it prepared.
+        recipe: Which images, and how many.
+        prepare: Turns RGB images from 0 to 255 into the network's input.
+        archives: A folder that may hold the data set's archive under its original name. Without the archive, the
+            data set is loaded from its authors' address.
+        data_dir: The folder where TensorFlow Datasets keeps prepared data sets.
 
     Returns:
-        The parts. Reduced ones are drawn at random, always the same.
+        The parts. A reduced part is drawn at random with a fixed seed.
 
     Raises:
-        DataError: The data cannot be had.
+        DataError: If the data cannot be loaded.
     """
     parts: dict[str, Part] = {}
     names: tuple[str, ...] = ()
@@ -97,7 +97,7 @@ def _read(recipe: DataRecipe, part: str, archives: Path | None, data_dir: Path |
     batches = [(x.astype(np.float32), y) for x, y in data.as_numpy_iterator()]
     if not batches or names is None:
         raise DataError(f"{where} holds no labelled images in its part {part!r}.")
-    x, y = (np.concatenate(one) for one in zip(*batches, strict=True))
+    x, y = (np.concatenate(arrays) for arrays in zip(*batches, strict=True))
     return (x, y.astype(np.int64)), names
 
 
@@ -121,12 +121,12 @@ def _chosen_classes(x: np.ndarray, y: np.ndarray, wanted: int | None, found: int
     numbers = _class_numbers(wanted, found)
     renumbered = np.full(found, -1)
     renumbered[numbers] = np.arange(wanted)
-    kept = renumbered[y] >= 0
-    return x[kept], renumbered[y[kept]]
+    is_chosen = renumbered[y] >= 0
+    return x[is_chosen], renumbered[y[is_chosen]]
 
 
 def _some(part: Part, wanted: int | None) -> Part:
-    """Images in a random order, always the same, and the first of them only."""
+    """Return the first images of a random order that is always the same."""
     order = np.random.default_rng(_SUBSET_SEED).permutation(len(part[1]))
     return _first((part[0][order], part[1][order]), wanted)
 
@@ -136,22 +136,22 @@ def _first(part: Part, wanted: int | None) -> Part:
 
 
 def through_codec(pixels: np.ndarray, codec: str, quality: int | None) -> tuple[np.ndarray, np.ndarray]:
-    """Compress images, and open them again.
+    """Compress images, and decode them again.
 
     Args:
-        pixels: uint8 `(N, H, W, 3)`. Grey ones, all channels equal, are compressed as grey.
+        pixels: uint8 `(N, H, W, 3)`. Grey images, with all channels equal, are compressed as grey.
         codec: `jpeg`, `webp` or `png`.
         quality: 1 to 100; None for `png`.
 
     Returns:
-        uint8 `(N, H, W, 3)`, and the bytes of each file `(N,)`.
+        The decoded images, uint8 `(N, H, W, 3)`, and the size of each file in bytes, int64 `(N,)`.
     """
     is_grey = bool(np.all(pixels == pixels[..., :1]))
     settings = {} if quality is None else {"quality": quality}
-    opened, sizes = np.empty_like(pixels), np.empty(len(pixels), np.int64)
+    decoded, sizes = np.empty_like(pixels), np.empty(len(pixels), np.int64)
     for k, image in enumerate(pixels):
         file = io.BytesIO()
         Image.fromarray(image[..., 0] if is_grey else image).save(file, format=codec, **settings)
         sizes[k] = file.tell()
-        opened[k] = np.asarray(Image.open(file).convert("RGB"))
-    return opened, sizes
+        decoded[k] = np.asarray(Image.open(file).convert("RGB"))
+    return decoded, sizes

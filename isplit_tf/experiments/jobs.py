@@ -1,4 +1,4 @@
-"""The jobs of a study: each makes one row of its results, and none depends on how the others were interrupted."""
+"""The jobs of a study: each makes one row of its results, whenever the others were interrupted."""
 
 import base64
 import zlib
@@ -15,19 +15,19 @@ from .recipes import Experiment, Study
 
 TUNING_SERIES = "90"
 RATE_SERIES = ("fixed", "99")
-"""By which predicted accuracy the cuts of the rate-accuracy figure are chosen: the first of these that a study has."""
+"""Series whose predicted accuracy chooses the cuts of the rate-accuracy figure: the first of these in the study."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """A number for each cut that is to predict accuracies, and what it is measured with.
+    """A score of the cuts that shall predict accuracies, and how it is measured.
 
     Attributes:
-        method: As `measure_importance` takes it, or `predict_accuracy`.
+        method: A method of `measure_importance`, or `predict_accuracy`.
         target: `label` or `predicted`.
-        part: The images: `validation`; `first_half` and `second_half` of it; `test` for the paper's own variant.
-        series: For `predict_accuracy`, the series that it predicts.
-        images: Use only so many images; None for all.
+        part: The images: `validation`; its `first_half` or `second_half`; `test` for the paper's own variant.
+        series: The series that `predict_accuracy` predicts; None for other methods.
+        images: The number of images to use; None for all.
     """
 
     method: str = "grad_cam"
@@ -38,7 +38,7 @@ class Score:
 
     @property
     def name(self) -> str:
-        """Unique among scores."""
+        """Return the name, unique among scores."""
         return "/".join(part for part in (self.method, self.target, self.part, self.series) if part)
 
 
@@ -57,9 +57,9 @@ RIVALS = (
     Score("hires_cam"),
     Score("layer_cam"),
     Score("gradient_x_activation"),
-    Score("layer_integrated_gradients", images=100),  # 32 passes an image
+    Score("layer_integrated_gradients", images=100),  # 32 passes per image
 )
-"""Other scores, which only compete in the correlations."""
+"""Other scores, used only in the correlations."""
 
 PREDICTED = "predict_accuracy"
 
@@ -71,8 +71,8 @@ class Rate:
     Attributes:
         method: `autoencoder`, both phases; `projection`, untrained; `tuned`, a projection with phase 2; `distilled`,
             a projection whose phase 2 has the original as its teacher.
-        bits: Of each element of the latent.
-        latent_bytes: Bytes of the latent.
+        bits: Bits per element of the latent.
+        latent_bytes: Size of the latent in bytes.
     """
 
     method: str
@@ -81,7 +81,7 @@ class Rate:
 
     @property
     def name(self) -> str:
-        """Unique among rates."""
+        """Return the name, unique among rates."""
         return f"{self.method}/{self.bits}bit/{self.latent_bytes}B"
 
 
@@ -104,18 +104,18 @@ class Job:
 
     Attributes:
         study: Name of the study.
-        kind: `original` trains the original; `control` trains it on; `score` measures the cuts; `identity`
-            fine-tunes the split without a bottleneck; `tune` tries a learning rate; `split` is the real thing;
-            `group` is the same on some classes; `rate` is a point of the rate-accuracy figure; `codec` classifies
-            compressed images.
-        seed: Of the network and of the data's order.
+        kind: `original` trains the original; `control` trains it for more epochs; `score` scores the cuts;
+            `identity` fine-tunes the split without a bottleneck; `tune` tries a learning rate; `split` trains and
+            tests a split with a bottleneck; `group` does the same on some classes; `rate` measures a point of the
+            rate-accuracy figure; `codec` classifies compressed images.
+        seed: Seed of the network and of the order of the data.
         cut: Position on the axis of the main cuts.
         series: Name of the series.
-        learning_rate: Of phase 2; part of the key of a `tune` job only.
-        score: Of a `score` job.
-        group: Name of a group of classes, and its classes.
-        rate: Of a `rate` job.
-        codec: Of a `codec` job: a name in `CODECS`.
+        learning_rate: Learning rate of phase 2; part of the key of a `tune` job only.
+        score: The score that a `score` job measures.
+        group: Name of a group of classes, and its classes, for a `group` job.
+        rate: The point that a `rate` job measures.
+        codec: The codec of a `codec` job, a name in `CODECS`.
     """
 
     study: str
@@ -131,7 +131,7 @@ class Job:
 
     @property
     def key(self) -> str:
-        """Unique within the study."""
+        """Return the key of the job's row, unique within the study."""
         parts: list[object] = [self.kind, f"seed{self.seed}"]
         if self.series is not None:
             parts.append(self.series)
@@ -151,32 +151,32 @@ class Job:
 
 
 def open_jobs(study: Study, experiments: Sequence[Experiment], store: Store) -> list[Job]:
-    """What these experiments still need of a study, in the order in which it is to be done.
+    """Return the jobs of a study that these experiments still need, in the order in which they shall be done.
 
-    Some jobs are known only once others are done: the groups of classes follow from curves. So this is asked
-    again after the last of them.
+    Some jobs are known only after others are done: the groups of classes follow from curves. So the caller asks
+    again after the last job.
     """
-    wanted: dict[str, Job] = {}
+    by_key: dict[str, Job] = {}
     rate = chosen_rate(study, store)
     for job in _all_jobs(study, experiments, store):
         trains = job.kind not in ("original", "score", "tune", "codec")
-        wanted.setdefault(job.key, replace(job, learning_rate=rate) if trains else job)
-    return [job for key, job in wanted.items() if key not in store]
+        by_key.setdefault(job.key, replace(job, learning_rate=rate) if trains else job)
+    return [job for key, job in by_key.items() if key not in store]
 
 
 def is_ready(study: Study, store: Store, job: Job) -> bool:
-    """Whether what a job needs is there: its original, and the learning rate unless it is the one to find that out."""
+    """Check whether a job can start: its original is trained, and the learning rate is chosen if the job needs it."""
     if job.kind == "original":
         return True
     if Job(study.name, "original", job.seed).key not in store:
         return False
-    return job.kind in ("score", "tune", "codec") or all(one.key in store for one in _tuning(study))
+    return job.kind in ("score", "tune", "codec") or all(tuning.key in store for tuning in _tuning(study))
 
 
 def _all_jobs(study: Study, experiments: Sequence[Experiment], store: Store) -> Iterator[Job]:
-    needed = {name for one in experiments for name in one.series}
-    groups = study.groups and any(one.groups for one in experiments)
-    rates = bool(study.rates) and any(one.rates for one in experiments)
+    needed = {name for experiment in experiments for name in experiment.series}
+    groups = study.groups and any(experiment.groups for experiment in experiments)
+    rates = bool(study.rates) and any(experiment.rates for experiment in experiments)
     for seed in range(study.seeds if needed else 1):
         yield Job(study.name, "original", seed)
         if seed == 0:
@@ -202,17 +202,17 @@ def _rate_jobs(study: Study, store: Store) -> Iterator[Job]:
 
 
 def rated_images(study: Study, count: int) -> np.ndarray:
-    """Which of so many test images the rate-accuracy figure is made from: int64 `(n,)`, ascending."""
+    """Return the positions of the test images that the rate-accuracy figure uses: int64 `(n,)`, ascending."""
     return np.sort(np.random.default_rng(0).permutation(count)[: study.rate_images])
 
 
 def best_two(study: Study, store: Store) -> tuple[int, ...]:
-    """Where the curve and the accuracy predicted at equal bytes would split; none before both are measured.
+    """Return the best cut of the curve and the cut with the highest accuracy predicted at equal bytes.
 
-    Where both name one cut, the next in predicted accuracy is the second.
+    If both are the same cut, the second is the next in predicted accuracy. Empty until both are measured.
     """
-    series = min((one.name for one in study.series if one.name in RATE_SERIES), key=RATE_SERIES.index)
-    keys = [Job(study.name, "score", 0, score=one).key for one in (Score(), Score(PREDICTED, series=series))]
+    series = min((each.name for each in study.series if each.name in RATE_SERIES), key=RATE_SERIES.index)
+    keys = [Job(study.name, "score", 0, score=score).key for score in (Score(), Score(PREDICTED, series=series))]
     if not all(key in store for key in keys):
         return ()
     curve, accuracy = (np.array(store[key]["values"]) for key in keys)
@@ -222,9 +222,9 @@ def best_two(study: Study, store: Store) -> tuple[int, ...]:
 
 
 def _competing(study: Study, experiments: Sequence[Experiment]) -> Iterator[Score]:
-    if any(one.rivals for one in experiments):
+    if any(experiment.rivals for experiment in experiments):
         yield from RIVALS
-    if any(one.predicted for one in experiments):
+    if any(experiment.predicted for experiment in experiments):
         for series in study.series:
             yield Score(PREDICTED, series=series.name)
 
@@ -238,11 +238,11 @@ def _tuning(study: Study) -> Iterator[Job]:
 
 
 def _retraining(study: Study, needed: set[str], seed: int) -> Iterator[Job]:
-    asked = [one for one in study.series if one.name in needed and seed < one.seeds]
-    if asked:
+    needed_series = [series for series in study.series if series.name in needed and seed < series.seeds]
+    if needed_series:
         yield Job(study.name, "control", seed)
         yield Job(study.name, "identity", seed)
-    for series in asked:
+    for series in needed_series:
         yield from (Job(study.name, "split", seed, cut=cut, series=series.name) for cut in points(study))
 
 
@@ -251,29 +251,29 @@ def _group_jobs(study: Study, store: Store) -> Iterator[Job]:
     if key not in store:
         return
     row = store[key]
-    found = class_groups(np.array(row["per_class"], float))
-    for name, classes in found.groups.items():
-        for cut in found.peaks:
+    grouping = class_groups(np.array(row["per_class"], float))
+    for name, classes in grouping.groups.items():
+        for cut in grouping.peaks:
             yield Job(study.name, "group", 0, cut=cut, series=TUNING_SERIES, group=(name, classes))
 
 
 def points(study: Study) -> tuple[int, ...]:
-    """Positions on the axis that are measured; a network of 18 main cuts where the study names none."""
+    """Return the positions on the axis that are measured; all of 18 main cuts if the study names none."""
     return study.points if study.points is not None else tuple(range(18))
 
 
 def chosen_rate(study: Study, store: Store) -> float:
-    """The learning rate of phase 2: the one with the highest validation accuracy, the smaller one where equal."""
+    """Return the learning rate of phase 2 with the highest validation accuracy; of equal ones the smallest."""
     rates = study.retraining.learning_rates
     rows = {row["learning_rate"]: row["accuracy"] for row in store.rows(kind="tune")}
     return max(rates, key=lambda rate: (rows.get(rate, -1.0), -rate))
 
 
 def packed(classes: np.ndarray) -> str:
-    """Predicted classes, at most 256 of them, for a row."""
+    """Encode predicted classes, at most 256 different ones, as text for a row."""
     return base64.b64encode(zlib.compress(classes.astype(np.uint8).tobytes(), 9)).decode()
 
 
 def unpacked(text: str) -> np.ndarray:
-    """int64 `(N,)`: the way back from `packed`."""
+    """Decode the text of `packed` to int64 `(N,)`."""
     return np.frombuffer(zlib.decompress(base64.b64decode(text)), np.uint8).astype(np.int64)

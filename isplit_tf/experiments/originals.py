@@ -1,4 +1,4 @@
-"""What the jobs of a study share: its images, its originals, and one way to train and to test."""
+"""What the jobs of a study share: images, originals, training and testing."""
 
 import hashlib
 from collections.abc import Callable
@@ -41,16 +41,16 @@ class Workshop:
         weights: Path | None = None,
         data_dir: Path | None = None,
     ):
-        """Nothing is read yet.
+        """Keep the settings; images and originals are read when they are first needed.
 
         Args:
             study: The study.
-            work: A folder for the originals, which are trained again where it was lost.
+            work: A folder for the originals; an original that is missing there is trained again.
             archives: A folder that may hold the data set's archive.
             weights: A file of ImageNet weights of VGG16's base.
-            data_dir: Where TensorFlow Datasets keeps what it prepared.
+            data_dir: The folder where TensorFlow Datasets keeps prepared data sets.
         """
-        # Each model is traced anew, as it must be, and TensorFlow warns of that when there are many.
+        # Each new model has to be traced, and TensorFlow warns if there are many.
         tf.get_logger().setLevel("ERROR")
         self.study = study
         self._work = work
@@ -59,19 +59,19 @@ class Workshop:
 
     @cached_property
     def images(self) -> Images:
-        """The images of the study, read when they are first asked for."""
+        """Return the images of the study, read at the first access."""
         return open_images(
             self.study.data, preparation(self.study.model), archives=self._archives, data_dir=self._data_dir
         )
 
     @cached_property
     def cuts(self) -> list[Cut]:
-        """The axis of the main cuts."""
+        """Return the main cuts in the order of the axis."""
         program = read_program(self.original_of(0))
         return main_cuts(program, list_cuts(program))
 
     def original_of(self, seed: int) -> keras.Model:
-        """The original of a seed: from the folder of work, else trained now."""
+        """Return the original of a seed, read from the work folder if it is there, else trained now."""
         if self._original is None or self._original[0] != seed:
             recipe = hashlib.sha256(repr((self.study.data, self.study.model)).encode()).hexdigest()[:8]
             path = self._work / self.study.name / f"original_{recipe}_seed{seed}.keras"
@@ -93,7 +93,7 @@ class Workshop:
         return keras.models.load_model(path)
 
     def _train_top(self, model: keras.Model, seed: int) -> None:
-        """The layers behind the base alone, on features that are computed once."""
+        """Train only the layers behind the base, on features that are computed once."""
         first = top_start(model)
         base = keras.Model(model.input, first.input)
         x, y = self.images.original_train
@@ -109,7 +109,7 @@ class Workshop:
         model.fit(*part, epochs=epochs, batch_size=ORIGINAL_BATCH, verbose=0)
 
     def part(self, name: str) -> Part:
-        """Images by the name of a part: `validation`, `first_half` or `second_half` of it, `test`."""
+        """Return the images of a part: `validation`, its `first_half` or `second_half`, or `test`."""
         if name == "test":
             return self.images.test
         x, y = self.images.validation
@@ -118,17 +118,17 @@ class Workshop:
         return x[where], y[where]
 
     def series(self, name: str | None) -> Series:
-        """A series of the study."""
-        return next(one for one in self.study.series if one.name == name)
+        """Return the series of that name."""
+        return next(series for series in self.study.series if series.name == name)
 
     def train(self, halves: SplitModel, job: Job, part: Part, **changes: Any) -> dict[str, list[float]]:
-        """Both phases, as the study has them.
+        """Train a split in both phases, with the settings of the study.
 
         Args:
             halves: The split; it is changed.
-            job: Its seed and learning rate.
-            part: What to learn from.
-            **changes: Of `isplit_tf.train`, what is different for this job.
+            job: The job, for its seed and learning rate.
+            part: The training images.
+            **changes: Arguments of `isplit_tf.train` that differ for this job.
 
         Returns:
             The loss of each epoch, by phase.
@@ -157,16 +157,16 @@ class Workshop:
         return losses
 
     def evaluate(self, predictor: Any, part: Part) -> Evaluation:
-        """What a predictor says about images."""
+        """Evaluate a predictor on images."""
         return evaluate(predictor, part, batch_size=_EVALUATED_AT_ONCE, progress=False)
 
     @property
     def rated(self) -> np.ndarray:
-        """Positions of the test images of the rate-accuracy figure."""
+        """Return the positions of the test images that the rate-accuracy figure uses."""
         return rated_images(self.study, len(self.images.test[1]))
 
     def tested(self, predictor: Any, where: Any = slice(None)) -> dict[str, Any]:
-        """Figures and predictions on the test images, or on those at some positions, for a row."""
+        """Return figures and predictions for a row, on all test images or on those at some positions."""
         x, y = self.images.test
         report = self.evaluate(predictor, (x[where], y[where]))
         return {
@@ -179,7 +179,7 @@ class Workshop:
 
 
 def fingerprint(model: keras.Model) -> str:
-    """Tells originals apart whose recipes are the same, as on machines that round differently."""
+    """Return a hash of the weights: originals of one recipe differ between machines that round differently."""
     digest = hashlib.sha256()
     for weight in model.get_weights():
         digest.update(np.ascontiguousarray(weight).tobytes())
@@ -192,7 +192,10 @@ _TOP_NAMES = ("pooled", "flatten")
 
 
 def preparation(recipe: ModelRecipe) -> Callable[[np.ndarray], np.ndarray]:
-    """What turns RGB images from 0 to 255 into the network's input: that of its ImageNet weights, else -1 to 1."""
+    """Return the function that turns RGB images from 0 to 255 into the network's input.
+
+    It is the preprocessing of the ImageNet weights if the network starts from them, else a scaling to -1 to 1.
+    """
     if recipe.imagenet:
         module = {"vgg16": keras.applications.vgg16, "resnet50": keras.applications.resnet}[recipe.name]
         return lambda x: np.asarray(module.preprocess_input(x.copy()), np.float32)
@@ -202,18 +205,18 @@ def preparation(recipe: ModelRecipe) -> Callable[[np.ndarray], np.ndarray]:
 def build_network(
     recipe: ModelRecipe, size: int, n_classes: int, *, seed: int, weights: Path | None = None
 ) -> keras.Model:
-    """An untrained classifier on that base.
+    """Build an untrained classifier on the base that the recipe names.
 
     Args:
-        recipe: Which.
-        size: Pixels to a side.
-        n_classes: Its outputs, a softmax.
-        seed: Of the first weights.
-        weights: A file of the base's ImageNet weights without the top; None for the one that Keras loads from the
+        recipe: The recipe of the network.
+        size: Height and width of the images in pixels.
+        n_classes: Number of outputs, a softmax.
+        seed: Seed of the initial weights.
+        weights: A file of the base's ImageNet weights without the top; None for the file that Keras loads from the
             internet.
 
     Raises:
-        ArgumentError: There is no network of that name.
+        ArgumentError: If there is no network of that name.
     """
     keras.utils.set_random_seed(seed)
     shape = (size, size, 3)
@@ -236,7 +239,7 @@ def build_network(
 
 
 def top_start(model: keras.Model) -> keras.Layer:
-    """The first layer behind the base of what `build_network` made."""
+    """Return the first layer behind the base of a model from `build_network`."""
     return next(layer for layer in model.layers if layer.name in _TOP_NAMES)
 
 

@@ -26,15 +26,15 @@ LOSSES = {"squared_error": "squared error (Eq. 4)", "sparse_categorical_crossent
 
 
 def reproduction_page(found: Mapping[str, Found], scale: str, pictures: str) -> str:
-    """Markdown of the page.
+    """Return the page as Markdown.
 
     Args:
-        found: What `write_findings` gave, by experiment.
-        scale: The scale that it was run at.
-        pictures: Where the pictures lie, as seen from the page.
+        found: What `write_findings` returned, by experiment.
+        scale: The scale at which the experiments were run.
+        pictures: The folder of the pictures, relative to the page.
 
     Returns:
-        The page; no figure in it comes from anywhere but `found` and the paper.
+        The page; all its figures come from `found` and the paper.
     """
     sections: list[str] = ["# The paper's experiments", "\n".join(verdict(found.get("correlation")))]
     sections.append(_how(scale))
@@ -71,9 +71,9 @@ def _how(scale: str) -> str:
 
 def _what_was_run(found: Mapping[str, Found]) -> str:
     studies: dict[str, tuple[Found, int]] = {}
-    for one in found.values():
-        for name, run in one["runs"].items():
-            left = max(one["jobs_left"][name], studies.get(name, (run, 0))[1])
+    for findings in found.values():
+        for name, run in findings["runs"].items():
+            left = max(findings["jobs_left"][name], studies.get(name, (run, 0))[1])
             studies[name] = (run, left)
     lines = [
         "| study | training images (original, retraining) | validation, test | epochs (original, phase 1, phase 2) "
@@ -108,18 +108,18 @@ def _what_was_run(found: Mapping[str, Found]) -> str:
 
 
 def _axes(found: Found, pictures: str) -> Iterator[str]:
-    for name, one in found["studies"].items():
-        yield f"**{one['title']}**"
-        yield _axis_table(found["experiment"], one)
-        if one["boxes"] is None:
+    for name, study in found["studies"].items():
+        yield f"**{study['title']}**"
+        yield _axis_table(found["experiment"], study)
+        if study["boxes"] is None:
             yield "The accuracies after the split are not measured yet."
             continue
-        yield picture(f"{found['experiment']}_{name}", one["title"], pictures)
+        yield picture(f"{found['experiment']}_{name}", study["title"], pictures)
         yield (
-            f"Boxes: {BOX_SETS} test sets of {one['box_images']} of the {one['test_images']:,} test images at "
+            f"Boxes: {BOX_SETS} test sets of {study['box_images']} of the {study['test_images']:,} test images at "
             "each cut. They show the sampling of the test set, not the noise of training."
         )
-        yield _accuracy_table(one)
+        yield _accuracy_table(study)
 
 
 def _axis_table(experiment: str, one: Found) -> str:
@@ -162,43 +162,43 @@ def _accuracy_table(one: Found) -> str:
 
 
 def _fig4(found: Found, pictures: str) -> Iterator[str]:
-    for name, one in found["studies"].items():
+    for name, study in found["studies"].items():
         yield picture(f"fig4_{name}", "Grad-CAM and gradients", pictures)
         yield (
-            f"Spearman's correlation of the two curves over {len(one['cuts'])} cuts: {one['spearman']:.2f}. "
+            f"Spearman's correlation of the two curves over {len(study['cuts'])} cuts: {study['spearman']:.2f}. "
             "The paper prefers Grad-CAM by the shape of its curve."
         )
 
 
 def _fig5(found: Found, pictures: str) -> Iterator[str]:
-    for name, one in found["studies"].items():
+    for name, study in found["studies"].items():
         yield picture(f"fig5_{name}", "F1 before and after", pictures)
         yield (
-            f"Split at `{one['cut']}`: {one['classes_that_gained']} classes gained, {one['classes_that_lost']} lost. "
-            f"Highest F1 of a class: {one['highest_before']:.0%} before, {one['highest_after']:.0%} after; the paper "
-            f"reports {HIGHEST_F1:.0%}, on 200 classes."
+            f"Split at `{study['cut']}`: {study['classes_that_gained']} classes gained, "
+            f"{study['classes_that_lost']} lost. Highest F1 of a class: {study['highest_before']:.0%} before, "
+            f"{study['highest_after']:.0%} after; the paper reports {HIGHEST_F1:.0%}, on 200 classes."
         )
     if not found["studies"]:
         yield "Not measured yet."
 
 
 def _fig8(found: Found, pictures: str) -> Iterator[str]:
-    for name, one in found["studies"].items():
-        counts = ", ".join(f"{n} at {cut}" for cut, n in one["peaks_of_classes"].items())
+    for name, study in found["studies"].items():
+        counts = ", ".join(f"{n} at {cut}" for cut, n in study["peaks_of_classes"].items())
         yield f"Highest peak of a class's own curve, on one half of the validation images: {counts}."
-        if one["same_peak_on_the_other_half"] is not None:
+        if study["same_peak_on_the_other_half"] is not None:
             yield (
-                f"On the other half the same peak comes out for {one['same_peak_on_the_other_half']:.0%} of the "
+                f"On the other half the same peak comes out for {study['same_peak_on_the_other_half']:.0%} of the "
                 "classes: what is not stable between halves cannot be a property of the class."
             )
-        if not one["cuts"]:
+        if not study["cuts"]:
             yield "All classes peak at one place, so there are no two groups to compare."
             continue
         yield picture(f"fig8_{name}", "Curves of the two groups", pictures)
-        if one["accuracy"]:
-            yield _group_table(one)
-        if one["own_peak"]:
-            yield _own_peak(one)
+        if study["accuracy"]:
+            yield _group_table(study)
+        if study["own_peak"]:
+            yield _own_peak(study)
         yield (
             f"The paper: groups of {GROUP_CLASSES} classes whose accuracies follow their curves, without random "
             "groups beside them."
@@ -245,17 +245,17 @@ def _own_peak(one: Found) -> str:
 
 
 def _cost(found: Found, pictures: str) -> Iterator[str]:
-    for one in found["studies"].values():
+    for study in found["studies"].values():
         yield "\n".join(
             [
                 "| | here | the paper |",
                 "|---|---|---|",
-                f"| the curve | {one['curve_seconds']:.1f} s, {one['curve_images']:,} images, 18 points "
+                f"| the curve | {study['curve_seconds']:.1f} s, {study['curve_images']:,} images, 18 points "
                 f"| {CURVE_MINUTES} minutes, {CURVE_POINTS} points |",
-                f"| retraining | {one['retraining_seconds'] / 60:.0f} minutes, {one['retraining_cuts']} cuts "
+                f"| retraining | {study['retraining_seconds'] / 60:.0f} minutes, {study['retraining_cuts']} cuts "
                 f"| {RETRAINING_MINUTES} minutes |",
-                f"| ratio | {one['ratio']:.0f} | {RETRAINING_MINUTES / CURVE_MINUTES:.1f} |",
-                f"| ratio of processor time | {one['cpu_ratio']:.0f} | not reported |",
+                f"| ratio | {study['ratio']:.0f} | {RETRAINING_MINUTES / CURVE_MINUTES:.1f} |",
+                f"| ratio of processor time | {study['cpu_ratio']:.0f} | not reported |",
             ]
         )
     if not found["studies"]:
@@ -263,16 +263,16 @@ def _cost(found: Found, pictures: str) -> Iterator[str]:
 
 
 def _projection(found: Found, pictures: str) -> Iterator[str]:
-    for name, one in found["studies"].items():
-        yield f"**{one['title']}**, {one['original']:.2%} before the split"
+    for name, study in found["studies"].items():
+        yield f"**{study['title']}**, {study['original']:.2%} before the split"
         lines = ["| | highest loss of a cut | lowest loss | at |", "|---|---|---|---|"]
         lines += [
-            f"| {SERIES_TITLES[key]} | {100 * each['largest_loss']:.2f} points "
-            f"| {100 * each['smallest_loss']:.2f} points | {each['best']} |"
-            for key, each in one["series"].items()
+            f"| {SERIES_TITLES[key]} | {100 * losses['largest_loss']:.2f} points "
+            f"| {100 * losses['smallest_loss']:.2f} points | {losses['best']} |"
+            for key, losses in study["series"].items()
         ]
         yield "\n".join(lines)
-        yield picture(f"projection_{name}", one["title"], pictures)
+        yield picture(f"projection_{name}", study["title"], pictures)
 
 
 def _limits(scale: str) -> Iterator[str]:
@@ -292,7 +292,7 @@ def _limits(scale: str) -> Iterator[str]:
 
 
 def write_page(found: Mapping[str, Found], scale: str, results: Path, page: Path) -> None:
-    """Write the page; pictures are named relative to it. `rate_accuracy` alone has a page of its own."""
+    """Write the page, with pictures named relative to it. `rate_accuracy` alone has a page of its own."""
     page.parent.mkdir(parents=True, exist_ok=True)
     pictures = Path(os.path.relpath(results / scale, page.parent)).as_posix()
     if set(found) == {"rate_accuracy"}:

@@ -1,4 +1,4 @@
-"""What a number of bytes keeps: projections without training, and accuracy over bytes a frame."""
+"""Accuracy at a number of bytes: of projections without training, and of the rate-accuracy figure."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,68 +11,68 @@ from .results import Found, Measured, Picture
 
 
 def find_projection(studies: Mapping[str, Measured]) -> tuple[Found, list[Picture]]:
-    """Accuracy on the test images of the frozen tail behind a projection, untrained, at every cut."""
-    found: dict[str, Found] = {}
+    """Return the accuracy on the test images of the frozen tail behind an untrained projection, at every cut."""
+    findings: dict[str, Found] = {}
     pictures: list[Picture] = []
-    for study, one in studies.items():
-        original = one.original["accuracy"]
-        series: dict[str, Found] = {}
-        for each in one.study.series:
-            score = Score(PREDICTED, series=each.name)
-            if one.has(score):
-                row = next(one.store.rows(kind="score", score=score.name, seed=0))
+    for study, measured in studies.items():
+        original = measured.original["accuracy"]
+        by_series: dict[str, Found] = {}
+        for series in measured.study.series:
+            score = Score(PREDICTED, series=series.name)
+            if measured.has(score):
+                row = next(measured.store.rows(kind="score", score=score.name, seed=0))
                 values = np.array(row["test_values"])
-                series[each.name] = {
+                by_series[series.name] = {
                     "accuracy": values.tolist(),
                     "latent_elements": row["latent_elements"],
                     "largest_loss": float(original - values.min()),
                     "smallest_loss": float(original - values.max()),
-                    "best": one.cuts[int(values.argmax())]["name"],
+                    "best": measured.cuts[int(values.argmax())]["name"],
                     "cpu_seconds": row["cpu_seconds"],
                 }
-        if series:
-            names = [cut["name"] for cut in one.cuts]
-            found[study] = {"title": one.study.title, "cuts": names, "original": original, "series": series}
-            lines = {one.series_title(name): result["accuracy"] for name, result in series.items()}
+        if by_series:
+            names = [cut["name"] for cut in measured.cuts]
+            findings[study] = {"title": measured.study.title, "cuts": names, "original": original, "series": by_series}
+            lines = {measured.series_title(name): result["accuracy"] for name, result in by_series.items()}
             pictures.append((f"projection_{study}", plots.accuracies(names, lines, references={"original": original})))
-    return {"studies": found}, pictures
+    return {"studies": findings}, pictures
 
 
 def find_rate_accuracy(studies: Mapping[str, Measured]) -> tuple[Found, list[Picture]]:
-    """Accuracy over bytes a frame: splits at two cuts, compressed images with the whole model on a server."""
-    found: dict[str, Found] = {}
+    """Return accuracy over bytes per frame, of splits at two cuts and of compressed images with the whole model."""
+    findings: dict[str, Found] = {}
     pictures: list[Picture] = []
-    for study, one in studies.items():
+    for study, measured in studies.items():
         lines: dict[str, dict[str, list[Found]]] = {}
-        labels = one.labels[rated_images(one.study, len(one.labels))]
-        for row in one.store.rows(kind="rate"):
+        labels = measured.labels[rated_images(measured.study, len(measured.labels))]
+        for row in measured.store.rows(kind="rate"):
             if row.get("test_images", len(labels)) != len(labels):
-                continue  # of a recipe with other images
+                continue  # the row belongs to a recipe with other images
             label = f"{METHOD_TITLES[row['method']]}, {row['bits']} bits"
             right = round(row["accuracy"] * len(labels))
             low, high = wilson_interval(right, len(labels), 0.95)
             point = {name: row[name] for name in ("payload_bytes", "accuracy", "auc", "encoder_macs", "encoder_params")}
-            lines.setdefault(one.cuts[row["cut"]]["name"], {}).setdefault(label, []).append(
+            lines.setdefault(measured.cuts[row["cut"]]["name"], {}).setdefault(label, []).append(
                 point | {"low": low, "high": high}
             )
         codecs = {
             row["codec"]: row["points"]
-            for row in one.store.rows(kind="codec")
+            for row in measured.store.rows(kind="codec")
             if row.get("test_images", len(labels)) == len(labels)
         }
         if not lines or not codecs:
             continue
-        raw = float(np.prod(one.study.data.size**2 * 3))
-        found[study] = {
-            "title": one.study.title,
-            "original": _original(one),
-            "original_auc": one.original["auc"],
+        raw = float(np.prod(measured.study.data.size**2 * 3))
+        findings[study] = {
+            "title": measured.study.title,
+            "original": _original(measured),
+            "original_auc": measured.original["auc"],
             "test_images": len(labels),
             "raw_bytes": raw,
             "cuts": lines,
             "codecs": codecs,
-            "model_macs": one.cuts[-1]["head_macs"] + one.cuts[-1]["tail_macs"],
-            "head_macs": {cut: next(c["head_macs"] for c in one.cuts if c["name"] == cut) for cut in lines},
+            "model_macs": measured.cuts[-1]["head_macs"] + measured.cuts[-1]["tail_macs"],
+            "head_macs": {cut: next(c["head_macs"] for c in measured.cuts if c["name"] == cut) for cut in lines},
         }
         pictures.extend(
             (
@@ -80,17 +80,17 @@ def find_rate_accuracy(studies: Mapping[str, Measured]) -> tuple[Found, list[Pic
                 plots.rate_and_accuracy(
                     {label: _points(points, "payload_bytes") for label, points in by_label.items()},
                     {codec.upper(): _points(points, "bytes") for codec, points in codecs.items()},
-                    references={"whole model on the device, or raw images": found[study]["original"]},
-                    title=f"{one.study.title}, split at {cut}",
+                    references={"whole model on the device, or raw images": findings[study]["original"]},
+                    title=f"{measured.study.title}, split at {cut}",
                 ),
             )
             for cut, by_label in lines.items()
         )
-    return {"studies": found}, pictures
+    return {"studies": findings}, pictures
 
 
 def _original(one: Measured) -> float:
-    """The original's accuracy on the images of the figure."""
+    """Return the original's accuracy on the images of the figure."""
     where = rated_images(one.study, len(one.labels))
     return float(np.mean((unpacked(one.original["predictions"]) == one.labels)[where]))
 

@@ -7,12 +7,12 @@ Found = Mapping[str, Any]
 
 
 def rate_page(found: Found, scale: str, pictures: str) -> str:
-    """Markdown of the page.
+    """Return the page as Markdown.
 
     Args:
         found: What the experiment `rate_accuracy` found.
-        scale: The scale that it was run at.
-        pictures: Where the pictures lie, as seen from the page.
+        scale: The scale at which the experiment was run.
+        pictures: The folder of the pictures, relative to the page.
     """
     parts = [
         "# Rate and accuracy",
@@ -22,20 +22,20 @@ def rate_page(found: Found, scale: str, pictures: str) -> str:
         "Against them: the image in JPEG, WebP or PNG, and the whole model on the server. A whole model on the device "
         "sends no image at all.",
     ]
-    for name, one in found["studies"].items():
-        parts.append(f"## {one['title']}")
-        parts.append(" ".join(_plainly(one)) + f" All figures are of {one['test_images']:,} test images.")
-        for cut, lines in one["cuts"].items():
+    for name, study in found["studies"].items():
+        parts.append(f"## {study['title']}")
+        parts.append(" ".join(_plainly(study)) + f" All figures are of {study['test_images']:,} test images.")
+        for cut, lines in study["cuts"].items():
             picture = f"{pictures}/rate_accuracy_{name}_{cut.replace('/', '.')}.svg"
-            parts.append(f"![{one['title']}, split at {cut}]({picture})")
-            parts.append(_table(one, cut, lines))
+            parts.append(f"![{study['title']}, split at {cut}]({picture})")
+            parts.append(_table(study, cut, lines))
     if not found["studies"]:
         parts.append("Nothing is measured yet.")
     return "\n\n".join(parts) + "\n"
 
 
 def best_split(one: Found, size: float) -> tuple[float, float, str] | None:
-    """Of the splits that send at most so many bytes, the best: its accuracy, its bytes, its name; None for none."""
+    """Return accuracy, bytes and name of the best split that sends at most `size` bytes; None if there is none."""
     fitting = [
         (point["accuracy"], -point["payload_bytes"], f"{label}, at {cut}, whose head computes {_share(one, cut)}")
         for cut, lines in one["cuts"].items()
@@ -50,7 +50,7 @@ def best_split(one: Found, size: float) -> tuple[float, float, str] | None:
 
 
 def _plainly(one: Found) -> Iterator[str]:
-    """From which bytes on a compressed image with a remote model keeps as much as a split, and from which more."""
+    """Yield from how many bytes on a compressed image with a remote model is as accurate as a split, or better."""
     images = sorted((point["bytes"], point["accuracy"]) for points in one["codecs"].values() for point in points)
     smallest = images[0][0]
     below = best_split(one, smallest)
@@ -63,16 +63,20 @@ def _plainly(one: Found) -> Iterator[str]:
             f"the best keeps {accuracy:.2%} in {size:,.0f} bytes ({name}).**"
         )
     rivals = [(size, accuracy, best_split(one, size)) for size, accuracy in images]
-    level = [size for size, accuracy, split in rivals if split is None or accuracy >= split[0] - _LEVEL]
-    if level:
+    as_accurate = [size for size, accuracy, split in rivals if split is None or accuracy >= split[0] - _LEVEL]
+    if as_accurate:
         yield (
-            f"**From {level[0]:,.0f} bytes on a compressed image with the whole model on the server keeps as much, "
-            "within half a point of the best split of at most its bytes; it needs no head on the device.**"
+            f"**From {as_accurate[0]:,.0f} bytes on a compressed image with the whole model on the server keeps as "
+            "much, within half a point of the best split of at most its bytes; it needs no head on the device.**"
         )
     else:
         yield "**No compressed image comes within half a point of the best split of at most its bytes.**"
-    more = [size for size, accuracy, split in rivals if split is None or accuracy >= split[0] + _LEVEL]
-    yield f"From {more[0]:,.0f} bytes on it keeps more by half a point." if more else "None keeps half a point more."
+    more_accurate = [size for size, accuracy, split in rivals if split is None or accuracy >= split[0] + _LEVEL]
+    yield (
+        f"From {more_accurate[0]:,.0f} bytes on it keeps more by half a point."
+        if more_accurate
+        else "None keeps half a point more."
+    )
     equal = [size for size, accuracy in images if accuracy >= one["original"] - _LEVEL]
     if equal:
         yield f"Half a point below the original's {one['original']:.2%} takes {equal[0]:,.0f} bytes as an image."
@@ -84,7 +88,7 @@ def _plainly(one: Found) -> Iterator[str]:
         )
 
 
-_LEVEL = 0.005  # half a point: what the test images can hardly tell apart
+_LEVEL = 0.005  # half a point; the test images hardly show smaller differences
 
 
 def _table(one: Found, cut: str, lines: Found) -> str:

@@ -1,12 +1,12 @@
-"""What an experiment is, as plain records: data, network, training, points, and how much of each."""
+"""Plain records of experiments: data, network, training, measured points, and the amount of each."""
 
 from dataclasses import dataclass
 
 ORIGINAL_BATCH = 32
-"""Images a step of the original's training."""
+"""Images per step of the original's training."""
 
 TOP_LEARNING_RATE = 1e-3
-"""Of Adam for the layers behind the base, at the first step of their own epochs."""
+"""Learning rate of Adam for the layers behind the base, at the first step of their own epochs."""
 
 
 @dataclass(frozen=True)
@@ -15,12 +15,12 @@ class DataRecipe:
 
     Attributes:
         name: `tiny_imagenet200`, `notmnist`, `chest_xray_pneumonia`, or the embedded `glyphs`.
-        size: Pixels to a side, after bilinear interpolation.
-        classes: How many classes, evenly spaced over those of the data set; None for all.
-        train: Training images of each retraining; None for all.
-        original_train: Training images of the original, those of `train` among them; None for all.
-        validation: Validation images; None for all.
-        test: Test images; None for all.
+        size: Height and width in pixels, after bilinear interpolation.
+        classes: Number of classes, evenly spaced over those of the data set; None for all.
+        train: Number of training images of each retraining; None for all.
+        original_train: Number of training images of the original, which include those of `train`; None for all.
+        validation: Number of validation images; None for all.
+        test: Number of test images; None for all.
     """
 
     name: str
@@ -37,13 +37,13 @@ class ModelRecipe:
     """The network.
 
     Attributes:
-        name: `vgg16`, `resnet50`; or, small, `vgg16_narrow`, VGG16's layout with a sixteenth of its width, and
-            `residual_narrow`, four residual blocks.
+        name: `vgg16` or `resnet50`; or a small network: `vgg16_narrow`, VGG16's layout with a sixteenth of its
+            width, or `residual_narrow`, four residual blocks.
         imagenet: Whether its convolutions start from ImageNet weights.
         epochs: Epochs of the original.
-        learning_rate: Of Adam for the original at its first step; it falls to 0 along a cosine.
-        top_epochs: Epochs before those in which only the layers behind the base learn, at `TOP_LEARNING_RATE`.
-            Many classes on ImageNet weights need them: the first steps of a random top would undo the base.
+        learning_rate: Learning rate of Adam at the original's first step; it falls to 0 along a cosine.
+        top_epochs: Earlier epochs in which only the layers behind the base learn, at `TOP_LEARNING_RATE`. Many
+            classes on ImageNet weights need them: the first steps of a random top would undo the base.
     """
 
     name: str
@@ -58,12 +58,13 @@ class Retraining:
     """The two phases, the same at every cut.
 
     Attributes:
-        bottleneck_epochs: Of phase 1.
-        fine_tune_epochs: Of phase 2.
-        learning_rates: Of Adam in phase 2; the one with the highest validation accuracy at `tuned_at` is taken.
+        bottleneck_epochs: Epochs of phase 1.
+        fine_tune_epochs: Epochs of phase 2.
+        learning_rates: Candidates for Adam in phase 2; the one with the highest validation accuracy at `tuned_at` is
+            used.
         tuned_at: Position on the axis of the main cuts.
-        batch_size: Images a step, in both phases.
-        loss: Of phase 2, as `isplit_tf.train` takes it; the paper's Eq. 4 where nothing else is said.
+        batch_size: Images per step, in both phases.
+        loss: Loss of phase 2, as `isplit_tf.train` takes it; by default the paper's Eq. 4.
     """
 
     bottleneck_epochs: int
@@ -76,13 +77,13 @@ class Retraining:
 
 @dataclass(frozen=True)
 class Series:
-    """How small the latents are, along the axis.
+    """A series of splits along the axis, with one rule for the size of their latents.
 
     Attributes:
         name: `90`, `99` or `fixed`.
-        compression: Share of the elements that the latent leaves out; None where their number is fixed.
-        elements: Elements of every latent; as int8, as many bytes.
-        seeds: How many seeds.
+        compression: Share of the elements that the latent leaves out; None if their number is fixed.
+        elements: Number of elements of every latent, as int8 also its bytes; None if the compression is fixed.
+        seeds: Number of seeds.
     """
 
     name: str
@@ -96,17 +97,17 @@ class Study:
     """A network on a data set: one file of results, which several experiments read.
 
     Attributes:
-        name: Also that of the file.
-        title: For plots and pages.
+        name: Name of the study and of its file.
+        title: Title for plots and pages.
         data: The images.
         model: The network.
         retraining: The two phases.
-        points: Positions on the axis of the main cuts that are measured; None for all.
-        series: Each with its seeds; the first is the paper's.
+        points: Measured positions on the axis of the main cuts; None for all.
+        series: The series, each with its number of seeds; the first is the paper's.
         groups: Whether classes are also grouped by their own peaks (Fig. 8).
-        rates: Bytes of the latents whose accuracies make the rate-accuracy figure; none leaves it out.
-        qualities: Qualities of JPEG and WebP beside it.
-        rate_images: Test images of that figure; None for all.
+        rates: Sizes of the latents in the rate-accuracy figure, in bytes; empty for no figure.
+        qualities: Qualities of JPEG and WebP in that figure.
+        rate_images: Number of test images of that figure; None for all.
     """
 
     name: str
@@ -123,19 +124,19 @@ class Study:
 
     @property
     def seeds(self) -> int:
-        """Originals that are trained: as many as the series with the most seeds needs."""
-        return max(one.seeds for one in self.series)
+        """Return the number of originals to train: the highest number of seeds of any series."""
+        return max(series.seeds for series in self.series)
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """What one command reproduces.
+    """An experiment that one command reproduces.
 
     Attributes:
-        name: As on the command line.
+        name: Name on the command line.
         title: What it shows.
-        studies: Those that it reads.
-        series: The series of them that it needs; none where only scores are compared.
+        studies: Names of the studies that it reads.
+        series: Names of the series that it needs; empty if it compares scores only.
         groups: Whether it needs the models of the groups of classes.
         predicted: Whether it needs the accuracies predicted behind projections.
         rivals: Whether it needs all other scores too.

@@ -1,4 +1,4 @@
-"""What the rows of a study say, as arrays."""
+"""The results of a study, read from its rows as arrays."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +14,7 @@ from .recipes import Study
 
 Found = dict[str, Any]
 Picture = tuple[str, Any]
-"""A name for the file, and a matplotlib figure."""
+"""The name of a file, and a matplotlib figure."""
 
 
 @dataclass(frozen=True)
@@ -31,47 +31,47 @@ class Measured:
 
     @property
     def is_there(self) -> bool:
-        """Whether the original was trained; before that there is nothing to say."""
+        """Check whether the original was trained; before that there are no results."""
         return any(self.store.rows(kind="original"))
 
     @cached_property
     def original(self) -> Row:
-        """The row of the first original."""
+        """Return the row of the first original."""
         return next(self.store.rows(kind="original", seed=0))
 
     @cached_property
     def cuts(self) -> list[dict[str, Any]]:
-        """Name, index, shape, size and multiply-accumulates of the main cuts."""
+        """Return name, index, shape, size and multiply-accumulates of the main cuts."""
         return self.original["cuts"]
 
     @cached_property
     def points(self) -> list[int]:
-        """The positions that are measured."""
+        """Return the positions that are measured."""
         return [k for k in points(self.study) if k < len(self.cuts)]
 
     @cached_property
     def labels(self) -> np.ndarray:
-        """int64 `(N,)`: of the test images."""
+        """Return the labels of the test images, int64 `(N,)`."""
         return unpacked(self.original["labels"])
 
     def series_title(self, name: str) -> str:
-        """What a series is, in words."""
-        series = next(each for each in self.study.series if each.name == name)
+        """Return a short description of a series."""
+        series = next(candidate for candidate in self.study.series if candidate.name == name)
         if series.compression is None:
             return f"{series.elements} elements at every cut"
         return f"{series.compression:.0%} compression"
 
     def seeds(self, series: str) -> list[int]:
-        """The seeds of a series that are whole: measured at every point."""
-        found = []
+        """Return the complete seeds of a series: those measured at every point."""
+        complete = []
         for seed in range(self.study.seeds):
             done = {row["cut"] for row in self.store.rows(kind="split", series=series, seed=seed)}
             if set(self.points) <= done:
-                found.append(seed)
-        return found
+                complete.append(seed)
+        return complete
 
     def right(self, series: str) -> np.ndarray:
-        """bool `(n_seeds, n_points, N)`: whether a test image was classified right after the split."""
+        """Return whether each test image was classified right after the split, bool `(n_seeds, n_points, N)`."""
         rows = {(row["seed"], row["cut"]): row for row in self.store.rows(kind="split", series=series)}
         return np.array(
             [
@@ -81,47 +81,47 @@ class Measured:
         )
 
     def row(self, series: str, cut: int, seed: int = 0) -> Row:
-        """The row of one split."""
+        """Return the row of one split."""
         return next(self.store.rows(kind="split", series=series, cut=cut, seed=seed))
 
     def column(self, series: str, field: str) -> np.ndarray:
-        """float64 `(n_points,)`: a field of the rows of a series, mean over its whole seeds."""
+        """Return a field of the rows of a series, the mean over its complete seeds, float64 `(n_points,)`."""
         seeds = self.seeds(series)
         return np.mean([[self.row(series, cut, seed)[field] for cut in self.points] for seed in seeds], axis=0)
 
     def reference(self, kind: str) -> float:
-        """Mean accuracy over seeds of `original`, `control` or `identity`; NaN where there is none yet."""
-        found = [row["accuracy"] for row in self.store.rows(kind=kind)]
-        return float(np.mean(found)) if found else float("nan")
+        """Return the mean accuracy over seeds of `original`, `control` or `identity`; NaN if it is not measured."""
+        accuracies = [row["accuracy"] for row in self.store.rows(kind=kind)]
+        return float(np.mean(accuracies)) if accuracies else float("nan")
 
     def evaluation(self, row: Row) -> Evaluation:
-        """What a row's predictions say about the test images."""
+        """Return the evaluation of a row's predictions on the test images."""
         names = self.original["class_names"]
         return Evaluation(self.labels, unpacked(row["predictions"]), len(names), tuple(names))
 
     def has(self, score: Score) -> bool:
-        """Whether a score was measured."""
+        """Check whether a score was measured."""
         return any(self.store.rows(kind="score", score=score.name))
 
     def curve(self, score: Score) -> np.ndarray:
-        """float64 `(n_cuts,)`: a score along the axis, mean over the originals."""
+        """Return a score along the axis, the mean over the originals, float64 `(n_cuts,)`."""
         return np.mean([row["values"] for row in self.store.rows(kind="score", score=score.name)], axis=0)
 
     def per_class(self, score: Score) -> np.ndarray:
-        """float64 `(n_classes, n_cuts)`: of the first original; NaN for a class that was not seen."""
+        """Return the curve of each class for the first original, float64 `(n_classes, n_cuts)`; NaN without images."""
         row = next(self.store.rows(kind="score", score=score.name, seed=0))
         return np.array(row["per_class"], float)
 
     @cached_property
     def peaks(self) -> list[int]:
-        """Positions of the peaks of the curve."""
+        """Return the positions of the peaks of the curve."""
         return peak_positions(self.curve(Score()))
 
     @property
     def best(self) -> int:
-        """The highest peak; the highest position but the last where there is none."""
+        """Return the highest peak; without peaks, the highest position before the last."""
         return best_position(self.curve(Score()), self.peaks)
 
     def nearest_point(self, position: int) -> int:
-        """The measured position closest to one on the axis."""
+        """Return the measured position nearest to a position on the axis."""
         return min(self.points, key=lambda k: (abs(k - position), k))

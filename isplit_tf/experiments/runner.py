@@ -1,4 +1,4 @@
-"""Running experiments: what is missing is done, job by job, and every finished job stays."""
+"""The runner of experiments: it does missing jobs one by one, and keeps the row of every finished job."""
 
 import argparse
 import sys
@@ -23,14 +23,14 @@ from .results import Measured
 
 @dataclass(frozen=True)
 class Sources:
-    """Where things come from and go to.
+    """Where the runner reads its inputs and writes its results.
 
     Attributes:
-        results: The folder of results; a folder for each scale is made there.
-        work: A folder for trained originals; what is lost there is trained again.
+        results: The folder of results; each scale gets a folder in it.
+        work: A folder for trained originals; an original that is missing there is trained again.
         archives: A folder that may hold the data sets' archives; without it they are loaded from the internet.
         weights: A file of VGG16's ImageNet weights without the top; without it they are loaded from the internet.
-        data_dir: Where TensorFlow Datasets keeps what it prepared; None for its own place.
+        data_dir: The folder where TensorFlow Datasets keeps prepared data sets; None for its default.
     """
 
     results: Path
@@ -41,7 +41,7 @@ class Sources:
 
 
 def store_of(study: Study, scale: str, results: Path) -> Store:
-    """The results of a study so far."""
+    """Open the store of a study's results."""
     return Store(results / scale / f"{study.name}.jsonl")
 
 
@@ -54,26 +54,26 @@ def run_jobs(
     cluster: str | None = None,
     say: Callable[[str], None] | None = None,
 ) -> bool:
-    """Do all jobs that these experiments need and that are not done.
+    """Do all missing jobs of these experiments.
 
-    It can be interrupted or killed at any moment and started again: a job whose row is written is not run again.
+    The run can be interrupted or killed at any moment and started again: a job whose row is written is not run again.
 
     Args:
-        experiments: Which.
+        experiments: The experiments.
         scale: `smoke`, `cpu` or `paper`.
-        sources: Where things come from and go to.
-        max_seconds: Begin no further job after so long; None for no limit.
+        sources: Where to read inputs and to write results.
+        max_seconds: Begin no further job after this time in seconds; None for no limit.
         cluster: As `run_sweep` takes it. Workers on several machines need `sources.work` on a shared file system.
-        say: Takes lines about what is done and what is left; standard error by default.
+        say: Takes lines about progress; standard error by default.
 
     Returns:
-        Whether all is done.
+        Whether all jobs are done.
     """
     say = say or _to_standard_error
     deadline = None if max_seconds is None else time.perf_counter() + max_seconds
     for study in _studies(experiments, find_scale(scale)):
         store = store_of(study, scale, sources.results)
-        relevant = [one for one in experiments if study.name in one.studies]
+        relevant = [experiment for experiment in experiments if study.name in experiment.studies]
         tasks = partial(open_jobs, study, relevant, store)
         if not tasks():
             continue
@@ -102,7 +102,7 @@ def _make_worker(study: Study, sources: Sources, scale: str) -> Any:
 
 
 def _studies(experiments: Sequence[Experiment], studies: dict[str, Study]) -> list[Study]:
-    names = dict.fromkeys(name for one in experiments for name in one.studies)
+    names = dict.fromkeys(name for experiment in experiments for name in experiment.studies)
     return [studies[name] for name in names]
 
 
@@ -113,7 +113,7 @@ def _describe(store: Store, tasks: Callable[[], Sequence[Job]], row: Row) -> str
 
 
 def _seconds_left(store: Store, left: Sequence[Job]) -> float:
-    """What jobs of the same kind took on the average, for each that is left; unknown kinds count as nothing."""
+    """Estimate the seconds for the jobs left, from the mean of finished jobs of the same kind, or 0 without any."""
     total = 0.0
     for job in left:
         same = [row["seconds"] for row in store.rows(kind=job.kind)]
@@ -129,43 +129,49 @@ FORMAT_VERSION = 1
 
 
 def write_findings(experiments: Sequence[Experiment], scale: str, results: Path) -> dict[str, dict[str, Any]]:
-    """Write `EXPERIMENT.json` and its pictures, as .svg and .png, from the rows that are there.
+    """Write `EXPERIMENT.json` and its pictures, as .svg and .png, from the existing rows.
 
     Args:
-        experiments: Which.
+        experiments: The experiments.
         scale: `smoke`, `cpu` or `paper`.
         results: The folder of results.
 
     Returns:
-        What was found, by experiment; those whose studies have no original yet are left out.
+        The findings by experiment, without experiments that have no study to read yet.
     """
-    found = {}
+    findings = {}
     for experiment in experiments:
         studies = open_studies(experiment, scale, results)
         if not studies:
             continue
         fields, pictures = FINDERS[experiment.name](studies)
-        left = {name: jobs_left(experiment, one) for name, one in studies.items()}
+        left = {name: jobs_left(experiment, measured) for name, measured in studies.items()}
         fields = {
             "experiment": experiment.name,
             "title": experiment.title,
             "scale": scale,
             "jobs_left": left,
-            "runs": {name: _runs(one) for name, one in studies.items()},
+            "runs": {name: _runs(measured) for name, measured in studies.items()},
             **fields,
         }
         write_record(results / scale / f"{experiment.name}.json", "experiment", FORMAT_VERSION, fields)
         for name, figure in pictures:
             _save(figure, results / scale / name)
-        found[experiment.name] = fields
-    return found
+        findings[experiment.name] = fields
+    return findings
 
 
 def open_studies(experiment: Experiment, scale: str, results: Path) -> dict[str, Measured]:
-    """The studies of an experiment whose original is trained and whose curves are measured."""
+    """Return the studies of an experiment whose original is trained and whose curves are measured."""
     studies = find_scale(scale)
-    found = {name: Measured(studies[name], store_of(studies[name], scale, results)) for name in experiment.studies}
-    return {name: one for name, one in found.items() if one.is_there and not _scores_missing(one, experiment)}
+    all_measured = {
+        name: Measured(studies[name], store_of(studies[name], scale, results)) for name in experiment.studies
+    }
+    return {
+        name: measured
+        for name, measured in all_measured.items()
+        if measured.is_there and not _scores_missing(measured, experiment)
+    }
 
 
 def _scores_missing(one: Measured, experiment: Experiment) -> bool:
@@ -173,12 +179,12 @@ def _scores_missing(one: Measured, experiment: Experiment) -> bool:
 
 
 def jobs_left(experiment: Experiment, one: Measured) -> int:
-    """How many jobs of a study an experiment still needs."""
+    """Return the number of jobs of a study that an experiment still needs."""
     return len(open_jobs(one.study, [experiment], one.store))
 
 
 def _runs(one: Measured) -> dict[str, Any]:
-    """How the rows of a study came about: settings, versions, and what they took."""
+    """Return how the rows of a study were made: settings, versions, and the time they took."""
     rows = list(one.store.rows())
     retraining = one.study.retraining
     return {
@@ -201,7 +207,7 @@ def _runs(one: Measured) -> dict[str, Any]:
 
 
 def _originals(rows: Sequence[dict[str, Any]], seed: int) -> set[str]:
-    """Fingerprints of a seed's original: more than one where a machine that rounds differently went on."""
+    """Return the fingerprints of a seed's original: several if machines that round differently made the rows."""
     return {row["original"] for row in rows if row["seed"] == seed}
 
 
@@ -211,13 +217,13 @@ def _save(figure: Any, path: Path) -> None:
 
 
 def reproduce(args: argparse.Namespace) -> tuple[str, Any]:
-    """Do the jobs that are missing, and write what was found.
+    """Do the missing jobs, and write the findings.
 
     Args:
-        args: What the command line says.
+        args: The arguments of the command line.
 
     Returns:
-        What was found, as text and as JSON values.
+        The findings, as text and as JSON values.
     """
     experiments = _chosen(args.experiment, args.study)
     find_scale(args.scale)
@@ -231,25 +237,25 @@ def reproduce(args: argparse.Namespace) -> tuple[str, Any]:
     if not args.report_only:
         seconds = None if args.max_minutes is None else 60 * args.max_minutes
         done = run_jobs(experiments, args.scale, sources, max_seconds=seconds, cluster=args.cluster)
-    found = write_findings(experiments, args.scale, results)
+    findings = write_findings(experiments, args.scale, results)
     if args.page:
-        write_page(found, args.scale, results, Path(args.page))
+        write_page(findings, args.scale, results, Path(args.page))
         sys.stderr.write(f"wrote {args.page}\n")
-    lines = [_line(name, one, results / args.scale) for name, one in found.items()]
+    lines = [_line(name, fields, results / args.scale) for name, fields in findings.items()]
     if not done:
         lines.append("Not all jobs are done; the same command goes on.")
-    return "\n".join(lines) or "Nothing is measured yet.", found
+    return "\n".join(lines) or "Nothing is measured yet.", findings
 
 
 def _chosen(name: str, study: str | None) -> list[Experiment]:
-    """The experiments of that name, on one study alone where it is named."""
+    """Return the experiments of that name, restricted to one study if a study is given."""
     experiments = find_experiments(name)
     if study is None:
         return experiments
-    known = dict.fromkeys(each for one in experiments for each in one.studies)
+    known = dict.fromkeys(known_study for experiment in experiments for known_study in experiment.studies)
     if study not in known:
         raise ArgumentError(f"{name} reads no study {study!r}. It reads: {', '.join(known)}.")
-    return [replace(one, studies=(study,)) for one in experiments if study in one.studies]
+    return [replace(experiment, studies=(study,)) for experiment in experiments if study in experiment.studies]
 
 
 def _line(name: str, one: dict[str, Any], folder: Path) -> str:

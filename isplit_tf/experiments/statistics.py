@@ -23,7 +23,7 @@ class Estimate:
 
 
 def spearman(x: np.ndarray, y: np.ndarray) -> float:
-    """Spearman's rank correlation of two vectors, ties by mean ranks; 0 where one of them is constant.
+    """Return Spearman's rank correlation of two vectors, ties by mean ranks; 0 if one of them is constant.
 
     Reference:
         Spearman, "The proof and measurement of association between two things", 1904.
@@ -32,7 +32,7 @@ def spearman(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def kendall(x: np.ndarray, y: np.ndarray) -> float:
-    """Kendall's tau-b of two vectors; 0 where one of them is constant.
+    """Return Kendall's tau-b of two vectors; 0 if one of them is constant.
 
     Reference:
         Kendall, "The treatment of ties in ranking problems", 1945.
@@ -41,10 +41,12 @@ def kendall(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def partial_spearman(x: np.ndarray, y: np.ndarray, given: np.ndarray) -> float:
-    """Spearman's correlation of x and y with a third vector's ranks taken out of both; NaN where it explains one.
+    """Return Spearman's correlation of x and y with the ranks of a third vector removed from both.
+
+    NaN if the third vector explains x or y completely.
 
     Reference:
-        Kendall, "Partial rank correlation", 1942; here of Spearman's coefficients.
+        Kendall, "Partial rank correlation", 1942; here for Spearman's coefficients.
     """
     xy, xz, yz = spearman(x, y), spearman(x, given), spearman(y, given)
     rest = (1 - xz**2) * (1 - yz**2)
@@ -54,32 +56,34 @@ def partial_spearman(x: np.ndarray, y: np.ndarray, given: np.ndarray) -> float:
 def permutation_p(
     scores: list[np.ndarray], accuracies: list[np.ndarray], *, draws: int = 10_000, seed: int = 0
 ) -> float:
-    """Two-sided p-value of the mean Spearman correlation over studies, cuts permuted within each study.
+    """Return the two-sided p-value of the mean Spearman correlation over studies.
+
+    Its permutations exchange cuts within each study.
 
     Args:
-        scores: A vector for each study.
-        accuracies: Likewise.
-        draws: Random permutations.
-        seed: Of the permutations.
+        scores: A vector of scores for each study.
+        accuracies: A vector of accuracies for each study.
+        draws: Number of random permutations.
+        seed: Seed of the permutations.
 
     Returns:
-        At least 1 / (draws + 1).
+        The p-value, at least 1 / (draws + 1).
 
     Reference:
         Phipson, Smyth, "Permutation p-values should never be zero", 2010.
     """
     rng = np.random.default_rng(seed)
-    found = abs(np.mean([spearman(x, y) for x, y in zip(scores, accuracies, strict=True)]))
+    observed = abs(np.mean([spearman(x, y) for x, y in zip(scores, accuracies, strict=True)]))
     drawn = np.zeros(draws)
     for x, y in zip(scores, accuracies, strict=True):
-        ranks = _standardised(stats.rankdata(x))
-        other = _standardised(stats.rankdata(y))
-        drawn += rng.permuted(np.tile(ranks, (draws, 1)), axis=1) @ other / len(scores)
-    return float((1 + np.count_nonzero(np.abs(drawn) >= found - 1e-12)) / (draws + 1))
+        score_ranks = _standardised(stats.rankdata(x))
+        accuracy_ranks = _standardised(stats.rankdata(y))
+        drawn += rng.permuted(np.tile(score_ranks, (draws, 1)), axis=1) @ accuracy_ranks / len(scores)
+    return float((1 + np.count_nonzero(np.abs(drawn) >= observed - 1e-12)) / (draws + 1))
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
-    """p-values corrected for their number.
+    """Return p-values corrected for their number.
 
     Reference:
         Holm, "A simple sequentially rejective multiple test procedure", 1979.
@@ -93,37 +97,37 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
 
 
 def resampled_accuracies(right: np.ndarray, *, draws: int = 2_000, seed: int = 0) -> np.ndarray:
-    """Accuracies of each cut as they could have come out: seeds and test images drawn with replacement.
+    """Return bootstrap samples of each cut's accuracy, with seeds and test images drawn with replacement.
 
     Args:
         right: bool `(n_seeds, n_cuts, n_images)`: whether an image was classified right.
         draws: Number of draws.
-        seed: Of the draws.
+        seed: Seed of the draws.
 
     Returns:
-        float64 `(draws, n_cuts)`: means over the drawn seeds and images; the same images at every cut.
+        float64 `(draws, n_cuts)`: means over the drawn seeds and images. All cuts share the images of a draw.
 
     Reference:
         Efron, "Bootstrap methods: another look at the jackknife", 1979.
     """
     rng = np.random.default_rng(seed)
     n_seeds, n_cuts, n_images = right.shape
-    found = np.empty((draws, n_cuts))
+    accuracies = np.empty((draws, n_cuts))
     for k in range(draws):
         images = np.bincount(rng.integers(n_images, size=n_images), minlength=n_images)
         seeds = np.bincount(rng.integers(n_seeds, size=n_seeds), minlength=n_seeds)
-        found[k] = np.tensordot(seeds, right @ images, 1) / (n_seeds * n_images)
-    return found
+        accuracies[k] = np.tensordot(seeds, right @ images, 1) / (n_seeds * n_images)
+    return accuracies
 
 
 def bootstrapped(value: float, draws: np.ndarray) -> Estimate:
-    """A figure with the interval between the 2.5th and 97.5th percentile of its draws."""
+    """Return a figure with the interval between the 2.5th and 97.5th percentile of its draws."""
     low, high = np.nanpercentile(draws, [2.5, 97.5])
     return Estimate(float(value), float(low), float(high))
 
 
 def spearman_each(score: np.ndarray, accuracies: np.ndarray) -> np.ndarray:
-    """Spearman's correlation of one score `(n_cuts,)` with each row of `(draws, n_cuts)`."""
+    """Return Spearman's correlation of one score `(n_cuts,)` with each row of `(draws, n_cuts)`."""
     ranks = stats.rankdata(accuracies, axis=1)
     ranks = ranks - ranks.mean(axis=1, keepdims=True)
     norms = np.sqrt((ranks**2).sum(axis=1))
@@ -131,7 +135,7 @@ def spearman_each(score: np.ndarray, accuracies: np.ndarray) -> np.ndarray:
 
 
 def noise_ceiling(accuracies: np.ndarray) -> float | None:
-    """Mean Spearman correlation of one seed's accuracies with another's `(n_seeds, n_cuts)`; None for one seed."""
+    """Return the mean Spearman correlation between seeds' accuracies `(n_seeds, n_cuts)`; None for one seed."""
     n_seeds = len(accuracies)
     pairs = [(a, b) for a in range(n_seeds) for b in range(a)]
     return float(np.mean([spearman(accuracies[a], accuracies[b]) for a, b in pairs])) if pairs else None

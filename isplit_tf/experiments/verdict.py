@@ -1,4 +1,4 @@
-"""Whether the paper's claim holds, in words that follow from the figures."""
+"""The verdict on the paper's claim, in words that follow from the figures."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -8,15 +8,15 @@ import numpy as np
 from .correlation import DEPTH, PREDICTED, PRIMARY
 
 _CUI = PRIMARY[1]
-# What cannot be known before the test images are seen, or that says nothing, is no advice.
+# Scores that give no advice: one needs the test images, the other is random.
 _NO_ADVICE = ("CUI, mean, label, on the test images", "random")
 
 
 def verdict(found: Mapping[str, Any] | None) -> Iterator[str]:
-    """The first paragraph: whether CUI beat depth and size, and which score to trust.
+    """Yield the first paragraph: whether CUI beat depth and size, and which score to trust.
 
     Args:
-        found: What `correlate` found; None where it was not run.
+        found: What `correlate` returned; None if it was not run.
     """
     results = [result for by_series in ((found or {}).get("studies") or {}).values() for result in by_series.values()]
     if not results:
@@ -46,13 +46,13 @@ def verdict(found: Mapping[str, Any] | None) -> Iterator[str]:
 
 def _decided(results: list[Any], field: str) -> tuple[int, int]:
     estimates = [result["scores"][_CUI][field] for result in results]
-    return sum(one["low"] > 0 for one in estimates), sum(one["high"] < 0 for one in estimates)
+    return sum(estimate["low"] > 0 for estimate in estimates), sum(estimate["high"] < 0 for estimate in estimates)
 
 
 def _peaks(results: list[Any]) -> Iterator[str]:
     means = [result["peaks"]["mean"] for result in results if result["peaks"]["mean"]]
     if means:
-        above, below = sum(one["low"] > 0 for one in means), sum(one["high"] < 0 for one in means)
+        above, below = sum(mean["low"] > 0 for mean in means), sum(mean["high"] < 0 for mean in means)
         yield (
             f"A peak of the curve kept more accuracy than the mean of its two neighbours in {above} of {len(means)} "
             f"comparisons, less in {below}; the rest are undecided."
@@ -74,44 +74,47 @@ def _advice(results: list[Any]) -> Iterator[str]:
 
 
 def _untrained(results: list[Any]) -> Iterator[str]:
-    known = [result for result in results if result.get("untrained")]
-    if not known:
+    predicted = [result for result in results if result.get("untrained")]
+    if not predicted:
         return
-    cuts = sum(len(result["accuracy"]) for result in known)
-    as_good = sum(result["untrained"]["as_good_at"] for result in known)
-    lead = 100 * float(np.mean([result["untrained"]["mean_lead"] for result in known]))
+    cuts = sum(len(result["accuracy"]) for result in predicted)
+    as_good = sum(result["untrained"]["as_good_at"] for result in predicted)
+    lead = 100 * float(np.mean([result["untrained"]["mean_lead"] for result in predicted]))
     yield (
         f"A projection without any training kept at least as much accuracy as the paper's autoencoder after both "
         f"phases at {as_good} of {cuts} cuts, {lead:+.2f} points in the mean."
     )
-    costs = [r["original"] - r["without_bottleneck"] for r in known if r["without_bottleneck"] is not None]
+    costs = [r["original"] - r["without_bottleneck"] for r in predicted if r["without_bottleneck"] is not None]
     if costs:
         yield (
             "Some of that is what so short a training costs by itself: without a bottleneck the same fine-tuning lost "
             f"{100 * min(costs):.2f} to {100 * max(costs):.2f} points."
         )
-    worst = max(result["original"] - min(result["untrained"]["accuracy"]) for result in known)
+    worst = max(result["original"] - min(result["untrained"]["accuracy"]) for result in predicted)
     yield f"Nor is a projection good everywhere: at the worst cut it lost {100 * worst:.2f} points."
 
 
 def _what_to_do(results: list[Any]) -> Iterator[str]:
-    """The score to trust behind a projection: of prediction, CUI and depth the one whose choices kept the most."""
-    known = [result for result in results if result.get("untrained")]
-    if not known:
+    """Yield the score to trust behind a projection: prediction, CUI or depth, by the accuracy at their choices."""
+    predicted = [result for result in results if result.get("untrained")]
+    if not predicted:
         return
-    names = set.intersection(*(set(result["scores"]) for result in known)) - set(_NO_ADVICE)
-    kept = {
-        name: float(np.mean([result["untrained"]["scores"][name]["accuracy"] for result in known])) for name in names
+    names = set.intersection(*(set(result["scores"]) for result in predicted)) - set(_NO_ADVICE)
+    means = {
+        name: float(np.mean([result["untrained"]["scores"][name]["accuracy"] for result in predicted]))
+        for name in names
     }
-    ranked = sorted(kept, key=lambda name: (-kept[name], name))
-    trusted = max((name for name in (PREDICTED, _CUI, DEPTH) if name in kept), key=lambda name: kept[name])
-    lost = [result["scores"][_CUI]["accuracy_at_highest"] for result in known]
-    papers = float(np.mean([max(result["accuracy"]) + points for result, points in zip(known, lost, strict=True)]))
+    ranked = sorted(means, key=lambda name: (-means[name], name))
+    trusted = max((name for name in (PREDICTED, _CUI, DEPTH) if name in means), key=lambda name: means[name])
+    losses = [result["scores"][_CUI]["accuracy_at_highest"] for result in predicted]
+    papers = float(
+        np.mean([max(result["accuracy"]) + points for result, points in zip(predicted, losses, strict=True)])
+    )
     yield (
-        f"**What to trust: {trusted}, with a projection at the cut that it names.** That keeps {kept[trusted]:.2%} in "
-        f"the mean of {len(known)} comparisons, untrained; a projection at the cut of CUI {kept[_CUI]:.2%}, at that of "
-        f"the luckiest score ({ranked[0]}) {kept[ranked[0]]:.2%}; the paper's autoencoder at the cut of CUI, trained, "
-        f"{papers:.2%}."
+        f"**What to trust: {trusted}, with a projection at the cut that it names.** That keeps {means[trusted]:.2%} in "
+        f"the mean of {len(predicted)} comparisons, untrained; a projection at the cut of CUI {means[_CUI]:.2%}, at "
+        f"that of the luckiest score ({ranked[0]}) {means[ranked[0]]:.2%}; the paper's autoencoder at the cut of CUI, "
+        f"trained, {papers:.2%}."
     )
     if trusted == PREDICTED:
         yield (

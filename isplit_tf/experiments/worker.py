@@ -1,4 +1,4 @@
-"""Doing one job of a study: what each kind of job measures, as a row."""
+"""The worker that does one job of a study, and the row that each kind of job makes."""
 
 import datetime
 import os
@@ -29,10 +29,10 @@ Fields = dict[str, Any]
 
 
 class Worker:
-    """Does the jobs of one study.
+    """A worker that does the jobs of one study.
 
     Args:
-        shop: What the jobs share.
+        shop: The images, originals and settings that the jobs share.
     """
 
     def __init__(self, shop: Workshop):
@@ -41,7 +41,7 @@ class Worker:
     def __call__(self, job: Job) -> Row:
         """Do a job, and return its row."""
         shop = self._shop
-        shop.images  # noqa: B018  # reading them is not part of the job's time
+        shop.images  # noqa: B018  # read them here, so that the job's time does not include it
         if job.kind != "original":
             shop.original_of(job.seed)
         start, cpu = time.perf_counter(), time.process_time()
@@ -82,7 +82,7 @@ def _do_original(shop: Workshop, job: Job) -> Fields:
 
 
 def _do_control(shop: Workshop, job: Job) -> Fields:
-    """The original, trained on for as many epochs as both phases have."""
+    """Train the original for as many more epochs as both phases have."""
     retraining = shop.study.retraining
     halves = split(shop.original_of(job.seed), shop.cuts[retraining.tuned_at])
     epochs = retraining.bottleneck_epochs + retraining.fine_tune_epochs
@@ -91,7 +91,7 @@ def _do_control(shop: Workshop, job: Job) -> Fields:
 
 
 def _do_identity(shop: Workshop, job: Job) -> Fields:
-    """The split without a bottleneck: fine-tuned for as many epochs as the others."""
+    """Fine-tune the split without a bottleneck, for as many epochs as the other splits."""
     halves = split(shop.original_of(job.seed), shop.cuts[shop.study.retraining.tuned_at])
     shop.train(halves, job, shop.images.train)
     return shop.tested(halves)
@@ -176,7 +176,7 @@ def _do_rate(shop: Workshop, job: Job) -> Fields:
 
 
 def _do_codec(shop: Workshop, job: Job) -> Fields:
-    """The whole original on images that were compressed and opened again."""
+    """Classify images that were compressed and decoded, with the whole original."""
     assert job.codec is not None
     prepare = preparation(shop.study.model)
     points, where = [], shop.rated
@@ -189,10 +189,10 @@ def _do_codec(shop: Workshop, job: Job) -> Fields:
 
 
 def _predict(shop: Workshop, score: Score, seed: int) -> Fields:
-    """What the frozen tail says behind a projection, fitted on the images that the splits learn from.
+    """Measure the accuracy of the frozen tail behind a projection that is fitted on the splits' training images.
 
-    On validation images, as a prediction; and on test images, as what a split without any training keeps. One call
-    for both: the fit is what costs.
+    On validation images it is a prediction; on test images it is the accuracy of a split without any training. One
+    call measures both, because the fit takes most of the time.
     """
     series = shop.series(score.series)
     (x, y), (test_x, test_y) = shop.images.validation, shop.images.test
@@ -232,7 +232,7 @@ def _described(halves: SplitModel) -> dict[str, Any]:
 
 
 def _bottleneck(series: Series, seed: int) -> Autoencoder:
-    """The bottleneck of a series."""
+    """Return the bottleneck of a series."""
     if series.elements is not None:
         return Autoencoder(latent_size=series.elements, seed=seed)
     assert series.compression is not None
@@ -240,8 +240,8 @@ def _bottleneck(series: Series, seed: int) -> Autoencoder:
 
 
 def _of_classes(part: Part, classes: tuple[int, ...]) -> Part:
-    kept = np.isin(part[1], classes)
-    return part[0][kept], part[1][kept]
+    is_chosen = np.isin(part[1], classes)
+    return part[0][is_chosen], part[1][is_chosen]
 
 
 def _versions() -> dict[str, str]:
