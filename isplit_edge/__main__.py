@@ -1,4 +1,4 @@
-"""Classifies image files on a device: `python -m isplit_edge BUNDLE --url http://server:8501 photo.png`."""
+"""Classification of image files on a device: `python -m isplit_edge BUNDLE --url http://server:8501 photo.png`."""
 
 import argparse
 import json
@@ -17,7 +17,7 @@ _PICTURES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Reads the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m isplit_edge",
         description="Classify images with a bundle's head here and its tail on a server.",
@@ -34,7 +34,11 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Runs a parsed command line: 0 if every image was answered, 1 if not, 2 if a file is no image for the bundle."""
+    """Run a parsed command line.
+
+    Returns:
+        The exit status: 0 if every image was answered, 1 if not, 2 if a file holds no images for the bundle.
+    """
     answered, bad = True, False
     with Client(args.bundle, args.url, token=args.token, timeout_s=args.timeout) as client:
         if not args.files:
@@ -42,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
         for path in _found(args.files):
             try:
                 answer = _asked(client, path)
-            except DataError as error:  # the other files are none the worse for it
+            except DataError as error:  # the other files can still be classified
                 sys.stderr.write(f"isplit_edge: {error}\n")
                 bad = True
                 continue
@@ -54,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command: exit status 2 for a bad request, 1 for a failure."""
+    """Run the command, and return its exit status: 2 for a bad request, 1 for a failure."""
     try:
         return run(parse(argv))
     except ISplitError as error:

@@ -1,4 +1,4 @@
-"""What comes back for a batch of images, and the check of what a server sent."""
+"""The answer to a batch of images, and the check of what a server sent."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -10,11 +10,11 @@ from .errors import ServerError
 from .manifest import Manifest
 
 STATUS_NO_ANSWER = 3
-"""Given on the device, never by a server: no answer came for this image."""
+"""No answer came for this image. The device sets this status, never a server."""
 
 _MEANINGS = {**wire.STATUS_MEANINGS, STATUS_NO_ANSWER: "no answer"}
 _SHOWN = 10
-# Rounding in a tail of half precision; further off than this is no distribution.
+# It allows for rounding in a tail of half precision; a sum further from 1 is no distribution.
 _SUM_TOLERANCE = 0.01
 
 
@@ -24,16 +24,16 @@ class Answer:
 
     Attributes:
         probabilities: (N, n_classes) float32; NaN in the rows without an answer.
-        status: (N,) int32. 0 answered; 1 made by the head of another bundle; 2 malformed on arrival; 3 no answer
+        status: (N,) int32. 0: answered; 1: made by the head of another bundle; 2: malformed on arrival; 3: no answer
             came.
-        source: "server"; "local" where the server could not be reached and the bundle's own whole model answered;
-            "mixed" where some images were answered by either; "none" where no image was answered.
-        timings_s: Seconds for the whole batch: preprocess, head, wire (the server's work is part of the wire); and
-            local, where the whole model ran here.
-        reasons: For each image without an answer, by its index, why.
+        source: "server"; "local" if the server could not be reached and the bundle's own whole model answered;
+            "mixed" if the server answered some images and the whole model others; "none" if no image was answered.
+        timings_s: Seconds for the whole batch: preprocess, head, wire (which includes the server's work); and local,
+            if the whole model ran on the device.
+        reasons: The reason for each image without an answer, by its index.
         class_names: From the manifest, or None.
-        local: (N,) bool: which images were answered here.
-        local_reason: Why the server was not asked or did not answer for those, or None.
+        local: (N,) bool: which images were answered on the device.
+        local_reason: Why the server was not asked or did not answer for these images, or None.
     """
 
     probabilities: np.ndarray
@@ -51,12 +51,12 @@ class Answer:
 
     @property
     def answered(self) -> np.ndarray:
-        """(N,) bool: which images were answered."""
+        """Return which images were answered, (N,) bool."""
         return self.status == wire.STATUS_OK
 
     @property
     def classes(self) -> np.ndarray:
-        """(N,) int64: the most probable class of each image, -1 where there is no answer."""
+        """Return the most probable class of each image, (N,) int64; -1 for an image without an answer."""
         return np.where(self.answered, np.nan_to_num(self.probabilities, nan=-1.0).argmax(axis=1), -1)
 
     def __repr__(self) -> str:
@@ -77,11 +77,11 @@ class Answer:
 
 
 def source_of(answered: np.ndarray, local: np.ndarray) -> str:
-    """Says in one word where the answers of a batch came from.
+    """Return in one word where the answers of a batch came from.
 
     Args:
         answered: (N,) bool.
-        local: (N,) bool, which of them were given here.
+        local: (N,) bool, which images were answered on the device.
 
     Returns:
         "server", "local", "mixed" or "none".
@@ -93,7 +93,7 @@ def source_of(answered: np.ndarray, local: np.ndarray) -> str:
 
 
 def reason(status: int) -> str:
-    """Says in words what a status means, and what may be behind it."""
+    """Return the meaning of a status in words, with its probable cause."""
     meaning = _MEANINGS.get(status, "unknown")
     if status == wire.STATUS_OTHER_BUNDLE:
         return f"{meaning}: the server's version of this model belongs to another export than this device's bundle"
@@ -101,16 +101,16 @@ def reason(status: int) -> str:
 
 
 def check_answer(probabilities: np.ndarray, status: np.ndarray, n: int, manifest: Manifest) -> None:
-    """Refuses what cannot be the answer to n payloads, whatever it came through.
+    """Check whether a server's answer can belong to n payloads, over any transport.
 
     Args:
         probabilities: (n, n_classes) float.
         status: (n,) integers.
-        n: How many payloads were sent.
-        manifest: Of the bundle.
+        n: The number of payloads that were sent.
+        manifest: The bundle's manifest.
 
     Raises:
-        ServerError: If shapes or statuses are none that a tail gives, or an answered row is no distribution.
+        ServerError: If no tail gives such shapes or statuses, or an answered row is no distribution.
     """
     expected = (n, manifest.n_classes)
     if probabilities.shape != expected or status.shape != (n,):

@@ -1,4 +1,4 @@
-"""A device's client: runs the head here and asks the tail on a server."""
+"""A device's client: it runs the head on the device and asks the tail on a server."""
 
 import dataclasses
 import os
@@ -23,10 +23,10 @@ MAX_REQUEST_BYTES = 8 << 20
 
 
 class Client:
-    """Classifies images with the head of a bundle here and its tail on a TensorFlow Serving server.
+    """A client that runs the head of a bundle on the device and asks its tail on a TensorFlow Serving server.
 
-    It reads manifest.json and edge/ of the bundle only, and asks the server for the version in its manifest. It
-    may be used by one thread at a time.
+    It reads only manifest.json and edge/ of the bundle, and asks the server for the version in the manifest. Only one
+    thread may use it at a time.
 
     Args:
         bundle: The bundle's directory.
@@ -34,17 +34,17 @@ class Client:
             `grpcs://...`, which needs grpcio.
         timeout_s: Seconds for one try at a request, from sending to the last byte of the answer.
         connect_timeout_s: Seconds for opening a connection.
-        retries: How often a request whose connection failed, or that the server was too busy for, is tried
-            again. The calls change nothing on the server, so that a repeat is harmless. Time-outs are not tried
-            again.
-        max_batch: The most images in one request; a server takes no more than its batching.config allows.
-        max_request_bytes: The most bytes in the body of a request that carries more than one image.
-        token: A bearer token; plain http and grpc show it to everyone on the way.
+        retries: How often a request is tried again if its connection failed or the server was too busy. The calls
+            change nothing on the server, so a repeat is harmless. Time-outs are not tried again.
+        max_batch: The largest number of images in one request; a server accepts no more than its batching.config
+            allows.
+        max_request_bytes: The largest body, in bytes, of a request that carries more than one image.
+        token: A bearer token; over plain http and grpc it travels unencrypted.
         ssl_context: For https; the system's certificates by default. For grpcs the environment's
             GRPC_DEFAULT_SSL_ROOTS_FILE_PATH names other certificates.
         num_threads: Threads of the head's interpreter; LiteRT's own choice by default.
-        fallback_pause_s: For a bundle with a whole model in it: after the server could not be reached, seconds for
-            which `run` answers here without asking it.
+        fallback_pause_s: For a bundle that holds the whole model: seconds for which `run` answers on the device
+            without asking the server, after the server could not be reached.
 
     Raises:
         BundleError: If the bundle is incomplete, was changed or has a newer format.
@@ -100,10 +100,10 @@ class Client:
         self._batch = max(1, min(max_batch, fitting))
 
     def predict(self, images: Any, preprocessed: bool = False) -> np.ndarray:
-        """Classifies images, or raises.
+        """Classify images, or raise.
 
         Args:
-            images: Raw uint8 images, (N, H, W, C) or one (H, W, C), channels R, G, B; grey ones also (N, H, W).
+            images: Raw uint8 images, (N, H, W, C) or one (H, W, C), channels R, G, B; grey images also (N, H, W).
                 With `preprocessed`, arrays in the model's own space, (N, *input_shape).
             preprocessed: Whether the bundle's preprocessing was already done.
 
@@ -125,10 +125,10 @@ class Client:
         return answer.probabilities
 
     def run(self, images: Any, preprocessed: bool = False) -> Answer:
-        """Classifies images, and goes on where single ones, or the server, fail.
+        """Classify images, and go on if single images or the server fail.
 
-        Where the server cannot be reached, or does not answer in time, and the bundle holds the whole model
-        (exported with local_fallback=True), that model answers here, and the answer's `source` says so.
+        If the server cannot be reached or does not answer in time, and the bundle holds the whole model (exported
+        with local_fallback=True), that model answers on the device, and the answer's `source` says so.
 
         Args:
             images: As in `predict`.
@@ -143,19 +143,19 @@ class Client:
         return self._ask(images, preprocessed, keep_going=True)
 
     def check(self) -> str:
-        """Asks the server whether it has the version of the model that this bundle needs; a small request.
+        """Ask the server whether it has the version of the model that this bundle needs; a small request.
 
         Returns:
             `"AVAILABLE"`.
 
         Raises:
-            ServerError: If the server cannot be reached, does not have this version (the message lists those that
-                it has), or is not ready to answer for it.
+            ServerError: If the server cannot be reached, does not have this version (the message lists its
+                versions), or is not ready to answer with it.
         """
         return self._transport.check()
 
     def close(self) -> None:
-        """Closes the connection; a later call opens a new one."""
+        """Close the connection; a later call opens a new one."""
         self._transport.close()
 
     def __enter__(self) -> "Client":
@@ -212,7 +212,7 @@ class Client:
 
 @dataclasses.dataclass
 class _Batch:
-    """What is known so far of an answer to N images."""
+    """The parts of an answer to N images that are known so far."""
 
     probabilities: np.ndarray
     status: np.ndarray

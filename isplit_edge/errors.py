@@ -1,7 +1,7 @@
 """The errors of `isplit_edge` and `isplit_tf`, one tree.
 
 ```text
-ISplitError                         everything below; catch this one to catch all
+ISplitError                         every error below; catch this one to catch all
 ├── ArgumentError (ValueError)      an argument outside of what is possible
 ├── DataError (ValueError)          images or labels of a wrong shape, type or range; no data; endless data
 ├── BundleError (ValueError)        a bundle that is incomplete, changed, or of a newer format
@@ -43,11 +43,11 @@ class MissingDependencyError(ISplitError, ImportError):
 
 
 class ServerError(ISplitError, OSError):
-    """The server refused, failed, or answered something else than the protocol says."""
+    """The server refused, failed, or broke the protocol in its answer."""
 
 
 class ServerUnreachableError(ServerError, ConnectionError):
-    """No connection to the server, or it broke off."""
+    """No connection to the server was possible, or it broke off."""
 
 
 class ServerTimeoutError(ServerError, TimeoutError):

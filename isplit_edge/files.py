@@ -12,7 +12,7 @@ from .errors import ArgumentError, BundleError
 
 
 def relative_path(name: str) -> PurePosixPath:
-    """Checks a path of a manifest: relative, in plain form, with no way out of the bundle.
+    """Check a path of a manifest: it must be relative, in plain form, and inside the bundle.
 
     Args:
         name: For instance `"edge/head.tflite"`, with forward slashes on every system.
@@ -37,7 +37,7 @@ def relative_path(name: str) -> PurePosixPath:
 
 
 def inside(root: Path, name: str) -> Path:
-    """Returns where `name` lies below `root`, links followed, and refuses what lies elsewhere.
+    """Return the path of `name` below `root`, and refuse a path that leads elsewhere through links.
 
     Raises:
         ArgumentError: If the path, or a link on its way, leads out of `root`.
@@ -49,18 +49,18 @@ def inside(root: Path, name: str) -> Path:
 
 
 def file_sha256(path: str | os.PathLike[str]) -> str:
-    """Returns the SHA-256 of a file as 64 lowercase hexadecimal digits."""
+    """Return the SHA-256 of a file as 64 lowercase hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def file_record(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Returns what a manifest says about a file: its `sha256` and `size_bytes`."""
+    """Return a manifest's entry for a file: its `sha256` and `size_bytes`."""
     return {"sha256": file_sha256(path), "size_bytes": os.stat(path).st_size}
 
 
 def check_file(root: Path, name: str, *, sha256: str, size_bytes: int) -> None:
-    """Compares a file of a bundle with what the manifest says about it.
+    """Compare a file of a bundle with its entry in the manifest.
 
     Raises:
         BundleError: If it is missing, differs in size or hash, cannot be read, or lies outside of the bundle.
@@ -68,7 +68,7 @@ def check_file(root: Path, name: str, *, sha256: str, size_bytes: int) -> None:
     try:
         path = inside(root, name)
         found_bytes = path.stat().st_size
-        # The size first: it tells a copy that broke off from a file that was changed, and costs nothing.
+        # The size is compared first: it costs nothing, and tells a copy that broke off from a file that was changed.
         if found_bytes != size_bytes:
             raise BundleError(
                 f"{path} was changed or cut off: {found_bytes} bytes, {size_bytes} in the manifest. "
@@ -88,9 +88,9 @@ def check_file(root: Path, name: str, *, sha256: str, size_bytes: int) -> None:
 
 @contextlib.contextmanager
 def open_atomic(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """A file to write, which takes the place of `path` when the block ends well.
+    """Open a file for writing that replaces `path` when the block ends without an error.
 
-    A reader, or a run after a crash, finds the old content or the new one, whole.
+    A reader, or a run after a crash, finds either the whole old content or the whole new content.
     """
     target = Path(path)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
@@ -107,6 +107,6 @@ def open_atomic(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
 
 def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
-    """Writes a file as `open_atomic` does."""
+    """Write a file as `open_atomic` does."""
     with open_atomic(path) as file:
         file.write(data)

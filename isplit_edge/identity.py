@@ -1,4 +1,4 @@
-"""What a bundle's identity is made of: canonical JSON and SHA-256 over tagged, length-prefixed parts.
+"""The identity of a bundle: canonical JSON and SHA-256 over tagged, length-prefixed parts.
 
 Two exports have the same `bundle_id` if and only if the same head talks to the same tail under the same
 contract.
@@ -29,10 +29,10 @@ CONTRACT_KEYS = (
 
 
 def canonical_json(value: Any) -> bytes:
-    """Writes a JSON value in the one form that is hashed: sorted keys, no blanks, ASCII, no NaN.
+    """Write a JSON value in the one form that is hashed: sorted keys, no blanks, ASCII, no NaN.
 
     Raises:
-        ArgumentError: If the value holds NaN, an infinity, or what JSON has no form for (a numpy scalar).
+        ArgumentError: If the value holds NaN, an infinity, or a type that JSON lacks (a numpy scalar).
 
     Example:
         >>> canonical_json({"b": (1, 2), "a": None})
@@ -46,9 +46,9 @@ def canonical_json(value: Any) -> bytes:
 
 
 def tagged_sha256(parts: Iterable[tuple[str, bytes | memoryview]]) -> str:
-    """Hashes parts so that no two different lists of parts give the same bytes to the hash.
+    """Hash parts so that no two different lists of parts give the same bytes to the hash.
 
-    Each part goes in as: length of its tag, tag, length of its data, data; lengths as 8 bytes little-endian.
+    Each part is hashed as: length of its tag, tag, length of its data, data; lengths as 8 bytes little-endian.
 
     Args:
         parts: Pairs of a tag (ASCII) and its data, in order.
@@ -66,10 +66,10 @@ def tagged_sha256(parts: Iterable[tuple[str, bytes | memoryview]]) -> str:
 
 
 def array_sha256(array: np.ndarray) -> str:
-    """Hashes a weight: its dtype's name, its shape, and its bytes, row-major and little-endian.
+    """Hash a weight: its dtype's name, its shape, and its bytes, row-major and little-endian.
 
     Args:
-        array: A weight of any shape; a number type (bfloat16 of ml_dtypes too).
+        array: A weight of any shape and any number type (also bfloat16 of ml_dtypes).
 
     Returns:
         64 lowercase hexadecimal digits.
@@ -89,29 +89,29 @@ def array_sha256(array: np.ndarray) -> str:
 
 
 def contract(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Picks out of a manifest's record what head and tail have to agree upon, `CONTRACT_KEYS`.
+    """Return the values of a manifest's record on which head and tail must agree, `CONTRACT_KEYS`.
 
-    Where the latent travels as it is, the record has no `latent_bits`, and the contract has none either: the identity
-    is that of releases that knew no other way.
+    If the latent is sent unchanged, neither the record nor the contract has `latent_bits`. So the identity stays that
+    of releases without `latent_bits`.
     """
     packed = {} if record.get("latent_bits") is None else {"latent_bits": record["latent_bits"]}
     return {key: record[key] for key in CONTRACT_KEYS} | packed
 
 
 def bundle_id(head: bytes, *, weights: Iterable[str], architecture: Any, contract: Mapping[str, Any]) -> str:
-    """Computes the identity of a bundle.
+    """Compute the identity of a bundle.
 
     Args:
         head: The bytes of head.tflite.
         weights: `array_sha256` of each weight of decoder and tail, in any order.
         architecture: The architecture of decoder and tail as a JSON value.
-        contract: What `contract` picks from the manifest's record.
+        contract: The result of `contract` for the manifest's record.
 
     Returns:
         64 lowercase hexadecimal digits.
 
     Raises:
-        ArgumentError: If `architecture` or `contract` holds NaN or what JSON has no form for.
+        ArgumentError: If `architecture` or `contract` holds NaN or a type that JSON lacks.
     """
     parts: list[tuple[str, bytes | memoryview]] = [("isplit-bundle", b"1"), ("head", head)]
     parts += [("weight", bytes.fromhex(digest)) for digest in sorted(weights)]

@@ -1,4 +1,4 @@
-"""What a user may hand in as images, told from what he may not; nothing is copied."""
+"""Reading and checking images from the user; nothing is copied."""
 
 import zipfile
 import zlib
@@ -14,11 +14,13 @@ ARRAYS = (".npy", ".npz")
 
 
 def read_array(path: Path) -> np.ndarray:
-    """Reads the array of a .npy file, or of an .npz file its `x`, else its first; nothing in it is executed.
+    """Read the array of a .npy file, or the array `x`, else the first one, of an .npz file.
+
+    Nothing in the file is executed.
 
     Raises:
-        DataError: If it is empty, torn, or holds no plain array; the message leaves the file to be named.
-        OSError: If it cannot be opened.
+        DataError: If the file is empty, torn, or holds no plain array; the caller adds the file's name to the message.
+        OSError: If the file cannot be opened.
     """
     with path.open("rb") as file:
         try:
@@ -40,22 +42,22 @@ def frames(
     *,
     preprocessed: bool,
 ) -> np.ndarray:
-    """Checks images and gives them a batch axis.
+    """Check images and give them a batch axis.
 
     Args:
         images: Raw images, uint8: (N, H, W, C) or one (H, W, C); for a model of one channel also (N, H, W) and
-            (H, W). A shape that could be either is read as one image. Or, `preprocessed`, numbers in the
-            model's own space: (N, *input_shape) or one of `input_shape`.
-        input_shape: The model's input without the batch.
-        preprocessing: The manifest's record. Only with a `size` in it may raw images have another height and
-            width than the model's input.
+            (H, W). A shape that could be either is read as one image. With `preprocessed`, numbers in the model's
+            own space: (N, *input_shape) or one of `input_shape`.
+        input_shape: The shape of the model's input without the batch.
+        preprocessing: The manifest's record. Raw images may have another height and width than the model's input
+            only if the record has a `size`.
         preprocessed: Whether the images are already in the model's own space.
 
     Returns:
-        (N, ...): a view of the images where they are an array.
+        (N, ...): a view of the images if they are an array.
 
     Raises:
-        DataError: If the images are of another dtype or shape, not finite, or none.
+        DataError: If there are no images, they have another dtype or shape, or they are not finite.
     """
     try:
         array = np.asarray(images)
@@ -76,7 +78,7 @@ def frames(
 def _raw_images(array: np.ndarray, input_shape: tuple[int, ...], *, resizable: bool) -> np.ndarray:
     height, width, channels = input_shape
     shape = array.shape
-    # (N, H, W): but what is 3 or 4 wide, and need not be, is one image in colour.
+    # (N, H, W). But an array with a last axis of 3 or 4 that does not match the model's size is one image in colour.
     stack = array.ndim == 3 and shape[-1] != 1 and (shape[1:] == (height, width) or shape[-1] not in (3, 4))
     if channels == 1 and (array.ndim == 2 or stack):
         array = array[..., None]

@@ -1,4 +1,4 @@
-"""Runs a bundle's head with LiteRT and turns each output into a payload."""
+"""The head of a bundle, run with LiteRT; each output becomes a payload."""
 
 import os
 import threading
@@ -13,7 +13,7 @@ from .images import frames
 from .manifest import HEAD_FILE, Manifest
 from .preprocessing import preprocess
 
-# The largest float32 below one half: added before cutting off, it rounds halves away from zero and nothing else.
+# The largest float32 below one half: added before truncation, it rounds halves away from zero and changes nothing else.
 _ALMOST_HALF = np.nextafter(np.float32(0.5), np.float32(0))
 
 
@@ -34,7 +34,7 @@ class Head:
 
     Args:
         bundle: The bundle's directory; manifest.json and edge/ are enough.
-        manifest: The bundle's manifest where it was already loaded and checked.
+        manifest: The bundle's manifest if it was already loaded and checked.
         num_threads: Threads of the interpreter; LiteRT's own choice by default.
 
     Raises:
@@ -58,15 +58,15 @@ class Head:
         self._check_against_manifest()
 
     def frames(self, images: Any, preprocessed: bool = False) -> np.ndarray:
-        """Checks images, as `Client.predict` takes them, and returns them as a batch, (N, ...)."""
+        """Check images, as `Client.predict` takes them, and return them as a batch, (N, ...)."""
         shapes = self.manifest.shapes
         return frames(images, shapes["input"], self.manifest.preprocessing, preprocessed=preprocessed)
 
     def prepare(self, frame: np.ndarray, preprocessed: bool = False) -> np.ndarray:
-        """Turns one frame of `frames` into the head's input, in the head's own dtype.
+        """Turn one image of `frames` into the head's input, in the head's own dtype.
 
         Raises:
-            DataError: If the head takes whole numbers and the frame holds others.
+            DataError: If the head takes whole numbers and the image holds others.
         """
         x = frame if preprocessed else preprocess(frame, self.manifest.preprocessing)
         dtype, scale, zero_point = self._input.dtype, self._input.scale, self._input.zero_point
@@ -78,15 +78,15 @@ class Head:
         return y
 
     def encode(self, x: np.ndarray) -> bytes:
-        """Runs the head on one input of `prepare` and returns the payload."""
+        """Run the head on one input of `prepare` and return the payload."""
         with self._lock:
-            # Views of the interpreter's memory must be gone before it runs: it refuses to otherwise.
+            # The interpreter refuses to run while views of its memory exist.
             self._interpreter.tensor(self._input.tensor)()[...] = x
             self._interpreter.invoke()
             return wire.pack(self._tag, self._interpreter.tensor(self._output.tensor)(), self.manifest.latent_bits)
 
     def payloads(self, x: Any, preprocessed: bool = False) -> list[bytes]:
-        """Encodes a batch, image by image.
+        """Encode a batch, image by image.
 
         Args:
             x: Images as `Client.predict` takes them.
@@ -118,10 +118,10 @@ class Head:
 
 
 def quantize(x: np.ndarray, scale: np.float32, zero_point: int, dtype: np.dtype) -> np.ndarray:
-    """Quantizes numbers as TFLite's reference kernel does: round(x / scale) + zero_point, halves away from zero.
+    """Quantize numbers as TFLite's reference kernel does: round(x / scale) + zero_point, halves away from zero.
 
-    Images of 256 evenly spaced levels, and a scale of that spacing, make every pixel a half: rounding to even,
-    as faster kernels do, would merge neighbouring levels.
+    If images have 256 evenly spaced levels and the scale is that spacing, every pixel is a half. Rounding to
+    even, as faster kernels do, would then merge neighbouring levels.
 
     Args:
         x: Finite numbers of any shape.
@@ -129,7 +129,7 @@ def quantize(x: np.ndarray, scale: np.float32, zero_point: int, dtype: np.dtype)
         dtype: int8, uint8 or int16.
 
     Returns:
-        The same shape in `dtype`; what is out of its range ends at its limits.
+        The same shape in `dtype`; values out of its range become its limits.
     """
     limits = np.iinfo(dtype)
     y = np.divide(x, scale, dtype=np.float32)
@@ -141,7 +141,7 @@ def quantize(x: np.ndarray, scale: np.float32, zero_point: int, dtype: np.dtype)
 
 
 def load_interpreter(path: Path, num_threads: int | None = None) -> Any:
-    """Loads a `.tflite` file into LiteRT, ready to run.
+    """Load a `.tflite` file into LiteRT, ready to run.
 
     Raises:
         BundleError: If LiteRT cannot run the file.

@@ -1,4 +1,4 @@
-"""The whole model on the device: it answers where the server cannot be reached."""
+"""The whole model on the device: it answers if the server cannot be reached."""
 
 import threading
 from pathlib import Path
@@ -11,7 +11,7 @@ from .manifest import Manifest
 from .preprocessing import preprocess
 
 LOCAL_FILE = "edge/local.tflite"
-"""The whole model, where the bundle was exported with local_fallback=True."""
+"""The file of the whole model in a bundle that was exported with local_fallback=True."""
 
 
 class LocalModel:
@@ -21,7 +21,7 @@ class LocalModel:
 
     Args:
         path: The file; its hash was checked.
-        manifest: The bundle's.
+        manifest: The bundle's manifest.
         num_threads: Threads of the interpreter; LiteRT's own choice by default.
 
     Raises:
@@ -46,7 +46,7 @@ class LocalModel:
         self._output = self._interpreter.get_output_details()[0]["index"]
 
     def predict(self, frames: np.ndarray, preprocessed: bool = False) -> np.ndarray:
-        """Classifies frames as `Head.frames` gives them, one by one.
+        """Classify images from `Head.frames`, one by one.
 
         Args:
             frames: (N, ...).
@@ -60,7 +60,7 @@ class LocalModel:
     def _one(self, frame: np.ndarray, preprocessed: bool) -> np.ndarray:
         x = frame if preprocessed else preprocess(frame, self._preprocessing)
         with self._lock:
-            # Views of the interpreter's memory must be gone before it runs: it refuses to otherwise.
+            # The interpreter refuses to run while views of its memory exist.
             self._interpreter.tensor(self._input)()[...] = x
             self._interpreter.invoke()
             return self._interpreter.get_tensor(self._output)

@@ -1,4 +1,4 @@
-"""manifest.json: what a bundle is, written by the export and read by every client before anything else."""
+"""manifest.json: the record of a bundle, which the export writes and every client reads first."""
 
 import dataclasses
 import json
@@ -45,7 +45,7 @@ _BESIDE_THE_MODEL = ("batching.config", "models.config")
 
 
 def _model_name(key: str, value: Any) -> str:
-    # It is a folder's name and a part of a URL, where TensorFlow Serving gives "/" and ":" a meaning.
+    # The name becomes a folder and a part of a URL, where TensorFlow Serving gives "/" and ":" a meaning.
     if not isinstance(value, str) or re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}", value) is None:
         raise schema.wrong(key, value, "letters, digits, '_', '.' and '-', not beginning with '.' or '-', 200 at most")
     if value in _BESIDE_THE_MODEL:
@@ -117,34 +117,34 @@ _OPTIONAL: dict[str, schema.Check] = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """The record of a bundle, checked when it is made; objects are read-only mappings, lists tuples.
+    """The record of a bundle, checked when it is made; JSON objects are read-only mappings, and lists are tuples.
 
     Attributes:
-        format_version: Of this file; a newer one than `FORMAT_VERSION` is refused.
+        format_version: Version of this file's format; a newer one than `FORMAT_VERSION` is refused.
         bundle_id: 64 hexadecimal digits; head and tail of one export share it.
-        model_name, version: What TensorFlow Serving calls the tail.
-        wire_version: Of the payload's layout: 1, or 2 where `latent_bits` is given.
+        model_name, version: Name and version of the tail in TensorFlow Serving.
+        wire_version: Version of the payload's layout: 1, or 2 if `latent_bits` is given.
         precision: One of `PRECISIONS`, as the head was exported.
         cut: name, index, layer_type, shape (without the batch) and size (elements) of the cut.
         shapes: input, cut and latent, without the batch.
         n_classes, class_names: The classes; names may be None.
-        dtype, scale, zero_point: Of the head's output; scale and zero point are None where it is float32.
-        byte_order: Of the latent on the wire.
-        preprocessing: None, or the record that makes inputs out of uint8 images.
-        output: kind, softmax_added and more: how probabilities came from the model's own output.
-        accuracy: original, split and artefacts (fractions, or None where not measured); number of images.
-        encoder, head: params and macs (multiply-accumulates) of either; size_bytes of head.tflite.
-        payload_bytes: Of the whole payload, header and latent.
-        versions: Of the packages that made the bundle.
+        dtype, scale, zero_point: Those of the head's output; scale and zero point are None if it is float32.
+        byte_order: Byte order of the latent on the wire.
+        preprocessing: None, or the record that turns uint8 images into inputs.
+        output: kind, softmax_added and more: how probabilities are made from the model's own output.
+        accuracy: original, split and artefacts (fractions, or None if not measured); number of images.
+        encoder, head: params and macs (multiply-accumulates) of each; size_bytes of head.tflite.
+        payload_bytes: Size of the whole payload, header and latent.
+        versions: Versions of the packages that made the bundle.
         created: Date and time in UTC, ISO 8601.
-        files: For each file of the bundle but manifest.json itself, its sha256 and size_bytes.
-        latent_bits: How many bits of each element of the head's output travel; else None, and no key of the file, where
-            it travels as it is.
-        microcontroller: Where the bundle has edge/head.h: what `isplit_edge.micro.RECORD` describes; else None, and no
-            key of the file.
+        files: sha256 and size_bytes of each file of the bundle except manifest.json itself.
+        latent_bits: The number of bits sent of each element of the head's output. None if the output is sent unchanged;
+            the file then lacks the key.
+        microcontroller: The record that `isplit_edge.micro.RECORD` describes, if the bundle has edge/head.h. Else None;
+            the file then lacks the key.
 
     Raises:
-        ArgumentError: If a value is not what its key may hold, or two of them contradict each other.
+        ArgumentError: If a key may not hold its value, or two values contradict each other.
     """
 
     format_version: int = FORMAT_VERSION
@@ -184,12 +184,12 @@ class Manifest:
 
     @property
     def tag(self) -> bytes:
-        """The 8 bytes that mark this bundle's payloads."""
+        """Return the 8 bytes that mark this bundle's payloads."""
         return wire.tag_of(self.bundle_id)
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> "Manifest":
-        """Makes a manifest of what `to_dict` or a JSON reader gave.
+        """Make a manifest from the record of `to_dict` or of a JSON reader.
 
         Raises:
             ArgumentError: If the format is newer, a key is missing or unknown, or a value is wrong.
@@ -206,18 +206,18 @@ class Manifest:
         return cls(**record)
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the record as plain dicts and lists, in the order of the fields."""
+        """Return the record as plain dicts and lists, in the order of the fields."""
         record = {field.name: schema.plain(getattr(self, field.name)) for field in dataclasses.fields(self)}
         return {key: value for key, value in record.items() if value is not None or key not in _OPTIONAL}
 
     @classmethod
     def load(cls, directory: str | os.PathLike[str], check: Iterable[str] = ("edge",)) -> "Manifest":
-        """Reads and checks manifest.json, and the files of the bundle below some folders of it.
+        """Read and check manifest.json, and check the files below some folders of the bundle.
 
         Args:
-            directory: The bundle.
+            directory: The bundle's directory.
             check: Folders whose files are compared with the sizes and hashes in the manifest; a device has
-                only "edge". The other folders need not be there.
+                only "edge". The other folders may be missing.
 
         Returns:
             The manifest.
@@ -239,10 +239,10 @@ class Manifest:
         return manifest
 
     def check_files(self, directory: str | os.PathLike[str], folders: Iterable[str] = ("edge",)) -> None:
-        """Compares the files below some folders of a bundle with their sizes and hashes.
+        """Compare the files below some folders of a bundle with their sizes and hashes.
 
         Raises:
-            BundleError: If one is missing, differs, or leads out of the bundle.
+            BundleError: If a file is missing, differs, or leads out of the bundle.
         """
         root = Path(directory)
         wanted = [relative_path(folder) for folder in ([folders] if isinstance(folders, str) else folders)]
@@ -251,7 +251,7 @@ class Manifest:
                 check_file(root, name, **entry)
 
     def write(self, directory: str | os.PathLike[str]) -> Path:
-        """Writes manifest.json into a directory, in one step: a reader finds the old file or the new one.
+        """Write manifest.json into a directory, in one step: a reader finds the old file or the new one.
 
         Returns:
             The path of the file.
@@ -266,13 +266,13 @@ def check_fields(record: Mapping[str, Any]) -> dict[str, Any]:
     """Check each value of a part of a manifest's record by the rule of its key.
 
     Args:
-        record: Some of the keys of a manifest, known before the files of the bundle are there.
+        record: Some keys of a manifest and their values, known before the files of the bundle exist.
 
     Returns:
         The same values as plain dicts and lists.
 
     Raises:
-        ArgumentError: If a value is not what its key may hold.
+        ArgumentError: If a key may not hold its value.
     """
     rules = _FIELDS | _OPTIONAL
     return {key: schema.plain(rules[key](key, value)) for key, value in record.items()}

@@ -1,7 +1,7 @@
 """The few messages of TensorFlow Serving's gRPC API that a device sends and reads, as protocol buffers. Pure.
 
-A device needs no TensorFlow and no generated classes for them: a request has four fields, an answer two tensors. What
-comes from a server is read with every length checked; fields that are not known here are skipped, as the format asks.
+A device needs no TensorFlow and no generated classes for them: a request has four fields, an answer two tensors. Every
+length in a server's message is checked; unknown fields are skipped, as the format demands.
 """
 
 import math
@@ -25,17 +25,17 @@ Value = int | bytes
 
 
 def field(number: int, content: bytes) -> bytes:
-    """A field whose content has a length: a string, bytes, or a message."""
+    """Return a field whose content has a length: a string, bytes, or a message."""
     return varint(number << 3 | _BYTES) + varint(len(content)) + content
 
 
 def integer_field(number: int, value: int) -> bytes:
-    """A field that holds an integer from 0 on."""
+    """Return a field that holds an integer of at least 0."""
     return varint(number << 3 | _VARINT) + varint(value)
 
 
 def varint(value: int) -> bytes:
-    """An integer from 0 on, 7 bits a byte."""
+    """Return an integer of at least 0 as 7 bits per byte."""
     parts = bytearray()
     while value > 0x7F:
         parts.append(value & 0x7F | 0x80)
@@ -45,7 +45,7 @@ def varint(value: int) -> bytes:
 
 
 def model_spec(name: str, version: int | None = None, signature: str = "") -> bytes:
-    """A `ModelSpec`: which version of which model, and which of its signatures."""
+    """Return a `ModelSpec`: the name of a model, its version, and one of its signatures."""
     parts = field(1, name.encode())
     if version is not None:
         parts += field(2, integer_field(1, version))
@@ -53,17 +53,17 @@ def model_spec(name: str, version: int | None = None, signature: str = "") -> by
 
 
 def string_tensor(strings: Sequence[bytes]) -> bytes:
-    """A `TensorProto` of strings, of rank 1."""
+    """Return a `TensorProto` of strings, of rank 1."""
     shape = field(2, integer_field(1, len(strings)))
     return integer_field(1, DT_STRING) + field(2, shape) + b"".join(field(8, one) for one in strings)
 
 
 def predict_request(spec: bytes, input_name: str, strings: Sequence[bytes]) -> bytes:
-    """A `PredictRequest` with one tensor of strings.
+    """Return a `PredictRequest` with one tensor of strings.
 
     Args:
-        spec: What `model_spec` gives.
-        input_name: Of the signature's input.
+        spec: The result of `model_spec`.
+        input_name: Name of the signature's input.
         strings: Any bytes.
 
     Returns:
@@ -73,10 +73,10 @@ def predict_request(spec: bytes, input_name: str, strings: Sequence[bytes]) -> b
 
 
 def read_outputs(message: bytes) -> dict[str, np.ndarray]:
-    """The outputs of a `PredictResponse` that are float32 or int32, by name; others are left out.
+    """Read the float32 and int32 outputs of a `PredictResponse`, by name; other outputs are left out.
 
     Raises:
-        ServerError: If it is no such message.
+        ServerError: If the bytes are no such message.
     """
     outputs = {}
     for number, entry in fields(message):
@@ -92,12 +92,13 @@ def read_outputs(message: bytes) -> dict[str, np.ndarray]:
 
 
 def read_tensor(message: bytes) -> np.ndarray | None:
-    """A `TensorProto` as an array; None where its type is neither float32 nor int32.
+    """Read a `TensorProto` as an array; None if its type is neither float32 nor int32.
 
-    Its values come as bytes or one by one; where there are fewer than elements, the last one stands for the rest.
+    Its values are stored as bytes or one by one. If there are fewer values than elements, the last value fills the
+    rest.
 
     Raises:
-        ServerError: If it is no such message, or its shape and its values do not fit each other.
+        ServerError: If the bytes are no such message, or shape and values do not fit each other.
     """
     dtype, shape, content = None, None, b""
     values: list[np.ndarray] = []
@@ -125,10 +126,10 @@ def read_tensor(message: bytes) -> np.ndarray | None:
 
 
 def read_states(message: bytes) -> dict[str, str]:
-    """The state of each version in a `GetModelStatusResponse`.
+    """Read the state of each version in a `GetModelStatusResponse`.
 
     Raises:
-        ServerError: If it is no such message.
+        ServerError: If the bytes are no such message.
     """
     states = {}
     for number, entry in fields(message):
@@ -140,10 +141,10 @@ def read_states(message: bytes) -> dict[str, str]:
 
 
 def fields(message: bytes) -> Iterator[tuple[int, Value]]:
-    """The fields of a message in order: their numbers, and integers or the bytes of all else.
+    """Yield the number and the value of each field of a message in order; a value is an integer or bytes.
 
     Raises:
-        ServerError: If it is cut off, or no message.
+        ServerError: If the message is cut off, or the bytes are no message.
     """
     view, at = memoryview(message), 0
     while at < len(view):
@@ -198,7 +199,7 @@ def _packed_floats(content: bytes) -> np.ndarray:
 
 
 def _integers(value: Value) -> np.ndarray:
-    """One integer, or several packed ones; negative ones come as 64 bits."""
+    """Read one integer, or several packed integers; negative ones are stored in 64 bits."""
     whole = [value] if isinstance(value, int) else []
     if isinstance(value, bytes):
         view, at = memoryview(value), 0

@@ -1,4 +1,4 @@
-"""What a manifest says of a head for microcontrollers."""
+"""The manifest's record of a head for microcontrollers."""
 
 from . import schema
 
@@ -18,8 +18,8 @@ RECORD = schema.record(
 )
 """The check of the whole record.
 
-operators: how often each occurs. flash_bytes: the array, without code. arena_smallest_bytes: measured under TensorFlow
-Lite Micro; arena_bytes: recommended. ram_bytes: arena and payload. reference_difference: the largest from LiteRT's
-reference kernels, in steps of an integer output, over compared_inputs. ethos_u_estimate: what Arm's compiler
-expects, or null.
+operators: the number of each. flash_bytes: the array, without code. arena_smallest_bytes: measured under TensorFlow
+Lite Micro; arena_bytes: recommended. ram_bytes: arena and payload. reference_difference: the largest difference from
+LiteRT's reference kernels, in steps of an integer output, over compared_inputs. ethos_u_estimate: the estimate of
+Arm's compiler, or null.
 """

@@ -1,4 +1,4 @@
-"""What turns a camera's uint8 RGB image into a model's input, as data: a record in the manifest, never code.
+"""The preprocessing of a camera's uint8 RGB images for a model: a record in the manifest, never code.
 
 x = (resize(image with its channels in order) * scale - mean) / std, in float32.
 """
@@ -45,7 +45,7 @@ _DEFAULTS: Mapping[str, Any] = MappingProxyType(
 
 
 def _per_channel(item: schema.Check) -> schema.Check:
-    """One number for all channels, or a list with one for each."""
+    """Return the check of a number for all channels, or of a list with a number for each channel."""
 
     def check(key: str, value: Any) -> Any:
         if isinstance(value, np.ndarray):
@@ -77,20 +77,20 @@ RECORD = schema.record(
 def resolve_preprocessing(
     preprocessing: str | Mapping[str, Any] | None, input_shape: tuple[int, ...]
 ) -> dict[str, Any] | None:
-    """Writes out a preprocessing that a user asked for as the whole record that a manifest holds.
+    """Complete a user's preprocessing to the whole record that a manifest holds.
 
     Args:
-        preprocessing: None (images go in as they are, cast to float32); the name of a form of Keras:
-            `"caffe"`, `"tf"`, `"torch"`; or a record. A record may leave out keys: they are those of the form
-            that its `name` names, else such that nothing is done.
-        input_shape: The model's input without the batch, (H, W, C).
+        preprocessing: None (images are only cast to float32); the name of a form of Keras: `"caffe"`, `"tf"`,
+            `"torch"`; or a record. Keys that a record leaves out are taken from the form of its `name`; without such
+            a form, their defaults change nothing.
+        input_shape: The shape of the model's input without the batch, (H, W, C).
 
     Returns:
         None, or a dict with the keys name, size, resize, scale, mean, std, channel_order.
 
     Raises:
-        ArgumentError: If the name or a key is unknown, a value is outside of what is possible, or the record
-            does not fit the input's shape.
+        ArgumentError: If the name or a key is unknown, a value is impossible, or the record does not fit the input's
+            shape.
 
     Example:
         >>> resolve_preprocessing("tf", (32, 32, 3))["mean"]
@@ -117,7 +117,7 @@ def resolve_preprocessing(
 
 
 def check_fits(record: Mapping[str, Any], input_shape: tuple[int, ...]) -> None:
-    """Raises ArgumentError where a whole record cannot make inputs of `input_shape` (without the batch)."""
+    """Raise ArgumentError unless a whole record can make inputs of `input_shape` (without the batch)."""
     if len(input_shape) != 3:
         raise ArgumentError(
             f"preprocessing is for images, (H, W, C). The model's input has the shape {input_shape}: use None"
@@ -137,12 +137,12 @@ def check_fits(record: Mapping[str, Any], input_shape: tuple[int, ...]) -> None:
 
 
 def preprocess(image: np.ndarray, record: Mapping[str, Any] | None) -> np.ndarray:
-    """Applies a whole record to one image.
+    """Apply a whole record to one image.
 
     Args:
-        image: (H, W, C), of any number type; channels in the order R, G, B where there are three. Where the record
-            has no size, also a batch of images.
-        record: What `resolve_preprocessing` gave, or None.
+        image: (H, W, C), of any number type; three channels are in the order R, G, B. If the record has no size, it
+            may also be a batch of images.
+        record: A result of `resolve_preprocessing`, or None.
 
     Returns:
         float32, (H, W, C), or with the height and width of `record["size"]`.
@@ -163,15 +163,15 @@ def preprocess(image: np.ndarray, record: Mapping[str, Any] | None) -> np.ndarra
 
 
 def resize(image: np.ndarray, size: tuple[int, int], method: str = "bilinear") -> np.ndarray:
-    """Resizes one image as `tf.image.resize(image, size, method)` does: half-pixel centres, no antialiasing.
+    """Resize one image as `tf.image.resize(image, size, method)` does: half-pixel centres, no antialiasing.
 
     Args:
         image: (H, W, C).
-        size: (height, width) wanted.
+        size: The new (height, width).
         method: `"bilinear"` (the result is float32) or `"nearest"` (the dtype stays).
 
     Returns:
-        (height, width, C); `image` itself where the size is already right.
+        (height, width, C); `image` itself if its size is already right.
     """
     if image.shape[:2] == size:
         return image
@@ -189,10 +189,10 @@ def _between(image: np.ndarray, rows: np.ndarray, left: np.ndarray, right: np.nd
     return start + (image[rows, right].astype(np.float32) - start) * x
 
 
-# A camera's images have one size: the grids of an axis are the same for every frame.
+# A camera's images have one size, so the grids of an axis are the same for every image.
 @functools.lru_cache(maxsize=16)
 def _linear(old: int, new: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The two neighbours of each new pixel along an axis, and how far it lies from the first."""
+    """Return the two neighbours of each new pixel along an axis, and its distance from the first."""
     place = _places(old, new) - np.float32(0.5)
     below = np.floor(place)
     lower = np.maximum(below, 0).astype(np.intp)

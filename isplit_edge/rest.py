@@ -20,16 +20,16 @@ _ROW_BYTES = 256
 
 
 def request_bytes(payload_bytes: int) -> int:
-    """Returns what one payload takes in the body of a request."""
+    """Return the bytes that one payload takes in the body of a request."""
     return 4 * -(-payload_bytes // 3) + _AROUND_BYTES
 
 
 class RestTransport:
-    """Asks the version of the tail that a manifest names.
+    """REST calls to the version of the tail that a manifest names.
 
     Args:
-        connection: To the server.
-        manifest: Of the bundle.
+        connection: The connection to the server.
+        manifest: The bundle's manifest.
     """
 
     def __init__(self, connection: HttpConnection, manifest: Manifest):
@@ -40,13 +40,13 @@ class RestTransport:
         self._wanted = f"version {manifest.version} of model {manifest.model_name!r}"
 
     def predict(self, payloads: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
-        """Sends payloads in one request.
+        """Send payloads in one request.
 
         Returns:
-            probabilities (N, n_classes) float64 and status (N,) int64 as the server gave them.
+            probabilities (N, n_classes) float64 and status (N,) int64 as the server sent them.
 
         Raises:
-            ServerError: If the server cannot be reached, refuses, or answers something else than the API says.
+            ServerError: If the server cannot be reached, refuses, or its answer breaks the API.
         """
         limit = _SPARE_BYTES + len(payloads) * (_NUMBER_BYTES * (self._n_classes + 1) + _ROW_BYTES)
         code, answer = self._connection.request(
@@ -57,13 +57,13 @@ class RestTransport:
         return _rows(_parsed(answer))
 
     def check(self) -> str:
-        """Asks whether the server has the version.
+        """Ask whether the server has the version.
 
         Returns:
             `"AVAILABLE"`.
 
         Raises:
-            ServerError: If it does not have it, or has it in another state.
+            ServerError: If the server lacks the version, or has it in another state.
         """
         code, answer = self._connection.request("GET", self._version)
         if code != 200:
@@ -74,7 +74,7 @@ class RestTransport:
         return "AVAILABLE"
 
     def close(self) -> None:
-        """Closes the connection; a later request opens a new one."""
+        """Close the connection; a later request opens a new one."""
         self._connection.close()
 
     def _refused(self, code: int, answer: bytes) -> ServerError:
@@ -86,12 +86,12 @@ class RestTransport:
             403: ": it does not accept this token",
             413: ": the request is too large for it; use a smaller max_batch",
         }
-        # A proxy says for a server behind it that it cannot be reached.
+        # With these codes a proxy says that it cannot reach the server behind it.
         kind = ServerUnreachableError if code in (502, 503, 504) else ServerError
         return kind(f"{where} answered HTTP {code}{hints.get(code, '')}. It said: {said}")
 
     def _others(self) -> str:
-        """What the server has of this model instead; only ever part of another error's message."""
+        """Return the versions that the server has of this model instead, for another error's message."""
         try:
             code, answer = self._connection.request("GET", self._model)
             return listed(_states(_parsed(answer))) if code == 200 else "nothing of this name"
@@ -106,7 +106,7 @@ def _body(payloads: list[bytes]) -> bytes:
 
 def _parsed(answer: bytes) -> dict[str, Any]:
     try:
-        value = json.loads(answer)  # NaN comes as the bare token, which Python's reader takes
+        value = json.loads(answer)  # NaN is a bare token there, which Python's reader accepts
     except (ValueError, RecursionError) as error:
         raise ServerError(f"The server's answer is not JSON: {_shown(answer)}") from error
     if not isinstance(value, dict):
@@ -142,7 +142,7 @@ def _numbers(values: list[Any], kind: str, name: str) -> np.ndarray:
 
 
 def _states(answer: dict[str, Any]) -> dict[str, str]:
-    """The state of each version in an answer of the model status API."""
+    """Return the state of each version in an answer of the model status API."""
     entries = answer.get("model_version_status")
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise ServerError(f"The server's model status is none: {_shown(json.dumps(answer).encode())}")

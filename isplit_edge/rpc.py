@@ -1,6 +1,6 @@
 """The calls of TensorFlow Serving's gRPC API that a client makes, for one version of one model.
 
-It needs grpcio, and neither TensorFlow nor generated classes: the messages are written and read by `messages`.
+It needs grpcio, but neither TensorFlow nor generated classes: `messages` writes and reads the messages.
 """
 
 import urllib.parse
@@ -30,27 +30,27 @@ _SHOWN = 200
 
 
 def message_bytes(payload_bytes: int) -> int:
-    """Returns what one payload takes in a request."""
+    """Return the bytes that one payload takes in a request."""
     return payload_bytes + 6
 
 
 class GrpcTransport:
-    """Asks the version of the tail that a manifest names, over one HTTP/2 connection that is kept.
+    """gRPC calls to the version of the tail that a manifest names, over one HTTP/2 connection that is kept open.
 
-    Every call may be repeated: it changes nothing on the server. One that found no server, or a server too busy, is
-    made again, up to `retries` times, after a pause that doubles and is drawn at random.
+    Every call may be repeated: it changes nothing on the server. A call that found no server, or a server too busy, is
+    repeated up to `retries` times, after a pause that doubles and is drawn at random.
 
     Args:
         url: `grpc://host:port`, or `grpcs://host:port` with TLS.
-        manifest: Of the bundle.
+        manifest: The bundle's manifest.
         timeout_s: Seconds for one try at a call, from sending to the answer.
         connect_timeout_s: Seconds for opening a connection.
         retries: How often a call is tried again.
         token: A bearer token; it needs grpcs.
-        max_batch: The most payloads in one call; it bounds what an answer may take.
+        max_batch: The largest number of payloads in one call; it bounds the size of an answer.
 
     Raises:
-        ArgumentError: If the URL or an option is outside of what is possible.
+        ArgumentError: If the URL or an option is impossible.
         MissingDependencyError: If grpcio is not installed.
     """
 
@@ -81,13 +81,13 @@ class GrpcTransport:
         self._channel: Any = None
 
     def predict(self, payloads: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
-        """Sends payloads in one call.
+        """Send payloads in one call.
 
         Returns:
-            probabilities (N, n_classes) float32 and status (N,) int32 as the server gave them.
+            probabilities (N, n_classes) float32 and status (N,) int32 as the server sent them.
 
         Raises:
-            ServerError: If the server cannot be reached, refuses, or answers something else than the API says.
+            ServerError: If the server cannot be reached, refuses, or its answer breaks the API.
         """
         outputs = messages.read_outputs(self._call(_PREDICT, messages.predict_request(self._spec, "payload", payloads)))
         try:
@@ -99,13 +99,13 @@ class GrpcTransport:
             ) from error
 
     def check(self) -> str:
-        """Asks whether the server has the version.
+        """Ask whether the server has the version.
 
         Returns:
             `"AVAILABLE"`.
 
         Raises:
-            ServerError: If it does not have it, or has it in another state.
+            ServerError: If the server lacks the version, or has it in another state.
         """
         states = messages.read_states(self._call(_STATUS, messages.field(1, self._status_spec)))
         if "AVAILABLE" not in states.values():
@@ -113,7 +113,7 @@ class GrpcTransport:
         return "AVAILABLE"
 
     def close(self) -> None:
-        """Closes the connection; a later call opens a new one."""
+        """Close the connection; a later call opens a new one."""
         if self._channel is not None:
             self._channel.close()
             self._channel = None
@@ -137,7 +137,7 @@ class GrpcTransport:
         return self._channel.unary_unary(method)
 
     def _server_error(self, error: Any, method: str) -> ServerError:
-        """Names a failure of a call as one of our errors: nowhere else is this done."""
+        """Return the error of our tree for a failed call; no other function maps them."""
         codes = self._grpc.StatusCode
         code, said = error.code(), _shown(error.details())
         where = f"{method.rsplit('/', 1)[-1]} {self.url}"
@@ -160,7 +160,7 @@ class GrpcTransport:
         return ServerError(f"{self.url} answered {code.name}{hints.get(code, '')}. It said: {said}")
 
     def _others(self) -> str:
-        """What the server has of this model instead; only ever part of another error's message."""
+        """Return the versions that the server has of this model instead, for another error's message."""
         try:
             spec = messages.field(1, messages.model_spec(self._model))
             answer = self._stub(_STATUS)(spec, timeout=self._timeout_s, metadata=self._metadata)
@@ -197,13 +197,13 @@ def _parse(url: str) -> tuple[str, str, bool]:
 def _options(connect_timeout_s: float, answer_bytes: int) -> list[tuple[str, Any]]:
     connect_ms = max(1, int(1000 * connect_timeout_s))
     return [
-        ("grpc.enable_retries", 0),  # they are made here, with a pause
+        ("grpc.enable_retries", 0),  # retries are made here, with a pause
         ("grpc.max_receive_message_length", answer_bytes),
         ("grpc.min_reconnect_backoff_ms", connect_ms),
         ("grpc.initial_reconnect_backoff_ms", int(1000 * BACKOFF_S)),
         ("grpc.max_reconnect_backoff_ms", int(1000 * MAX_BACKOFF_S)),
         ("grpc.primary_user_agent", f"isplit-edge/{__version__}"),
-        ("grpc.use_local_subchannel_pool", 1),  # clients of one process have connections of their own
+        ("grpc.use_local_subchannel_pool", 1),  # each client of a process has its own connection
     ]
 
 

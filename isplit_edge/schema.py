@@ -1,4 +1,4 @@
-"""Checks for values read from JSON: each takes a key and a value, returns the value or says what is wrong.
+"""Checks for values read from JSON: each takes a key and a value, and returns the value or raises `ArgumentError`.
 
 Lists become tuples and objects read-only mappings, so that a record built from them cannot be changed.
 """
@@ -16,19 +16,19 @@ Check = Callable[[str, Any], Any]
 
 
 def wrong(key: str, value: Any, expected: str) -> ArgumentError:
-    """The error for a value that is not what `key` may hold."""
+    """Return the error for a value that `key` may not hold."""
     return ArgumentError(f"{key} must be {expected}. Received: {_short(value)}")
 
 
 def text(key: str, value: Any) -> str:
-    """A string that is not empty."""
+    """Check that a value is a string that is not empty."""
     if not isinstance(value, str) or not value:
         raise wrong(key, value, "a text that is not empty")
     return value
 
 
 def _plain_number(value: Any) -> Any:
-    """Python's own number for one of numpy."""
+    """Return Python's own number for a number of numpy, and any other value unchanged."""
     return value.item() if isinstance(value, np.number) else value
 
 
@@ -40,14 +40,14 @@ def _is_finite(value: float) -> bool:
 
 
 def flag(key: str, value: Any) -> bool:
-    """True or false."""
+    """Check that a value is true or false."""
     if not isinstance(value, bool):
         raise wrong(key, value, "true or false")
     return value
 
 
 def integer(low: int, high: int | None = None) -> Check:
-    """A whole number from `low` on, to `high` where that is given; 1.0 and true are none."""
+    """Return the check of a whole number of at least `low`, and at most `high` if given; 1.0 and true are none."""
 
     def check(key: str, value: Any) -> int:
         limits = f"from {low} on" if high is None else f"from {low} to {high}"
@@ -61,7 +61,7 @@ def integer(low: int, high: int | None = None) -> Check:
 
 
 def number(low: float = -math.inf, high: float = math.inf, *, above: float | None = None) -> Check:
-    """A finite number in [low, high], and above `above` where that is given."""
+    """Return the check of a finite number in [low, high], and above `above` if given."""
 
     def check(key: str, value: Any) -> float:
         value = _plain_number(value)
@@ -75,7 +75,7 @@ def number(low: float = -math.inf, high: float = math.inf, *, above: float | Non
 
 
 def choice(*possible: Any) -> Check:
-    """One of the values named, of the same type."""
+    """Return the check that a value is one of those named, with the same type."""
 
     def check(key: str, value: Any) -> Any:
         for candidate in possible:
@@ -87,7 +87,7 @@ def choice(*possible: Any) -> Check:
 
 
 def hexadecimal(digits: int) -> Check:
-    """So many lowercase hexadecimal digits."""
+    """Return the check of a string of so many lowercase hexadecimal digits."""
 
     def check(key: str, value: Any) -> str:
         if not isinstance(value, str) or len(value) != digits or not set(value) <= set("0123456789abcdef"):
@@ -98,7 +98,7 @@ def hexadecimal(digits: int) -> Check:
 
 
 def sequence(item: Check, length: int | None = None) -> Check:
-    """A list of values that each pass `item`; of `length` values where that is given."""
+    """Return the check of a list whose values each pass `item`, of `length` values if given."""
 
     def check(key: str, value: Any) -> tuple[Any, ...]:
         if not isinstance(value, list | tuple) or (length is not None and len(value) != length):
@@ -109,7 +109,7 @@ def sequence(item: Check, length: int | None = None) -> Check:
 
 
 def shape(key: str, value: Any) -> tuple[int, ...]:
-    """A shape without the batch: at least one axis, each at least 1."""
+    """Check that a value is a shape without the batch: at least one axis, each at least 1."""
     axes = sequence(integer(1))(key, value)
     if not axes:
         raise wrong(key, value, "a shape of at least one axis")
@@ -117,12 +117,12 @@ def shape(key: str, value: Any) -> tuple[int, ...]:
 
 
 def nullable(check: Check) -> Check:
-    """Null, or what passes `check`."""
+    """Return the check that a value is null or passes `check`."""
     return lambda key, value: None if value is None else check(key, value)
 
 
 def record(fields: Mapping[str, Check], *, more: Check | None = None) -> Check:
-    """An object with exactly these keys; with further ones that pass `more` where that is given."""
+    """Return the check of an object with exactly these keys, or with further keys that pass `more` if given."""
 
     def check(key: str, value: Any) -> Mapping[str, Any]:
         if not isinstance(value, Mapping):
@@ -141,12 +141,12 @@ def record(fields: Mapping[str, Check], *, more: Check | None = None) -> Check:
 
 
 def mapping(item: Check) -> Check:
-    """An object with any keys, whose values pass `item`."""
+    """Return the check of an object with any keys, whose values pass `item`."""
     return record({}, more=item)
 
 
 def scalar(key: str, value: Any) -> Any:
-    """Null, a flag, a finite number or a text."""
+    """Check that a value is null, a flag, a finite number or a text."""
     if isinstance(value, float) and not math.isfinite(value):
         raise wrong(key, value, "a finite number")
     if value is not None and not isinstance(value, bool | int | float | str):
@@ -155,7 +155,7 @@ def scalar(key: str, value: Any) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """Turns checked values back into what `json` writes: tuples to lists, read-only mappings to dicts."""
+    """Turn checked values back into those that `json` writes: tuples to lists, read-only mappings to dicts."""
     if isinstance(value, Mapping):
         return {name: plain(one) for name, one in value.items()}
     if isinstance(value, tuple | list):

@@ -22,34 +22,34 @@ T = TypeVar("T")
 
 BACKOFF_S = 0.1
 MAX_BACKOFF_S = 2.0
-# Too many requests, bad gateway, unavailable, gateway time-out: what passes by itself.
+# Too many requests, bad gateway, unavailable, gateway time-out: failures that may pass without a change.
 RETRIED_STATUSES = frozenset({429, 502, 503, 504})
-# What a server's closing of an idle connection looks like to a request that comes at the same moment.
+# The errors of a request that is sent at the moment when the server closes the idle connection.
 _CLOSED = (http.client.RemoteDisconnected, ConnectionResetError, ConnectionAbortedError, BrokenPipeError)
 
 
 class Transport(Protocol):
-    """What a client needs of the way to a tail: REST today, others beside it."""
+    """The calls that a client makes to a tail, over REST or gRPC."""
 
     def predict(self, payloads: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
-        """Returns probabilities (N, n_classes) float and status (N,) integer, not yet checked."""
+        """Return probabilities (N, n_classes) float and status (N,) integer, not yet checked."""
 
     def check(self) -> str:
-        """Returns the state of the model's version on the server, raises ServerError where it is not there."""
+        """Return the state of the model's version on the server; raise ServerError if the server lacks it."""
 
     def close(self) -> None:
-        """Closes the connection; a later request opens a new one."""
+        """Close the connection; a later request opens a new one."""
 
 
 class HttpConnection:
     """One HTTP or HTTPS connection to a server, opened when first needed and kept for further requests.
 
-    Every request must be one that may be repeated: a request whose connection broke off before the answer was
-    whole is sent again, up to `retries` times, after a pause that doubles and is drawn at random so that devices
-    do not come back all at once. One that met the end of an idle connection is sent again at once.
+    Every request must be harmless to repeat. A request whose connection broke off before the answer was complete is
+    sent again, up to `retries` times, after a pause that doubles and is drawn at random, so that devices do not come
+    back all at once. A request that met the end of an idle connection is sent again immediately.
 
     Args:
-        url: `http://host:port` or `https://host:port`, and a path before the API's own where there is one.
+        url: `http://host:port` or `https://host:port`, with a path before the API's own if the server has one.
         timeout_s: Seconds for one try at a request, from sending to the last byte of the answer.
         connect_timeout_s: Seconds for opening a connection.
         retries: How often a request is tried again.
@@ -57,7 +57,7 @@ class HttpConnection:
         ssl_context: For https; the system's certificates by default.
 
     Raises:
-        ArgumentError: If the URL or an option is outside of what is possible.
+        ArgumentError: If the URL or an option is impossible.
     """
 
     def __init__(
@@ -84,13 +84,13 @@ class HttpConnection:
     def request(
         self, method: str, path: str, body: bytes | None = None, *, max_answer_bytes: int = 1 << 20
     ) -> tuple[int, bytes]:
-        """Sends a request and reads the answer, whatever its status.
+        """Send a request and read the answer, with any HTTP status.
 
         Args:
             method: `"GET"` or `"POST"`.
-            path: Of the API, beginning with a slash.
+            path: Path of the API, beginning with a slash.
             body: JSON, or None.
-            max_answer_bytes: A longer answer is refused, unread.
+            max_answer_bytes: A longer answer is refused.
 
         Returns:
             The HTTP status and the answer's body.
@@ -98,7 +98,7 @@ class HttpConnection:
         Raises:
             ServerUnreachableError: If there is no connection, or it broke off in every try.
             ServerTimeoutError: If the answer did not come in time.
-            ServerError: If what came is not HTTP, too long, or the certificate is not trusted.
+            ServerError: If the answer is not HTTP or too long, or the certificate is not trusted.
         """
         return with_retries(
             lambda: self._try(method, path, body, max_answer_bytes),
@@ -107,7 +107,7 @@ class HttpConnection:
         )
 
     def close(self) -> None:
-        """Closes the connection; a later request opens a new one."""
+        """Close the connection; a later request opens a new one."""
         self._http.close()
 
     def _try(self, method: str, path: str, body: bytes | None, max_answer_bytes: int) -> tuple[int, bytes]:
@@ -120,7 +120,7 @@ class HttpConnection:
                 raise http.client.IncompleteRead(answer, response.length)
             return response.status, answer
         except BaseException as error:
-            # Whatever happened, a key pressed included: what is still under way must not answer the next request.
+            # After any failure, also an interrupt from the keyboard, a late answer must not reach the next request.
             self._http.close()
             if isinstance(error, ServerError) or not isinstance(error, OSError | http.client.HTTPException):
                 raise
@@ -128,7 +128,7 @@ class HttpConnection:
 
     def _send(self, method: str, path: str, body: bytes | None) -> http.client.HTTPResponse:
         if self._http.sock is not None and _readable(self._http.sock):
-            # Nothing was asked, so this is the end of the connection, or an answer to nothing.
+            # No request is open, so these bytes are the end of the connection, or an answer to no request.
             self._http.close()
         if self._http.sock is not None:
             try:
@@ -153,12 +153,12 @@ class HttpConnection:
         try:
             self._http.request(method, self._base + path, body=body, headers=self._headers)
         except BrokenPipeError:
-            # A server that refuses a request while it is still being sent has often said why.
+            # A server that refuses a request before it is sent completely has often already answered why.
             return self._http.getresponse()
         return self._http.getresponse()
 
     def _server_error(self, error: OSError | http.client.HTTPException, request: str) -> ServerError:
-        """Names a failure of the connection as one of our errors: nowhere else is this done."""
+        """Return the error of our tree for a failure of the connection; no other function maps them."""
         if isinstance(error, TimeoutError):
             return ServerTimeoutError(f"{request}: no whole answer within {self._timeout_s:g} s")
         if isinstance(error, ssl.SSLCertVerificationError):
@@ -181,15 +181,15 @@ class HttpConnection:
 
 
 def with_retries(request: Callable[[], T], retries: int, *, passes: Callable[[T], bool] = lambda answer: False) -> T:
-    """Make a request that may be repeated, and again while no server is reached, after a pause that doubles.
+    """Make a request, and repeat it while no server is reached, after a pause that doubles.
 
     Args:
-        request: Makes it once.
-        retries: How often it is tried again; the last try's answer or error is the result.
-        passes: Whether an answer is a refusal that passes by itself.
+        request: Makes the request once.
+        retries: How often the request is tried again; the last try's answer or error is the result.
+        passes: Tells whether an answer is a refusal that may pass without a change.
 
     Raises:
-        ServerError: What the last try, or one that reached the server, raises.
+        ServerError: The error of the last try, or of a try that reached the server.
     """
     for attempt in range(retries):
         with contextlib.suppress(ServerUnreachableError):
@@ -201,9 +201,9 @@ def with_retries(request: Callable[[], T], retries: int, *, passes: Callable[[T]
 
 
 class _TimedSocket:
-    """Stands in for a socket where an answer is read, with one moment for the whole of it.
+    """A substitute for the socket of an answer, with one deadline for the whole answer.
 
-    A socket's own time-out starts anew with every byte, and a server that trickles would never meet it.
+    A socket's own time-out starts anew with every byte, so a server that sends slowly would never exceed it.
     """
 
     def __init__(self, sock: socket.socket, moment: float):
@@ -270,10 +270,10 @@ def _unopened(
 
 
 def check_token(token: str) -> str:
-    """Returns a bearer token that can go into a header.
+    """Return a bearer token after a check that it fits into a header.
 
     Raises:
-        ArgumentError: If it is not printable ASCII without blanks.
+        ArgumentError: If the token is not printable ASCII without blanks.
     """
     if not isinstance(token, str) or not token or not token.isascii() or any(letter <= " " for letter in token):
         raise ArgumentError("token must be printable ASCII without blanks")

@@ -8,12 +8,12 @@ bytes 8-11    Adler-32 of the latent's bytes, unsigned
 bytes 12-     the latent, row-major, in the dtype of the head's own output (nothing is dequantized)
 ```
 
-That is version 1. In version 2 an element of the latent travels as its highest 8, 4 or 2 bits, its level: an integer q
-of w bits gives the level `(q + 2^(w-1)) >> (w - bits)`, a whole number from 0 on. Levels lie side by side in bytes, the
-first one in the lowest bits, and the bits that are left over in the last byte are zero. A head of integers stays as it
-is, and dropping bits is exact on every processor.
+That is version 1. In version 2, only the highest 8, 4 or 2 bits of each element are sent, its level: an integer q of
+w bits has the level `(q + 2^(w-1)) >> (w - bits)`, a whole number from 0 on. Levels lie side by side in bytes, the
+first one in the lowest bits; unused bits of the last byte are zero. An integer head needs no change for this, and
+dropping bits is exact on every processor.
 
-`unpack` is the reference that the tail's graph has to agree with, payload by payload.
+`unpack` is the reference: the tail's graph must agree with it for every payload.
 """
 
 import math
@@ -31,7 +31,7 @@ TAG_BYTES = 8
 HEADER_BYTES = 12
 DTYPES = ("float32", "int8", "int16")
 LATENT_BITS = (2, 4, 8)
-"""What an element may take in version 2; always fewer bits than the head's output has."""
+"""The possible bits of an element in version 2; always fewer than the head's output has."""
 
 STATUS_OK = 0
 STATUS_OTHER_BUNDLE = 1
@@ -46,7 +46,7 @@ _BUNDLE_ID = re.compile(r"[0-9a-f]{64}")
 
 
 def tag_of(bundle_id: str) -> bytes:
-    """Returns the 8 bytes that mark the payloads of a bundle.
+    """Return the 8 bytes that mark the payloads of a bundle.
 
     Args:
         bundle_id: The bundle's identity, 64 lowercase hexadecimal digits.
@@ -67,7 +67,7 @@ def tag_of(bundle_id: str) -> bytes:
 
 
 def payload_bytes(dtype: str, shape: Sequence[int], bits: int | None = None) -> int:
-    """Returns the length in bytes of every payload that carries a latent of `shape` in `dtype`, or in levels."""
+    """Return the length in bytes of every payload that carries a latent of `shape` in `dtype`, or in levels."""
     size = math.prod(shape)
     if bits is None:
         return HEADER_BYTES + size * _little_endian(dtype).itemsize
@@ -76,24 +76,24 @@ def payload_bytes(dtype: str, shape: Sequence[int], bits: int | None = None) -> 
 
 
 def sent_bits(dtype: str, bits: int | None) -> int | None:
-    """Returns how many bits of each element travel apart from the rest: None where all do, and in version 1."""
+    """Return how many bits of each element are sent; None if all are sent, which is version 1."""
     return None if bits is None or bits == 8 * _little_endian(dtype).itemsize else bits
 
 
 def pack(tag: bytes, latent: np.ndarray, bits: int | None = None) -> bytes:
-    """Makes the payload of one latent.
+    """Make the payload of one latent.
 
     Args:
         tag: The 8 bytes of `tag_of(bundle_id)`.
-        latent: One latent as the head gave it, of any shape; float32, int8 or int16. A leading axis of 1 (the
-            head's batch) does not change the bytes.
-        bits: Of each element, in version 2; None for version 1.
+        latent: One latent from the head, of any shape; float32, int8 or int16. A leading axis of 1 (the head's batch)
+            does not change the bytes.
+        bits: Bits of each element in version 2; None for version 1.
 
     Returns:
         The payload, `HEADER_BYTES` + the latent's bytes.
 
     Raises:
-        ArgumentError: If the tag is not 8 bytes, the dtype is none of `DTYPES`, or it does not have more bits.
+        ArgumentError: If the tag is not 8 bytes, or the dtype is none of `DTYPES` or does not have more bits.
 
     Example:
         >>> pack(bytes(8), np.array([1, -1], "int8")).hex()
@@ -112,7 +112,7 @@ def pack(tag: bytes, latent: np.ndarray, bits: int | None = None) -> bytes:
 
 
 def levels(latent: np.ndarray, bits: int) -> np.ndarray:
-    """Returns the highest bits of each element, as whole numbers from 0 on.
+    """Return the highest bits of each element, as whole numbers from 0 on.
 
     Args:
         latent: int8 or int16, of any shape.
@@ -135,12 +135,12 @@ def levels(latent: np.ndarray, bits: int) -> np.ndarray:
 
 
 def middles(found: np.ndarray, dtype: str, bits: int) -> np.ndarray:
-    """Returns the middle of the integers that have a level: what a tail takes for it, before scale and zero point.
+    """Return the middle of the integers that share a level: the tail's value for it, before scale and zero point.
 
     Args:
-        found: Levels, as `levels` gives them.
-        dtype: Of the head's output.
-        bits: Of each level.
+        found: Levels, as `levels` returns them.
+        dtype: Dtype of the head's output.
+        bits: Bits of each level.
 
     Returns:
         float32 of the same shape.
@@ -156,16 +156,16 @@ def middles(found: np.ndarray, dtype: str, bits: int) -> np.ndarray:
 def unpack(
     payload: bytes, tag: bytes, dtype: str, shape: Sequence[int], bits: int | None = None
 ) -> tuple[int, np.ndarray | None]:
-    """Reads one payload as the tail of a bundle does: the reference for the graph that a server runs.
+    """Read one payload as the tail of a bundle does: the reference for the graph that a server runs.
 
-    What is malformed is so whatever its tag; only a well-formed payload can be of another bundle.
+    A payload can be malformed with any tag; only a well-formed payload can be of another bundle.
 
     Args:
-        payload: What arrived, of any length.
-        tag: The 8 bytes that this bundle's payloads begin with.
+        payload: The bytes that arrived, of any length.
+        tag: The first 8 bytes of this bundle's payloads.
         dtype: The dtype of this bundle's latents, one of `DTYPES`.
-        shape: Their shape without the batch.
-        bits: Of each element, in version 2; None for version 1.
+        shape: The shape of the latents without the batch.
+        bits: Bits of each element in version 2; None for version 1.
 
     Returns:
         `(STATUS_OK, latent)` with the latent in `dtype` and `shape` (read-only, on the payload's own memory), in
@@ -197,7 +197,7 @@ def unpack(
 
 
 def _side_by_side(found: np.ndarray, bits: int) -> np.ndarray:
-    """Levels as bytes, the first in the lowest bits."""
+    """Pack levels into bytes, the first level in the lowest bits."""
     each = 8 // bits
     rows = np.zeros((-(-found.size // each), each), np.uint8)
     rows.reshape(-1)[: found.size] = found.reshape(-1)
@@ -205,7 +205,7 @@ def _side_by_side(found: np.ndarray, bits: int) -> np.ndarray:
 
 
 def _dropped_bits(dtype: str, bits: int) -> int:
-    """How many bits of an element do not travel."""
+    """Return how many bits of an element are not sent."""
     kind = _little_endian(dtype)
     if bits not in LATENT_BITS or kind.kind != "i" or bits >= 8 * kind.itemsize:
         raise ArgumentError(
