@@ -1,1 +1,1 @@
-"""What shrinks the tensor at the cut; it is trained or fitted in closed form, and can be quantized."""
+"""Encoder and decoder between head and tail; trained, or fitted in closed form, and quantized."""

@@ -1,1 +1,1 @@
-"""The commands of `isplit`; their options, and what each runs."""
+"""The commands of `isplit`; their options, and the functions that run them."""

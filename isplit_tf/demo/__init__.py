@@ -1,1 +1,1 @@
-"""The whole story on the embedded glyphs; with its report."""
+"""The whole workflow on the embedded glyphs; with a report."""

@@ -1,1 +1,1 @@
-"""Display for people: tables, HTML pages, progress bars, and suppression of native output."""
+"""Tables, HTML pages and progress bars; and suppression of native output."""

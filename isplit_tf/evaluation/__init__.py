@@ -1,1 +1,1 @@
-"""What a model predicts on data, and how good that is."""
+"""The predictions of a model on data, and their accuracy; of Keras models, splits, bundles and clients alike."""

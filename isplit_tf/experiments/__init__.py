@@ -1,1 +1,1 @@
-"""The paper's experiments, each with one command; the statistics tell whether its claims hold here."""
+"""The paper's experiments, one command each; the statistics say whether its claims hold here."""

@@ -1,1 +1,1 @@
-"""Export of a split: the `.tflite` head, the SavedModel tail, and the bundle that holds both."""
+"""Export to device and server; the `.tflite` head, the SavedModel tail, and the bundle that holds both."""

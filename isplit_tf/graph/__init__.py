@@ -1,1 +1,1 @@
-"""Keras models as graphs, their cuts and cost; flat programs, and the rebuilding of parts of a model."""
+"""Keras models as graphs, their cuts and costs; flat programs, and the rebuilding of parts of a model."""

@@ -1,1 +1,1 @@
-"""Importance of cuts: the methods, one backward pass for all cuts, statistics over images, and the curve."""
+"""Importance of every cut; the methods, one backward pass for all cuts, statistics over images, and the curve."""

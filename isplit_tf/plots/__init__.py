@@ -1,4 +1,4 @@
-"""Figures that compare several records, and figures as files; legible in grey print and for colour-blind people."""
+"""Figures of records; also as files, legible in grey print and for colour-blind people."""
 
 from .accuracy import accuracies, f1_before_and_after, rate_and_accuracy, score_against_accuracy
 from .curves import curve_and_sizes, curves, importance_sizes_accuracy

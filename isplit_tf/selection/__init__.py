@@ -1,1 +1,1 @@
-"""Which cut to take; predicted accuracy, costs, and candidates."""
+"""The choice of a cut; predicted accuracy, costs, and candidates."""

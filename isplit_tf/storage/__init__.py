@@ -1,1 +1,1 @@
-"""Writing to disk and reading back: whole directories, versioned records, and Keras models."""
+"""Directories, records and models on disk; written whole or not at all, with format versions."""

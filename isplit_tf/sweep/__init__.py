@@ -1,4 +1,4 @@
-"""Sweeps of many independent jobs, in this process or on a Ray cluster, with one results file and resumption."""
+"""Many independent jobs with one file of results; in this process or on a Ray cluster, and resumable."""
 
 from .run import run_sweep
 from .store import Row, Store, Task, Worker

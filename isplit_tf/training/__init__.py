@@ -1,4 +1,4 @@
-"""Training of a split in two phases; the bottleneck alone, then everything end to end."""
+"""Training of a split in two phases; first the bottleneck alone, then all of it end to end."""
 
 from .distillation import Distillation
 from .history import Epoch, History
