@@ -68,10 +68,8 @@ def _behind_projections(results: list[Found], name: str) -> tuple[str, str]:
     untrained = [result["untrained"] for result in results if result["untrained"]]
     if not untrained:
         return "", ""
-    mean = sum(comparison["scores"][name]["spearman"] for comparison in untrained) / len(untrained)
-    lost = sum(max(comparison["accuracy"]) - comparison["scores"][name]["accuracy"] for comparison in untrained) / len(
-        untrained
-    )
+    mean = sum(fields["scores"][name]["spearman"] for fields in untrained) / len(untrained)
+    lost = sum(max(fields["accuracy"]) - fields["scores"][name]["accuracy"] for fields in untrained) / len(untrained)
     return f"{mean:+.2f}", f"{100 * lost:.2f} points"
 
 
