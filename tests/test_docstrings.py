@@ -6,7 +6,11 @@ from pathlib import Path
 import pytest
 
 TOP = Path(__file__).parents[1]
-FILES = [path for room in ("isplit_tf", "isplit_edge", "benchmarks", "tools") for path in (TOP / room).rglob("*.py")]
+FILES = [
+    path
+    for room in ("isplit_tf", "isplit_edge", "benchmarks", "export", "tools")
+    for path in (TOP / room).rglob("*.py")
+]
 # A verb that is missing here is added; a noun, a participle or "Whether" is not.
 VERBS = frozenset(
     """

@@ -69,7 +69,7 @@ class Tails:
         self.most_payload_bytes = max(manifest.payload_bytes for manifest in manifests)
 
     def answer(self, requests: Sequence[Request]) -> None:
-        """Answers requests, one call of the server for each bundle among them."""
+        """Answer requests, with one call of the server per bundle."""
         groups: dict[bytes, list[Request]] = {}
         for request in requests:
             status = self._status(request.payload)
@@ -83,12 +83,12 @@ class Tails:
                 self._reply(request, int(status[row]), probabilities[row])
 
     def close(self) -> None:
-        """Closes the connections."""
+        """Close the connections."""
         for transport in self._transports.values():
             transport.close()
 
     def _status(self, payload: bytes) -> int:
-        """What a tail would say of a payload: it need not be asked where the answer is no."""
+        """Return the status that a tail would give a payload, so that it is not asked in vain."""
         tag = payload[: wire.TAG_BYTES]
         manifest = self._manifests.get(tag)
         if manifest is not None:
@@ -115,7 +115,7 @@ class Tails:
 
 
 def serve(tails: Tails, sources: Sequence[Datagrams | SerialLine], max_batch: int) -> None:
-    """Answers until SIGINT or SIGTERM."""
+    """Answer requests until SIGINT or SIGTERM."""
     stopping: list[int] = []
     wake, woken = socket.socketpair()
     for end in (wake, woken):
@@ -136,7 +136,7 @@ def serve(tails: Tails, sources: Sequence[Datagrams | SerialLine], max_batch: in
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Reads the command line."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(description="Forward microcontrollers' payloads to TensorFlow Serving.")
     parser.add_argument("bundles", nargs="+", metavar="BUNDLE", help="directory with manifest.json")
     parser.add_argument("--url", required=True, help="the server's REST address, such as http://server:8501")
@@ -156,7 +156,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Opens what the command line names, and serves."""
+    """Open the sources and bundles of the command line, and serve."""
     token = os.environ.get("ISPLIT_TOKEN")
     with contextlib.ExitStack() as stack:
         tails = Tails(args.bundles, args.url, timeout_s=args.timeout, token=token, top=args.top)
@@ -179,7 +179,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command: exit status 2 for a bad request, 1 for a failure."""
+    """Run the command: exit status 2 for a bad request, 1 for a failure."""
     args = parse(argv)
     logging.basicConfig(level=logging.DEBUG if args.verbose else logging.INFO, format="gateway: %(message)s")
     try:

@@ -16,13 +16,13 @@ REQUEST, ANSWER = 1, 2
 
 
 def pack_frame(kind: int, sequence: int, body: bytes) -> bytes:
-    """A frame around a body."""
+    """Return a frame around a body."""
     head = FRAME.pack(b"IS", VERSION, kind, sequence, len(body))
     return head + CHECK.pack(zlib.adler32(body, zlib.adler32(head))) + body
 
 
 def unpack_frame(frame: bytes, kind: int) -> tuple[int, bytes] | None:
-    """Sequence number and body of one whole, undamaged frame; else None."""
+    """Return sequence number and body of one complete, undamaged frame; else None."""
     if len(frame) < HEADER_BYTES:
         return None
     magic, version, found, sequence, length = FRAME.unpack_from(frame)
@@ -35,7 +35,7 @@ def unpack_frame(frame: bytes, kind: int) -> tuple[int, bytes] | None:
 
 
 def pack_answer(status: int, probabilities: np.ndarray | None, top: int) -> bytes:
-    """The body of an answer: status, and the most probable classes."""
+    """Return the body of an answer: status, and the most probable classes."""
     if status != wire.STATUS_OK or probabilities is None:
         return struct.pack("<iI", status, 0)
     best = np.argsort(-probabilities, kind="stable")[:top]
@@ -51,7 +51,7 @@ class FrameReader:
         self._waiting = b""
 
     def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
-        """Sequence number and body of each request that is now whole."""
+        """Return sequence number and body of each request that is now complete."""
         self._waiting += data
         while len(self._waiting) >= FRAME.size:
             magic, version, kind, _, length = FRAME.unpack_from(self._waiting)

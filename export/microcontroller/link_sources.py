@@ -48,16 +48,16 @@ class Datagrams:
 
     @property
     def name(self) -> str:
-        """Where it listens."""
+        """Return the address at which it listens."""
         host, port = self._socket.getsockname()[:2]
         return f"UDP {host}:{port}"
 
     def fileno(self) -> int:
-        """For `selectors`."""
+        """Return the file descriptor, for `selectors`."""
         return self._socket.fileno()
 
     def read(self, most: int) -> Iterator[Request]:
-        """The requests that wait; what is no whole frame is passed over."""
+        """Return the waiting requests; incomplete frames are skipped."""
         for _ in range(most):
             try:
                 data, sender = self._socket.recvfrom(MOST_DATAGRAM_BYTES + 1)
@@ -72,7 +72,7 @@ class Datagrams:
             yield Request(*found, lambda frame, sender=sender: self._send(frame, sender))
 
     def close(self) -> None:
-        """Stops listening."""
+        """Stop listening."""
         self._socket.close()
 
     def _send(self, frame: bytes, sender: Any) -> None:
@@ -116,11 +116,11 @@ class SerialLine:
         self._reader = FrameReader(most_body_bytes)
 
     def fileno(self) -> int:
-        """For `selectors`."""
+        """Return the file descriptor, for `selectors`."""
         return self._fd
 
     def read(self, most: int) -> Iterator[Request]:
-        """The requests that are now whole."""
+        """Return the requests that are now complete."""
         try:
             data = os.read(self._fd, 65536)
         except BlockingIOError:
@@ -131,7 +131,7 @@ class SerialLine:
             yield Request(*found, self._send)
 
     def close(self) -> None:
-        """Closes the line."""
+        """Close the line."""
         os.close(self._fd)
 
     def _send(self, frame: bytes) -> None:

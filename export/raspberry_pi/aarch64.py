@@ -57,7 +57,7 @@ class Emulation:
             self._stage(self.site.name, self._fetch_site)
 
     def run(self, arguments: Sequence[str | os.PathLike[str]], path: Path) -> subprocess.CompletedProcess[str]:
-        """Runs the aarch64 Python.
+        """Run the aarch64 Python.
 
         Args:
             arguments: What follows `python`.
@@ -90,7 +90,7 @@ class Emulation:
             yield
 
     def _stage(self, name: str, make: Callable[[Path], None]) -> None:
-        """Makes a directory of the cache, or leaves it as it is where an earlier run has finished it."""
+        """Make a directory of the cache, unless an earlier run has finished it."""
         target, partial = self.cache / name, self.cache / f"{name}.partial"
         if target.exists():
             return
@@ -137,7 +137,7 @@ class Emulation:
         return "site-" + "-".join(f"{name}-{version(name)}" for name in (*DEVICE_PACKAGES,))
 
     def _download(self, architecture: str, packages: Sequence[str]) -> list[Path]:
-        """Downloads Debian packages and all that they depend on."""
+        """Download Debian packages and their dependencies."""
         options = self._apt_options(_host_architecture() if architecture == "host" else architecture)
         self._clean_archives()
         _run(["apt-get", *options, "-qq", "-o", "APT::Update::Error-Mode=any", "update"])
@@ -149,7 +149,7 @@ class Emulation:
             archive.unlink()
 
     def _apt_options(self, architecture: str) -> list[str]:
-        """Options that give apt a state of its own: no package installed, no list of the system's."""
+        """Return the options that give apt a state of its own: no package installed, no list of the system's."""
         root = self.cache / "apt"
         for folder in ("lists/partial", "archives/partial", "etc"):
             (root / folder).mkdir(parents=True, exist_ok=True)
@@ -198,7 +198,7 @@ def _host_architecture() -> str:
 
 
 def _debian_archive() -> tuple[str, str]:
-    """The address of the Debian archive that this machine is set up with, and the name of its release."""
+    """Return the address of the Debian archive that this machine uses, and the name of its release."""
     release = dict(
         line.split("=", 1) for line in Path("/etc/os-release").read_text(encoding="utf-8").splitlines() if "=" in line
     )

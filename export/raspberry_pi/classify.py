@@ -30,7 +30,7 @@ _LONGEST_PAUSE_S = 60.0
 
 
 def line(frame: Frame, answer: Answer, *, as_json: bool) -> str:
-    """What is printed for an image."""
+    """Return the line that is printed for an image."""
     best = int(answer.classes[0])
     names = answer.class_names
     label = None if best < 0 else str(best) if names is None else names[best]
@@ -48,7 +48,7 @@ def line(frame: Frame, answer: Answer, *, as_json: bool) -> str:
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Reads the command line."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundle", type=Path, help="the bundle's directory: manifest.json and edge/")
     parser.add_argument("--url", required=True, help="the server's REST address")
@@ -68,7 +68,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def run(args: argparse.Namespace, stop: threading.Event) -> int:
-    """Runs a parsed command line until it is done or `stop` is set."""
+    """Run a parsed command line until it is done or `stop` is set."""
     token = None if args.token_file is None else _token(args.token_file)
     with Client(args.bundle, args.url, timeout_s=args.timeout, token=token, num_threads=args.threads) as client:
         source = _source(args, client.manifest)
@@ -100,7 +100,7 @@ def _loop(client: Client, source: Source, args: argparse.Namespace, stop: thread
 
 
 def _classify(client: Client, frame: Frame, args: argparse.Namespace) -> bool | None:
-    """True: answered. False: refused, here or there. None: no answer came."""
+    """Classify a frame; return True if it was answered, False if it was refused, None if no answer came."""
     try:
         image = fitted(frame.image, client.manifest) if args.camera else frame.image
         answer = client.run(image)
@@ -132,7 +132,7 @@ def _token(path: Path) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command."""
+    """Run the command."""
     args = parse(argv)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

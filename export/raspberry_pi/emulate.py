@@ -36,7 +36,7 @@ class DeviceFailedError(Exception):
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Reads the command line."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundle", type=Path, help="the whole bundle, serving/ included")
     parser.add_argument("--cache", type=Path, required=True, help="about 250 MB; kept for the next run")
@@ -47,7 +47,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Runs a parsed command line; the report is one JSON object on standard output."""
+    """Run a parsed command line; the report is one JSON object on standard output."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from isplit_tf.server import Server
 
@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def made_up(manifest: Manifest, count: int, seed: int = 0) -> np.ndarray:
-    """Images of noise, of ramps and of both, in the size of the model's input, (N, H, W, C) uint8."""
+    """Return images of noise, of ramps and of both, in the size of the model's input, (N, H, W, C) uint8."""
     rng = np.random.default_rng(seed)
     height, width, channels = manifest.shapes["input"]
     noise = rng.integers(0, 256, (count, height, width, channels))
@@ -86,7 +86,7 @@ def made_up(manifest: Manifest, count: int, seed: int = 0) -> np.ndarray:
 def compare(
     here: Mapping[str, np.ndarray], there: Mapping[str, np.ndarray], manifest: Manifest, tolerance: float
 ) -> dict[str, Any]:
-    """Compares what `payloads.py` saved on two machines.
+    """Compare the files that `payloads.py` saved on two machines.
 
     Args:
         here, there: The arrays of either.
@@ -123,7 +123,7 @@ def compare(
 def _loop_agrees(
     emulation: Emulation, package: Path, bundle: Path, url: str, images: np.ndarray, there: Mapping[str, np.ndarray]
 ) -> bool:
-    """Whether the kit's own program, run there over a folder, names the classes of `there`."""
+    """Check whether the kit's own program, run on the emulated machine over a folder, names the classes of `there`."""
     n = min(_LOOPED_IMAGES, len(images))
     with tempfile.TemporaryDirectory() as folder:
         for row in range(n):
@@ -145,7 +145,7 @@ def _size(path: Path) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command."""
+    """Run the command."""
     try:
         return run(parse(argv))
     except UnavailableError as error:

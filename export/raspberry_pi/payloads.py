@@ -13,7 +13,7 @@ from isplit_edge import Client
 
 
 def main(bundle: str, url: str, images_file: str, output_file: str) -> None:
-    """Saves payloads (N, payload_bytes), probabilities, status, and what they were made on, as an .npz file."""
+    """Save payloads (N, payload_bytes), probabilities, status, and the machine that made them, as an .npz file."""
     images = np.load(images_file, allow_pickle=False)
     with Client(bundle, url, num_threads=1, timeout_s=60) as client:
         payloads = client.head.payloads(images)

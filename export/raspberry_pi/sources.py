@@ -29,13 +29,13 @@ class Source(Protocol):
     """Where images come from."""
 
     def frames(self) -> Iterator[Frame]:
-        """What is there to be classified now; may be nothing."""
+        """Return the frames that can be classified now; there may be none."""
 
     def done(self, frame: Frame, answered: bool) -> None:
-        """Is told how it went with a frame of `frames`."""
+        """Record whether a frame of `frames` was answered."""
 
     def close(self) -> None:
-        """Gives back what it holds."""
+        """Release the resources."""
 
 
 class Folder:
@@ -59,7 +59,7 @@ class Folder:
         self._finished: dict[Path, tuple[int, int]] = {}
 
     def frames(self) -> Iterator[Frame]:
-        """The new files that can be read; those that cannot are named on standard error, once."""
+        """Return the new files that can be read; each unreadable file is named on standard error once."""
         before, self._seen = self._seen, self._listing()
         self._finished = {path: state for path, state in self._finished.items() if self._seen.get(path) == state}
         for path, state in sorted(self._seen.items()):
@@ -74,16 +74,16 @@ class Folder:
                 self._finished[path] = state
 
     def done(self, frame: Frame, answered: bool) -> None:
-        """Keeps an answered file from being read again."""
+        """Keep an answered file from being read again."""
         path = self._path / frame.name
         if answered and path in self._seen:
             self._finished[path] = self._seen[path]
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Do nothing: there are no resources."""
 
     def _listing(self) -> dict[Path, tuple[int, int]]:
-        """Size and time of change of each file that may be an image."""
+        """Return size and time of change of each file that may be an image."""
         found = {}
         try:
             for entry in os.scandir(self._path):
@@ -133,21 +133,21 @@ class Camera:
         self._count = 0
 
     def frames(self) -> Iterator[Frame]:
-        """The next frame, (H, W, 3) uint8."""
+        """Return the next frame, (H, W, 3) uint8."""
         self._count += 1
         yield Frame(f"frame {self._count}", self._camera.capture_array("main"))
 
     def done(self, frame: Frame, answered: bool) -> None:
-        """A frame that was not answered is over."""
+        """Do nothing: a frame that was not answered is lost."""
 
     def close(self) -> None:
-        """Stops the camera."""
+        """Stop the camera."""
         self._camera.stop()
         self._camera.close()
 
 
 def fitted(image: np.ndarray, manifest: Manifest) -> np.ndarray:
-    """Brings a camera's frame into the model's channels and, where the bundle does not resize, into its size.
+    """Convert a camera's frame to the model's channels and, unless the bundle resizes, to its size.
 
     Args:
         image: (H, W, 3) uint8, channels R, G, B.
@@ -180,6 +180,6 @@ def _read(path: Path, *, grey: bool) -> np.ndarray:
 
 
 def complain(text: str) -> None:
-    """Says something on standard error."""
+    """Print a message on standard error."""
     sys.stderr.write(f"classify: {text}\n")
     sys.stderr.flush()
