@@ -1,4 +1,4 @@
-"""One run of `train`, and what happens around its steps and at the end of each of its epochs."""
+"""The record of one run of `train`, and the Keras callbacks that watch and record its epochs."""
 
 import math
 import threading
@@ -22,13 +22,13 @@ from .tensorboard import Summaries
 
 @dataclass(frozen=True)
 class Run:
-    """The arguments of one training, checked, and how far it has come.
+    """The checked arguments of one training, and its progress.
 
     Attributes:
-        epochs: How many each phase has.
-        checkpoint: Where the state is written after each epoch, or None.
-        summaries: Where the metrics of each epoch are written for TensorBoard.
-        state: How far the training has come; changes with each epoch.
+        epochs: Number of epochs per phase.
+        checkpoint: File to which the state is written after each epoch, or None.
+        summaries: Writer of the metrics of each epoch for TensorBoard.
+        state: Progress of the training; changes with each epoch.
     """
 
     split: SplitModel
@@ -47,17 +47,17 @@ class Run:
     state: TrainingState
 
     def goes_on(self, phase: str) -> bool:
-        """Check whether a phase still has an epoch to train."""
+        """Check whether a phase has epochs left to train."""
         return self.state.done(phase) < self.epochs[phase] and phase not in self.state.stopped | self.state.finished
 
 
 def fit_phase(
     run: Run, phase: str, model: keras.Model, feed: Any, validation: Any, callbacks: Sequence[Any] = ()
 ) -> None:
-    """Fit a compiled model for those epochs of a phase that are left."""
+    """Fit a compiled model for the remaining epochs of a phase."""
     model.optimizer.build(model.trainable_variables)
-    first = run.state.done(phase)
-    if first:
+    n_done = run.state.done(phase)
+    if n_done:
         assign(model.optimizer.variables, run.state.optimizer)
     if isinstance(feed, Feed):
         feed.seed = (run.state.seed, PHASES[1:].index(phase))
@@ -66,7 +66,7 @@ def fit_phase(
         model.fit(
             feed,
             epochs=run.epochs[phase],
-            initial_epoch=first,
+            initial_epoch=n_done,
             validation_data=validation,
             callbacks=[watch, *callbacks, Keep(run, phase)],
             verbose=0,
@@ -77,9 +77,9 @@ def fit_phase(
 
 
 class Watch(keras.callbacks.Callback):
-    """Before the user's callbacks: set the order of the data, show a bar, and stop at a loss that is no number.
+    """The callback before the user's: it sets the order of the data, shows a bar and stops if the loss is not finite.
 
-    Keras may call batch ends from other threads, and does so as long as each callback with a batch end is
+    Keras calls the methods for the end of a batch from other threads if every callback with such a method is
     `async_safe`; the steps then do not wait for Python.
     """
 
@@ -115,7 +115,7 @@ class Watch(keras.callbacks.Callback):
             self._bar.set_postfix({name: f"{value:.4g}" for name, value in (logs or {}).items()}, refresh=False)
 
     def close(self) -> None:
-        """Take the bar away; also after a failure, when Keras calls no end."""
+        """Remove the bar. Called after a failure too, when Keras does not call `on_train_end`."""
         if self._bar is not None:
             self._bar.close()
 
@@ -129,7 +129,7 @@ class Watch(keras.callbacks.Callback):
 
 
 class Keep(keras.callbacks.Callback):
-    """After the user's callbacks: record the epoch that ends."""
+    """The callback after the user's: it records each epoch at its end."""
 
     def __init__(self, run: Run, phase: str):
         super().__init__()
@@ -145,16 +145,16 @@ class Keep(keras.callbacks.Callback):
 
 
 def end_epoch(run: Run, epoch: Epoch, optimizer: Sequence[Any] = (), *, stopped: bool = False) -> None:
-    """Record an epoch that is over: for falling back, as the best one, for TensorBoard and in the checkpoint.
+    """Record a finished epoch in the state of the run, for TensorBoard and in the checkpoint.
 
     Args:
-        run: Its split has the weights that the epoch left.
-        epoch: What it did.
-        optimizer: The variables of its optimizer.
-        stopped: Whether a callback ends the phase with it.
+        run: The run, whose split has the weights after the epoch.
+        epoch: Record of the epoch.
+        optimizer: Variables of the optimizer.
+        stopped: Whether a callback ends the phase after this epoch.
 
     Raises:
-        NumericsError: The weights are not finite.
+        NumericsError: If a weight is NaN or infinite.
     """
     state, variables = run.state, run.split.model.variables
     weights = values_of(variables)
@@ -175,12 +175,12 @@ def end_epoch(run: Run, epoch: Epoch, optimizer: Sequence[Any] = (), *, stopped:
 
 
 def keep_better(state: TrainingState, number: int, metrics: Mapping[str, float]) -> None:
-    """Keep the last weights as the best ones if the validation data say so.
+    """Keep the latest weights as the best ones if they score better on the validation data.
 
-    The accuracy decides where it is known, and the loss where that is equal.
+    The accuracy decides; the loss decides if the accuracy is equal or not known.
     """
     score = (metrics.get("val_accuracy", 0.0), -metrics["val_loss"])
-    if not np.isfinite(metrics["val_loss"]):  # outputs that are no numbers have an accuracy as well
+    if not np.isfinite(metrics["val_loss"]):  # outputs of NaN have an accuracy, too
         score = (-1e300, -1e300)
     if score > state.score:
         state.kept_epoch, state.score, state.best = number, score, state.weights
@@ -188,7 +188,7 @@ def keep_better(state: TrainingState, number: int, metrics: Mapping[str, float])
 
 @contextmanager
 def falling_back(run: Run) -> Iterator[None]:
-    """Leave the split as after its last whole epoch, or at the start, whatever ends a training early."""
+    """Reset the split to its weights after the last whole epoch, or at the start, if an exception ends the training."""
     try:
         yield
     except BaseException:

@@ -1,4 +1,4 @@
-"""How far a training has come, and the files from which it goes on after an interruption."""
+"""The state of a training, and the files from which it continues after an interruption."""
 
 import hashlib
 import json
@@ -24,22 +24,22 @@ TEACHER_FILE_NAME = "teacher.npz"
 
 @dataclass
 class TrainingState:
-    """How far a training has come: what its checkpoint holds.
+    """The progress of a training, as its checkpoint holds it.
 
     Attributes:
-        arguments: What the run was asked to do, plain values; another run's checkpoint is refused.
-        seed: The seed of the run, given or drawn.
-        origin: Digest of head and tail when the run began.
+        arguments: Arguments of the run as plain values; the checkpoint of a run with other arguments is refused.
+        seed: Seed of the run, given or drawn.
+        origin: Digest of head and tail at the start of the run.
         weights: All variables of the split after the last whole epoch, or at the start.
-        optimizer: The optimizer's variables after that epoch; empty where no checkpoint is written.
-        epochs: The whole epochs of all phases.
+        optimizer: Variables of the optimizer after that epoch; empty if no checkpoint is written.
+        epochs: Whole epochs of all phases.
         stopped: Phases that a callback ended before all their epochs were done.
-        finished: Phases that have ended, with their last weights set.
-        kept_epoch: With `keep_best`, the epoch of phase 2 whose weights are the best so far; 0 for those before the
-            first.
-        score: What the validation data say of them; the more, the better.
-        best: These weights, all variables of the split.
-        start: What the validation data said before the first epoch of phase 2.
+        finished: Phases that have ended and whose final weights are set.
+        kept_epoch: With `keep_best`, the epoch of phase 2 with the best weights so far; 0 for the weights before the
+            first epoch.
+        score: Score of the best weights on the validation data; higher is better.
+        best: The best weights: all variables of the split.
+        start: Metrics on the validation data before the first epoch of phase 2.
     """
 
     arguments: dict[str, Any]
@@ -61,16 +61,16 @@ class TrainingState:
 
     @property
     def is_fine_tuned(self) -> bool:
-        """Whether phase 2 changed the split: unless it ended with the weights from before it."""
+        """Return whether phase 2 changed the split. It did not if the weights from before its first epoch were kept."""
         return self.done(FINE_TUNE) > 0 and not (FINE_TUNE in self.finished and self.kept_epoch == 0)
 
 
 class Checkpoint:
-    """The files of one run: its state after the last whole epoch, and the teacher's weights where it has one.
+    """The files of one run: its state after the last whole epoch, and the weights of the teacher, if any.
 
-    Keras' own BackupAndRestore is not enough here: it does not keep the states of Dropout's random numbers,
-    does not tell one model's checkpoint from another's, and a process that dies while it writes leaves a
-    torn file. These are replaced in one step, hold arrays and JSON alone, and say what they belong to.
+    Keras' BackupAndRestore is not enough here: it does not keep the states of Dropout's random numbers, does not tell
+    the checkpoints of two models apart, and leaves a damaged file if the process dies while it writes. The files of
+    this class are replaced in one step, hold only arrays and JSON, and identify their run.
     """
 
     def __init__(self, directory: str | os.PathLike[str]):
@@ -80,11 +80,11 @@ class Checkpoint:
         directory.mkdir(parents=True, exist_ok=True)
         self.path, self._teacher_path = directory / FILE_NAME, directory / TEACHER_FILE_NAME
         for path in (self.path, self._teacher_path):
-            for torn in directory.glob(f".{path.name}.*"):  # of a process that died while it wrote
-                torn.unlink(missing_ok=True)
+            for partial in directory.glob(f".{path.name}.*"):  # left by a process that died while it wrote
+                partial.unlink(missing_ok=True)
 
     def write(self, state: TrainingState) -> None:
-        """Replace the state in one step: a process that is killed here leaves the old one or the new one."""
+        """Replace the state in one step, so that a process killed meanwhile leaves the old state or the new one."""
         record = {
             "arguments": state.arguments,
             "origin": state.origin,
@@ -98,11 +98,11 @@ class Checkpoint:
         _write(self.path, record, [*state.weights, *state.optimizer, *state.best])
 
     def read(self, n_weights: int) -> TrainingState | None:
-        """Return the state that was written for a split of so many variables, or None where there is none."""
-        found = _read(self.path)
-        if found is None:
+        """Return the state written for a split with `n_weights` variables, or None if there is no file."""
+        contents = _read(self.path)
+        if contents is None:
             return None
-        record, arrays = found
+        record, arrays = contents
         state = TrainingState(
             arguments=record["arguments"],
             seed=int(record["run_seed"]),
@@ -124,23 +124,27 @@ class Checkpoint:
         _write(self._teacher_path, {}, values_of(variables))
 
     def restore_teacher(self, variables: list[Any]) -> None:
-        """Give a teacher the weights that were written; refuse those of another one."""
-        kept = _read(self._teacher_path)
-        if kept is None or [array.shape for array in kept[1]] != [tuple(v.shape) for v in variables]:
+        """Give a teacher the weights in the file.
+
+        Raises:
+            BundleError: If the file does not exist or holds the weights of another teacher.
+        """
+        contents = _read(self._teacher_path)
+        if contents is None or [array.shape for array in contents[1]] != [tuple(v.shape) for v in variables]:
             raise BundleError(
                 f"'{self._teacher_path}' does not hold the teacher of this run. Delete the directory to start anew."
             )
-        assign(variables, kept[1])
+        assign(variables, contents[1])
 
 
 def begin(
     split: SplitModel, checkpoint: Checkpoint | None, arguments: dict[str, Any], seed: int | None
 ) -> TrainingState:
-    """Return the state with which a run goes on after an interruption, or begins; the split gets its weights.
+    """Return the state from which a run starts or continues, and give the split the weights of that state.
 
     Raises:
-        ArgumentError: The checkpoint is of another split or of other arguments.
-        BundleError: The checkpoint cannot be read.
+        ArgumentError: If the checkpoint belongs to another split or to other arguments.
+        BundleError: If the checkpoint cannot be read.
     """
     variables = split.model.variables
     arguments = json.loads(json.dumps(arguments | {"seed": seed}, default=str))
@@ -157,25 +161,25 @@ def begin(
 
 
 def _refuse_others(where: str, state: TrainingState, split: SplitModel, arguments: dict[str, Any], origin: str) -> None:
-    other = "Give another checkpoint_dir, or delete this one to start anew."
+    remedy = "Give another checkpoint_dir, or delete this one to start anew."
     if [w.shape for w in state.weights] != [tuple(v.shape) for v in split.model.variables]:
-        raise ArgumentError(f"{where} is of another split: its weights have other shapes. {other}")
+        raise ArgumentError(f"{where} is of another split: its weights have other shapes. {remedy}")
     changed = [
         f"{name}: {state.arguments.get(name)!r} there, {value!r} here"
         for name, value in arguments.items()
         if state.arguments.get(name) != value
     ]
     if changed:
-        raise ArgumentError(f"{where} is of a run with other arguments ({'; '.join(changed)}). {other}")
-    # The split as it was when the run began, or, in the same process, as the run left it.
+        raise ArgumentError(f"{where} is of a run with other arguments ({'; '.join(changed)}). {remedy}")
+    # The split may have its weights from the start of the run or, in the same process, those after the last epoch.
     if origin not in (state.origin, _weights_digest(split, state.weights)):
         raise ArgumentError(
-            f"{where} is of another split: head and tail had other weights when that run began. {other}"
+            f"{where} is of another split: head and tail had other weights when that run began. {remedy}"
         )
 
 
 def values_of(variables: Iterable[Any]) -> list[np.ndarray]:
-    """Copy variables; types that numpy does not know, such as bfloat16, become float32, which holds them."""
+    """Copy variables into arrays. Types unknown to numpy, such as bfloat16, become float32 without loss."""
     arrays = (np.array(variable.numpy()) for variable in variables)
     return [array if array.dtype.kind in "fiub" else array.astype(np.float32) for array in arrays]
 
@@ -187,7 +191,7 @@ def assign(variables: Iterable[Any], values: list[np.ndarray]) -> None:
 
 
 def _random_states(model: keras.Model) -> list[Any]:
-    """Return the states of the random numbers of Dropout and augmentation: variables of a model, but no weights."""
+    """Return the random states of Dropout and augmentation layers, which are variables but not weights of a model."""
     weights = {id(weight) for weight in model.weights}
     return [v for v in model.variables if id(v) not in weights and "int" in v.dtype and tuple(v.shape) == (2,)]
 
@@ -198,12 +202,12 @@ def _seed_layers(model: keras.Model, seed: int) -> None:
 
 
 def _weights_digest(split: SplitModel, values: list[np.ndarray]) -> str:
-    """Tell one trained model from another: head and tail alone, since a bottleneck may start at random."""
-    own = {id(v) for half in (split.encoder, split.decoder) if half is not None for v in half.variables}
-    own |= {id(v) for v in _random_states(split.model)}
+    """Return a digest of head and tail. The bottleneck is left out because its initial weights may be random."""
+    excluded = {id(v) for half in (split.encoder, split.decoder) if half is not None for v in half.variables}
+    excluded |= {id(v) for v in _random_states(split.model)}
     digest = hashlib.sha256()
     for variable, value in zip(split.model.variables, values, strict=True):
-        if id(variable) not in own:
+        if id(variable) not in excluded:
             digest.update(f"{value.dtype.str}{value.shape}".encode())
             digest.update(np.ascontiguousarray(value).tobytes())
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""Before phase 1, or in its place: bottlenecks whose weights are found in closed form."""
+"""Bottlenecks with weights in closed form, fitted before phase 1 or instead of it, and the ranges of their latents."""
 
 import math
 import time
@@ -26,17 +26,17 @@ from .history import FIT, Epoch
 
 
 def is_fitted(split: SplitModel) -> bool:
-    """Whether the weights of a split's bottleneck are found in closed form, at least those it starts with."""
+    """Return whether the bottleneck of a split gets weights in closed form, either final or initial ones."""
     return is_final(split) or getattr(split.bottleneck, "init", None) == "projection"
 
 
 def is_final(split: SplitModel) -> bool:
-    """Whether nothing is left for phase 1 then."""
+    """Return whether these weights are final, so that phase 1 is left out."""
     return isinstance(split.bottleneck, Projection)
 
 
 def fit_closed_form(run: Run) -> None:
-    """Find the weights of a split's encoder and decoder in closed form, where its bottleneck begins so; one epoch."""
+    """Fit encoder and decoder in closed form, as one epoch, if the bottleneck of the split is of that kind."""
     encoder, decoder = run.split.encoder, run.split.decoder
     if not run.goes_on(FIT) or encoder is None or decoder is None:
         return
@@ -48,7 +48,7 @@ def fit_closed_form(run: Run) -> None:
 
 
 class _Fitting:
-    """The steps of a fit, which read the same images."""
+    """The steps of a fit in closed form, all of which read the same images."""
 
     def __init__(self, run: Run, halves: Halves):
         self._run, self._split, self._halves = run, run.split, halves
@@ -57,33 +57,33 @@ class _Fitting:
         self._n_images = 0
 
     def projection(self) -> dict[str, float]:
-        """The weights of a projection for each tensor that crosses."""
-        wanted: Projection = self._split.bottleneck
+        """Fit a projection for each tensor at the cut, and return the metrics of the fit."""
+        bottleneck: Projection = self._split.bottleneck
         plans = self._plans()
-        found = self._fitted(wanted, plans, [plan.latent_shape[-1] for plan in plans])
-        for one, suffix in zip(found, self._suffixes, strict=True):
-            put(one, *self._halves, suffix)
+        fits = self._fitted(bottleneck, plans, [plan.latent_shape[-1] for plan in plans])
+        for fit, suffix in zip(fits, self._suffixes, strict=True):
+            put(fit, *self._halves, suffix)
         positions = [math.prod(plan.latent_shape[:-1]) for plan in plans]
-        return {"relative_error": error_of(found, positions), "fit_images": float(self._n_images)}
+        return {"relative_error": error_of(fits, positions), "fit_images": float(self._n_images)}
 
     def autoencoder(self) -> dict[str, float]:
-        """The weights of two projections for each tensor that crosses, one behind the other."""
+        """Fit two projections in a row for each tensor at the cut, and return the metrics of the fit."""
         plans = self._plans()
-        whole = Projection()
+        projection = Projection()
         outer = [Patches(shape, _patch(shape)) for shape in self._shapes]
-        widths = [hidden_numbers(plan.filters, one.size) for plan, one in zip(plans, outer, strict=True)]
-        first = self._fitted(whole, outer, widths)
-        through = [build_halves(one, k) for one, k in zip(outer, widths, strict=True)]
-        for one, halves in zip(first, through, strict=True):
-            put(one, *halves)
-        hidden = [tuple(encoder.output_shape[1:]) for encoder, _ in through]
-        inner = [Patches(shape, _patch(shape)) for shape in hidden]
-        latents = [min(plan.latent_shape[-1], one.size) for plan, one in zip(plans, inner, strict=True)]
-        second = self._fitted(whole, inner, latents, through)
+        widths = [hidden_numbers(plan.filters, patches.size) for plan, patches in zip(plans, outer, strict=True)]
+        outer_fits = self._fitted(projection, outer, widths)
+        outer_halves = [build_halves(patches, width) for patches, width in zip(outer, widths, strict=True)]
+        for fit, halves in zip(outer_fits, outer_halves, strict=True):
+            put(fit, *halves)
+        hidden_shapes = [tuple(encoder.output_shape[1:]) for encoder, _ in outer_halves]
+        inner = [Patches(shape, _patch(shape)) for shape in hidden_shapes]
+        latents = [min(plan.latent_shape[-1], patches.size) for plan, patches in zip(plans, inner, strict=True)]
+        inner_fits = self._fitted(projection, inner, latents, outer_halves)
         for k, suffix in enumerate(self._suffixes):
-            pair = (first[k], second[k])
-            spaces = [self._shapes[k][:-1], hidden[k][:-1]]
-            embed(self._layers(suffix), spaces, [one.map for one in pair], [one.mean for one in pair])
+            fits = (outer_fits[k], inner_fits[k])
+            spaces = [self._shapes[k][:-1], hidden_shapes[k][:-1]]
+            embed(self._layers(suffix), spaces, [fit.map for fit in fits], [fit.mean for fit in fits])
         return {"fit_images": float(self._n_images)}
 
     def _plans(self) -> list[LatentPlan]:
@@ -93,46 +93,47 @@ class _Fitting:
     def _fitted(
         self, how: Projection, patches: Sequence[Any], numbers: Sequence[int], through: Sequence[Halves] | None = None
     ) -> list[Fitted]:
-        """A linear map for each tensor, or for what `through` makes of it."""
+        """Fit a linear map for each tensor at the cut or, with `through`, for the output of its encoder."""
         weighted = how.weighting == "task"
         run, split = self._run, self._split
         head, tail = split.read(split.head), split.read(split.tail)
         source = pass_of_halves(head, tail, split.cut, weighted=weighted, loss=split.loss, through=through)
-        moments = [collector(one.shape, one.patch, weighted=weighted) for one in patches]
+        moments = [collector(layout.shape, layout.patch, weighted=weighted) for layout in patches]
         reading: dict[str, Any] = {"batch_size": run.batch_size, "progress": run.progress}
         self._n_images = gather(source, moments, run.data, images=how.fit_images, seed=how.seed, **reading)
         return fit_all(moments, numbers)
 
     def _layers(self, suffix: str) -> list[keras.layers.Layer]:
-        """The layers with weights of the autoencoder of one tensor, in order."""
-        every = [layer for half in self._halves for layer in all_layers(half)]
-        return [layer for layer in every if hasattr(layer, "kernel") and layer.name.endswith(suffix)]
+        """Return the layers with weights in the autoencoder of one tensor, in order."""
+        layers = [layer for half in self._halves for layer in all_layers(half)]
+        return [layer for layer in layers if hasattr(layer, "kernel") and layer.name.endswith(suffix)]
 
 
 def _patch(shape: Sequence[int]) -> tuple[int, ...]:
-    """What two taps of stride 2 see; one of an axis of a single element."""
+    """Return the patch of two elements per axis, or of one element on an axis of length 1."""
     return tuple(min(2, n) for n in shape[:-1])
 
 
-# Enough for a range of each channel: at 2x2 positions these are 2,048 values.
+# Enough images for the range of each channel: with 2x2 positions they give 2,048 values.
 _IMAGES = 512
-# Of the latents that are kept at once; more images than fill it are left out.
+# Memory for the latents; images whose latents do not fit are left out.
 _MOST_BYTES = 2**28
 
 
 def observe(run: Run) -> None:
-    """Set the ranges of a split's latent from what its encoder gives, if it has bits and no ranges yet."""
+    """Set the ranges of a latent with `latent_bits` from outputs of the encoder, unless they are set already."""
     split = run.split
     encoder, decoder = split.encoder, split.decoder
     if encoder is None or decoder is None or is_observed(encoder):
         return
-    most = max(1, min(_IMAGES, _MOST_BYTES // (4 * int(np.prod(split.latent_shape)))))
-    chosen = take_part(run.data, most, seed=0)
+    n_images = max(1, min(_IMAGES, _MOST_BYTES // (4 * int(np.prod(split.latent_shape)))))
+    sample = take_part(run.data, n_images, seed=0)
     latents: list[np.ndarray] = []
-    with bar(total=count_images(chosen, most), desc="latent's range", enabled=run.progress, unit="image") as shown:
-        for batch in batches(chosen, batch_size=run.batch_size, max_images=most, labels=False):
+    total = count_images(sample, n_images)
+    with bar(total=total, desc="latent's range", enabled=run.progress, unit="image") as progress_bar:
+        for batch in batches(sample, batch_size=run.batch_size, max_images=n_images, labels=False):
             latents.append(predict_rows(encoder, predict_rows(split.head, batch.x)).astype(np.float32))
-            shown.update(batch.size)
+            progress_bar.update(batch.size)
     values = np.concatenate(latents)
     if not np.isfinite(values).all():
         raise NumericsError("The latent holds NaN or infinity: look at the images and the weights.")

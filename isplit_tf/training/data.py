@@ -1,6 +1,6 @@
-"""Training data as `fit` takes it, in an order that depends on a seed and on the number of the epoch alone.
+"""Training data for `fit`, in an order that depends only on a seed and the number of the epoch.
 
-So a run that was interrupted sees the same batches after it goes on as one that was not.
+A run that continues after an interruption therefore sees the same batches as an uninterrupted one.
 """
 
 import itertools
@@ -21,11 +21,11 @@ from .objectives import Objective
 
 
 class Feed(keras.utils.PyDataset):
-    """A PyDataset whose items are in another order in each epoch.
+    """A PyDataset with a new order of its items in each epoch.
 
     Attributes:
-        epoch: Number of the epoch that is read; set by a callback as each begins.
-        seed: What the order depends on besides; None for the data's own order.
+        epoch: Number of the current epoch, set by a callback at its start.
+        seed: Seed of the order, which also depends on `epoch`; None for the data's own order.
     """
 
     def __init__(self, n_items: int, **workers: Any):
@@ -36,7 +36,7 @@ class Feed(keras.utils.PyDataset):
         self._order: tuple[int, np.ndarray] = (-1, np.arange(n_items))
 
     def order(self) -> np.ndarray:
-        """Positions of the items in this epoch; the data's own order without a seed."""
+        """Return the positions of the items in this epoch's order; without a seed, the data's own order."""
         epoch, order = self._order
         if self.seed is not None and epoch != self.epoch:
             epoch = self.epoch
@@ -46,7 +46,7 @@ class Feed(keras.utils.PyDataset):
 
 
 class ArrayFeed(Feed):
-    """Arrays, shuffled image by image: a tuple of arrays, or of dicts and tuples of such."""
+    """A tuple of arrays, or of dicts and tuples of arrays, shuffled per image."""
 
     def __init__(self, parts: tuple[Any, ...], *, batch_size: int):
         super().__init__(len(tree.flatten(parts)[0]))
@@ -57,12 +57,12 @@ class ArrayFeed(Feed):
         return -(-self._n_items // self._batch_size)
 
     def __getitem__(self, index: int) -> tuple[Any, ...]:
-        chosen = self.order()[index * self._batch_size : (index + 1) * self._batch_size]
-        return tree.map_structure(lambda array: array[chosen], self._parts)
+        positions = self.order()[index * self._batch_size : (index + 1) * self._batch_size]
+        return tree.map_structure(lambda array: array[positions], self._parts)
 
 
 class BatchFeed(Feed):
-    """A user's PyDataset, shuffled batch by batch, its workers as they are."""
+    """A user's PyDataset, shuffled per batch, with its own settings of workers."""
 
     def __init__(self, data: keras.utils.PyDataset, pick: Callable[..., tuple]):
         super().__init__(
@@ -88,20 +88,20 @@ class BatchFeed(Feed):
 
 
 def check_images(program: Program, data: Any, batch_size: int) -> None:
-    """Read a first batch, and see whether the model takes it.
+    """Read the first batch, and check that the model accepts it.
 
     Raises:
-        DataError: The data are of another kind, empty, endless, not batched, or of another shape.
-        NumericsError: An image holds NaN or infinity.
+        DataError: If the data are of an unknown kind, empty, endless, not batched, or of another shape.
+        NumericsError: If an image contains NaN or infinity.
     """
     feed(program, next(iter(batches(data, batch_size=batch_size, labels=False))).x)
 
 
 def labels_shape(data: Any, batch_size: int) -> tuple[int | None, ...]:
-    """Shape of the first batch's labels, as they come.
+    """Return the shape of the labels in the first batch, before any conversion.
 
     Raises:
-        DataError: There are no labels.
+        DataError: If there are no labels.
     """
     shape = labels_shape_if_any(data, batch_size)
     if shape is None:
@@ -113,11 +113,11 @@ def labels_shape(data: Any, batch_size: int) -> tuple[int | None, ...]:
 
 
 def labels_shape_if_any(data: Any, batch_size: int) -> tuple[int | None, ...] | None:
-    """Shape of the first batch's labels, as they come; None where there are none. See `check_images` for the data."""
+    """Return the shape of the labels in the first batch before any conversion; None if there are no labels."""
     if isinstance(data, tf.data.Dataset):
         first = data.element_spec
-        known = isinstance(first, tuple) and len(first) > 1 and _is_static(getattr(first[1], "shape", None))
-        if not known:  # a pipeline that does not declare its shapes has to be asked
+        is_declared = isinstance(first, tuple) and len(first) > 1 and _is_static(getattr(first[1], "shape", None))
+        if not is_declared:  # only an element tells the shape
             first = next(iter(data))
     else:
         first = _first_element(data, batch_size)
@@ -127,7 +127,7 @@ def labels_shape_if_any(data: Any, batch_size: int) -> tuple[int | None, ...] | 
 
 
 def image_feed(data: Any, *, batch_size: int) -> Any:
-    """The images alone, as tuples `(x,)`: a `Feed`, or a `tf.data.Dataset` where the data are one."""
+    """Return the images without labels, as tuples `(x,)`: a `tf.data.Dataset` if the data are one, else a `Feed`."""
     if isinstance(data, tf.data.Dataset):
         _check_ranks(data)
         return data.map(lambda *element: (element[0],), tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
@@ -138,11 +138,11 @@ def image_feed(data: Any, *, batch_size: int) -> Any:
 
 
 def pair_feed(data: Any, objective: Objective, *, batch_size: int) -> Any:
-    """Images, labels in the form that the loss wants, and weights where there are any.
+    """Return images, labels in the form that the loss needs, and sample weights, if any.
 
     Raises:
-        DataError: Labels of arrays are out of range or of another shape; those of a stream are looked at as
-            they come.
+        DataError: If labels in arrays are out of range or of another shape. Labels of a stream are checked when they
+            are read.
     """
 
     def pick(element: Any) -> tuple[Any, ...]:
@@ -171,41 +171,41 @@ def pair_feed(data: Any, objective: Objective, *, batch_size: int) -> Any:
 def cached_features(
     head: keras.Model, data: Any, *, program: Program, batch_size: int, budget_bytes: int, progress: bool
 ) -> np.ndarray | None:
-    """Features of all images at the cut, computed once; None where they do not fit.
+    """Compute the features of all images at the cut, or return None if they do not fit into memory.
 
     Args:
-        head: From the images to the cut.
+        head: Model from the images to the cut.
         data: The images.
-        program: The head's program, by which the images are checked.
-        batch_size: Images at once, where the data are arrays.
-        budget_bytes: What the features may take.
+        program: Program of the head, with which the images are checked.
+        batch_size: Images per batch, if the data are arrays.
+        budget_bytes: Memory for the features.
         progress: Whether to show a bar.
 
     Returns:
         float32 `(N, *cut.shape)` in the data's order, or None.
     """
     shape = tuple(head.outputs[0].shape[1:])
-    most = budget_bytes // (4 * int(np.prod(shape))) if None not in shape else 0
-    known = count_images(data)
-    if most == 0 or (known is not None and known > most):
+    max_images = budget_bytes // (4 * int(np.prod(shape))) if None not in shape else 0
+    n_images = count_images(data)
+    if max_images == 0 or (n_images is not None and n_images > max_images):
         return None
-    # An array that is not written to takes no memory yet, so the bound can be reserved where it is known.
-    features = None if known is None else np.empty((known, *shape), np.float32)
+    # An array takes no memory before it is written to, so all of it can be reserved if the number of images is known.
+    features = None if n_images is None else np.empty((n_images, *shape), np.float32)
     parts: list[np.ndarray] = []
-    seen = 0
-    with bar(total=known, desc="features at the cut", enabled=progress, unit="image") as shown:
+    n_read = 0
+    with bar(total=n_images, desc="features at the cut", enabled=progress, unit="image") as progress_bar:
         for batch in batches(data, batch_size=batch_size, labels=False):
-            if seen + batch.size > most:
+            if n_read + batch.size > max_images:
                 return None
             feed(program, batch.x)
             values = predict_rows(head, batch.x).astype(np.float32, copy=False)
             if features is None:
                 parts.append(values)
             else:
-                features[seen : seen + batch.size] = values
-            seen += batch.size
-            shown.update(batch.size)
-    return np.concatenate(parts) if features is None else features[:seen]
+                features[n_read : n_read + batch.size] = values
+            n_read += batch.size
+            progress_bar.update(batch.size)
+    return np.concatenate(parts) if features is None else features[:n_read]
 
 
 def _images_of(element: Any) -> tuple[Any, ...]:
@@ -213,7 +213,7 @@ def _images_of(element: Any) -> tuple[Any, ...]:
 
 
 def _inputs(x: Any) -> Any:
-    """Several inputs as a tuple: Keras takes a list of them from arrays, not from a stream."""
+    """Return several inputs as a tuple, since Keras accepts a list of inputs from arrays but not from a stream."""
     return tuple(x) if isinstance(x, list) else x
 
 
@@ -235,6 +235,6 @@ def _first_element(data: Any, batch_size: int) -> Any:
         return data[0]
     if not isinstance(data, tuple | list):
         return data
-    heads = [tree.map_structure(lambda a: a[:batch_size], data[0])]
-    heads += [None if part is None else np.asarray(part[:batch_size]) for part in itertools.islice(data, 1, None)]
-    return tuple(heads)
+    parts = [tree.map_structure(lambda a: a[:batch_size], data[0])]
+    parts += [None if part is None else np.asarray(part[:batch_size]) for part in itertools.islice(data, 1, None)]
+    return tuple(parts)

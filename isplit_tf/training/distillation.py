@@ -1,4 +1,4 @@
-"""Phase 2 with the original model as the teacher, so that no labels are needed."""
+"""Distillation: phase 2 with the original model as the teacher, without labels."""
 
 import hashlib
 import math
@@ -23,21 +23,21 @@ DISTILL = "distill"
 
 @dataclass(frozen=True)
 class Distillation:
-    """A loss for `train`: the outputs of the model before the split as targets, instead of labels.
+    """A loss for `train` whose targets are the outputs of the original model instead of labels.
 
-    With s and t the logits of the split and of its teacher, the loss of an image is
-    T^2 KL(softmax(t / T) || softmax(s / T)), which is 0 where both agree, and T^2 keeps the size of its
-    gradient. Sigmoids, one or several, take the mean over units of the divergence of [1 - p, p].
+    With the logits s of the split and t of the teacher, the loss per image is T^2 KL(softmax(t / T) || softmax(s / T)).
+    It is 0 if both agree; the factor T^2 keeps the size of its gradient at any T. For one or several sigmoids
+    it is the mean over units of the divergence of [1 - p, p].
 
     Args:
-        temperature: T, over 0. Higher ones make more of the differences between unlikely classes.
+        temperature: T, over 0. Higher temperatures emphasize the differences between unlikely classes.
         label_weight: Share of the cross-entropy with the labels, in [0, 1): the loss is
             `(1 - label_weight) * distillation + label_weight * cross_entropy`. At 0 no labels are needed.
-        teacher: The model that gives the targets, of the same inputs and classes; it stays as it is. By
-            default head and tail of the split as they were before phase 2, which are the original model.
+        teacher: Model that computes the targets, with the same inputs and classes; it is not changed. By default a
+            copy of head and tail from before phase 2, which are the original model.
 
     Raises:
-        ArgumentError: An argument is outside of its range.
+        ArgumentError: If an argument is outside of its range.
 
     Example:
         >>> from isplit_tf import train
@@ -66,7 +66,7 @@ class Distillation:
         object.__setattr__(self, "label_weight", weight)
 
     def identity(self) -> list[Any]:
-        """Plain values that tell one such loss from another, for comparing two runs."""
+        """Return plain values that identify this loss, for comparing two runs."""
         digest = None
         if self.teacher is not None:
             digest = hashlib.sha256(b"".join(np.asarray(w).tobytes() for w in self.teacher.get_weights())).hexdigest()
@@ -74,45 +74,44 @@ class Distillation:
 
 
 def read_distillation(loss: Any) -> Distillation | None:
-    """The distillation that a `loss` asks for, or None where it is another loss."""
+    """Return the distillation that `loss` stands for, or None if it is another loss."""
     if isinstance(loss, Distillation):
         return loss
     return Distillation() if isinstance(loss, str) and loss == DISTILL else None
 
 
 def divergence(student: Any, teacher: Any, *, output: Output, temperature: float) -> Any:
-    """T^2 KL(teacher || student) of each image.
+    """Return T^2 KL(teacher || student) per image.
 
     Args:
-        student: Outputs `(N, units)`.
-        teacher: Outputs `(N, units)`, likewise.
-        output: What they are.
+        student: Outputs of the split, `(N, units)`.
+        teacher: Outputs of the teacher, `(N, units)`.
+        output: Kind of both outputs.
         temperature: T.
 
     Returns:
         float32 `(N,)`.
     """
-    ours, theirs = (output.logits(outputs) / temperature for outputs in (student, teacher))
+    s, t = (output.logits(outputs) / temperature for outputs in (student, teacher))
     if output.is_exclusive:
-        distance = ops.softmax(theirs) * (ops.log_softmax(theirs) - ops.log_softmax(ours))
-        return temperature**2 * ops.sum(distance, axis=-1)
-    first, second = (
-        ops.sigmoid(sign * theirs) * (ops.log_sigmoid(sign * theirs) - ops.log_sigmoid(sign * ours)) for sign in (1, -1)
+        terms = ops.softmax(t) * (ops.log_softmax(t) - ops.log_softmax(s))
+        return temperature**2 * ops.sum(terms, axis=-1)
+    positive, negative = (
+        ops.sigmoid(sign * t) * (ops.log_sigmoid(sign * t) - ops.log_sigmoid(sign * s)) for sign in (1, -1)
     )
-    return temperature**2 * ops.mean(first + second, axis=-1)
+    return temperature**2 * ops.mean(positive + negative, axis=-1)
 
 
 class Teacher:
-    """The model that gives the targets: it runs in inference mode and never learns.
+    """The model that computes the targets. It runs in inference mode and does not learn.
 
     Args:
-        split: What is to be trained.
-        distillation: What was asked for.
+        split: The split to be trained.
+        distillation: Settings of the loss.
 
     Raises:
-        ArgumentError: Head and tail are not the original any more, and no other teacher was given; or the
-            teacher's classes are others.
-        ModelError: The output is not class scores.
+        ArgumentError: If the given teacher has other outputs than the split.
+        ModelError: If the output of the split is not class scores.
     """
 
     def __init__(self, split: SplitModel, distillation: Distillation):
@@ -120,48 +119,48 @@ class Teacher:
             raise ModelError("The model's output is not class scores: loss='distill' needs logits or probabilities.")
         self._distillation = distillation
         self._output = split.output
-        given = distillation.teacher
-        if given is None:
-            # Copies, since head and tail are about to learn.
+        teacher = distillation.teacher
+        if teacher is None:
+            # Copies, since head and tail are going to learn.
             self._parts = [copy_model(split.read(half), name=half.name)[0] for half in (split.head, split.tail)]
         else:
-            self._parts = [given]
-            _require_same_outputs(split.output, given)
+            self._parts = [teacher]
+            _require_same_outputs(split.output, teacher)
 
     @property
     def is_original(self) -> bool:
-        """Whether it is a copy of the split's own halves, and not a model that was given."""
+        """Return whether the teacher is a copy of head and tail, and not a model given by the user."""
         return self._distillation.teacher is None
 
     @property
     def variables(self) -> list[Any]:
-        """All its variables."""
+        """Return all variables of the teacher."""
         return [variable for part in self._parts for variable in part.variables]
 
     def __call__(self, x: Any) -> Any:
-        """The targets for a batch, `(N, units)`, without a gradient."""
+        """Return the targets of a batch, `(N, units)`, without a gradient."""
         for part in self._parts:
             x = part(x, training=False)
         return ops.stop_gradient(x)
 
     def loss(self, student: keras.Model, x: Any, y: Any, y_pred: Any, weights: Any, cross_entropy: Any) -> Any:
-        """The mean over the images of a batch, with what the student's layers add."""
-        chosen = self._distillation
-        rows = divergence(y_pred, self(x), output=self._output, temperature=chosen.temperature)
+        """Return the mean loss over the images of a batch, plus the losses of the student's layers."""
+        settings = self._distillation
+        rows = divergence(y_pred, self(x), output=self._output, temperature=settings.temperature)
         if weights is not None:
             rows = rows * ops.reshape(ops.cast(weights, rows.dtype), (-1,))
-        total = (1 - chosen.label_weight) * ops.mean(rows)
-        if chosen.label_weight:
-            total = total + chosen.label_weight * cross_entropy(y, y_pred, sample_weight=weights)
+        total = (1 - settings.label_weight) * ops.mean(rows)
+        if settings.label_weight:
+            total = total + settings.label_weight * cross_entropy(y, y_pred, sample_weight=weights)
         return replica_share(total + sum(student.losses))
 
 
 @contextmanager
 def taught(model: keras.Model, teacher: Teacher | None, cross_entropy: Any) -> Iterator[None]:
-    """While it lasts, `fit` and `evaluate` of a model minimise the distance to a teacher.
+    """Make the distance to a teacher the loss in `fit` and `evaluate` of a model, for the duration of the context.
 
-    The loss has to see the images, and callbacks the model itself: so its own method is replaced for a
-    while, where a model around it would do for neither saving nor early stopping.
+    The loss needs the images, and callbacks need the model itself. Therefore the model's own method is replaced for
+    that time; a second model around it would break callbacks that save it or stop early.
     """
     if teacher is None:
         yield
@@ -172,7 +171,7 @@ def taught(model: keras.Model, teacher: Teacher | None, cross_entropy: Any) -> I
     ) -> Any:
         return teacher.loss(model, x, y, y_pred, sample_weight, cross_entropy)
 
-    vars(model)["compute_loss"] = compute_loss  # not by setattr, where Keras would look for layers in it
+    vars(model)["compute_loss"] = compute_loss  # setattr would make Keras look for layers in it
     try:
         yield
     finally:

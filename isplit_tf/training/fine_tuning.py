@@ -1,4 +1,4 @@
-"""Phase 2, everything end to end: what it needs besides a split, and its course."""
+"""Phase 2, which trains the whole split end to end: its preparation and its course."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -20,15 +20,15 @@ from .objectives import Objective, choose_objective, copied
 
 
 def batch_norms(split: SplitModel) -> list[keras.layers.Layer]:
-    """BatchNormalization of head and tail, wherever it is nested; that of a bottleneck is to learn."""
-    own = {id(layer) for half in (split.encoder, split.decoder) if half is not None for layer in all_layers(half)}
-    kinds = keras.layers.BatchNormalization
-    return [layer for layer in all_layers(split.model) if isinstance(layer, kinds) and id(layer) not in own]
+    """Return the BatchNormalization layers of head and tail, nested ones included. Those of a bottleneck learn."""
+    excluded = {id(layer) for half in (split.encoder, split.decoder) if half is not None for layer in all_layers(half)}
+    kind = keras.layers.BatchNormalization
+    return [layer for layer in all_layers(split.model) if isinstance(layer, kind) and id(layer) not in excluded]
 
 
 @contextmanager
 def frozen(layers: Sequence[keras.layers.Layer]) -> Iterator[None]:
-    """With `trainable` off, BatchNormalization runs in inference mode, also while the model trains."""
+    """Set `trainable` of BatchNormalization layers to False, which makes them run in inference mode during training."""
     flags = [layer.trainable for layer in layers]
     try:
         for layer in layers:
@@ -41,13 +41,13 @@ def frozen(layers: Sequence[keras.layers.Layer]) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Tuning:
-    """The loss of phase 2 and its data.
+    """The loss and the data of phase 2.
 
     Attributes:
-        objective: Loss, labels' form and accuracy; beside a teacher the cross-entropy with the labels.
-        feed: Training data as `fit` takes them.
-        validation: Validation data likewise, or None.
-        teacher: What gives the targets in place of labels, or None.
+        objective: Loss, form of the labels and accuracy; with a teacher, the loss is the cross-entropy with the labels.
+        feed: Training data for `fit`.
+        validation: Validation data for `fit`, or None.
+        teacher: Model that computes the targets instead of labels, or None.
         labelled: Whether all data have labels.
     """
 
@@ -58,32 +58,32 @@ class Tuning:
     labelled: bool
 
     def taught(self, model: keras.Model) -> AbstractContextManager[None]:
-        """The time in which a model learns from the teacher, where there is one."""
+        """Return a context in which a model learns from the teacher, if any."""
         return taught(model, self.teacher, self.objective.loss)
 
     def compile(self, model: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
-        """Makes a model ready for phase 2."""
+        """Compile a model for phase 2."""
         metrics = self.objective.metrics() if self.labelled else []
         model.compile(optimizer=optimizer, loss=None if self.teacher else self.objective.loss, metrics=metrics)
 
     def compile_plainly(self, model: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
-        """Makes a model ready for the user's own `fit` and `evaluate`, with labels and no teacher."""
+        """Compile a model for the user's own `fit` and `evaluate`, with labels and without a teacher."""
         model.compile(optimizer=optimizer, loss=self.objective.loss, metrics=self.objective.metrics())
 
 
 def prepare(split: SplitModel, data: Any, validation_data: Any, *, loss: Any, batch_size: int) -> Tuning:
-    """Reads loss, data and labels.
+    """Prepare the loss and the data of phase 2.
 
     Raises:
-        ArgumentError: There is no such loss, or it does not fit the output.
-        DataError: The data are of another kind, empty or endless, or lack labels that the loss needs.
+        ArgumentError: If the loss is unknown or does not fit the output.
+        DataError: If the data are of an unknown kind, empty or endless, or lack labels that the loss needs.
     """
     distillation = read_distillation(loss)
     teacher = None if distillation is None else Teacher(split, distillation)
     optional = distillation is not None and not distillation.label_weight
-    look = labels_shape_if_any if optional else labels_shape
-    given = [one for one in (data, validation_data) if one is not None]
-    shapes = [look(one, batch_size) for one in given]
+    shape_of_labels = labels_shape_if_any if optional else labels_shape
+    parts = [part for part in (data, validation_data) if part is not None]
+    shapes = [shape_of_labels(part, batch_size) for part in parts]
     labelled = None not in shapes
     objective = choose_objective(
         split.loss if loss is None else None if distillation else loss,
@@ -91,15 +91,22 @@ def prepare(split: SplitModel, data: Any, validation_data: Any, *, loss: Any, ba
         labels_shape=shapes[0] or (None,),
     )
 
-    def feed_of(one: Any) -> Any:
-        return pair_feed(one, objective, batch_size=batch_size) if labelled else image_feed(one, batch_size=batch_size)
+    def feed_of(part: Any) -> Any:
+        return (
+            pair_feed(part, objective, batch_size=batch_size) if labelled else image_feed(part, batch_size=batch_size)
+        )
 
-    feeds = [feed_of(one) for one in given]
+    feeds = [feed_of(part) for part in parts]
     return Tuning(objective, feeds[0], feeds[1] if len(feeds) > 1 else None, teacher, labelled)
 
 
 def remember_teacher(run: Run, tuning: Tuning) -> None:
-    """Keep the weights of a teacher that is a copy of head and tail beside the checkpoint, or take those kept there."""
+    """Save the weights of a teacher that is a copy of head and tail with the checkpoint, or restore them from there.
+
+    Raises:
+        ArgumentError: If head and tail were fine-tuned already, so that they are not the original model.
+        BundleError: If the weights cannot be restored.
+    """
     teacher = tuning.teacher
     if teacher is None or not teacher.is_original:
         return
@@ -116,7 +123,7 @@ def remember_teacher(run: Run, tuning: Tuning) -> None:
 
 
 def fine_tune(run: Run, tuning: Tuning) -> None:
-    """Train the whole split, and leave it compiled for the user's own `fit` and `evaluate`."""
+    """Train the whole split, and compile it for the user's own `fit` and `evaluate` afterwards."""
     split, model, state = run.split, run.split.model, run.state
     optimizer = run.optimizers[FINE_TUNE]
     try:
@@ -130,13 +137,13 @@ def fine_tune(run: Run, tuning: Tuning) -> None:
     except tf.errors.InvalidArgumentError as error:
         raise tuning.objective.label_error(error) or error from None
     finally:
-        # The optimizer of this phase knows only what learned in it, which `fit` afterwards would refuse.
+        # The optimizer of this phase holds states only of the weights trained in it; a later `fit` would refuse it.
         tuning.compile_plainly(model, copied(optimizer))
         split.fine_tuned |= state.is_fine_tuned
 
 
 def _keep_start(run: Run, tuning: Tuning) -> None:
-    """Keep the weights before the first epoch as the best so far, with what the validation data say of them."""
+    """Keep the weights before the first epoch as the best so far, with their metrics on the validation data."""
     model, state = run.split.model, run.state
     metrics = model.evaluate(tuning.validation, verbose=0, return_dict=True)
     state.start = {f"val_{name}": value for name, value in metrics.items()}
@@ -145,7 +152,7 @@ def _keep_start(run: Run, tuning: Tuning) -> None:
 
 
 def _finish(run: Run) -> None:
-    """Record the end of the phase, with what callbacks did to the weights at its end, or with the best ones."""
+    """Record the end of the phase with the best weights if they are kept, else with the weights that callbacks left."""
     variables, state = run.split.model.variables, run.state
     if FINE_TUNE in state.finished:
         return

@@ -1,4 +1,4 @@
-"""What a training did, epoch by epoch."""
+"""The metrics of a training, epoch by epoch."""
 
 import os
 from collections.abc import Mapping
@@ -28,8 +28,8 @@ class Epoch:
 
     Attributes:
         phase: "fit", "bottleneck" or "fine_tune".
-        number: From 1, within the phase.
-        metrics: Means over the epoch by name; those of the validation data begin with `val_`.
+        number: Number within the phase, from 1.
+        metrics: Means over the epoch by name; names for the validation data begin with `val_`.
         duration_s: Seconds, validation included.
     """
 
@@ -42,16 +42,16 @@ class Epoch:
         object.__setattr__(self, "metrics", MappingProxyType(dict(self.metrics)))
 
     def to_json(self) -> dict[str, Any]:
-        """The record as plain JSON values; None stands for NaN."""
+        """Return the epoch as plain JSON values, with None for NaN."""
         metrics = {name: number_or_none(value) for name, value in self.metrics.items()}
         return {"phase": self.phase, "number": self.number, "metrics": metrics, "duration_s": self.duration_s}
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> "Epoch":
-        """The inverse of `to_json`.
+        """Return the epoch from the values that `to_json` gave.
 
         Raises:
-            ValueError: There is no such phase.
+            ValueError: If the phase is unknown.
         """
         if record["phase"] not in PHASES:
             raise ValueError(f"no phase {record['phase']!r}")
@@ -63,18 +63,19 @@ class Epoch:
 class History:
     """The epochs of a training, those before an interruption included.
 
-    A bottleneck in closed form has one epoch of the phase "fit", in place of those of "bottleneck", with
-    `relative_error` as below and `fit_images`, the number of images that it was fitted from.
+    Metrics of the phase "bottleneck": `loss`, the mean over images of ||F - decoder(encoder(F))||^2 (Eq. 3), and
+    `relative_error`, the sum of these squares divided by the sum of ||F||^2, which can be compared between cuts.
+    Metrics of the phase "fine_tune": `loss`, and `accuracy` if the output is class scores.
 
-    Metrics of the phase "bottleneck": `loss`, the mean over images of ||F - decoder(encoder(F))||^2 (Eq.
-    3), and `relative_error`, the sum of these squares over the sum of ||F||^2, which can be compared
-    between cuts. Metrics of the phase "fine_tune": `loss`, and `accuracy` where the output is class scores.
+    A bottleneck in closed form has one epoch of the phase "fit", with the metric `fit_images`, the number of images
+    used. A `Projection` also has `relative_error` there, and no phase "bottleneck".
 
     Attributes:
-        epochs: In the order in which they ran.
-        seed: The seed that was given, or that was drawn; the same one repeats the run.
-        kept_epoch: With `keep_best`, the epoch of phase 2 whose weights the split has; 0 for those before the first.
-        start: With `keep_best`, what the validation data said before phase 2.
+        epochs: Epochs in the order in which they ran.
+        seed: The given or drawn seed; the same seed repeats the run.
+        kept_epoch: With `keep_best`, the epoch of phase 2 whose weights the split has; 0 for the weights before the
+            first epoch.
+        start: With `keep_best`, the metrics on the validation data before phase 2.
     """
 
     epochs: tuple[Epoch, ...] = field(default=())
@@ -83,34 +84,34 @@ class History:
     start: Mapping[str, float] | None = None
 
     def of_phase(self, phase: str) -> tuple[Epoch, ...]:
-        """The epochs of "fit", "bottleneck" or "fine_tune".
+        """Return the epochs of a phase: "fit", "bottleneck" or "fine_tune".
 
         Raises:
-            ArgumentError: There is no such phase.
+            ArgumentError: If the phase is unknown.
         """
         if phase not in PHASES:
             raise ArgumentError(f"No phase {phase!r}. Phases are {PHASES}.")
         return tuple(epoch for epoch in self.epochs if epoch.phase == phase)
 
     def values(self, phase: str, metric: str) -> np.ndarray:
-        """One metric over the epochs of a phase.
+        """Return one metric over the epochs of a phase.
 
         Args:
             phase: "fit", "bottleneck" or "fine_tune".
-            metric: For instance `"loss"` or `"val_accuracy"`.
+            metric: Name of the metric, for instance `"loss"` or `"val_accuracy"`.
 
         Returns:
-            float64 `(n_epochs,)`; NaN where an epoch has no such metric.
+            float64 `(n_epochs,)`; NaN for epochs without the metric.
         """
         return np.array([epoch.metrics.get(metric, np.nan) for epoch in self.of_phase(phase)], float)
 
     @property
     def duration_s(self) -> float:
-        """Seconds of all epochs, without tracing between phases and without computing features once."""
+        """Return the seconds of all epochs, without tracing between phases and without computing cached features."""
         return sum(epoch.duration_s for epoch in self.epochs)
 
     def table(self) -> str:
-        """The epochs as text, a line each."""
+        """Return the epochs as a text table, one line per epoch."""
         return text_table(*self._rows())
 
     def __repr__(self) -> str:
@@ -123,17 +124,18 @@ class History:
     def _phase_text(self, phase: str) -> str:
         epochs = self.of_phase(phase)
         count = "" if phase == "fit" else f"{len(epochs)} epochs, "
-        shown = epochs[-1].metrics
+        metrics = epochs[-1].metrics
         if phase == "fine_tune" and self.kept_epoch is not None:
             count += f"kept {_kept(self.kept_epoch)}: "
-            shown = epochs[self.kept_epoch - 1].metrics if self.kept_epoch else self.start or {}
-        return f"{_TITLES[phase]}: {count}{', '.join(f'{name} {value:.4g}' for name, value in shown.items())}"
+            metrics = epochs[self.kept_epoch - 1].metrics if self.kept_epoch else self.start or {}
+        return f"{_TITLES[phase]}: {count}{', '.join(f'{name} {value:.4g}' for name, value in metrics.items())}"
 
     def _rows(self) -> tuple[list[str], list[list[Any]]]:
         names = list(dict.fromkeys(name for epoch in self.epochs for name in epoch.metrics))
         header = ["phase", "epoch", *names, "seconds"]
         rows: list[list[Any]] = [
-            [_TITLES[e.phase], e.number, *(e.metrics.get(name) for name in names), e.duration_s] for e in self.epochs
+            [_TITLES[epoch.phase], epoch.number, *(epoch.metrics.get(name) for name in names), epoch.duration_s]
+            for epoch in self.epochs
         ]
         if self.start is None:
             return header, rows
@@ -144,18 +146,18 @@ class History:
         return [*header, ""], rows
 
     def plot(self, *, axes: Any = None) -> Any:
-        """Draws the metrics of each phase over its epochs, validation dashed.
+        """Draw the metrics of each phase over its epochs, with dashed lines for the validation data.
 
         Args:
-            axes: Matplotlib axes, one for each phase that ran; new ones by default.
+            axes: Matplotlib axes, one per trained phase; new axes by default.
 
         Returns:
-            The axes, a list.
+            List of the axes.
 
         Raises:
-            ArgumentError: Nothing was trained, or the axes are not as many as the phases.
+            ArgumentError: If nothing was trained, or the numbers of axes and phases differ.
         """
-        phases = [phase for phase in PHASES[1:] if self.of_phase(phase)]  # a fit has no course
+        phases = [phase for phase in PHASES[1:] if self.of_phase(phase)]  # a fit has one epoch only
         if not phases:
             raise ArgumentError("There is nothing to plot: no epoch was trained.")
         if axes is None:
@@ -175,13 +177,13 @@ class History:
     def _draw(self, ax: Any, phase: str) -> None:
         from ..plots.records import draw_phase
 
-        # The loss of phase 1 is a sum of squares without a unit: the relative error says more.
-        shown = ["relative_error"] if phase == "bottleneck" else ["loss", "accuracy"]
-        metrics = {name: (self.values(phase, name), self.values(phase, f"val_{name}")) for name in shown}
+        # The loss of phase 1 is a sum of squares whose scale depends on the cut; the relative error does not.
+        names = ["relative_error"] if phase == "bottleneck" else ["loss", "accuracy"]
+        metrics = {name: (self.values(phase, name), self.values(phase, f"val_{name}")) for name in names}
         draw_phase(ax, [epoch.number for epoch in self.of_phase(phase)], metrics, title=_TITLES[phase])
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the history as JSON, replacing the file if it is there; its folder must exist."""
+        """Write the history to a JSON file, which is replaced if it exists; its folder must exist."""
         fields: dict[str, Any] = {"seed": self.seed, "epochs": [epoch.to_json() for epoch in self.epochs]}
         if self.kept_epoch is not None:
             fields["kept_epoch"] = self.kept_epoch
@@ -190,16 +192,16 @@ class History:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "History":
-        """Reads what `save` wrote.
+        """Read a file that `save` wrote.
 
         Raises:
-            BundleError: The file is not there, is no history, is damaged, or has a newer format.
+            BundleError: If the file does not exist, is not a history, is damaged, or has a newer format.
         """
         record = read_record(path, _KIND, FORMAT_VERSION)
         try:
             epochs = tuple(Epoch.from_json(epoch) for epoch in record["epochs"])
-            kept = record.get("kept_epoch")
+            kept_epoch = record.get("kept_epoch")
             start = {str(name): number_or_nan(value) for name, value in record.get("start", {}).items()}
-            return cls(epochs, int(record["seed"]), None if kept is None else int(kept), start or None)
+            return cls(epochs, int(record["seed"]), None if kept_epoch is None else int(kept_epoch), start or None)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise BundleError(f"'{path}' is damaged: {error!r}") from error

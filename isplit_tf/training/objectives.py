@@ -1,4 +1,4 @@
-"""What phase 2 minimises: the loss, the form in which it wants the labels, and the accuracy beside it."""
+"""The objective of phase 2: its loss, the form of the labels, the accuracy and the optimizers."""
 
 import re
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from ..graph.outputs import Output
 
 Form = Literal["integers", "one_hot", "unit"]
 SQUARED_ERROR = "squared_error"
-# The beginning of what TensorFlow says where a label in a data set is out of range.
+# Marks by which `label_error` recognizes the assertions of `labels_in_graph` in messages of TensorFlow.
 _LABEL_MARK = "isplit_tf: label out of range"
 _FORM_MARK = "isplit_tf: label of no class"
 
@@ -27,8 +27,8 @@ class SquaredError(keras.losses.Loss):
     Labels may be integers `(N,)` or `(N, 1)`, or one-hot `(N, n_classes)`.
 
     Args:
-        kind: What the model's output is, as in `graph.outputs.Output`: a softmax is applied to "logits", a
-            sigmoid to "binary_logit", and a single p stands for [1 - p, p].
+        kind: Kind of the model's output, as in `graph.outputs.Output`: a softmax is applied to "logits", a sigmoid to
+            "binary_logit", and a single p stands for [1 - p, p].
         n_classes: Number of classes; 2 for one unit.
     """
 
@@ -38,7 +38,7 @@ class SquaredError(keras.losses.Loss):
         self.n_classes = n_classes
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """The squared distance for each image, `(N,)`."""
+        """Return the squared distance per image, `(N,)`."""
         y_pred = ops.cast(y_pred, "float32")
         y_pred = Output(self.kind, self.n_classes).probabilities(y_pred)
         if len(y_true.shape) < 2 or y_true.shape[-1] != self.n_classes:
@@ -46,20 +46,20 @@ class SquaredError(keras.losses.Loss):
         return ops.sum(ops.square(y_pred - ops.cast(y_true, "float32")), axis=-1)
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments as plain values."""
+        """Return the arguments as plain values."""
         return super().get_config() | {"kind": self.kind, "n_classes": self.n_classes}
 
 
 @dataclass(frozen=True)
 class Objective:
-    """What phase 2 is compiled with.
+    """The loss and the metric with which a model is compiled for phase 2.
 
     Attributes:
         loss: A Keras loss.
-        form: How labels are given to it: "integers" `(N,)`, "one_hot" `(N, n_classes)`, "unit" `(N, 1)`;
-            None: as they come.
-        n_classes: Number of classes, where `form` is given.
-        accuracy: Class and arguments of the metric, or None where the output is not class scores.
+        form: Form of the labels for the loss: "integers" `(N,)`, "one_hot" `(N, n_classes)` or "unit" `(N, 1)`; None
+            if labels are passed on without conversion.
+        n_classes: Number of classes, if `form` is given.
+        accuracy: Class and arguments of the metric, or None if the output is not class scores.
     """
 
     loss: Any
@@ -68,14 +68,14 @@ class Objective:
     accuracy: tuple[type[keras.metrics.Metric], dict[str, Any]] | None
 
     def metrics(self) -> list[keras.metrics.Metric]:
-        """New metrics, named "accuracy"."""
+        """Return new metrics: one named "accuracy", or none."""
         return [] if self.accuracy is None else [self.accuracy[0](name="accuracy", **self.accuracy[1])]
 
     def labels(self, y: Any) -> Any:
-        """Labels of some images in the form that the loss wants, from an array.
+        """Convert an array of labels into the form that the loss needs.
 
         Raises:
-            DataError: They are of another shape or out of range.
+            DataError: If the labels have another shape or are out of range.
         """
         if self.form is None:
             return y
@@ -92,7 +92,7 @@ class Objective:
         return np.eye(self.n_classes or 0, dtype=np.float32)[labels]
 
     def labels_in_graph(self, y: Any, rank: int) -> Any:
-        """The same from a tensor of a `tf.data` pipeline whose rank is known; see `label_error`."""
+        """Convert a tensor of labels of known rank in a `tf.data` pipeline; for wrong labels see `label_error`."""
         if self.form is None:
             return y
         y = tf.ensure_shape(y, [None] * rank)
@@ -109,8 +109,8 @@ class Objective:
         in_range = tf.reduce_all((labels >= 0) & (labels < self.n_classes))
         limits = [_LABEL_MARK, tf.reduce_min(labels), tf.reduce_max(labels)]
         with tf.control_dependencies([tf.debugging.Assert(is_class, [_FORM_MARK])]):
-            whole = tf.debugging.Assert(in_range, limits)
-        with tf.control_dependencies([whole]):
+            range_check = tf.debugging.Assert(in_range, limits)
+        with tf.control_dependencies([range_check]):
             labels = tf.identity(labels)
         if self.form == "integers":
             return labels
@@ -119,9 +119,9 @@ class Objective:
         return tf.one_hot(labels, self.n_classes)
 
     def label_error(self, error: Exception) -> DataError | None:
-        """What an error of TensorFlow says, where labels or images are its cause; else None."""
-        if raised := re.search(r"DataError: ([^\n]+)", str(error)):  # by `labels`, in a thread of Keras
-            return DataError(raised[1])
+        """Return a DataError for an error of TensorFlow that labels or images caused, else None."""
+        if match := re.search(r"DataError: ([^\n]+)", str(error)):  # raised by `labels` in a thread of Keras
+            return DataError(match[1])
         if _FORM_MARK in str(error):
             return DataError(
                 f"Expected labels as integers (N,) or (N, 1), or one-hot (N, {self.n_classes}). Received: others among "
@@ -129,26 +129,26 @@ class Objective:
             )
         if _LABEL_MARK not in str(error):
             return None
-        found = [int(number) for number in re.findall(r"-?\d+", str(error).split(_LABEL_MARK, 1)[1])[:2]]
+        limits = [int(number) for number in re.findall(r"-?\d+", str(error).split(_LABEL_MARK, 1)[1])[:2]]
         return DataError(
-            f"Expected labels from 0 to {(self.n_classes or 0) - 1}. Received: labels from {found[0]} to {found[1]}."
+            f"Expected labels from 0 to {(self.n_classes or 0) - 1}. Received: labels from {limits[0]} to {limits[1]}."
         )
 
     def _is_distribution(self, shape: tuple[int | None, ...]) -> bool:
-        """Labels that are one-hot already, or soft, and are wanted so."""
+        """Return whether labels of this shape are one-hot or soft already, and the loss needs them so."""
         return self.form == "one_hot" and len(shape) == 2 and shape[1] == self.n_classes != 1
 
 
 def choose_objective(loss: Any, *, output: Output | None, labels_shape: tuple[int | None, ...]) -> Objective:
-    """The loss as Keras takes it, and what goes with it.
+    """Return the objective of a loss: the Keras loss with the form of its labels and its accuracy.
 
     Args:
-        loss: A loss, its name, `"squared_error"`, or None for the cross-entropy that fits.
-        output: What the model's output is; None where it is not class scores.
-        labels_shape: Shape of a batch of the labels as they come.
+        loss: A loss, its name, `"squared_error"`, or None for the cross-entropy that fits output and labels.
+        output: Kind of the model's output; None if it is not class scores.
+        labels_shape: Shape of a batch of labels before any conversion.
 
     Raises:
-        ArgumentError: There is no such loss, or none fits an output that is not class scores.
+        ArgumentError: If the loss is unknown, or the output is not class scores and no loss is given for it.
     """
     if output is None:
         if loss is None or loss == SQUARED_ERROR:
@@ -158,20 +158,20 @@ def choose_objective(loss: Any, *, output: Output | None, labels_shape: tuple[in
             )
         return Objective(_resolved(loss), None, None, None)
     kind, n_classes = output.kind, output.n_classes
-    given: Form = "one_hot" if len(labels_shape) == 2 and labels_shape[1] != 1 else "integers"
-    own: Form = "unit" if output.is_binary_unit else given
+    given_form: Form = "one_hot" if len(labels_shape) == 2 and labels_shape[1] != 1 else "integers"
+    own_form: Form = "unit" if output.is_binary_unit else given_form
     if loss == SQUARED_ERROR:
-        return Objective(SquaredError(kind, n_classes), own, n_classes, _accuracy(own, kind))
+        return Objective(SquaredError(kind, n_classes), own_form, n_classes, _accuracy(own_form, kind))
     if loss is None:
-        loss, form = _cross_entropy(output, given)
+        loss, form = _cross_entropy(output, given_form)
         return Objective(loss, form, n_classes, _accuracy(form, kind))
     loss = _resolved(loss)
-    wanted = _wanted(loss, output)
-    return Objective(loss, wanted, n_classes if wanted else None, _accuracy(wanted or own, kind))
+    loss_form = _wanted(loss, output)
+    return Objective(loss, loss_form, n_classes if loss_form else None, _accuracy(loss_form or own_form, kind))
 
 
 def loss_identity(loss: Any) -> Any:
-    """Plain values that tell one loss from another, for comparing two runs."""
+    """Return plain values that identify a loss, for comparing two runs."""
     if loss is None or isinstance(loss, str):
         return loss
     name = getattr(loss, "__qualname__", type(loss).__qualname__)
@@ -198,7 +198,7 @@ def _accuracy(form: Form, kind: str) -> tuple[type[keras.metrics.Metric], dict[s
 
 
 def _resolved(loss: Any) -> Any:
-    if isinstance(loss, list | tuple | dict) and len(loss) == 1:  # a model of one output may be compiled so
+    if isinstance(loss, list | tuple | dict) and len(loss) == 1:  # how a model with one output may be compiled
         (loss,) = loss.values() if isinstance(loss, dict) else loss
     if not isinstance(loss, str):
         if callable(loss):
@@ -213,13 +213,12 @@ def _resolved(loss: Any) -> Any:
         ) from error
 
 
-# What Keras computes from integers, without saying so in the name.
+# Losses of Keras that need integers, although their names do not say so.
 _OF_INTEGERS = ("circle", "categoricalgeneralizedcrossentropy")
 
 
 def _wanted(loss: Any, output: Output) -> Form | None:
-    """The form of the labels for one of Keras' own losses; None for any other, which gets them as they
-    come."""
+    """Return the form of the labels for a loss of Keras; None for any other loss, which gets them unconverted."""
     function = loss if hasattr(loss, "__name__") else type(loss)
     if not function.__module__.startswith("keras."):
         return None
@@ -234,10 +233,10 @@ def _wanted(loss: Any, output: Output) -> Form | None:
 
 
 def read_optimizer(name: str, given: Any, defaults: dict[str, float]) -> keras.optimizers.Optimizer:
-    """A new optimizer, from an optimizer, the name of one, or None for Adam with `defaults`.
+    """Return a new optimizer, given an optimizer, its name, or None for Adam with `defaults`.
 
     Raises:
-        ArgumentError: It is none of these; `name` says which argument it was.
+        ArgumentError: If `given` is none of these; the message calls the argument `name`.
     """
     if given is None:
         return keras.optimizers.Adam(**defaults)
@@ -252,11 +251,11 @@ def read_optimizer(name: str, given: Any, defaults: dict[str, float]) -> keras.o
 
 
 def copied(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
-    """A new one of the same configuration: an optimizer serves one set of weights only."""
+    """Return a new optimizer of the same configuration, since an optimizer serves only one set of weights."""
     return type(optimizer).from_config(optimizer.get_config())
 
 
 def optimizer_identity(optimizer: keras.optimizers.Optimizer) -> list[Any]:
-    """Class and configuration, for comparing two runs; the name is left out, which Keras numbers anew each time."""
+    """Return class and configuration, for comparing two runs, without the name, which Keras numbers anew each time."""
     config = {key: value for key, value in optimizer.get_config().items() if key != "name"}
     return [type(optimizer).__name__, config]

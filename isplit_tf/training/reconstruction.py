@@ -1,4 +1,4 @@
-"""Phase 1, the bottleneck alone: a model around encoder and decoder whose loss is Eq. 3."""
+"""Phase 1, which trains the bottleneck alone: a model around encoder and decoder with the loss of Eq. 3."""
 
 from typing import Any
 
@@ -14,8 +14,7 @@ from .strategy import replica_share
 
 
 class RelativeError(keras.metrics.Metric):
-    """Sum of ||F - restored||^2 over the sum of ||F||^2, from rows `(error, energy)`; 0 is a perfect
-    copy."""
+    """The sum of ||F - restored||^2 over the sum of ||F||^2, from rows `(error, energy)`; 0 for a perfect copy."""
 
     def __init__(self, name: str = "relative_error"):
         super().__init__(name=name)
@@ -23,38 +22,38 @@ class RelativeError(keras.metrics.Metric):
         self._energy = self.add_variable((), initializer="zeros", name="energy")
 
     def update_state(self, rows: Any) -> None:
-        """Adds the images of a batch, `(N, 2)`."""
+        """Add the rows of a batch, `(N, 2)`."""
         self._error.assign_add(ops.sum(rows[:, 0]))
         self._energy.assign_add(ops.sum(rows[:, 1]))
 
     def result(self) -> Any:
-        """The ratio; 0 for features that are all zero and restored so."""
+        """Return the ratio; 0 if all features are zero."""
         return ops.divide_no_nan(self._error, self._energy)
 
 
 class Reconstruction(keras.Model):
-    """What stands between the features and their copy: its output is the squared distance of each image.
+    """A model of encoder and decoder whose output is the squared distance of features and their copy per image.
 
-    The loss is Eq. 3 of the paper, the mean over images of ||F - decoder(encoder(F))||^2. Only encoder and
-    decoder are tracked, so only they learn; the head runs in inference mode, untouched.
+    The loss is Eq. 3 of the paper, the mean over images of ||F - decoder(encoder(F))||^2. Keras tracks only encoder
+    and decoder, so only they learn; the head runs in inference mode and does not change.
 
     Args:
-        encoder: From the features to the latent.
-        decoder: From the latent to the features.
-        head: From the images to the features, where images are fed; None where features are.
+        encoder: Model from the features to the latent.
+        decoder: Model from the latent to the features.
+        head: Model from the images to the features, if images are fed; None if features are fed.
     """
 
     def __init__(self, encoder: keras.Model, decoder: keras.Model, head: keras.Model | None = None):
         super().__init__(name="reconstruction")
         self.encoder = encoder
         self.decoder = decoder
-        # In a function, Keras does not find the head and does not count its weights among those that learn.
+        # Keras does not look into a function, so it does not add the weights of the head to the trainable weights.
         self._features_of = (lambda x: x) if head is None else (lambda x: ops.stop_gradient(head(x, training=False)))
         self.relative_error = RelativeError()
         self.built = True
 
     def call(self, x: Any, training: bool | None = None) -> Any:
-        """Rows `(error, energy)` for each image, `(N, 2)` float32."""
+        """Return a row `(error, energy)` per image, float32 `(N, 2)`."""
         features = self._features_of(x)
         restored = self.decoder(self.encoder(features, training=training), training=training)
         features, restored = ops.cast(features, "float32"), ops.cast(restored, "float32")
@@ -65,11 +64,11 @@ class Reconstruction(keras.Model):
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> Any:
-        """Eq. 3."""
+        """Return the loss of Eq. 3."""
         return replica_share(ops.mean(y_pred[:, 0]))
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
-        """The mean loss and the relative error."""
+        """Return the mean loss and the relative error."""
         self.relative_error.update_state(y_pred)
         return self.get_metrics_result()
 
@@ -83,16 +82,16 @@ def train_bottleneck(run: Run) -> None:
     feeds = _feature_feeds(run)
     if feeds is None:
         head = run.split.head
-        given = (run.data, run.validation_data)
-        feeds = [None if data is None else image_feed(data, batch_size=run.batch_size) for data in given]
+        sources = (run.data, run.validation_data)
+        feeds = [None if data is None else image_feed(data, batch_size=run.batch_size) for data in sources]
     model = Reconstruction(encoder, decoder, head)
     model.compile(optimizer=copied(run.optimizers[BOTTLENECK]))
     fit_phase(run, BOTTLENECK, model, *feeds)
 
 
 def _feature_feeds(run: Run) -> list[Any] | None:
-    """Return the features of training and validation data, computed once; None if both do not fit."""
-    left = run.cache_bytes
+    """Return the features of training and validation data, computed once, or None if they do not fit into memory."""
+    budget_bytes = run.cache_bytes
     feeds: list[ArrayFeed | None] = []
     for data in (run.validation_data, run.data):
         if data is None:
@@ -103,11 +102,11 @@ def _feature_feeds(run: Run) -> list[Any] | None:
             data,
             program=run.split.read(run.split.head),
             batch_size=run.batch_size,
-            budget_bytes=left,
+            budget_bytes=budget_bytes,
             progress=run.progress,
         )
         if features is None:
             return None
-        left -= features.nbytes
+        budget_bytes -= features.nbytes
         feeds.append(ArrayFeed((features,), batch_size=run.batch_size))
     return feeds[::-1]

@@ -1,4 +1,4 @@
-"""Training on several devices: which strategies `train` works with, and the share of each replica in a loss."""
+"""Training on several devices: the strategies that `train` supports, and the share of each replica in the loss."""
 
 from typing import Any
 
@@ -11,16 +11,18 @@ _SUPPORTED = (tf.distribute.MirroredStrategy, tf.distribute.OneDeviceStrategy)
 
 
 def check_strategy(model: keras.Model) -> None:
-    """Refuses a strategy under which Keras' `fit` does not work, or was not tried, and a model from outside its scope.
+    """Check that a model is built and trained inside the scope of one supported strategy, or of none.
+
+    With other strategies Keras' `fit` does not work, or was not tested.
 
     Raises:
-        ArgumentError: The model was built, or is about to be trained, under such a strategy; or under two.
+        ArgumentError: If the strategy is not supported, or the model was built in another scope than that of training.
     """
     inside = tf.distribute.has_strategy()
     strategy = tf.distribute.get_strategy() if inside else model.distribute_strategy
     with strategy.scope():
         if not tf.distribute.has_strategy():
-            return  # neither
+            return  # neither the model nor the training has a strategy
     if not isinstance(strategy, _SUPPORTED):
         raise ArgumentError(
             "A split is trained on one device, or on those of a tf.distribute.MirroredStrategy, in whose scope the "
@@ -36,5 +38,5 @@ def check_strategy(model: keras.Model) -> None:
 
 
 def replica_share(loss: Any) -> Any:
-    """What a replica adds to the loss, from the mean over its own images: Keras sums the gradients of all replicas."""
+    """Return a replica's share of the loss from the mean over its images. Keras sums the gradients of all replicas."""
     return loss / tf.distribute.get_strategy().num_replicas_in_sync

@@ -1,4 +1,4 @@
-"""The epochs of a training for TensorBoard."""
+"""The metrics of a training for TensorBoard."""
 
 import os
 
@@ -12,17 +12,17 @@ _VALIDATION = "val_"
 
 
 class Summaries:
-    """Writes scalars that TensorBoard shows, a tag for each phase and metric, such as `fine_tune/accuracy`.
+    """A writer of scalars for TensorBoard, with one tag per phase and metric, such as `fine_tune/accuracy`.
 
-    Those of the training data are in the run "train", those of the validation data in the run "validation",
-    under the same tag, so that TensorBoard draws them into one chart. The step is the number of the epoch
-    within its phase. The package `tensorboard` is needed for looking at them only.
+    Metrics of the training data are in the run "train", those of the validation data in the run "validation". Both have
+    the same tag, so that TensorBoard draws them into one chart. The step is the number of the epoch within its phase.
+    The package `tensorboard` is needed only to view the scalars.
 
     Args:
-        directory: Where to; None to write nothing.
+        directory: Directory of the files; None to write nothing.
 
     Raises:
-        ArgumentError: It is a file.
+        ArgumentError: If the directory is a file.
     """
 
     def __init__(self, directory: str | os.PathLike[str] | None):
@@ -31,15 +31,17 @@ class Summaries:
             raise ArgumentError(f"tensorboard_dir: '{self._directory}' is a file. Expected a directory.")
 
     def write(self, epoch: Epoch) -> None:
-        """Writes one epoch, at once on disk."""
+        """Write the metrics of one epoch to disk at once."""
         if self._directory is None:
             return
         metrics = dict(epoch.metrics) | {"duration_s": epoch.duration_s}
-        held = {name.removeprefix(_VALIDATION): metrics.pop(name) for name in list(metrics) if _VALIDATION in name[:4]}
-        # TensorFlow's own summary.scalar needs the package tensorboard; what it writes is this.
+        validation = {
+            name.removeprefix(_VALIDATION): metrics.pop(name) for name in list(metrics) if _VALIDATION in name[:4]
+        }
+        # This writes what tf.summary.scalar would write, which needs the package tensorboard.
         plugin = summary_pb2.SummaryMetadata.PluginData(plugin_name="scalars")
         metadata = summary_pb2.SummaryMetadata(plugin_data=plugin, data_class=summary_pb2.DATA_CLASS_SCALAR)
-        for run, values in (("train", metrics), ("validation", held)):
+        for run, values in (("train", metrics), ("validation", validation)):
             if not values:
                 continue
             writer = tf.summary.create_file_writer(os.path.join(self._directory, run))
