@@ -1,4 +1,4 @@
-"""Phase 1, the bottleneck alone, and phase 2, everything end to end."""
+"""The public verb `train`: phase 1 trains the bottleneck alone, phase 2 the whole split end to end."""
 
 import os
 from collections.abc import Sequence
@@ -21,8 +21,8 @@ from .reconstruction import train_bottleneck
 from .strategy import check_strategy
 from .tensorboard import Summaries
 
-# Adam's steps do not depend on the scale of features and loss. On VGG16's poolings with ImageNet weights a
-# rate of 3e-3 let the encoder's ReLU die, and 3e-4 was slower throughout.
+# Adam's steps do not depend on the scale of features and loss. At the pooling layers of VGG16 with ImageNet weights,
+# the encoder's ReLU died at a rate of 3e-3, and 3e-4 was slower everywhere.
 _FIRST_OPTIMIZER = {"learning_rate": 1e-3}
 _SECOND_OPTIMIZER = {"learning_rate": 1e-4}
 
@@ -47,79 +47,67 @@ def train(
     cache_bytes: int = 2**30,
     progress: bool = True,
 ) -> History:
-    """Trains a split in two phases; changes `split`, as `fit` changes a model.
+    """Train a split in two phases. `split` is changed, as `fit` changes a model.
 
-    Phase 1, "bottleneck", minimises the mean over images of ||F - decoder(encoder(F))||^2 (Eq. 3); only
-    encoder and decoder learn, the head runs in inference mode, and labels and weights are not used. The
-    features F do not change, so they are computed once where they fit into `cache_bytes`. Without a
-    bottleneck there is no such phase. A `Projection` is fitted in closed form in its place, from its
-    `fit_images` images; with `fine_tune_epochs=0` this is all there is to do, and needs no labels. An
-    `Autoencoder(init="projection")` is fitted so before phase 1, and goes on from there.
+    Phase 1, "bottleneck", trains encoder and decoder alone, without labels or sample weights; the head runs in
+    inference mode. It minimizes the mean over images of ||F - decoder(encoder(F))||^2 (Eq. 3), with the features F at
+    the cut. Without a bottleneck there is no phase 1. A `Projection` is fitted in closed form instead, from its
+    `fit_images` images; an `Autoencoder(init="projection")` is fitted in the same way before phase 1.
 
-    Phase 2, "fine_tune", is `split.model.fit`, end to end. Layers whose `trainable` is False, as in a
-    frozen backbone, stay as they are; all flags are afterwards what they were before.
+    Phase 2, "fine_tune", is `split.model.fit`, end to end. Layers with `trainable=False`, such as a frozen backbone, do
+    not change. All `trainable` flags are restored afterwards. `split.model` is then compiled with the loss of phase 2,
+    an accuracy and a new optimizer, ready for `fit` or `evaluate`; with `fine_tune_epochs=0` it is not compiled.
 
-    Where the model, `isplit_tf.split` and `train` are all inside the scope of a `tf.distribute.MirroredStrategy`, its
-    devices share each batch.
-
-    Afterwards `split.model` is compiled with the loss of phase 2, an accuracy and a new optimizer, ready
-    for `fit` or `evaluate`; after `fine_tune_epochs=0` it is not compiled. If the training fails or is
-    interrupted, the split is left with the weights of the last whole epoch.
+    If the training fails or is interrupted, the split has the weights after the last whole epoch. The devices of a
+    `tf.distribute.MirroredStrategy` share each batch if model, `isplit_tf.split` and `train` are all inside its scope.
 
     Args:
-        split: What `isplit_tf.split` made.
-        data: A batched `tf.data.Dataset` of `(x, y)` or `(x, y, weight)`, a pair (or three) of arrays, or a
-            `keras.utils.PyDataset`; labels as integers `(N,)` or `(N, 1)`, or one-hot. With
-            `fine_tune_epochs=0` or `loss="distill"` also x alone. Arrays are shuffled image by image and a
-            PyDataset batch by batch, anew in each epoch; a `tf.data.Dataset` comes in its own order. Cached
-            features of any data are shuffled; random augmentation in the data is then seen once:
-            `cache_bytes=0` to see it anew in each epoch.
-        validation_data: The same kinds; evaluated after each epoch.
+        split: Split made by `isplit_tf.split`.
+        data: A batched `tf.data.Dataset` of `(x, y)` or `(x, y, weight)`, a tuple of two or three arrays, or a
+            `keras.utils.PyDataset`; labels as integers `(N,)` or `(N, 1)`, or one-hot. With `fine_tune_epochs=0` or
+            `loss="distill"` also x alone. Arrays are shuffled per image and a PyDataset per batch, anew in each epoch;
+            a `tf.data.Dataset` keeps its own order.
+        validation_data: Data of the same kinds, evaluated after each epoch.
         bottleneck_epochs: Epochs of phase 1.
         fine_tune_epochs: Epochs of phase 2.
-        optimizer: Of phase 2: a Keras optimizer, which is copied by its configuration, or its name; by
-            default Adam with a learning rate of 1e-4.
-        bottleneck_optimizer: Of phase 1, likewise; by default Adam with a learning rate of 1e-3, whose
-            steps do not depend on the scale of the features.
-        loss: Of phase 2: any Keras loss, its name, or `"squared_error"`, Eq. 4: the mean over images of
-            ||probabilities - one_hot||^2, summed over classes. By default the loss that the original model
-            was compiled with, else the cross-entropy that fits its output and the labels. `"distill"`, or a
-            `Distillation` with its settings, takes the outputs of the original model as targets. Labels are
-            brought to the form that one of Keras' own losses wants; any other loss gets them as they come.
-        keep_best: At the end of phase 2, give the split the weights of the epoch that was best on
-            `validation_data`, by accuracy, or by the loss where the accuracy is equal or not known; what it had
-            before the first epoch counts too. A split that was good already, as behind a `Projection`, then
-            cannot become worse on them. These weights take the place of whatever callbacks, or an optimizer's
-            average, leave at the end. With `loss="distill"` the accuracy is known where all data have labels.
-        batch_norm: "frozen": BatchNormalization of head and tail runs in inference mode in phase 2 and does
-            not learn. "update": it learns.
-        checkpoint_dir: A directory of this run's own, in which each epoch is taken down. Called again with
-            the same split and arguments after an interruption, also after the death of the process, `train`
-            goes on after the last whole epoch; with arrays, and with other data whose order does not depend
-            on how often they were read, it ends with the weights of an uninterrupted run, as far as the
-            device computes repeatably. What callbacks themselves remember is not taken down. Called again
-            after the end, it gives the same result.
-        callbacks: Keras callbacks, for phase 2.
-        tensorboard_dir: Where to write the metrics of all phases for TensorBoard, tagged such as
-            `bottleneck/loss` and `fine_tune/accuracy`, with the number of the epoch as the step.
-        seed: Makes the order of arrays and the random numbers of Dropout repeatable; a new one is drawn
-            where None.
-        batch_size: Images in a step, where the data are arrays or cached features.
-        cache_bytes: What the features at the cut, float32, may take in memory in phase 1; else the head
-            runs in each epoch.
+        optimizer: Keras optimizer of phase 2, copied by its configuration, or its name; by default Adam, rate 1e-4.
+        bottleneck_optimizer: Optimizer of phase 1, likewise; by default Adam with a learning rate of 1e-3.
+        loss: Loss of phase 2: any Keras loss, its name, or `"squared_error"` (Eq. 4), the mean over images of
+            ||probabilities - one_hot||^2, summed over classes. By default the loss with which the original model was
+            compiled, else the cross-entropy that fits its output and the labels. `"distill"`, or a `Distillation` with
+            its settings, takes the outputs of the original model as targets. Labels are converted to the form that
+            Keras' own losses need; any other loss gets them unconverted.
+        keep_best: Give the split, at the end of phase 2, the weights with the best accuracy on `validation_data`, or
+            the best loss if the accuracy is equal or not known (with `loss="distill"` it is known if all data have
+            labels). They replace the weights that callbacks, or an optimizer's average, leave at the end. The weights
+            before the first epoch count too: a good split, as with a `Projection`, cannot become worse on these data.
+        batch_norm: BatchNormalization of head and tail in phase 2: "frozen" for inference mode, "update" to let it
+            learn.
+        checkpoint_dir: Directory for this run alone, to which the state is written after each epoch. Called again with
+            the same split and arguments after an interruption, also in a new process, `train` continues after the last
+            whole epoch; after the end, it gives the same result. With arrays, and other data whose order does not
+            depend on how often they were read, it ends with the weights of an uninterrupted run, as far as the device
+            computes repeatably. The internal state of callbacks is not saved.
+        callbacks: Keras callbacks for phase 2.
+        tensorboard_dir: Directory for the metrics of all phases, written for TensorBoard with tags such as
+            `bottleneck/loss` and `fine_tune/accuracy` and the number of the epoch as the step.
+        seed: Seed of the order of arrays and of the random numbers of Dropout; a new one is drawn if None.
+        batch_size: Images per step, if the data are arrays or cached features.
+        cache_bytes: Memory for the float32 features of phase 1. If they fit, they are computed once, with any random
+            augmentation in the data, and shuffled; else, as with 0, the head runs anew in each epoch.
         progress: Whether to show bars on standard error.
 
     Returns:
         Metrics and seconds of each epoch.
 
     Raises:
-        ArgumentError: An argument is out of range, `keep_best` lacks `validation_data`, `checkpoint_dir` holds another
-            run, or a `tf.distribute` strategy other than `MirroredStrategy` or `OneDeviceStrategy` is in use, or one in
-            whose scope only the split was made, or only `train` was called.
-        BundleError: The checkpoint cannot be read.
-        DataError: The data are of another kind, empty, endless or not batched, or images or labels do not fit.
-        NumericsError: An image of the first batch holds NaN or infinity, or the loss or a weight became so; the message
-            names phase and epoch.
+        ArgumentError: If an argument is out of range, `keep_best` lacks `validation_data`, `checkpoint_dir` holds
+            another run, a `tf.distribute` strategy other than `MirroredStrategy` or `OneDeviceStrategy` is in use, or
+            only the split was made, or only `train` called, inside a strategy's scope.
+        BundleError: If the checkpoint cannot be read.
+        DataError: If the data are of an unknown kind, empty, endless or not batched, or images or labels do not fit.
+        NumericsError: If an image of the first batch contains NaN or infinity, or the loss or a weight becomes NaN or
+            infinite; the message then names phase and epoch.
 
     Example:
         >>> history = train(halves, train_data, validation_data=validation_data, seed=0)
@@ -134,15 +122,19 @@ def train(
         BOTTLENECK: read_optimizer("bottleneck_optimizer", bottleneck_optimizer, _FIRST_OPTIMIZER),
         FINE_TUNE: read_optimizer("optimizer", optimizer, _SECOND_OPTIMIZER),
     }
-    listed = _listed(callbacks)
+    callback_list = _listed(callbacks)
     batch_size = checked_integer("batch_size", batch_size, 1)
     cache_bytes = checked_integer("cache_bytes", cache_bytes, 0)
+    seed = None if seed is None else checked_integer("seed", seed, 0)
+
     check_images(split.program, data, batch_size)
     if validation_data is not None:
         check_images(split.program, validation_data, batch_size)
     tuning = prepare(split, data, validation_data, loss=loss, batch_size=batch_size) if epochs[FINE_TUNE] else None
-    seed = None if seed is None else checked_integer("seed", seed, 0)
-    asked = _request(split, epochs, optimizers, loss, batch_norm=batch_norm, batch_size=batch_size, keep_best=keep_best)
+
+    arguments = _request(
+        split, epochs, optimizers, loss, batch_norm=batch_norm, batch_size=batch_size, keep_best=keep_best
+    )
     summaries = Summaries(tensorboard_dir)
     checkpoint = None if checkpoint_dir is None else Checkpoint(checkpoint_dir)
     run = Run(
@@ -152,19 +144,20 @@ def train(
         epochs=epochs,
         optimizers=optimizers,
         freeze_batch_norm=batch_norm == "frozen",
-        callbacks=listed,
+        callbacks=callback_list,
         batch_size=batch_size,
         cache_bytes=cache_bytes,
         keep_best=bool(keep_best),
         progress=progress,
         summaries=summaries,
         checkpoint=checkpoint,
-        state=begin(split, checkpoint, asked, seed),
+        state=begin(split, checkpoint, arguments, seed),
     )
     return _run_phases(run, tuning)
 
 
 def _run_phases(run: Run, tuning: Tuning | None) -> History:
+    """Run all phases of a training, with a closed form before phase 1 and the ranges of the latent before phase 2."""
     if tuning is not None:
         remember_teacher(run, tuning)
     with falling_back(run):
@@ -187,7 +180,7 @@ def _check(split: SplitModel, validation_data: Any, *, keep_best: bool, batch_no
 
 
 def _epochs(split: SplitModel, bottleneck_epochs: int, fine_tune_epochs: int) -> dict[str, int]:
-    """Return how many epochs each phase has."""
+    """Return the number of epochs per phase."""
     bottleneck_epochs = checked_integer("bottleneck_epochs", bottleneck_epochs, 0)
     return {
         FIT: int(is_fitted(split)),
@@ -197,18 +190,18 @@ def _epochs(split: SplitModel, bottleneck_epochs: int, fine_tune_epochs: int) ->
 
 
 def _listed(callbacks: Any) -> list[keras.callbacks.Callback]:
-    """As `fit` takes them: one alone too."""
-    found = [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else list(callbacks or ())
-    if strange := [one for one in found if not isinstance(one, keras.callbacks.Callback)]:
-        raise ArgumentError(f"callbacks: expected Keras callbacks. Received: {strange[0]!r}.")
-    return found
+    """Return callbacks as a list. As in `fit`, they may be a single one."""
+    listed = [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else list(callbacks or ())
+    if invalid := [item for item in listed if not isinstance(item, keras.callbacks.Callback)]:
+        raise ArgumentError(f"callbacks: expected Keras callbacks. Received: {invalid[0]!r}.")
+    return listed
 
 
 def _request(
     split: SplitModel, epochs: dict[str, int], optimizers: dict[str, Any], loss: Any, *, keep_best: bool, **others: Any
 ) -> dict[str, Any]:
-    """Return what a run is asked to do, as plain values: those that have to be the same for it to go on."""
-    distilled = read_distillation(loss)
+    """Return the arguments that must be the same for a run to continue from its checkpoint, as plain values."""
+    distillation = read_distillation(loss)
     return {
         "cut": [split.cut.name, list(split.cut.shape)],
         "bottleneck": bottleneck_to_json(split.bottleneck),
@@ -216,7 +209,7 @@ def _request(
         "fine_tune_epochs": epochs[FINE_TUNE],
         "optimizer": optimizer_identity(optimizers[FINE_TUNE]),
         "bottleneck_optimizer": optimizer_identity(optimizers[BOTTLENECK]),
-        "loss": distilled.identity() if distilled else loss_identity(split.loss if loss is None else loss),
+        "loss": distillation.identity() if distillation else loss_identity(split.loss if loss is None else loss),
         **others,
-        "keep_best": bool(keep_best) or None,  # as in records that know of no such thing
+        "keep_best": bool(keep_best) or None,  # None as in older records, which lack this argument
     }
