@@ -102,7 +102,7 @@ def join_bottlenecks(bottlenecks: Sequence[Any], shapes: Sequence[tuple[int, ...
 
 
 def _renamed(pair: tuple[keras.Model, keras.Model], k: int) -> tuple[keras.Model, keras.Model]:
-    """Number the names in the pair of one tensor, so that several pairs can stand in one model."""
+    """Add the number of a tensor to the names in its pair, so that several pairs can stand in one model."""
     for side, model in zip(("encoder", "decoder"), pair, strict=True):
         model.name = f"{side}_{k}"
         for layer in model.layers:
