@@ -44,7 +44,7 @@ def open_data(
             - an archive of Tiny-ImageNet-200, notMNIST or Chest X-Ray Pneumonia, read with `from_archive`.
             - `tfds:NAME[/CONFIG][:VERSION][:SPLIT]`, a data set of TensorFlow Datasets.
             - `glyphs[:SPLIT]`, the embedded data set. For sizes above 28, images are enlarged by a whole factor and
-          get a black border: 32x32 gives a border of 2. (Give a folder of this name as `./glyphs`.)
+              get a black border: 32x32 gives a border of 2. (Give a folder of this name as `./glyphs`.)
         image_size: Height and width of the images; None keeps their size.
         channels: 1 for grey, 3 for RGB; None keeps the channels (files in a folder are read as RGB).
         batch_size: Number of images in a batch.
@@ -56,7 +56,7 @@ def open_data(
         dtype: "float32" (0 to 255), as models expect, or "uint8", as a camera gives and as `Client.predict` and
             `evaluate` on a bundle expect. Floating arrays of an .npz file keep their values and become float32.
         resize: How images are resized to `image_size`: "bilinear" or "nearest".
-            data_dir: Folder of TensorFlow Datasets' data; its default if None.
+        data_dir: Folder of TensorFlow Datasets' data; its default if None.
 
     Returns:
         A batched data set of `(x, y)`, y int64 `(N,)` (an .npz file may hold one-hot labels), and the class names, or
