@@ -138,7 +138,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             try:
                 response = handle(self.server.catalogue, self.command, self.path, body)
                 self.close_connection = not keep_open
-            finally:  # after an internal error, the client still gets an answer, and the error is logged
+            finally:  # an internal error gives an answer too, then ends the connection and is logged
                 self._send(response)
 
     do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = do_OPTIONS = do_PATCH = _answer  # noqa: N815
