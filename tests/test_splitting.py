@@ -27,7 +27,7 @@ class TestParts:
     """What a split consists of."""
 
     def test_without_bottleneck(self, model):
-        """Head and tail alone; the output is the user's own."""
+        """Head and tail alone; the output is the user's own: to the bit when called, to 1e-5 from another graph."""
         halves = split(model, "pool1")
         x = random_input(model)
         assert halves.encoder is halves.decoder is halves.bottleneck is None
@@ -35,7 +35,7 @@ class TestParts:
         assert halves.head.output_shape == (None, 4, 4, 4)
         assert [tensor.name for tensor in halves.tail.inputs] == ["features"]
         assert difference(halves.tail(halves.head(x)), model(x)) == 0.0
-        np.testing.assert_allclose(halves.predict(x), model.predict(x, verbose=0), atol=1e-6)
+        np.testing.assert_allclose(halves.predict(x), model.predict(x, verbose=0), atol=1e-5)
 
     @pytest.mark.parametrize("bits", [None, 8, 4])
     def test_more_bytes_than_asked_for_are_said(self, model, bits, recwarn):

@@ -162,10 +162,10 @@ def test_single_linear_unit_needs_a_word():
 
 
 def test_split_model_is_evaluated_as_the_model_that_was_split():
-    """A split without a bottleneck says what the original says."""
+    """A split without a bottleneck says what the original says: in a graph of its own, to 1e-5."""
     model = net(3, "softmax")
     whole, halves = (evaluate(p, (X, np.array([0, 1, 2, 2]))) for p in (model, split(model, "hidden")))
-    np.testing.assert_array_equal(whole.probabilities, halves.probabilities)
+    np.testing.assert_allclose(whole.probabilities, halves.probabilities, atol=1e-5)
 
 
 def test_a_model_in_bfloat16_is_evaluated(example):

@@ -40,14 +40,14 @@ def make_split(original, kind, bits):
 
 
 @pytest.fixture(scope="module", params=KINDS, ids=lambda kind: f"{kind[0]}-{kind[1]}")
-def made(request, original, train_images, test_data, tmp_path_factory):
-    """A split and its int8 bundle; only to be read."""
+def made(request, original, train_images, tmp_path_factory):
+    """A split and its int8 bundle, whose accuracy is that of 300 images; only to be read."""
     split = make_split(original, *request.param)
     bundle = isplit.export_bundle(
         split,
         tmp_path_factory.mktemp("few") / "bundle",
         representative_data=train_images,
-        evaluation_data=test_data,
+        evaluation_data=tiny.make_images(300, seed=3),
         preprocessing=tiny.PREPROCESSING,
         progress=False,
     )
@@ -87,12 +87,15 @@ def test_the_latent_is_that_of_the_split(made, test_data):
 
 
 def test_the_artefacts_answer_as_the_split_does(made, test_data):
-    """Accuracy through head, payload and tail is that of the split with its rounding, to two images of 60, and the
+    """Accuracy through head, payload and tail is that of the split with its rounding, to one image in thirty, and the
     probabilities are close to it."""
     split, bundle = made
     accuracy = bundle.manifest.accuracy
+    # With 2 bits the split itself is undecided on every third image. Which of them fall to the other side of int8
+    # depends on how it was trained, to the last digit; over 300 images they cancel out.
+    assert accuracy["images"] == 300
     assert accuracy["split"] > 0.5
-    assert accuracy["artefacts"] == pytest.approx(accuracy["split"], abs=2 / 60 + 1e-9)
+    assert accuracy["artefacts"] == pytest.approx(accuracy["split"], abs=1 / 30)
     difference = np.abs(bundle.predict(test_data[0]) - softmax(split.predict(unit(test_data[0]))))
     assert difference.mean() < 0.02
 

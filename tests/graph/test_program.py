@@ -51,7 +51,8 @@ class TestReading:
         assert names(keras.models.load_model(tmp_path / "model.keras")) == names(model)
 
     def test_inference_mode(self):
-        """With training=False, what was called with training=True runs in inference mode, in nested models too."""
+        """With training=False, what was called with training=True runs in inference mode, in nested models too; eager
+        steps equal the graph of `predict` to 1e-5."""
         entry = keras.Input((4,))
         block = keras.Model(entry, layers.BatchNormalization(name="norm")(entry), name="block")
         x = inputs = keras.Input((4,))
@@ -59,7 +60,7 @@ class TestReading:
         model = keras.Model(inputs, layers.Dense(2)(x))
         before = [weight.numpy() for weight in model.weights]
         x = random_input(model, 8)
-        np.testing.assert_allclose(run(model, x, training=False), model.predict(x, verbose=0), atol=1e-6)
+        np.testing.assert_allclose(run(model, x, training=False), model.predict(x, verbose=0), atol=1e-5)
         assert all(np.array_equal(a, b.numpy()) for a, b in zip(before, model.weights, strict=True))
         kept = {step.name: step.kwargs.get("training") for step in read_program(model).steps}
         assert (kept["block/norm"], kept["drop"]) == (True, True)

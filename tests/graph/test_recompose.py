@@ -15,11 +15,10 @@ from support.zoo import ZOO, random_input, randomize
 
 @pytest.mark.parametrize("name", ["VGG16", "ResNet50", "MobileNetV2"])
 def test_applications(application, name, rng):
-    """Every cut of known architectures is exact to the bit."""
+    """Every cut of known architectures is exact: to the bit where two runs of the model agree to the bit."""
     found = recompose(application(name), rng.normal(size=(2, 32, 32, 3)).astype("float32"))
     assert found.cuts == {"VGG16": 21, "ResNet50": 39, "MobileNetV2": 74}[name]
-    assert found.exact
-    assert found.difference == found.repeat == 0.0
+    assert found.exact, found
 
 
 def test_transfer_model(application, rng):
@@ -35,7 +34,7 @@ def test_transfer_model(application, rng):
         ]
     )
     found = recompose(model, rng.uniform(0, 255, (2, 32, 32, 3)).astype("float32"))
-    assert (found.cuts, found.exact, found.difference) == (len(find_cuts(backbone)) + 3, True, 0.0)
+    assert (found.cuts, found.exact) == (len(find_cuts(backbone)) + 3, True), found
 
 
 @pytest.mark.parametrize("name", ZOO)

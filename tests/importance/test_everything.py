@@ -192,7 +192,8 @@ def test_mixed_precision(policy, tolerance):
     """A model in mixed precision has the curve of its float32 twin, as far as its own digits go."""
     plain, mixed = randomize(_vision("float32")), _vision(policy)
     mixed.set_weights(plain.get_weights())
-    data = random_input(plain, 16), np.arange(16) % 3
+    # Which of two pixels that are equal in 8 bits a maximum takes differs between processors; over 64 it cancels.
+    data = random_input(plain, 64), np.arange(64) % 3
     expected, found = (measure_importance(model, data, **OPTIONS) for model in (plain, mixed))
     np.testing.assert_allclose(found.values, expected.values, rtol=tolerance)
     assert found.values.dtype == np.float64

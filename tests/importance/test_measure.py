@@ -314,7 +314,8 @@ def test_nan_that_a_relu_would_hide_is_found():
 
 @pytest.mark.parametrize("method", ["grad_cam", "gradients"])
 def test_one_image_at_a_time_is_the_same(method):
-    """The kernels for a single row round differently; a net as deep as VGG16 would show it."""
+    """The same numbers to 1e-6 relative, as promised: kernels for a single row round differently, and a net as deep as
+    VGG16 shows it."""
     model = keras.applications.VGG16(weights=None, input_shape=(32, 32, 3), classes=10)
     rng = np.random.default_rng(0)
     data = (rng.uniform(0, 255, (5, 32, 32, 3)).astype(np.float32), rng.integers(0, 10, 5))
@@ -322,7 +323,7 @@ def test_one_image_at_a_time_is_the_same(method):
         measure_importance(model, data, method=method, batch_size=size, progress=False).values for size in (5, 1, 2)
     )
     for part in parts:
-        np.testing.assert_allclose(part, whole, rtol=2e-7)
+        np.testing.assert_allclose(part, whole, rtol=1e-6)
 
 
 @pytest.mark.parametrize(

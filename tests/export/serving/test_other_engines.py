@@ -74,7 +74,7 @@ def answers(output: bytes) -> list[tuple[np.ndarray, np.ndarray]]:
 
 def test_tensorflows_c_loader_gives_the_same_answers(c_loader, shared_bundle, test_data):
     """TF_LoadSessionFromSavedModel, with no Python in the process, answers every payload, good or bad, with the same
-    probabilities and the same status; an empty batch too."""
+    status and, to 1e-5, the same probabilities; an empty batch too."""
     payloads = shared_bundle.payloads(test_data[0])
     flipped = payloads[3][:40] + bytes([payloads[3][40] ^ 1]) + payloads[3][41:]
     other = wire.pack(bytes(8), np.zeros(shared_bundle.manifest.shapes["latent"], np.int8))
@@ -93,7 +93,7 @@ def test_tensorflows_c_loader_gives_the_same_answers(c_loader, shared_bundle, te
     for batch, (probabilities, status) in zip(batches, found, strict=True):
         expected, expected_status = shared_bundle.answer(batch, batch_size=64)
         np.testing.assert_array_equal(status, expected_status)
-        np.testing.assert_allclose(probabilities, expected, atol=1e-6)
+        np.testing.assert_allclose(probabilities, expected, atol=1e-5)
     assert found[1][1].tolist() == [0, 2, 2, 0, 2, 2, 1, 0]
 
 
