@@ -226,12 +226,25 @@ def test_another_backend_is_named():
     assert "TensorFlow backend" in done.stderr
 
 
-def test_all_candidates_are_trained_and_an_early_end_goes_on(place, capsys):
-    """Each candidate gets a folder and a row; a second call trains none again, and one that lost its row only that."""
-    model, data = place / "tiny.keras", place / "images.npz"
-    curve, candidates, output = place / "all.npz", place / "all.json", place / "all"
-    assert isplit("importance", model, "--data", data, "-o", curve) == 0
+@pytest.fixture(scope="module")
+def few_candidates(place):
+    """A smaller model for the same images, and the file of its two candidates: a peak, and a smaller last cut."""
+    layers = keras.layers
+    keras.utils.set_random_seed(0)
+    x = inputs = keras.Input((28, 28, 1), name="image")
+    for k, (filters, stride) in enumerate(((8, 2), (8, 2), (32, 1), (8, 2))):
+        x = layers.Conv2D(filters, 3, stride, padding="same", activation="relu", name=f"conv{k + 1}")(x)
+    outputs = layers.Dense(10, activation="softmax", name="out")(layers.Flatten(name="flat")(x))
+    model, curve, candidates = place / "few.keras", place / "few.npz", place / "few.json"
+    keras.Model(inputs, outputs, name="few").save(model)
+    assert isplit("importance", model, "--data", place / "images.npz", "-o", curve) == 0
     assert isplit("propose", curve, "-o", candidates) == 0
+    return model, candidates
+
+
+def test_all_candidates_are_trained_and_an_early_end_goes_on(place, few_candidates, capsys):
+    """Each candidate gets a folder and a row; a second call trains none again, and one that lost its row only that."""
+    (model, candidates), data, output = few_candidates, place / "images.npz", place / "all"
     words = ["train", candidates, "--all-candidates", "--model", model, "--data", data, "--validation-data", data]
     words += ["--bottleneck-epochs", "1", "--fine-tune-epochs", "1", "--seed", "0", "-o", output, "--json"]
     capsys.readouterr()
@@ -250,12 +263,9 @@ def test_all_candidates_are_trained_and_an_early_end_goes_on(place, capsys):
     assert [{**row, "seconds": 0} for row in again] == [{**row, "seconds": 0} for row in first]
 
 
-def test_all_candidates_get_the_bottleneck_that_is_asked_for(place, capsys):
+def test_all_candidates_get_the_bottleneck_that_is_asked_for(place, few_candidates, capsys):
     """A projection of so many bytes at each of them; one that was trained otherwise is trained again."""
-    model, data, output = place / "tiny.keras", place / "images.npz", place / "projected"
-    curve, candidates = place / "projected.npz", place / "projected.json"
-    assert isplit("importance", model, "--data", data, "-o", curve) == 0
-    assert isplit("propose", curve, "-o", candidates) == 0
+    (model, candidates), data, output = few_candidates, place / "images.npz", place / "projected"
     words = ["train", candidates, "--all-candidates", "--model", model, "--data", data, "--validation-data", data]
     words += ["--bottleneck", "projection", "--fine-tune-epochs", "1", "--keep-best", "-o", output, "--json"]
     for bound in (20, 30):

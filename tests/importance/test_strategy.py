@@ -49,31 +49,39 @@ def finish(processes: list[subprocess.Popen]) -> list[tuple[int, str]]:
     return [(process.returncode, output) for process, output in zip(processes, outputs, strict=True)]
 
 
-def assert_equals_one_device(output: Path) -> None:
+OPTIONS = {"batch_size": 8, "progress": False, "cuts": "all"}
+
+
+@pytest.fixture(scope="module")
+def on_one_device() -> tuple[Curve, Curve]:
+    """The curve of all images, and the one until settled in lower precision."""
+    whole = measure_importance(net(), images(), **OPTIONS)
+    return whole, measure_importance(net(), images(), confidence=0.6, precision="bfloat16", **OPTIONS)
+
+
+def assert_equals_one_device(output: Path, on_one_device: tuple[Curve, Curve]) -> None:
     """To 1e-6: variables on one device and on each; and until settled in lower precision, the same images."""
-    options = {"batch_size": 8, "progress": False, "cuts": "all"}
-    whole = measure_importance(net(), images(), **options)
+    whole, some = on_one_device
     for kind in ("all", "scope"):
         found = Curve.load(f"{output}_{kind}.npz")
         np.testing.assert_array_equal(found.counts, whole.counts)
         np.testing.assert_allclose(found.per_class, whole.per_class, rtol=1e-6)
         np.testing.assert_allclose(found.interval(), whole.interval(), rtol=1e-5)
-    some = measure_importance(net(), images(), confidence=0.6, precision="bfloat16", **options)
     found = Curve.load(f"{output}_some.npz")
     assert (found.n_images, found.settled) == (some.n_images, some.settled)
     np.testing.assert_allclose(found.values, some.values, rtol=0.01)
 
 
 @pytest.mark.slow
-def test_two_devices_give_what_one_gives(tmp_path):
+def test_two_devices_give_what_one_gives(on_one_device, tmp_path):
     """MirroredStrategy on two logical devices, given as an argument or by its scope."""
     ((status, text),) = finish([start("mirrored", tmp_path / "curve")])
     assert status == 0, text
-    assert_equals_one_device(tmp_path / "curve")
+    assert_equals_one_device(tmp_path / "curve", on_one_device)
 
 
 @pytest.mark.slow
-def test_two_processes_give_what_one_gives(tmp_path):
+def test_two_processes_give_what_one_gives(on_one_device, tmp_path):
     """MultiWorkerMirroredStrategy over the loopback: each worker has the whole curve.
 
     Workers that read different images are told: an image would count for the label of another.
@@ -81,7 +89,7 @@ def test_two_processes_give_what_one_gives(tmp_path):
     for status, text in finish(start_two([tmp_path / "one", tmp_path / "two"])):
         assert status == 0, text
         assert "The workers read different images. Give every worker the same data" in text
-    assert_equals_one_device(tmp_path / "one")
+    assert_equals_one_device(tmp_path / "one", on_one_device)
     for kind in ("all", "scope", "some"):
         one, two = (Curve.load(tmp_path / f"{name}_{kind}.npz") for name in ("one", "two"))
         np.testing.assert_array_equal(one.per_class, two.per_class)

@@ -1,9 +1,8 @@
-"""Trains splits in a process of its own, on one device or on two logical ones, and saves what came out.
+"""Trains splits on one device, or in a process of its own on two logical ones, and says what came out.
 
-python strategy_worker.py one|mirrored OUTPUT
+python strategy_worker.py OUTPUT
 """
 
-import contextlib
 import sys
 
 import keras
@@ -39,27 +38,30 @@ def net() -> keras.Model:
     )
 
 
-def main() -> None:
-    kind, output = sys.argv[1:]
-    scope = contextlib.nullcontext()
-    if kind == "mirrored":
-        (cpu,) = tf.config.list_physical_devices("CPU")
-        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-        scope = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope()
+def outcomes() -> dict[str, np.ndarray]:
+    """Losses, outputs and accuracy of each case, in whatever scope this is called."""
     x = np.random.default_rng(0).normal(size=(64, 8, 8, 3)).astype("float32")
     data = x, np.arange(64) % 4
     found = {}
-    with scope:
-        for name, (bottleneck, options) in cases().items():
-            halves = isplit.split(net(), "cut", bottleneck)
-            history = isplit.train(
-                halves, data, validation_data=data, bottleneck_epochs=2, fine_tune_epochs=1, seed=0, progress=False,
-                batch_size=16, **options,
-            )  # fmt: skip
-            found[f"{name} losses"] = [epoch.metrics[m] for epoch in history.epochs for m in sorted(epoch.metrics)]
-            found[f"{name} outputs"] = halves.model.predict(x, verbose=0)
-            found[f"{name} accuracy"] = isplit.evaluate(halves, data, progress=False).accuracy
-    np.savez(output, **found)
+    for name, (bottleneck, options) in cases().items():
+        halves = isplit.split(net(), "cut", bottleneck)
+        history = isplit.train(
+            halves, data, validation_data=data, bottleneck_epochs=2, fine_tune_epochs=1, seed=0, progress=False,
+            batch_size=16, **options,
+        )  # fmt: skip
+        losses = [epoch.metrics[m] for epoch in history.epochs for m in sorted(epoch.metrics)]
+        found[f"{name} losses"] = np.array(losses)
+        found[f"{name} outputs"] = halves.model.predict(x, verbose=0)
+        found[f"{name} accuracy"] = np.array(isplit.evaluate(halves, data, progress=False).accuracy)
+    return found
+
+
+def main() -> None:
+    (cpu,) = tf.config.list_physical_devices("CPU")
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+        found = outcomes()
+    np.savez(sys.argv[1], **found)
 
 
 if __name__ == "__main__":
