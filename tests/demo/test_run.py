@@ -8,7 +8,6 @@ import pytest
 
 from isplit_tf import AccuracyCurve, Bundle, Candidates, Curve, SplitModel
 
-
 # Half the width of --quick: the steps are the same, and what they promise holds for a network of any width.
 NARROW = """
 import dataclasses

@@ -11,15 +11,24 @@ import time
 import pytest
 
 from isplit_tf.cli.main import parse, run
+from isplit_tf.experiments import originals
 from isplit_tf.experiments.catalogue import EXPERIMENTS, SCALES
-from isplit_tf.experiments.jobs import open_jobs
+from isplit_tf.experiments.jobs import open_jobs, points
+from isplit_tf.graph.axis import main_cuts
+from isplit_tf.graph.cuts import list_cuts
+from isplit_tf.graph.program import read_program
 from isplit_tf.sweep.store import VOLATILE, Store
+from support import few_convolutions
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 def command(results, *words):
-    return [sys.executable, "-m", "isplit_tf", "reproduce", *words, "--scale", "smoke", "--results", str(results)]
+    return [sys.executable, few_convolutions.__file__, *arguments(results, *words)]
+
+
+def arguments(results, *words):
+    return ["reproduce", *words, "--scale", "smoke", "--results", str(results)]
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +45,17 @@ def finished(tmp_path_factory):
 def rows_of(results, study):
     rows = Store(results / "smoke" / f"{study}.jsonl").rows()
     return {row["key"]: {name: value for name, value in row.items() if name not in VOLATILE} for row in rows}
+
+
+@pytest.mark.parametrize("study", SCALES["smoke"].values(), ids=lambda study: study.name)
+def test_a_network_has_the_cuts_that_its_study_names(study, monkeypatch):
+    """The scale's own networks have them; what stands in for VGG16's layout in the tests below has as many."""
+    found = []
+    for narrow_vgg16 in (originals._NARROW_NETWORKS["vgg16_narrow"], few_convolutions.few_convolutions):
+        monkeypatch.setitem(originals._NARROW_NETWORKS, "vgg16_narrow", narrow_vgg16)
+        program = read_program(originals.build_network(study.model, study.data.size, 10, seed=0))
+        found.append(len(main_cuts(program, list_cuts(program))))
+    assert max(*points(study), study.retraining.tuned_at) < found[0] == found[1]
 
 
 def test_every_experiment_is_complete(finished):
@@ -69,7 +89,7 @@ def test_rate_and_accuracy_have_a_page_of_their_own(finished):
     """It says what is left to splits alone and where a compressed image keeps as much, and shows each cut."""
     results, _ = finished
     page = results / "rate.md"
-    assert run(parse([*command(results, "rate_accuracy", "--report-only", "--page", str(page))[3:]])) == 0
+    assert run(parse(arguments(results, "rate_accuracy", "--report-only", "--page", str(page)))) == 0
     text = page.read_text()
     assert "only splits send anything" in text or "No split sends less" in text
     assert "within half a point of the best split" in text
@@ -83,7 +103,7 @@ def test_a_finished_experiment_is_not_run_again(finished):
     """A second call changes no row and takes no model to hand."""
     results, _ = finished
     files = {path: path.read_bytes() for path in (results / "smoke").glob("*.jsonl")}
-    assert run(parse(command(results, "fig3")[3:])) == 0
+    assert run(parse(arguments(results, "fig3"))) == 0
     assert all(path.read_bytes() == content for path, content in files.items())
 
 
