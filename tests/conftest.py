@@ -1,5 +1,6 @@
 """What holds in every test: fixed seeds, and a quiet TensorFlow."""
 
+import gc
 import os
 import random
 import sys
@@ -8,6 +9,28 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import pytest
+
+
+def _set_aside() -> None:
+    """Take all objects that there are out of the sight of the garbage collector.
+
+    TensorFlow's converter asks for a full collection at each conversion. Among a million objects of imported modules,
+    and what TensorFlow itself keeps of each graph, that is half of what the conversion of a small head costs.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_collection_finish() -> None:
+    """What the imports of all tests left."""
+    _set_aside()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _end_of_module():
+    """What the tests of a module left."""
+    yield
+    _set_aside()
 
 
 @pytest.fixture(autouse=True)
