@@ -37,8 +37,8 @@ class ModelRecipe:
     """The network.
 
     Attributes:
-        name: `vgg16` or `resnet50`; or a small network: `vgg16_narrow`, VGG16's layout with a sixteenth of its
-            width, or `residual_narrow`, four residual blocks.
+        name: `vgg16` or `resnet50`; or a small network for the scale `smoke`: `vgg16_narrow`, as many cuts as VGG16
+            with a sixteenth of its width and five convolutions, or `residual_narrow`, four residual blocks.
         imagenet: Whether its convolutions start from ImageNet weights.
         epochs: Epochs of the original.
         learning_rate: Learning rate of Adam at the original's first step; it falls to 0 along a cosine.
