@@ -49,7 +49,7 @@ class Scale:
 
 
 FULL = Scale((24, 48, 96, 128, 128), None, 6, 3, 200, 1000)
-QUICK = Scale((16, 32, 64, 128, 128), 4000, 3, 2, 50, 300)
+QUICK = Scale((8, 16, 32, 64, 64), 4000, 3, 2, 50, 300)
 PAYLOAD_BYTES = 64  # per frame, the same at every cut: otherwise the cuts would be compared by their bytes
 _LEARNING_RATE = 1e-3
 _FINE_TUNE_RATE = 3e-4
