@@ -69,7 +69,7 @@ def test_the_map_names_files_that_are_there():
     for name, path in (
         ("METHODS", "importance/kernels.py"),
         ("_CLASSES", "bottlenecks/records.py"),
-        ("make_bottleneck", "cli/inputs.py"),
+        ("make_bottleneck", "cli/options.py"),
         ("BUILDERS", "datasets/registration.py"),
         ("EMBEDDED", "datasets/splits.py"),
         ("_RULES", "graph/cost.py"),

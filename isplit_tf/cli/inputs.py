@@ -1,53 +1,13 @@
-"""Checks of the outputs that a command line names, and readers of its models, data, predictors and images."""
+"""Readers of what a command line names: cuts, models, predictors, data, preprocessing and images."""
 
 import argparse
 import contextlib
 import json
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import ArgumentError, BundleError, DataError, ExistsError, ModelError
-from ..storage.directories import check_replaceable
-
-_FOLDERS = {"split": "split.json", "bundle": "manifest.json"}
-
-
-def free_output(args: argparse.Namespace, kind: str | None = None) -> Path:
-    """Return the path of the output; raise an error before any work if it cannot be written.
-
-    Args:
-        args: The command line, with `output`, `overwrite` and, for some commands, `plot`.
-        kind: What the output folder will hold, "split" or "bundle"; None if the output is a file.
-
-    Raises:
-        ExistsError: If the output exists and must not be replaced.
-        ArgumentError: If it cannot be written.
-    """
-    output = Path(args.output)
-    _check_free(output, "-o")
-    if output.exists() and not args.overwrite:
-        raise ExistsError(f"'{output}' exists. Give --overwrite, or another place with -o.")
-    if kind is None and output.is_dir():
-        raise ArgumentError(f"'{output}' is a folder. Name a file with -o.")
-    if kind is not None and output.exists():
-        check_replaceable(output, kind, _FOLDERS[kind])
-    if getattr(args, "plot", None):
-        from ..plots.files import picture_format
-
-        picture_format(Path(args.plot))
-        _check_free(Path(args.plot), "--plot")
-        if Path(args.plot).is_dir():
-            raise ArgumentError(f"'{args.plot}' is a folder. Name a file with --plot.")
-    return output
-
-
-def _check_free(path: Path, option: str) -> None:
-    if not path.parent.is_dir():
-        raise ArgumentError(f"'{path.parent}' is no folder: '{path}' cannot be written there ({option}).")
-    if not os.access(path.parent, os.W_OK | os.X_OK) or (path.is_file() and not os.access(path, os.W_OK)):
-        raise ArgumentError(f"'{path}' cannot be written: permission denied. Give another place with {option}.")
+from ..errors import ArgumentError, BundleError, DataError, ModelError
 
 
 def read_cut(text: str) -> str | int:
@@ -63,27 +23,6 @@ def first_candidate(path: str) -> Any:
     if not candidates:
         raise ArgumentError(f"'{path}' names no candidate. Name a cut with --cut.")
     return candidates[0].cut
-
-
-OF_BOTTLENECK = ("compression", "latent_size", "payload_bytes", "latent_bits", "filters", "init")
-
-
-def given_options(args: argparse.Namespace) -> str:
-    """Return the bottleneck options that were given, as they are typed."""
-    return ", ".join(f"--{name.replace('_', '-')}" for name in OF_BOTTLENECK if getattr(args, name) is not None)
-
-
-def make_bottleneck(args: argparse.Namespace) -> Any:
-    """Return the bottleneck that the options ask for."""
-    from ..bottlenecks.autoencoder import Autoencoder
-    from ..bottlenecks.projection import Projection
-
-    common = {name: getattr(args, name) for name in ("compression", "latent_size", "payload_bytes", "latent_bits")}
-    if args.bottleneck == "autoencoder":
-        return Autoencoder(filters=args.filters, init=args.init or "random", seed=args.seed, **common)
-    if args.filters is not None or args.init is not None:
-        raise ArgumentError("--filters and --init are of an autoencoder. A projection has no hidden layer.")
-    return Projection(seed=args.seed or 0, **common)
 
 
 def open_model(path: str) -> Any:

@@ -1,10 +1,11 @@
-"""The installed versions, the processor's instruction sets, and the switch of TensorFlow's fast kernels (oneDNN).
+"""The command `doctor`, the processor's instruction sets, and the switch of TensorFlow's fast kernels (oneDNN).
 
 TensorFlow decides about oneDNN when it is imported. It leaves oneDNN off on x86-64 processors without instructions made
 for neural networks, although oneDNN is faster there as well (docs/performance.md). Without oneDNN it has no
 channels-first convolutions on a CPU.
 """
 
+import argparse
 import importlib.metadata
 import os
 import platform
@@ -12,6 +13,9 @@ import re
 from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
+
+from .options import add_command
+from .output import Result
 
 SWITCH = "TF_ENABLE_ONEDNN_OPTS"
 _CPUINFO = "/proc/cpuinfo"
@@ -110,3 +114,15 @@ def _version(name: str) -> str:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return "not installed"
+
+
+def define_doctor(commands: Any) -> None:
+    """Add `isplit doctor` to the commands."""
+    add_command(commands, "doctor", run_doctor, "print what a bug report needs", "isplit doctor --json")
+
+
+def run_doctor(args: argparse.Namespace) -> Result:
+    """Run `isplit doctor`: print the facts that a bug report needs."""
+    facts = installation()
+    width = max(map(len, facts))
+    return Result("\n".join(f"{name:<{width}}  {value}" for name, value in facts.items()), facts)

@@ -11,17 +11,31 @@ import io
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import import_module
-from typing import Any
 
 from isplit_edge import __version__
 
 from ..errors import ISplitError, ModelError, ServerError
-from .machine import cpu_flags, switch_onednn_on
-from .options import define_commands
+from . import choice, deployment, machine, split_training, study
 
 _OF_A_PATH = (PermissionError, FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError)
+_COMMANDS = (  # in the order of --help
+    study.define_demo,
+    choice.define_cuts,
+    choice.define_importance,
+    choice.define_accuracy,
+    choice.define_propose,
+    split_training.define_split,
+    split_training.define_train,
+    split_training.define_evaluate,
+    deployment.define_export,
+    deployment.define_publish,
+    deployment.define_serve,
+    deployment.define_predict,
+    study.define_reproduce,
+    machine.define_doctor,
+)
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -33,7 +47,8 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--version", action="version", version=f"isplit-tf {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    define_commands(commands)
+    for define in _COMMANDS:
+        define(commands)
     return parser.parse_args(argv)
 
 
@@ -41,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     """Run a command, and return the exit status."""
     try:
         _load_tensorflow(args.command)
-        result = _command(args.command)(args)
+        result = args.run(args)
     except ISplitError as error:
         print(f"isplit {args.command}: {error}", file=sys.stderr)
         return 1 if isinstance(error, ServerError) else 2
@@ -82,7 +97,7 @@ def _load_tensorflow(command: str) -> None:
         raise ModelError(f"isplit needs the TensorFlow backend of Keras. Found: KERAS_BACKEND={backend}. Unset it.")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if command != "doctor" and "tensorflow" not in sys.modules:
-        message = switch_onednn_on(cpu_flags(), os.environ)
+        message = machine.switch_onednn_on(machine.cpu_flags(), os.environ)
         if message:
             print(f"isplit: {message}", file=sys.stderr)
     with quiet() as printed:
@@ -93,8 +108,3 @@ def _load_tensorflow(command: str) -> None:
             raise
     # Conversions and sweeps collect all garbage each time: they need not look through a million objects of modules.
     gc.freeze()
-
-
-def _command(name: str) -> Callable[[argparse.Namespace], Any]:
-    """Return the function of a command, imported only now, so that --help is fast."""
-    return getattr(import_module(".commands", __package__), f"run_{name}")

@@ -11,7 +11,8 @@ from ..display.tables import text_table
 from ..errors import ArgumentError
 from ..selection.candidates import Candidates
 from ..sweep import Row, Store, run_sweep
-from .inputs import OF_BOTTLENECK, make_bottleneck, open_for_training, open_model, read_cut
+from .inputs import open_for_training, open_model, read_cut
+from .options import OF_BOTTLENECK, make_bottleneck
 
 ROWS = "results.jsonl"
 _OF_TRAINING = ("bottleneck_epochs", "fine_tune_epochs", "learning_rate", "loss", "seed", "keep_best")

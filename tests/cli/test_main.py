@@ -196,6 +196,14 @@ def test_help_has_an_example_for_each_command(capsys):
     assert stop.value.code == 2
 
 
+def test_a_command_line_is_read_without_heavy_packages():
+    """Neither TensorFlow nor Keras nor NumPy is imported for the options, so that --help is fast."""
+    heavy = "{'tensorflow', 'keras', 'numpy'} & set(sys.modules)"
+    code = f"import sys; from isplit_tf.cli.main import parse; parse(['doctor']); print(sorted({heavy}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_standard_output_is_the_result_alone():
     """In a process of its own, `doctor --json` prints JSON and nothing of TensorFlow's, on either stream."""
     done = subprocess.run([sys.executable, "-m", "isplit_tf", "doctor", "--json"], capture_output=True, text=True)

@@ -1,0 +1,211 @@
+"""The commands that choose a cut: `cuts`, `importance`, `accuracy` and `propose`."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from .inputs import open_images, open_model, read_cut
+from .options import add_command, add_data, add_input, add_output
+from .output import Result, free_output, say
+
+
+def define_cuts(commands: Any) -> None:
+    """Add `isplit cuts` to the commands."""
+    parser = add_command(
+        commands, "cuts", run_cuts, "list every place where a model can be split", "isplit cuts classifier.keras"
+    )
+    parser.add_argument("model", help="a .keras file")
+    parser.add_argument("--main", action="store_true", help="only those on the importance curve")
+    parser.add_argument("--max-tensors", type=int, default=1, metavar="N", help="tensors that may cross (default: 1)")
+    add_output(parser, "cuts.json", "the list")
+
+
+def run_cuts(args: argparse.Namespace) -> Result:
+    """Run `isplit cuts`: list the cuts of a model."""
+    from ..display.tables import text_table
+    from ..graph.axis import main_cuts
+    from ..graph.cuts import list_cuts
+    from ..graph.program import read_program
+    from ..storage.records import write_record
+
+    output = free_output(args)
+    program = read_program(open_model(args.model))
+    cuts = main_cuts(program, list_cuts(program)) if args.main else list_cuts(program, max_tensors=args.max_tensors)
+    records = [cut.to_json() for cut in cuts]
+    write_record(output, "cuts", 1, {"model": program.name, "cuts": records})
+    say(f"wrote {output}")
+    header = ["cut", "index", "layer", "shape", "bytes", "head params", "tail params", "head MACs", "tail MACs"]
+    rows = [
+        [
+            c.name,
+            c.index,
+            c.layer_type,
+            "x".join(map(str, c.shape)),
+            c.size_bytes,
+            c.head_params,
+            c.tail_params,
+            c.head_macs,
+            c.tail_macs,
+        ]
+        for c in cuts
+    ]
+    return Result(text_table(header, rows), records)
+
+
+def define_importance(commands: Any) -> None:
+    """Add `isplit importance` to the commands."""
+    parser = add_command(
+        commands,
+        "importance",
+        run_importance,
+        "measure the importance (CUI) of every cut",
+        "isplit importance classifier.keras --data validation/ --plot curve.png",
+    )
+    parser.add_argument("model", help="a .keras file")
+    add_data(parser, what="labelled validation images")
+    parser.add_argument("--method", default="grad_cam", help="gradients, hires_cam and others (default: grad_cam)")
+    parser.add_argument("--reduction", default="mean", help="mean or sum (default: mean)")
+    parser.add_argument("--target", default="label", help="label or predicted (default: label)")
+    parser.add_argument("--cuts", default="main", help="main, all, or names with commas between (default: main)")
+    parser.add_argument("--precision", default="float32", help="float32, bfloat16 or float16 (default: float32)")
+    parser.add_argument("--max-images", type=int, metavar="N", help="stop after N images")
+    parser.add_argument(
+        "--confidence", type=float, metavar="X", help="stop once best cut and peaks are as sure as X, such as 0.95"
+    )
+    parser.add_argument("--from-logits", action="store_true", default=None, help="linear outputs are logits")
+    parser.add_argument("--plot", metavar="FILE", help="draw the curve as .png or .svg")
+    parser.add_argument("--log", action="store_true", help="plot log10")
+    add_input(parser)
+    add_output(parser, "curve.npz", "the curve")
+
+
+def run_importance(args: argparse.Namespace) -> Result:
+    """Run `isplit importance`: measure the importance of every cut."""
+    from ..importance.measure import measure_importance
+    from ..plots import save_figure
+
+    output = free_output(args)
+    model = open_model(args.model)
+    data, names = open_images(args.data, args, model.inputs[0].shape[1:], split="validation", shuffle="once")
+    curve = measure_importance(
+        model,
+        data,
+        method=args.method,
+        reduction=args.reduction,
+        target=args.target,
+        cuts=_chosen_cuts(args.cuts),
+        class_names=names,
+        max_images=args.max_images,
+        precision=args.precision,
+        confidence=args.confidence,
+        from_logits=args.from_logits,
+    )
+    curve.save(output)
+    say(f"wrote {output}")
+    if args.plot:
+        save_figure(curve.plot(log=args.log).figure, Path(args.plot))
+        say(f"wrote {args.plot}")
+    facts = {name: getattr(curve, name) for name in ("n_images", "method", "precision", "confidence", "settled")}
+    return Result(curve.table(), {"model": curve.model_name} | facts | {"cuts": curve.rows()})
+
+
+def define_accuracy(commands: Any) -> None:
+    """Add `isplit accuracy` to the commands."""
+    parser = add_command(
+        commands,
+        "accuracy",
+        run_accuracy,
+        "predict the accuracy that a split keeps at every cut, without training",
+        "isplit accuracy classifier.keras --data validation/ --fit-data train/ --payload-bytes 200 --plot accuracy.png",
+    )
+    parser.add_argument("model", help="a .keras file")
+    add_data(parser, what="labelled images to classify")
+    add_data(parser, name="--fit-data", required=False, what="images to fit the projections from (default: --data)")
+    amount = parser.add_mutually_exclusive_group()
+    amount.add_argument("--compression", type=float, help="share of the elements left out (default: 0.9)")
+    amount.add_argument("--payload-bytes", type=int, metavar="N", help="bytes a frame that may cross at each cut")
+    parser.add_argument("--cuts", default="main", help="main, all, or names or indices separated by commas")
+    parser.add_argument("--weighting", default="task", choices=["task", "features"])
+    parser.add_argument("--fit-images", type=int, default=2000, metavar="N", help="images of the fit (default: 2000)")
+    parser.add_argument("--max-images", type=int, metavar="N", help="stop after N images")
+    parser.add_argument("--from-logits", action="store_true", default=None, help="linear outputs are logits")
+    parser.add_argument("--plot", metavar="FILE", help="draw the curve as .png, .svg or .pdf")
+    add_input(parser)
+    add_output(parser, "accuracy.npz", "the predicted accuracy")
+
+
+def run_accuracy(args: argparse.Namespace) -> Result:
+    """Run `isplit accuracy`: predict the accuracy of a split at every cut."""
+    from ..plots import save_figure
+    from ..selection.prediction import predict_accuracy
+
+    output = free_output(args)
+    model = open_model(args.model)
+    shape = model.inputs[0].shape[1:]
+    data, names = open_images(args.data, args, shape, split="validation", shuffle="once")
+    fit_data = open_images(args.fit_data, args, shape, split="train", shuffle="once")[0] if args.fit_data else None
+    curve = predict_accuracy(
+        model,
+        data,
+        compression=args.compression,
+        payload_bytes=args.payload_bytes,
+        cuts=_chosen_cuts(args.cuts),
+        fit_data=fit_data,
+        weighting=args.weighting,
+        fit_images=args.fit_images,
+        max_images=args.max_images,
+        class_names=names,
+        from_logits=args.from_logits,
+    )
+    curve.save(output)
+    say(f"wrote {output}")
+    if args.plot:
+        save_figure(curve.plot().figure, Path(args.plot))
+        say(f"wrote {args.plot}")
+    facts = {"model": curve.model_name, "n_images": curve.n_images, "original": curve.original}
+    return Result(curve.table(), facts | {"cuts": curve.rows()})
+
+
+def define_propose(commands: Any) -> None:
+    """Add `isplit propose` to the commands."""
+    parser = add_command(
+        commands, "propose", run_propose, "rank the cuts of a curve and say what each costs", "isplit propose curve.npz"
+    )
+    parser.add_argument("curve", help="what isplit importance wrote")
+    parser.add_argument("--accuracy", metavar="FILE", help="what isplit accuracy wrote")
+    parser.add_argument("--rank", default="importance", choices=["importance", "accuracy"])
+    parser.add_argument("--min-accuracy", type=float, metavar="X", help="leave out cuts predicted to keep less")
+    parser.add_argument("--max-payload-bytes", type=int, metavar="N", help="leave out cuts that send more a frame")
+    parser.add_argument("--max-head-macs", type=int, metavar="N", help="leave out cuts whose head computes more")
+    parser.add_argument("--compression", type=float, help="of an autoencoder, for the costs (default: 0.9)")
+    parser.add_argument("--image-bytes", type=int, metavar="N", help="bytes of a compressed image, to compare with")
+    add_output(parser, "candidates.json", "the candidates")
+
+
+def run_propose(args: argparse.Namespace) -> Result:
+    """Run `isplit propose`: rank the candidates for the split."""
+    from ..bottlenecks.autoencoder import Autoencoder
+    from ..importance.curve import Curve
+    from ..selection.accuracy_curve import AccuracyCurve
+    from ..selection.candidates import propose
+
+    output = free_output(args)
+    candidates = propose(
+        Curve.load(args.curve),
+        accuracy=AccuracyCurve.load(args.accuracy) if args.accuracy else None,
+        rank=args.rank,
+        min_accuracy=args.min_accuracy,
+        max_payload_bytes=args.max_payload_bytes,
+        max_head_macs=args.max_head_macs,
+        bottleneck=None if args.compression is None else Autoencoder(compression=args.compression),
+        image_bytes=args.image_bytes,
+    )
+    candidates.save(output)
+    say(f"wrote {output}")
+    return Result(candidates.table(), json.loads(output.read_text())["candidates"])
+
+
+def _chosen_cuts(text: str) -> str | list[str | int]:
+    """Return "main", "all", or a list of cuts that was typed with commas between."""
+    return text if text in ("main", "all") else [read_cut(name) for name in text.split(",")]

@@ -1,0 +1,144 @@
+"""The commands that split a model, train the bottleneck and measure the result: `split`, `train` and `evaluate`."""
+
+import argparse
+import json
+from typing import Any
+
+from ..errors import ArgumentError
+from .inputs import first_candidate, in_order_of, open_for_training, open_images, open_model, open_predictor, read_cut
+from .options import (
+    add_bottleneck,
+    add_cluster,
+    add_command,
+    add_data,
+    add_input,
+    add_output,
+    given_options,
+    make_bottleneck,
+)
+from .output import Result, free_output, say
+
+
+def define_split(commands: Any) -> None:
+    """Add `isplit split` to the commands."""
+    parser = add_command(
+        commands,
+        "split",
+        run_split,
+        "split a model, with a bottleneck between the halves",
+        "isplit split classifier.keras --candidates candidates.json --compression 0.9",
+    )
+    parser.add_argument("model", help="a .keras file")
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--cut", help="name or index of the cut")
+    where.add_argument("--candidates", metavar="FILE", help="take the first candidate of isplit propose")
+    add_bottleneck(parser)
+    parser.add_argument("--no-bottleneck", action="store_true", help="send the tensor as it is")
+    parser.add_argument("--seed", type=int, help="of the bottleneck's first weights")
+    add_output(parser, "split", "the split model's folder")
+
+
+def run_split(args: argparse.Namespace) -> Result:
+    """Run `isplit split`: split a model, with or without a bottleneck."""
+    from ..splitting import split
+
+    output = free_output(args, "split")
+    if args.no_bottleneck and (options := given_options(args)):
+        raise ArgumentError(f"{options}: of a bottleneck, and --no-bottleneck asks for none. Leave one of them out.")
+    bottleneck = None if args.no_bottleneck else make_bottleneck(args)
+    cut = read_cut(args.cut) if args.cut is not None else first_candidate(args.candidates)
+    halves = split(open_model(args.model), cut, bottleneck)
+    halves.save(output, overwrite=args.overwrite)
+    say(f"wrote {output}")
+    return Result(repr(halves), {"cut": halves.cut.to_json(), "latent_shape": list(halves.latent_shape)})
+
+
+def define_train(commands: Any) -> None:
+    """Add `isplit train` to the commands."""
+    parser = add_command(
+        commands,
+        "train",
+        run_train,
+        "fit or train the bottleneck, then all of it end to end",
+        "isplit train split/ --data train/ --validation-data validation/ -o trained/ --checkpoint-dir checkpoints/",
+    )
+    parser.add_argument("split", help="what isplit split wrote; with --all-candidates, what isplit propose wrote")
+    parser.add_argument(
+        "--all-candidates", action="store_true", help="split --model at every candidate and train each, into one folder"
+    )
+    parser.add_argument("--model", metavar="FILE", help="the .keras file, for --all-candidates")
+    add_bottleneck(parser.add_argument_group("bottleneck, for --all-candidates"))
+    add_cluster(parser)
+    add_data(parser, what="labelled training images")
+    add_data(parser, name="--validation-data", required=False, what="labelled images to watch")
+    parser.add_argument("--bottleneck-epochs", type=int, metavar="N", help="passes over the data in phase 1")
+    parser.add_argument("--fine-tune-epochs", type=int, metavar="N", help="passes in phase 2")
+    parser.add_argument("--learning-rate", type=float, metavar="X", help="of Adam in phase 2")
+    parser.add_argument("--loss", help="a Keras loss by name, squared_error (Eq. 4), or distill")
+    parser.add_argument("--keep-best", action="store_true", help="end with the best weights by --validation-data")
+    parser.add_argument("--checkpoint-dir", metavar="DIR", help="go on from here after an interruption")
+    parser.add_argument("--tensorboard-dir", metavar="DIR", help="write the metrics of both phases for TensorBoard")
+    parser.add_argument("--seed", type=int, help="of the data's order, and of new bottlenecks")
+    add_input(parser)
+    add_output(parser, "trained", "the trained split model's folder")
+
+
+def run_train(args: argparse.Namespace) -> Result:
+    """Run `isplit train`: train a split, or with `--all-candidates` a split at every candidate."""
+    from ..splitting import SplitModel
+    from ..training import train
+    from .train_all import train_candidates, training_arguments
+
+    if args.all_candidates:
+        return Result(*train_candidates(args))
+    if options := given_options(args):
+        raise ArgumentError(f"{options}: '{args.split}' has its bottleneck already. These are for --all-candidates.")
+    output = free_output(args, "split")
+    halves = SplitModel.load(args.split)
+    shape = halves.model.inputs[0].shape[1:]
+    data, validation_data = open_for_training(args, shape)
+    history = train(
+        halves,
+        data,
+        validation_data=validation_data,
+        checkpoint_dir=args.checkpoint_dir,
+        tensorboard_dir=args.tensorboard_dir,
+        **training_arguments(args),
+    )
+    halves.save(output, overwrite=args.overwrite)
+    history.save(output / "history.json")
+    say(f"wrote {output}")
+    return Result(history.table(), json.loads((output / "history.json").read_text()))
+
+
+def define_evaluate(commands: Any) -> None:
+    """Add `isplit evaluate` to the commands."""
+    parser = add_command(
+        commands,
+        "evaluate",
+        run_evaluate,
+        "measure a model, a split, a bundle, or a bundle with its server",
+        "isplit evaluate bundle/ --data test/ --url http://server:8501",
+    )
+    parser.add_argument("predictor", help="a .keras file, a split's folder, or a bundle")
+    add_data(parser, what="labelled test images")
+    parser.add_argument("--url", help="a server's address, http:// or grpc://: the bundle's head here, its tail there")
+    parser.add_argument("--from-logits", action="store_true", default=None, help="linear outputs are logits")
+    add_input(parser)
+    add_output(parser, "report.json", "the report")
+
+
+def run_evaluate(args: argparse.Namespace) -> Result:
+    """Run `isplit evaluate`: measure a model, a split or a bundle on labelled images."""
+    from ..evaluation.evaluation import evaluate
+
+    output = free_output(args)
+    with open_predictor(args) as (predictor, shape, manifest):
+        data, names = open_images(args.data, args, shape, split="test", manifest=manifest)
+        if manifest is not None and manifest.class_names is not None:
+            data = in_order_of(manifest.class_names, data, names, of=f"'{args.predictor}'", spec=args.data)
+            names = manifest.class_names
+        report = evaluate(predictor, data, class_names=names, from_logits=args.from_logits)
+    report.save(output)
+    say(f"wrote {output}")
+    return Result(report.table(), json.loads(output.read_text()))
