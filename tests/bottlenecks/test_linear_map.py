@@ -6,6 +6,8 @@ import pytest
 from isplit_tf.bottlenecks import linear_map
 from isplit_tf.bottlenecks.linear_map import leading, lost_variance, metric_of, solve, solve_rows
 
+pytestmark = pytest.mark.numerical
+
 
 @pytest.fixture
 def covariance(rng):

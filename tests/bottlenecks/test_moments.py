@@ -5,6 +5,8 @@ import pytest
 
 from isplit_tf.bottlenecks.moments import Moments, Sample, collector, grid_of, padding_of, patch_rows
 
+pytestmark = pytest.mark.numerical
+
 CASES = [((6, 4, 3), (2, 2)), ((5, 3, 2), (2, 2)), ((7, 4), (3,)), ((5,), ()), ((1, 1, 4), (1, 1))]
 
 

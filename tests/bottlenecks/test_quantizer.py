@@ -24,6 +24,8 @@ from isplit_tf.errors import ArgumentError
 from isplit_tf.splitting import SplitModel, split
 from support.zoo import ZOO, randomize
 
+pytestmark = pytest.mark.numerical
+
 
 def make_quantizer(bits, center, reach, observed=1.0):
     layer = LatentQuantizer(bits)

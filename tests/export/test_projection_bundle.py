@@ -8,6 +8,8 @@ from ai_edge_litert.interpreter import Interpreter
 import isplit_tf as isplit
 from support import tiny
 
+pytestmark = pytest.mark.numerical
+
 
 def build_sequence():
     """A convolution along time, of odd length."""

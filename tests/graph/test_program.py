@@ -14,6 +14,8 @@ from support.processor import has_channels_first
 from support.recompose import difference, recompose
 from support.zoo import ZOO, random_input, randomize
 
+pytestmark = pytest.mark.numerical
+
 
 def names(model: keras.Model, **options) -> list[str]:
     """Names of the steps."""

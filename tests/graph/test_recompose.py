@@ -13,6 +13,7 @@ from support.recompose import Recomposition, difference, recompose
 from support.zoo import ZOO, random_input, randomize
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize("name", ["VGG16", "ResNet50", "MobileNetV2"])
 def test_applications(application, name, rng):
     """Every cut of known architectures is exact: to the bit where two runs of the model agree to the bit."""
@@ -21,6 +22,7 @@ def test_applications(application, name, rng):
     assert found.exact, found
 
 
+@pytest.mark.numerical
 def test_transfer_model(application, rng):
     """Preprocessing, a known backbone and a new top in a Sequential: every cut, those inside of the backbone too."""
     backbone = keras.applications.MobileNet(weights=None, include_top=False, input_shape=(32, 32, 3))
@@ -37,6 +39,7 @@ def test_transfer_model(application, rng):
     assert (found.cuts, found.exact) == (len(find_cuts(backbone)) + 3, True), found
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize("name", ZOO)
 def test_zoo_in_one_pass(name):
     """Every cut of every shape of graph, as a chain of models that see nothing but the array before them."""

@@ -7,6 +7,8 @@ import tensorflow as tf
 from isplit_tf.importance import kernels
 from isplit_tf.importance.kernels import METHODS, by_position, cumulate, predicted, score
 
+pytestmark = pytest.mark.numerical
+
 # One image, two positions, two channels.
 FEATURES = tf.constant([[[[1.0, 2.0]], [[3.0, -4.0]]]])
 GRADIENTS = tf.constant([[[[1.0, 0.0]], [[3.0, -2.0]]]])

@@ -11,6 +11,8 @@ from isplit_tf import Curve, find_cuts, measure_importance, split
 from isplit_tf.errors import ArgumentError, CutError, DataError, ModelError, NumericsError
 from isplit_tf.evaluation.evaluation import evaluate
 
+pytestmark = pytest.mark.numerical
+
 
 def hand_net() -> keras.Model:
     """Two pixels, a 1x1 convolution w = 2, and two linear units that read the pixels with weights of their own.

@@ -11,6 +11,8 @@ from isplit_tf.server.model import Catalogue
 from isplit_tf.server.refusal import Refusal
 from isplit_tf.server.rest import handle
 
+pytestmark = pytest.mark.numerical
+
 PREDICT = "/v1/models/tail:predict"
 
 

@@ -28,6 +28,7 @@ def whole(net, data):
     return weights_of(halves.model), [epoch.metrics["loss"] for epoch in history.epochs]
 
 
+@pytest.mark.numerical
 def test_a_run_that_failed_goes_on_in_the_same_process(net, data, whole, tmp_path):
     """After an exception the split has the last whole epoch's weights; called again, it ends as if
     uninterrupted."""
@@ -46,6 +47,7 @@ def test_a_run_that_failed_goes_on_in_the_same_process(net, data, whole, tmp_pat
     ]
 
 
+@pytest.mark.numerical
 def test_an_interrupted_cell_goes_on_with_a_fresh_split(net, data, whole, tmp_path):
     """Ctrl-C in the middle of an epoch loses that epoch alone, also where the split is made anew."""
     halves = split(net, "pool", Autoencoder(0.8, seed=0))

@@ -24,6 +24,7 @@ def restored(halves, x):
     return np.asarray(features), np.asarray(halves.decoder(halves.encoder(features)))
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize("cut", ["pool", "conv2", "flat"])
 def test_at_full_rank_nothing_is_lost(cut):
     """With as many latents as elements the split answers as the model does: all weights stand where they belong."""
@@ -48,6 +49,7 @@ def test_on_an_odd_map_at_full_rank_nothing_is_lost():
         assert np.square(features - back).sum() / np.square(features).sum() < 0.2 * (1 - kept) + 1e-6
 
 
+@pytest.mark.numerical
 def test_the_relative_error_is_that_of_the_images():
     """What the history tells of the fit is what comes of the features that were fitted."""
     model, (x, y) = build_net(), make_data()
@@ -89,6 +91,7 @@ def test_it_needs_no_labels_and_leaves_head_and_tail_alone():
             np.testing.assert_allclose(one, two, atol=1e-4)
 
 
+@pytest.mark.numerical
 def test_the_fit_does_not_depend_on_batches():
     """Image by image or in one batch, the same numbers."""
     model, (x, _) = build_net(), make_data()
@@ -237,6 +240,7 @@ def test_an_autoencoder_starts_as_two_projections(cut, shape):
     np.testing.assert_allclose(between, 0.5 * (back + zero), atol=1e-4)
 
 
+@pytest.mark.numerical
 def test_an_autoencoder_starts_where_the_projection_ends():
     """With a hidden width of no more than its latent it is the projection of 2 x 2 patches, as good on features."""
     model = keras.Sequential(

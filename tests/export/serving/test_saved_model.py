@@ -48,6 +48,7 @@ def test_the_signatures_are_the_contract(halves, saved):
     assert list(plain.structured_outputs) == ["probabilities"]
 
 
+@pytest.mark.numerical
 def test_answers_as_the_keras_models_do(halves, saved):
     """Payloads go in, and the probabilities of decoder and tail on the dequantized latents come out; `from_latent`,
     a graph of its own, gives the same to 1e-5."""
@@ -61,6 +62,7 @@ def test_answers_as_the_keras_models_do(halves, saved):
     np.testing.assert_allclose(plain["probabilities"], answer["probabilities"], atol=1e-5)
 
 
+@pytest.mark.numerical
 def test_a_bad_payload_fails_alone(halves, saved):
     """Rows of bad payloads are NaN with their status; their neighbours are answered as they are alone."""
     tail = saved[0].signatures["serving_default"]
