@@ -82,7 +82,7 @@ from pathlib import Path
 import keras, numpy as np, tensorflow as tf
 import isplit_tf as isplit
 inputs = keras.Input((32, 32, 3))
-x = keras.layers.Conv2D(8, 3, name="a")(inputs)
+x = keras.layers.Conv2D(8, 3, strides=4, name="a")(inputs)
 x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(8, 3, name="b")(x))
 model = keras.Model(inputs, keras.layers.Dense(4, activation="softmax")(x))
 image = tf.data.Dataset.from_tensors((np.zeros((32, 32, 3), "float32"), 0))
