@@ -130,7 +130,7 @@ def test_an_output_that_exists_is_kept(place, capsys):
         (["cuts", "{place}/tiny.keras", "-o", "{place}/no/where.json"], "is no folder"),
         (["cuts", "{place}/tiny.keras", "-o", "{place}", "--overwrite"], "is a folder. Name a file"),
         (["split", "{place}/tiny.keras", "--cut", "pool1", "-o", "{place}/tiny.keras", "--overwrite"], "is a file"),
-        (["split", "{place}/tiny.keras", "--cut", "pool1", "-o", "{place}", "--overwrite"], "record of a split"),
+        (["split", "{place}/tiny.keras", "--cut", "pool1", "-o", "{place}", "--overwrite"], "holds no split"),
         (["export", "{place}", "-o", "{place}", "--overwrite"], "holds no bundle"),
         (["split", "{place}/tiny.keras", "--cut", "pool1", "-o", ".", "--overwrite"], "is the current folder"),
         (
