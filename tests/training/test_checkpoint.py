@@ -1,12 +1,10 @@
 """A training that was interrupted goes on, and ends where one that was not ends."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -17,6 +15,7 @@ from isplit_tf.errors import ArgumentError, BundleError
 from isplit_tf.splitting import split
 from isplit_tf.training import train
 from isplit_tf.training.checkpoint import FILE_NAME
+from support import long_training
 from support.splitnet import EPOCHS, Stop, assert_same, build_net, differ, weights_of
 
 
@@ -209,37 +208,17 @@ def test_a_file_is_no_directory(halves, data, tmp_path):
         train(halves, data, checkpoint_dir=_written(tmp_path / "file", b""))
 
 
-CHILD = """
-import sys
-sys.path.insert(0, sys.argv[1])
-import keras
-from support.splitnet import make_data, weights_of
-import numpy as np
-from isplit_tf.bottlenecks.autoencoder import Autoencoder
-from isplit_tf.splitting import split
-from isplit_tf.training import train
-net = keras.models.load_model(sys.argv[2])
-x, y = make_data()
-halves = split(net, "pool", Autoencoder(0.8, seed=0))
-train(halves, (np.tile(x, (20, 1, 1, 1)), np.tile(y, 20)), bottleneck_epochs=3, fine_tune_epochs=3, seed=3,
-      batch_size=8, checkpoint_dir=sys.argv[3] if len(sys.argv) > 4 else None, progress=False)
-np.savez(sys.argv[-1], *weights_of(halves.model))
-"""
-
-
 @pytest.mark.slow
 def test_a_killed_process_goes_on(net, tmp_path):
     """Killed with SIGKILL in phase 1 and in phase 2, the run ends with the weights of one that was left
     alone."""
     net.save(tmp_path / "net.keras")
-    script = _written(tmp_path / "child.py", CHILD.encode())
-    here, run, end = str(Path(__file__).parents[1]), tmp_path / "run", tmp_path / "end.npz"
-    command = [sys.executable, str(script), here, str(tmp_path / "net.keras")]
-    subprocess.run([*command, str(tmp_path / "alone.npz")], check=True, env=os.environ, timeout=300)
-
+    run, end = tmp_path / "run", tmp_path / "end.npz"
+    command = [sys.executable, long_training.__file__, tmp_path / "net.keras", run, end]
+    alone = long_training.train_for_long(tmp_path / "net.keras")
     kills = 0
     for reached in (1, 4):  # epochs in the checkpoint when the process dies
-        with subprocess.Popen([*command, str(run), str(end)]) as child:
+        with subprocess.Popen(command) as child:
             while child.poll() is None and _epochs(run) < reached:
                 time.sleep(0.02)
             if child.poll() is None:
@@ -248,9 +227,9 @@ def test_a_killed_process_goes_on(net, tmp_path):
                 kills += 1
     assert kills == 2
     assert not end.exists()
-    subprocess.run([*command, str(run), str(end)], check=True, env=os.environ, timeout=300)
-    with np.load(tmp_path / "alone.npz") as alone, np.load(end) as resumed:
-        assert not any(differ(alone.values(), resumed.values()))
+    subprocess.run(command, check=True, timeout=300)
+    with np.load(end) as resumed:
+        assert not any(differ(alone, resumed.values()))
 
 
 def _epochs(run):

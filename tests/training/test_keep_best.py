@@ -113,24 +113,30 @@ def test_the_best_epoch_is_kept_and_not_the_last(good, data, tmp_path):
     assert History.load(tmp_path / "history.json") == history
 
 
+def run_with_ruin(good, data, directory, *others):
+    """A run whose epochs are ruined from the second on, with a checkpoint."""
+    halves = split(good, "pool", Projection(0.8))
+    arguments = {"validation_data": data, "keep_best": True, "checkpoint_dir": directory}
+    return halves, train(halves, data, callbacks=[Ruin(halves.model, 2), *others], **arguments, **EPOCHS)
+
+
+@pytest.fixture(scope="module")
+def whole(good, data, tmp_path_factory):
+    """Weights and kept epoch of such a run that nothing interrupted."""
+    halves, history = run_with_ruin(good, data, tmp_path_factory.mktemp("whole"))
+    return weights_of(halves.model), history.kept_epoch
+
+
 @pytest.mark.parametrize("epoch", [1, 2, 3])
-def test_an_interrupted_run_keeps_what_the_whole_one_keeps(good, data, tmp_path, epoch):
+def test_an_interrupted_run_keeps_what_the_whole_one_keeps(good, data, whole, tmp_path, epoch):
     """The best weights so far are in the checkpoint: found before the interruption, they are not lost."""
-
-    def run(directory, *others):
-        halves = split(good, "pool", Projection(0.8))
-        arguments = {"validation_data": data, "keep_best": True, "checkpoint_dir": directory}
-        return halves, train(halves, data, callbacks=[Ruin(halves.model, 2), *others], **arguments, **EPOCHS)
-
-    whole, history = run(tmp_path / "whole")
+    weights, kept = whole
     with pytest.raises(RuntimeError, match="power cut"):
-        run(tmp_path / "cut", Stop(epoch))
-    resumed, went_on = run(tmp_path / "cut")
-    assert went_on.kept_epoch == history.kept_epoch
-    assert_same(weights_of(resumed.model), weights_of(whole.model))
-    once_more, ended = run(tmp_path / "cut")
-    assert ended.kept_epoch == history.kept_epoch
-    assert_same(weights_of(once_more.model), weights_of(whole.model))
+        run_with_ruin(good, data, tmp_path, Stop(epoch))
+    for _ in ("resumed", "once more"):
+        halves, history = run_with_ruin(good, data, tmp_path)
+        assert history.kept_epoch == kept
+        assert_same(weights_of(halves.model), weights)
 
 
 def test_without_labels_the_loss_decides(good, data):
