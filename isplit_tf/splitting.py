@@ -326,7 +326,8 @@ def _tensor_named(program: Program, name: str) -> int:
 
 
 def _read_record(source: Path) -> dict[str, Any]:
-    record = read_json(source / _RECORD_FILE, FORMAT_VERSION, fault="cannot be read as the record of a split")
+    fault = f"'{source}' holds no split: {_RECORD_FILE} cannot be read"
+    record = read_json(source / _RECORD_FILE, FORMAT_VERSION, fault=fault)
     missing = {"cut", "boundaries", "bottleneck", "output_kind", "loss"} - set(record)
     if missing:
         raise BundleError(f"'{source / _RECORD_FILE}' lacks {sorted(missing)}.")

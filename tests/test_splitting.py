@@ -335,7 +335,7 @@ class TestFiles:
 
     def test_missing_or_broken_files(self, model, tmp_path):
         """No record, no model, or one cut short."""
-        with pytest.raises(BundleError, match=r"split\.json' cannot be read as the record of a split"):
+        with pytest.raises(BundleError, match=r"holds no split: split\.json cannot be read"):
             SplitModel.load(tmp_path)
         split(model, 0).save(tmp_path / "split")
         file = tmp_path / "split" / "model.keras"

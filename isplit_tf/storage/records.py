@@ -35,7 +35,7 @@ def read_record(path: str | os.PathLike[str], kind: str, version: int) -> dict[s
     Raises:
         BundleError: If the file is not there, is no JSON, holds another kind of record, or has a newer format.
     """
-    return read_json(path, version, kind=kind, fault=f"cannot be read as a saved {kind}")
+    return read_json(path, version, kind=kind, fault=f"'{path}' cannot be read as a saved {kind}")
 
 
 def write_json(path: str | os.PathLike[str], version: int, fields: dict[str, Any]) -> None:
@@ -50,7 +50,7 @@ def read_json(path: str | os.PathLike[str], version: int, *, fault: str, kind: s
     Args:
         path: The file.
         version: The newest format that is known.
-        fault: What the error says of a file that cannot be read, for instance "cannot be read as a saved split".
+        fault: What the error says if the file cannot be read.
         kind: The kind of record that is expected; any if None.
 
     Raises:
@@ -59,7 +59,7 @@ def read_json(path: str | os.PathLike[str], version: int, *, fault: str, kind: s
     try:
         record = json.loads(Path(path).read_bytes())
     except (OSError, ValueError) as error:  # JSON and UTF-8 errors are ValueErrors
-        raise BundleError(f"'{path}' {fault}: {error}") from error
+        raise BundleError(f"{fault}: {error}") from error
     if not isinstance(record, dict) or (kind is not None and record.get("kind") != kind):
         found = record.get("kind") if isinstance(record, dict) else type(record).__name__
         raise BundleError(f"'{path}' holds {found!r}. Expected a saved {kind or 'record'}.")

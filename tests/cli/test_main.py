@@ -124,7 +124,7 @@ def test_an_output_that_exists_is_kept(place, capsys):
         (["split", "{place}/tiny.keras", "--cut", "out"], "It is the model's output"),
         (["split", "{place}/tiny.keras", "--cut", "99"], "0 to 7"),
         (["split", "{place}/tiny.keras", "--cut", "pool1", "--compression", "1.5"], "compression"),
-        (["train", "{place}", "--data", "glyphs:train"], "record of a split"),
+        (["train", "{place}", "--data", "glyphs:train"], "holds no split"),
         (["evaluate", "{place}/tiny.keras", "--data", "glyphs:test", "--url", "http://localhost:1"], "is no bundle"),
         (["predict", "{place}", "photo.png"], "manifest.json"),
         (["cuts", "{place}/tiny.keras", "-o", "{place}/no/where.json"], "is no folder"),
