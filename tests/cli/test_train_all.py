@@ -43,7 +43,11 @@ def test_all_candidates_are_trained_and_an_early_end_goes_on(place, few_candidat
     (output / "results.jsonl").write_bytes(rows[: rows.rindex(b"\n", 0, -1) + 9])  # killed while writing the last row
     assert isplit(*words) == 0
     again = json.loads(capsys.readouterr().out)
-    assert [{**row, "seconds": 0} for row in again] == [{**row, "seconds": 0} for row in first]
+    # A second training rounds differently where threads add up in another order: an image may change its class.
+    measured = {"seconds": 0, "accuracy": 0}
+    assert [row | measured for row in again] == [row | measured for row in first]
+    for row, before in zip(again, first, strict=True):
+        assert row["accuracy"] == pytest.approx(before["accuracy"], abs=0.05)
 
 
 def test_all_candidates_get_the_bottleneck_that_is_asked_for(place, few_candidates, capsys):
