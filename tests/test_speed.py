@@ -113,7 +113,7 @@ def test_phase_2_is_as_fast_as_fit():
 
 def test_phase_1_runs_the_head_once():
     """Epochs from kept features against epochs that run a head of twelve convolutions."""
-    model, data = convolutions(24, 14), images(256, 24)
+    model, data = convolutions(40, 14), images(128, 40)
 
     def seconds_an_epoch(cache_bytes: int) -> float:
         halves = isplit.split(model, "conv11", isplit.Autoencoder(0.95, seed=0))
