@@ -3,6 +3,8 @@
 import gc
 import os
 import random
+import re
+import subprocess
 import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -19,6 +21,26 @@ def _set_aside() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+_IN_HALF_PRECISION = re.compile(r"float16|mixed_precision|several_dtypes|/test_precision\.py")
+_HALF_PRODUCTS = "import tensorflow as tf; [tf.matmul(*[tf.ones((8, 8), t)] * 2) for t in (tf.bfloat16, tf.float16)]"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out half precision where TensorFlow itself crashes in it, which nobody but a test of kernels sees.
+
+    With ONEDNN_MAX_CPU_ISA below what the processor has, TensorFlow asks the processor, finds bfloat16 or float16, and
+    calls a kernel that oneDNN then has not: the process ends with a segmentation fault. A processor that really has no
+    more than that takes other kernels.
+    """
+    if "ONEDNN_MAX_CPU_ISA" not in os.environ or not any(_IN_HALF_PRECISION.search(item.nodeid) for item in items):
+        return
+    if subprocess.run([sys.executable, "-c", _HALF_PRODUCTS], capture_output=True).returncode:
+        reason = "TensorFlow crashes in half precision under ONEDNN_MAX_CPU_ISA on this processor"
+        for item in items:
+            if _IN_HALF_PRECISION.search(item.nodeid):
+                item.add_marker(pytest.mark.skip(reason=reason))
 
 
 def pytest_collection_finish() -> None:

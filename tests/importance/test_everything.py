@@ -207,6 +207,7 @@ def test_mixed_precision_nested():
     np.testing.assert_allclose(curve.values, by_the_tail(model, x, labels), rtol=0.02, atol=1e-6)
 
 
+@pytest.mark.numerical
 def test_channels_first():
     """The order of axes changes nothing: means over height and width, sums over channels.
 
