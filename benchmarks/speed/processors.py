@@ -44,7 +44,7 @@ print(json.dumps(found))
 """
 
 
-def onednn(goal: float, turns: int = 3) -> dict[str, Any]:
+def onednn(goal: float, turns: int = 2) -> dict[str, Any]:
     """Measure how many times faster a forward and backward pass is with oneDNN, by network and processor."""
     reached: dict[str, float] = {}
     details: dict[str, list[float]] = {}
