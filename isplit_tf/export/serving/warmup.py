@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from isplit_edge.messages import field, integer_field
+
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 _MOST_BYTES = 2**20
 
@@ -50,26 +52,7 @@ def write_warmup(
 def prediction_log(model_name: str, version: int, input_name: str, strings: Sequence[bytes]) -> bytes:
     """Return a serialized `PredictionLog` of one Predict request with one tensor of strings."""
     tensor = tf.make_tensor_proto(np.array(strings, object), tf.string).SerializeToString(deterministic=True)
-    model_spec = _field(1, model_name.encode()) + _field(2, _number(1, version))
-    entry = _field(1, input_name.encode()) + _field(2, tensor)
-    request = _field(1, model_spec) + _field(2, entry)
-    return _field(6, _field(1, request))  # PredictionLog.predict_log, PredictLog.request
-
-
-def _field(number: int, content: bytes) -> bytes:
-    """Return a length-delimited field of a protocol buffer: a string, bytes or a message."""
-    return _varint(number << 3 | 2) + _varint(len(content)) + content
-
-
-def _number(number: int, value: int) -> bytes:
-    """Return a field of a protocol buffer that holds a non-negative integer."""
-    return _varint(number << 3) + _varint(value)
-
-
-def _varint(value: int) -> bytes:
-    parts = bytearray()
-    while value > 0x7F:
-        parts.append(value & 0x7F | 0x80)
-        value >>= 7
-    parts.append(value)
-    return bytes(parts)
+    model_spec = field(1, model_name.encode()) + field(2, integer_field(1, version))
+    entry = field(1, input_name.encode()) + field(2, tensor)
+    request = field(1, model_spec) + field(2, entry)
+    return field(6, field(1, request))  # PredictionLog.predict_log, PredictLog.request
