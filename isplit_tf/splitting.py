@@ -312,7 +312,7 @@ def _insert(
 def _name_in_copy(program: Program, tensor: int, copies: dict[int, Any]) -> str:
     """Return a tensor's name in the copied model, whose layers are named by path."""
     step = program.steps[program.makers[tensor]]
-    tail = program.tensors[tensor].name.removeprefix(step.name.split("#")[0])
+    tail = program.tensors[tensor].name.removeprefix(step.path)
     return copies[id(step.operation)].name + tail
 
 

@@ -8,24 +8,31 @@ import keras
 from keras import tree
 
 from ..errors import ModelError
-from .keras_layers import copy_layer, copy_operation, copy_state
+from .enclosing import Copier
+from .keras_layers import copy_operation
+from .layer_state import copy_state
 from .program import Program, Step, fill
 
 Operations = Mapping[int, Any]
 
 
-def copy_operations(program: Program) -> dict[int, Any]:
+def copy_operations(program: Program, refusals: Mapping[int, ModelError] | None = None) -> dict[int, Any]:
     """Copy every operation of a program; a layer called twice is copied once.
 
     Copies are named by path, since two nested models may hold layers of the same name. Weights are not copied here,
     because a layer has weights only after its first call. See `copy_model`.
 
+    Args:
+        program: The program.
+        refusals: Why the configuration of a layer alone does not do, by `id` of the layer, as far as that is known.
+
     Returns:
         The copies by `id` of the original.
 
     Raises:
-        ModelError: If a layer cannot be copied from its configuration.
+        ModelError: If a layer cannot be copied.
     """
+    copier, refusals = Copier(), refusals or {}
     names: set[str] = {program.tensors[tensor].name for tensor in program.inputs}
     copies: dict[int, Any] = {}
     for step in program.steps:
@@ -37,10 +44,13 @@ def copy_operations(program: Program) -> dict[int, Any]:
                 f"'{step.name}' in model '{program.name}' is called on a weight of another layer, so that it cannot "
                 "be copied. Put the weight into a keras.layers.Layer of its own, which adds or multiplies it."
             )
-        name = free_name(step.name.split("#")[0], names)
+        name = free_name(step.path, names)
         names.add(name)
-        is_layer = isinstance(operation, keras.layers.Layer)
-        copies[id(operation)] = copy_layer(operation, name) if is_layer else copy_operation(operation, name)
+        if isinstance(operation, keras.layers.Layer):
+            refusal = refusals.get(id(operation))
+            copies[id(operation)] = copier.copy(operation, name, step.around, refusal=refusal)
+        else:
+            copies[id(operation)] = copy_operation(operation, name)
     return copies
 
 
@@ -153,11 +163,28 @@ def copy_model(program: Program, *, name: str) -> tuple[keras.Model, dict[int, A
         The model, and the copy of each operation by `id` of the original.
 
     Raises:
-        ModelError: If a layer cannot be copied from its configuration.
+        ModelError: If a layer cannot be copied.
     """
-    copies = copy_operations(program)
-    model = segment(program, program.inputs, program.output_structure, name=name, operations=copies)
+    refusals: dict[int, ModelError] = {}
+    while True:
+        copies = copy_operations(program, refusals)
+        model = segment(program, program.inputs, program.output_structure, name=name, operations=copies)
+        others = _copy_states(program, copies)
+        for key, error in others.items():
+            if key in refusals:
+                raise error
+        if not others:
+            return model, copies
+        refusals |= others
+
+
+def _copy_states(program: Program, copies: Operations) -> dict[int, ModelError]:
+    """Copy the state of every layer, and return for those whose copy has other weights why, by `id`."""
+    others = {}
     for step in program.steps:
         if isinstance(step.operation, keras.layers.Layer):
-            copy_state(step.operation, copies[id(step.operation)])
-    return model, copies
+            try:
+                copy_state(step.operation, copies[id(step.operation)])
+            except ModelError as error:
+                others[id(step.operation)] = error
+    return others

@@ -16,7 +16,8 @@ from ..display.tables import html_table, text_table
 from ..errors import ArgumentError, ModelError, checked_integer
 from ..graph.axis import choose_cuts
 from ..graph.cuts import Cut, place_maker, place_of
-from ..graph.keras_layers import copy_layer, copy_state
+from ..graph.keras_layers import copy_layer
+from ..graph.layer_state import copy_state
 from ..graph.outputs import compiled_loss, find_logits
 from ..graph.passes import require_runnable
 from ..graph.program import Program, Step, read_program
