@@ -65,7 +65,7 @@ def keras_reason(error: BaseException) -> str:
     """Return why Keras refused something, as one line, without the whole configuration that Keras prints around it."""
     text = str(error).strip() or type(error).__name__
     text = text.rsplit("Exception encountered: ", 1)[-1]
-    text = re.split(r"(?:Full object config|Full config|using config|config)\s*[:=]\s*\{", text, maxsplit=1)[0]
+    text = re.split(r"(?:Full object config|Full config|using config|config)\s*[:=]\s*\{|Example:", text, maxsplit=1)[0]
     return " ".join(text.split())
 
 

@@ -1,6 +1,7 @@
 """Layers that Keras cannot rebuild alone, copied out of a copy of what is around them: a nested model, or the whole."""
 
 import contextlib
+import functools
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from typing import Any
 import keras
 
 from ..errors import ModelError, keras_reason
-from .keras_layers import REFUSALS, all_layers, copy_layer, detach, kept_random_state, known_classes
+from .keras_layers import REFUSALS, all_layers, also_known, copy_layer, detach, kept_random_state, known_classes
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +48,7 @@ class Source:
             ModelError: If Keras cannot rebuild the model, or rebuilds another one.
         """
         try:
-            with keras.saving.custom_object_scope(dict(self.classes)), kept_random_state():
+            with also_known(self.classes), kept_random_state():
                 model = keras.saving.deserialize_keras_object(self.record, safe_mode=True)
         except (NotImplementedError, *REFUSALS) as error:
             raise ModelError(keras_reason(error)) from error
@@ -98,14 +99,14 @@ class Copier:
             except ModelError as error:
                 refusal = error
         tried = []
-        for model in around:
+        for model in filter(_has_own_configuration, around):
             try:
                 return self._take(self._source(model), _position(layer, model), name)
             except ModelError as error:
                 tried.append(f"'{model.name}' of class {type(model).__name__}: {str(error).rstrip('.')}.")
         if not tried:
             raise refusal
-        raise ModelError(f"{refusal} Nor can what is around it be rebuilt, {' '.join(tried)}") from refusal
+        raise ModelError(f"{refusal} Nor can Keras rebuild what is around it, {' '.join(tried)}") from refusal
 
     def _source(self, model: keras.Model) -> Source:
         if id(model) not in self._sources:
@@ -125,13 +126,25 @@ class Copier:
         return _lend(layers[position], name, source, position)
 
 
+def _has_own_configuration(model: keras.Model) -> bool:
+    """Check whether a model is more than its layers' configurations, of which Keras would rebuild the same."""
+    return not type(model).__module__.startswith("keras.src.models.")
+
+
 def _position(layer: keras.layers.Layer, model: keras.Model) -> int:
-    return next(k for k, inner in enumerate(all_layers(model)) if inner is layer)
+    for position, inner in enumerate(all_layers(model)):
+        if inner is layer:
+            return position
+    raise ModelError("it holds the layer no longer")
 
 
 def _lend(layer: keras.layers.Layer, name: str, source: Source, position: int) -> keras.layers.Layer:
     detach(layer)
     layer.name = name
+    try:
+        keras.saving.serialize_keras_object(layer)
+    except (NotImplementedError, *REFUSALS):
+        layer.get_config = functools.partial(dict, name=name)  # all that `lending` needs of a file
     _ORIGINS[layer] = (source, position)
     return layer
 
@@ -157,14 +170,20 @@ def lending(records: Sequence[Mapping[str, Any]]) -> Iterator[None]:
     """
     lent: dict[str, keras.layers.Layer] = {}
     for record in records:
-        source = Source(record["model"], tuple(record["kinds"]))
-        layers = source.rebuild()
+        layers = Source(record["model"], tuple(record["kinds"])).rebuild()
+        source = Source(record["model"], tuple(record["kinds"]), known_classes(layers[0]))
         lent |= {name: _lend(layers[at], name, source, at) for name, at in record["layers"].items()}
-    lenders = {
-        keras.saving.get_registered_name(type(layer)): _Lender(type(layer), lent) for layer in lent.values()
-    }
-    with keras.saving.custom_object_scope(lenders):
-        yield
+    kinds = {keras.saving.get_registered_name(type(layer)): type(layer) for layer in lent.values()}
+    lenders = {name: _Lender(kind, lent) for name, kind in kinds.items()}
+    # What is registered takes precedence over a scope.
+    registry = keras.saving.get_custom_objects()
+    registered = {name: registry[name] for name in lenders if name in registry}
+    try:
+        registry.update((name, lenders[name]) for name in registered)
+        with also_known(lenders):
+            yield
+    finally:
+        registry.update(registered)
 
 
 class _Lender:

@@ -7,11 +7,12 @@ import inspect
 import random
 import types
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import keras
+from keras.src.backend.common import global_state
 
 from ..errors import ModelError, keras_reason
 
@@ -33,6 +34,14 @@ def reads_mask(operation: Any) -> bool:
 def all_layers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
     """Return a layer or model and all layers inside it, including the layers in wrappers and composite layers."""
     return list(layer._flatten_layers())
+
+
+def is_of_keras(operation: Any) -> bool:
+    """Check whether an operation, and every layer inside it, is one that comes with Keras and needs no other file."""
+    inside = all_layers(operation) if isinstance(operation, keras.layers.Layer) else [operation]
+    return all(type(one).__module__.startswith("keras.src.") for one in inside) and not any(
+        isinstance(one, keras.layers.TFSMLayer) for one in inside
+    )
 
 
 def own_weights(layer: keras.layers.Layer) -> list[keras.Variable]:
@@ -151,7 +160,7 @@ def copy_layer(layer: keras.layers.Layer, name: str, **changes: Any) -> keras.la
             dtype=layer.dtype_policy,
         )
     try:
-        with keras.saving.custom_object_scope(known_classes(layer)), warnings.catch_warnings(), kept_random_state():
+        with also_known(known_classes(layer)), warnings.catch_warnings(), kept_random_state():
             warnings.filterwarnings("ignore", "The object being serialized includes a `lambda`", UserWarning)
             parts = [part for part in _parts(layer) if not _is_rebuilt(part.value)]
             twin = _maker(layer)(_configuration(layer, name, parts) | changes)
@@ -162,6 +171,14 @@ def copy_layer(layer: keras.layers.Layer, name: str, **changes: Any) -> keras.la
     twin.name = name
     _hand_over([part for part in parts if part.owner is not layer or part.attribute not in changes], layer, twin)
     return twin
+
+
+@contextlib.contextmanager
+def also_known(objects: Mapping[str, Any]) -> Iterator[None]:
+    """Let Keras find classes and functions by name, beside those of a scope around this one, which its own would hide."""
+    outer = global_state.get_global_attribute("custom_objects_scope_dict", {})
+    with keras.saving.custom_object_scope({**outer, **objects}):
+        yield
 
 
 def known_classes(layer: keras.layers.Layer) -> dict[str, type]:

@@ -169,6 +169,7 @@ def restore_state(
     layers = {(outer.name, inner): layer for outer, inner, layer in _walk(model)}
     for number, record in enumerate(records):
         layer = layers[record["layer"], record["inner"]]
+        _take_form(layer, record["form"])
         layer.trainable = record["trainable"]
         weights = _pair([(name, tuple(shape)) for name, shape in record["weights"]], layer)
         for k, (weight, flag) in enumerate(zip(weights, record["flags"], strict=True)):

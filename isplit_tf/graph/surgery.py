@@ -9,7 +9,7 @@ from keras import tree
 
 from ..errors import ModelError
 from .enclosing import Copier
-from .keras_layers import copy_operation
+from .keras_layers import copy_operation, is_of_keras
 from .layer_state import copy_state
 from .program import Program, Step, fill
 
@@ -39,19 +39,41 @@ def copy_operations(program: Program, refusals: Mapping[int, ModelError] | None 
         operation = step.operation
         if id(operation) in copies:
             continue
-        if any(isinstance(leaf, keras.Variable) for leaf in tree.flatten((step.args, step.kwargs))):
-            raise ModelError(
-                f"'{step.name}' in model '{program.name}' is called on a weight of another layer, so that it cannot "
-                "be copied. Put the weight into a keras.layers.Layer of its own, which adds or multiplies it."
-            )
         name = free_name(step.path, names)
         names.add(name)
-        if isinstance(operation, keras.layers.Layer):
-            refusal = refusals.get(id(operation))
-            copies[id(operation)] = copier.copy(operation, name, step.around, refusal=refusal)
-        else:
-            copies[id(operation)] = copy_operation(operation, name)
+        copies[id(operation)] = _copy(step, name, copier, refusals.get(id(operation)))
     return copies
+
+
+def _copy(step: Step, name: str, copier: Copier, refusal: ModelError | None = None) -> Any:
+    """Return a copy of the operation of a step."""
+    if _takes_weight(step):
+        raise ModelError(
+            f"'{step.name}' is called on a weight of another layer, so that it cannot be copied. Put the weight into a "
+            "keras.layers.Layer of its own, which adds or multiplies it."
+        )
+    if isinstance(step.operation, keras.layers.Layer):
+        return copier.copy(step.operation, name, step.around, refusal=refusal)
+    return copy_operation(step.operation, name)
+
+
+def _takes_weight(step: Step) -> bool:
+    return any(isinstance(leaf, keras.Variable) for leaf in tree.flatten((step.args, step.kwargs)))
+
+
+def find_uncopied(program: Program) -> dict[str, ModelError]:
+    """Return which operations of a program cannot be copied, by path, and why; empty for nearly every model."""
+    copier = Copier()
+    seen: set[int] = set()
+    uncopied: dict[str, ModelError] = {}
+    for step in program.steps:
+        if id(step.operation) not in seen and (_takes_weight(step) or not is_of_keras(step.operation)):
+            seen.add(id(step.operation))
+            try:
+                _copy(step, layer_name(step.path), copier)
+            except ModelError as error:
+                uncopied[step.path] = error
+    return uncopied
 
 
 def layer_name(path: str) -> str:
