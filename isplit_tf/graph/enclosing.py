@@ -196,4 +196,7 @@ class _Lender:
     def from_config(self, config: dict[str, Any]) -> keras.layers.Layer:
         """Return the layer of a configuration."""
         layer = self._lent.get(config.get("name", ""))
-        return layer if type(layer) is self._kind else self._kind.from_config(config)
+        if layer is None or type(layer) is not self._kind:
+            return self._kind.from_config(config)
+        layer.trainable = config.get("trainable", True)
+        return layer

@@ -175,7 +175,7 @@ def copy_layer(layer: keras.layers.Layer, name: str, **changes: Any) -> keras.la
 
 @contextlib.contextmanager
 def also_known(objects: Mapping[str, Any]) -> Iterator[None]:
-    """Let Keras find classes and functions by name, beside those of a scope around this one, which its own would hide."""
+    """Let Keras find classes and functions by name, and still those of an outer scope, which its own scope hides."""
     outer = global_state.get_global_attribute("custom_objects_scope_dict", {})
     with keras.saving.custom_object_scope({**outer, **objects}):
         yield
@@ -216,7 +216,7 @@ def _configuration(layer: keras.layers.Layer, name: str, parts: Sequence[_Part])
 def _parts(layer: keras.layers.Layer) -> Iterator[_Part]:
     """Yield the functions and objects that a layer, and the layers inside it, were given as arguments."""
     for owner in all_layers(layer):
-        for argument in _argument_names(type(owner)):
+        for argument in _argument_names(owner.__class__):
             for attribute in (argument, f"_{argument}"):
                 value = vars(owner).get(attribute)
                 if callable(value) and not isinstance(value, type | keras.Operation):

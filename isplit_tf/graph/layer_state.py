@@ -100,7 +100,7 @@ def _pair(specs: Sequence[tuple[str, tuple]], layer: keras.layers.Layer) -> list
         weights = [by_name[name] for name in names]
     shapes = [shape for _, shape in specs], [tuple(weight.shape) for weight in weights]
     if shapes[0] != shapes[1]:
-        raise ModelError(_why_other(layer, f"its weights have the shapes {shapes[0]}, and those of its copy {shapes[1]}"))
+        raise ModelError(_why_other(layer, f"its weights have the shapes {shapes[0]}, those of its copy {shapes[1]}"))
     return weights
 
 
@@ -140,12 +140,8 @@ def record_state(model: keras.Model) -> tuple[list[dict[str, Any]], dict[str, np
 
 def _has_lost_flags(outer: keras.layers.Layer, layer: keras.layers.Layer) -> bool:
     """Check whether Keras' file of a model would lose the `trainable` flags of a layer, or of single weights of it."""
-    if layer is outer:
-        if outer.get_config().get("trainable", True) != outer.trainable:
-            return True
-    elif not outer.trainable:  # nothing inside learns, whatever its flags say
-        return False
-    elif not layer.trainable:
+    written = outer.get_config().get("trainable", True) if layer is outer else True
+    if layer.trainable != written:
         return True
     return [weight.trainable for weight in own_weights(layer)] != is_usually_trainable(layer)
 
@@ -157,9 +153,7 @@ def take_forms(model: keras.Model, records: Sequence[Mapping[str, Any]]) -> None
         _take_form(layers[record["layer"], record["inner"]], record["form"])
 
 
-def restore_state(
-    model: keras.Model, records: Sequence[Mapping[str, Any]], arrays: Mapping[str, np.ndarray]
-) -> None:
+def restore_state(model: keras.Model, records: Sequence[Mapping[str, Any]], arrays: Mapping[str, np.ndarray]) -> None:
     """Set the state that `record_state` recorded, after the weights were read.
 
     Raises:
