@@ -163,7 +163,13 @@ def copy_layer(layer: keras.layers.Layer, name: str, **changes: Any) -> keras.la
         with also_known(known_classes(layer)), warnings.catch_warnings(), kept_random_state():
             warnings.filterwarnings("ignore", "The object being serialized includes a `lambda`", UserWarning)
             parts = [part for part in _parts(layer) if not _is_rebuilt(part.value)]
-            twin = _maker(layer)(_configuration(layer, name, parts) | changes)
+            try:
+                twin = _maker(layer)(_configuration(layer, name, parts) | changes)
+            except REFUSALS:
+                if not parts:
+                    raise
+                # The class wants records of the parts, and makes them itself.
+                twin = _maker(layer)(_configuration(layer, name, ()) | changes)
     except NotImplementedError as error:
         raise ModelError(_why_no_copy(layer, "it has no get_config().")) from error
     except REFUSALS as error:

@@ -43,6 +43,9 @@ def copy_state(source: keras.layers.Layer, target: keras.layers.Layer, *, withou
         for weight, copy in zip(weights, pairs, strict=True):
             copy.assign(weight)
             copy.trainable = weight.trainable
+            # Keras may have built the copy before it was handed the user's own objects.
+            copy.regularizer = copy.regularizer or weight.regularizer
+            copy.constraint = copy.constraint or weight.constraint
 
 
 def _load(layer: keras.layers.Layer, twin: keras.layers.Layer) -> None:
