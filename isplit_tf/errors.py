@@ -4,6 +4,7 @@ Errors that can occur on a device are defined there, because a device installs o
 """
 
 import numbers
+import re
 from collections.abc import Iterable, Set
 from typing import Any
 
@@ -58,6 +59,14 @@ class ExistsError(ISplitError, FileExistsError):
 
 class SweepError(ISplitError, RuntimeError):
     """A job of a sweep lost its worker repeatedly; the results file holds all finished jobs."""
+
+
+def keras_reason(error: BaseException) -> str:
+    """Return why Keras refused something, as one line, without the whole configuration that Keras prints around it."""
+    text = str(error).strip() or type(error).__name__
+    text = text.rsplit("Exception encountered: ", 1)[-1]
+    text = re.split(r"(?:Full object config|Full config|using config|config)\s*[:=]\s*\{|Example:", text, maxsplit=1)[0]
+    return " ".join(text.split())
 
 
 def checked_integer(name: str, value: Any, least: int) -> int:

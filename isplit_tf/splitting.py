@@ -1,5 +1,6 @@
 """A model split in two, with a bottleneck between the halves."""
 
+import functools
 import os
 import warnings
 from collections.abc import Sequence
@@ -17,17 +18,21 @@ from .bottlenecks.joining import join, join_bottlenecks, take_apart
 from .bottlenecks.records import bottleneck_from_json, bottleneck_to_json
 from .errors import ArgumentError, BundleError, ExistsError, ModelError
 from .graph.cuts import Cut, place_maker, place_of, require_sized, resolve_cut
+from .graph.enclosing import lending, record_origins
+from .graph.keras_layers import also_known
+from .graph.layer_state import record_state, restore_state, take_forms
 from .graph.outputs import Output, compiled_loss, find_logits
 from .graph.passes import require_runnable
 from .graph.program import Program, Ref, fill, read_program
 from .graph.surgery import build, copy_model, free_name, segment
 from .storage.directories import check_replaceable, replacing
-from .storage.models import lambda_layers, load_model, loss_from_json, loss_to_json
-from .storage.records import read_json, write_json
+from .storage.models import load_model, loss_from_json, loss_to_json, require_savable
+from .storage.records import read_arrays, read_json, write_arrays, write_json
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1 where model.keras holds all of the layers, as nearly always
 _MODEL_FILE = "model.keras"
 _RECORD_FILE = "split.json"
+_STATE_FILE = "layers.npz"
 
 
 class SplitModel:
@@ -136,23 +141,21 @@ class SplitModel:
         Raises:
             ExistsError: The directory exists and `overwrite` was not given, or it holds something else.
             ArgumentError: It is the current folder, or around it.
-            ModelError: A layer holds a Python lambda.
+            ModelError: A layer holds a Python lambda, or what Keras cannot write down.
         """
         target = Path(directory)
         if target.exists():
             if not overwrite:
                 raise ExistsError(f"'{target}' exists. Give overwrite=True, or another directory.")
             check_replaceable(target, "split", _RECORD_FILE)
-        names = lambda_layers(self.model)
-        if names:
-            raise ModelError(
-                f"Layers with Python lambdas cannot be saved so that they can be read back without running code from a "
-                f"file: {', '.join(map(repr, names))}. Use a keras.layers.Layer, or a function registered with "
-                "keras.saving.register_keras_serializable()."
-            )
+        require_savable(self.model)
+        layers, arrays = record_state(self.model)
+        more = {name: rest for name, rest in (("layers", layers), ("origins", record_origins(self.model))) if rest}
         with replacing(target) as folder:
             self.model.save(folder / _MODEL_FILE)
-            write_json(folder / _RECORD_FILE, FORMAT_VERSION, self._record())
+            if arrays:
+                write_arrays(folder / _STATE_FILE, 1, {"kind": "layers"}, arrays, compressed=False)
+            write_json(folder / _RECORD_FILE, FORMAT_VERSION if more else 1, self._record() | more)
 
     def _record(self) -> dict[str, Any]:
         return {
@@ -178,10 +181,10 @@ class SplitModel:
         """
         source = Path(directory)
         record = _read_record(source)
-        with keras.saving.custom_object_scope(custom_objects or {}):
+        with also_known(custom_objects or {}):
             try:
-                model = load_model(source / _MODEL_FILE, compiled=False)
-            except (ModelError, ValueError, TypeError) as error:
+                model = _read_model(source, record)
+            except (ModelError, ValueError, TypeError, LookupError) as error:
                 raise BundleError(f"'{source}' holds no split that can be read: {error}") from error
             loss = loss_from_json(record["loss"], source)
         try:
@@ -312,7 +315,7 @@ def _insert(
 def _name_in_copy(program: Program, tensor: int, copies: dict[int, Any]) -> str:
     """Return a tensor's name in the copied model, whose layers are named by path."""
     step = program.steps[program.makers[tensor]]
-    tail = program.tensors[tensor].name.removeprefix(step.name.split("#")[0])
+    tail = program.tensors[tensor].name.removeprefix(step.path)
     return copies[id(step.operation)].name + tail
 
 
@@ -323,6 +326,18 @@ def _tensor_named(program: Program, name: str) -> int:
     raise BundleError(
         f"No tensor '{name}' in the split model '{program.name}': model and record do not belong together."
     )
+
+
+def _read_model(source: Path, record: dict[str, Any]) -> keras.Model:
+    """Read the whole model of a split, with what Keras' own file merges or leaves out."""
+    layers, path = record.get("layers", []), source / _STATE_FILE
+    late = any(layer["form"] and layer["inner"] for layer in layers)
+    prepare = functools.partial(take_forms, records=layers) if late else None
+    with lending(record.get("origins", [])):
+        model = load_model(source / _MODEL_FILE, compiled=False, before_weights=prepare)
+    arrays = read_arrays(path, 1, fault="is not what a split keeps of its layers")[1] if path.exists() else {}
+    restore_state(model, layers, arrays)
+    return model
 
 
 def _read_record(source: Path) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import difflib
 import math
 import numbers
 import re
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from ..errors import CutError, ModelError, checked_integer
 from .cost import CostTable
 from .keras_layers import reads_mask
 from .program import Program, read_program
+from .surgery import find_uncopied
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,9 @@ def find_cuts(model: keras.Model, *, max_tensors: int = 1, output: str | int | N
         ModelError: If it is not a Keras 3 model on TensorFlow, is not built, cannot be traced, or has no such output.
         ArgumentError: If `max_tensors` is not an integer of at least 1.
 
+    Warns:
+        UserWarning: If a layer cannot be copied, so that `split` will refuse the model; the warning says why.
+
     Example:
         >>> inputs = keras.Input((8, 8, 3))
         >>> x = keras.layers.Conv2D(4, 3, name="conv")(inputs)
@@ -92,7 +97,16 @@ def find_cuts(model: keras.Model, *, max_tensors: int = 1, output: str | int | N
         ['conv', 'flat']
     """
     most = checked_integer("max_tensors", max_tensors, 1)
-    return list_cuts(read_program(model, output=output), max_tensors=most)
+    program = read_program(model, output=output)
+    uncopied = find_uncopied(program)
+    if uncopied:
+        warnings.warn(
+            f"Importance can be measured at these cuts, but model '{program.name}' cannot be split, for a split copies "
+            f"its layers. {next(iter(uncopied.values()))}"
+            + (f" Nor can {len(uncopied) - 1} more layers be copied." if len(uncopied) > 1 else ""),
+            stacklevel=2,
+        )
+    return list_cuts(program, max_tensors=most)
 
 
 def list_cuts(program: Program, *, max_tensors: int = 1) -> list[Cut]:

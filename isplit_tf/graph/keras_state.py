@@ -157,14 +157,13 @@ def as_graph(model: Any) -> Iterator[Traced]:
             f"Model '{model.name}' ({type(model).__name__}) is not built: its layers have no weights yet. "
             "Call it once on data, for instance model(images[:1]), or give it an Input."
         )
-    config = model.get_build_config() or {}
-    shapes = config.get("shapes_dict", config.get("input_shape"))
-    if not shapes:
+    args = _input_shapes(model)
+    if not args:
         raise ModelError(
-            f"Model '{model.name}' ({type(model).__name__}) does not say what input it takes. "
-            "Call it once on data, for instance model(images[:1])."
+            f"Model '{model.name}' ({type(model).__name__}) does not say what input it takes: Keras keeps that only "
+            "of a model that was built by a call, or by build() with the shape of the input. Wrap it: "
+            "inputs = keras.Input((224, 224, 3)), with your shape; model = keras.Model(inputs, model(inputs))."
         )
-    args = tuple(shapes.values()) if "shapes_dict" in config else (shapes,)
     names = _required_arguments(model)
     if len(names) > len(args):
         raise ModelError(
@@ -175,6 +174,29 @@ def as_graph(model: Any) -> Iterator[Traced]:
     named = tuple(_named_inputs(shape, name) for shape, name in zip(args, names, strict=False))
     with _trace(model, named + args[len(named) :], {}) as graph:
         yield graph
+
+
+def _input_shapes(model: keras.Model) -> tuple:
+    """Return the shapes that a model was built for, one for each argument of its `call`; empty where Keras keeps none.
+
+    They are the arguments of its `build`, given or default, without those that are no shapes.
+    """
+    given = model._build_shapes_dict or {}
+    defaults = {
+        name: parameter.default
+        for name, parameter in inspect.signature(type(model).build).parameters.items()
+        if parameter.default is not parameter.empty
+    }
+    return tuple(shape for shape in (defaults | given).values() if _holds_shapes(shape))
+
+
+def _holds_shapes(item: Any) -> bool:
+    """Check whether an argument is a shape with at least the batch, or a structure of such shapes."""
+    if isinstance(item, dict):
+        return bool(item) and all(map(_holds_shapes, item.values()))
+    if not isinstance(item, tuple | list) or not item:
+        return False
+    return _is_shape(item) or all(map(_holds_shapes, item))
 
 
 def _required_arguments(model: keras.Model) -> list[str]:

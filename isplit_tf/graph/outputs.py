@@ -9,7 +9,8 @@ import numpy as np
 from keras import ops
 
 from ..errors import ModelError
-from .keras_layers import config_without_activation, copy_state, kept_random_state
+from .keras_layers import copy_layer
+from .layer_state import copy_state
 from .program import Program, Step, read_program
 
 KINDS = ("softmax", "sigmoid", "sigmoids", "logits", "binary_logit")
@@ -266,8 +267,7 @@ def _only_reshapes(program: Program, step: Step) -> bool:
 
 def _without_activation(program: Program, step: Step) -> keras.layers.Layer:
     layer = step.operation
-    with kept_random_state():
-        twin = type(layer).from_config(config_without_activation(layer))
+    twin = copy_layer(layer, layer.name, activation="linear")
     twin.build(program.tensors[step.reads[0]].shape)
     copy_state(layer, twin, without=layer.activation)
     return twin

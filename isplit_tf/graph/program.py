@@ -56,6 +56,8 @@ class Step:
         kwargs: Keyword arguments, with `Ref` in place of tensors.
         reads: Indices of the tensors that the step reads.
         makes: Indices of the tensors that the step makes.
+        path: The name without the call index.
+        around: The user's models around the operation, the nearest first.
     """
 
     operation: Any
@@ -64,6 +66,8 @@ class Step:
     kwargs: dict
     reads: tuple[int, ...]
     makes: tuple[int, ...]
+    path: str
+    around: tuple[keras.Model, ...] = ()
 
     @property
     def layer_type(self) -> str:
@@ -182,7 +186,7 @@ def read_program(model: keras.Model, *, output: str | int | None = None, trainin
             or has no such output.
     """
     with as_graph(model) as graph:
-        program = _Reader(model.name).read(graph, {} if training is None else {"training": training})
+        program = _Reader(model).read(graph, {} if training is None else {"training": training})
     if output is not None:
         program = program.only(output)
     for step in program.steps:
@@ -198,8 +202,9 @@ def read_program(model: keras.Model, *, output: str | int | None = None, trainin
 class _Reader:
     """A reader that turns a graph and its nested graphs into steps, in the order in which Keras runs the nodes."""
 
-    def __init__(self, name: str):
-        self.name = name
+    def __init__(self, model: keras.Model):
+        self.name = model.name
+        self.around: tuple[keras.Model, ...] = (model,)
         self.tensors: list[Tensor] = []
         self.steps: list[Step] = []
         self.calls: dict[int, int] = {}
@@ -243,7 +248,9 @@ class _Reader:
                     path = f"{prefix}{node.operation.name}/"
                     entering = [self._enter(i, t, path) for i, t in zip(entering, inner.inputs, strict=True)]
                     inner_context = {name: kwargs[name] for name in ("training",) if kwargs.get(name) is not None}
+                    self.around = (node.operation, *self.around)
                     inner_made = self._inline(inner, entering, path, context | inner_context)
+                    self.around = self.around[1:]
                     outputs = [inner_made[id(tensor)] for tensor in inner.outputs]
             made.update((id(tensor), index) for tensor, index in zip(node.outputs, outputs, strict=True))
         return made
@@ -259,7 +266,8 @@ class _Reader:
         return index
 
     def _step(self, node: RawNode, prefix: str, args: tuple, kwargs: dict, autocast: str | None = None) -> list[int]:
-        operation, name = node.operation, self._name(node, prefix)
+        operation = node.operation
+        path, name = self._name(node, prefix)
         leaves = tree.flatten((args, kwargs))
         if not isinstance(operation, keras.layers.Layer) and any(isinstance(x, keras.Variable) for x in leaves):
             operation, tensors = WeightedOperation.around(
@@ -268,10 +276,11 @@ class _Reader:
             args, kwargs = (tensors,), {}
         reads = tuple(leaf.tensor for leaf in leaves if isinstance(leaf, Ref))
         made = [self._tensor(tensor, f"{name}:{k}" if k else name) for k, tensor in enumerate(node.outputs)]
-        self.steps.append(Step(operation, name, tuple(args), kwargs, reads, tuple(made)))
+        self.steps.append(Step(operation, name, tuple(args), kwargs, reads, tuple(made), path, self.around))
         return made
 
-    def _name(self, node: RawNode, prefix: str) -> str:
+    def _name(self, node: RawNode, prefix: str) -> tuple[str, str]:
+        """Return the path of a node's operation, and the path with the call index."""
         operation = node.operation
         path = prefix + operation.name
         if node.fresh and not isinstance(operation, keras.layers.Layer):
@@ -285,7 +294,7 @@ class _Reader:
             path = f"{plain_path}~{number}"
         call = self.calls.get(id(operation), 0)
         self.calls[id(operation)] = call + 1
-        return path if call == 0 else f"{path}#{call}"
+        return path, path if call == 0 else f"{path}#{call}"
 
 
 def _constant(leaf: Any) -> Any:

@@ -8,40 +8,72 @@ import keras
 from keras import tree
 
 from ..errors import ModelError
-from .keras_layers import copy_layer, copy_operation, copy_state
+from .enclosing import Copier
+from .keras_layers import copy_operation, is_of_keras
+from .layer_state import copy_state
 from .program import Program, Step, fill
 
 Operations = Mapping[int, Any]
 
 
-def copy_operations(program: Program) -> dict[int, Any]:
+def copy_operations(program: Program, refusals: Mapping[int, ModelError] | None = None) -> dict[int, Any]:
     """Copy every operation of a program; a layer called twice is copied once.
 
     Copies are named by path, since two nested models may hold layers of the same name. Weights are not copied here,
     because a layer has weights only after its first call. See `copy_model`.
 
+    Args:
+        program: The program.
+        refusals: Why the configuration of a layer alone does not do, by `id` of the layer, as far as that is known.
+
     Returns:
         The copies by `id` of the original.
 
     Raises:
-        ModelError: If a layer cannot be copied from its configuration.
+        ModelError: If a layer cannot be copied.
     """
+    copier, refusals = Copier(), refusals or {}
     names: set[str] = {program.tensors[tensor].name for tensor in program.inputs}
     copies: dict[int, Any] = {}
     for step in program.steps:
         operation = step.operation
         if id(operation) in copies:
             continue
-        if any(isinstance(leaf, keras.Variable) for leaf in tree.flatten((step.args, step.kwargs))):
-            raise ModelError(
-                f"'{step.name}' in model '{program.name}' is called on a weight of another layer, so that it cannot "
-                "be copied. Put the weight into a keras.layers.Layer of its own, which adds or multiplies it."
-            )
-        name = free_name(step.name.split("#")[0], names)
+        name = free_name(step.path, names)
         names.add(name)
-        is_layer = isinstance(operation, keras.layers.Layer)
-        copies[id(operation)] = copy_layer(operation, name) if is_layer else copy_operation(operation, name)
+        copies[id(operation)] = _copy(step, name, copier, refusals.get(id(operation)))
     return copies
+
+
+def _copy(step: Step, name: str, copier: Copier, refusal: ModelError | None = None) -> Any:
+    """Return a copy of the operation of a step."""
+    if _takes_weight(step):
+        raise ModelError(
+            f"'{step.name}' is called on a weight of another layer, so that it cannot be copied. Put the weight into a "
+            "keras.layers.Layer of its own, which adds or multiplies it."
+        )
+    if isinstance(step.operation, keras.layers.Layer):
+        return copier.copy(step.operation, name, step.around, refusal=refusal)
+    return copy_operation(step.operation, name)
+
+
+def _takes_weight(step: Step) -> bool:
+    return any(isinstance(leaf, keras.Variable) for leaf in tree.flatten((step.args, step.kwargs)))
+
+
+def find_uncopied(program: Program) -> dict[str, ModelError]:
+    """Return which operations of a program cannot be copied, by path, and why; empty for nearly every model."""
+    copier = Copier()
+    seen: set[int] = set()
+    uncopied: dict[str, ModelError] = {}
+    for step in program.steps:
+        if id(step.operation) not in seen and (_takes_weight(step) or not is_of_keras(step.operation)):
+            seen.add(id(step.operation))
+            try:
+                _copy(step, layer_name(step.path), copier)
+            except ModelError as error:
+                uncopied[step.path] = error
+    return uncopied
 
 
 def layer_name(path: str) -> str:
@@ -153,11 +185,28 @@ def copy_model(program: Program, *, name: str) -> tuple[keras.Model, dict[int, A
         The model, and the copy of each operation by `id` of the original.
 
     Raises:
-        ModelError: If a layer cannot be copied from its configuration.
+        ModelError: If a layer cannot be copied.
     """
-    copies = copy_operations(program)
-    model = segment(program, program.inputs, program.output_structure, name=name, operations=copies)
+    refusals: dict[int, ModelError] = {}
+    while True:
+        copies = copy_operations(program, refusals)
+        model = segment(program, program.inputs, program.output_structure, name=name, operations=copies)
+        others = _copy_states(program, copies)
+        for key, error in others.items():
+            if key in refusals:
+                raise error
+        if not others:
+            return model, copies
+        refusals |= others
+
+
+def _copy_states(program: Program, copies: Operations) -> dict[int, ModelError]:
+    """Copy the state of every layer, and return for those whose copy has other weights why, by `id`."""
+    others = {}
     for step in program.steps:
         if isinstance(step.operation, keras.layers.Layer):
-            copy_state(step.operation, copies[id(step.operation)])
-    return model, copies
+            try:
+                copy_state(step.operation, copies[id(step.operation)])
+            except ModelError as error:
+                others[id(step.operation)] = error
+    return others

@@ -10,7 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from ..errors import ArgumentError, ModelError
-from ..graph.keras_layers import all_layers, copy_layer, copy_state
+from ..graph.keras_layers import all_layers, copy_layer
+from ..graph.layer_state import copy_state
 from ..graph.program import Program, Step
 from ..graph.weights import WeightedOperation
 

@@ -16,7 +16,8 @@ from ..display.tables import html_table, text_table
 from ..errors import ArgumentError, ModelError, checked_integer
 from ..graph.axis import choose_cuts
 from ..graph.cuts import Cut, place_maker, place_of
-from ..graph.keras_layers import copy_layer, copy_state
+from ..graph.enclosing import Copier
+from ..graph.layer_state import copy_state
 from ..graph.outputs import compiled_loss, find_logits
 from ..graph.passes import require_runnable
 from ..graph.program import Program, Step, read_program
@@ -220,10 +221,12 @@ class _Twins:
     """
 
     def __init__(self, program: Program, operation: Callable[[Step], Any]):
+        steps = {id(operation(step)): step for step in program.steps}
         originals = {id(layer): layer for layer in map(operation, program.steps) if getattr(layer, "weights", None)}
         if not originals:
             raise ModelError(f"Model '{program.name}' has no weights to shuffle.")
-        self.copies = {key: _copy(layer) for key, layer in originals.items()}
+        copier = Copier()
+        self.copies = {key: _copy(layer, steps[key], copier) for key, layer in originals.items()}
         zeros = {}
         for tensor in program.inputs:
             spec = program.tensors[tensor]
@@ -241,8 +244,10 @@ class _Twins:
                 self.last_calls.append(index)
 
 
-def _copy(layer: keras.layers.Layer) -> keras.layers.Layer:
-    return layer.with_weights_as("float32") if isinstance(layer, WeightedOperation) else copy_layer(layer, layer.name)
+def _copy(layer: keras.layers.Layer, step: Step, copier: Copier) -> keras.layers.Layer:
+    if isinstance(layer, WeightedOperation):
+        return layer.with_weights_as("float32")
+    return copier.copy(layer, layer.name, step.around)
 
 
 def _cascade(

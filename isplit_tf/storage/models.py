@@ -4,17 +4,21 @@ import json
 import os
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import keras
 
-from ..errors import ModelError
+from ..errors import ModelError, keras_reason
 
 
 def load_model(
-    path: str | os.PathLike[str], *, custom_objects: dict[str, Any] | None = None, compiled: bool = True
+    path: str | os.PathLike[str],
+    *,
+    custom_objects: dict[str, Any] | None = None,
+    compiled: bool = True,
+    before_weights: Callable[[keras.Model], None] | None = None,
 ) -> keras.Model:
     """Read a `.keras` file.
 
@@ -22,12 +26,15 @@ def load_model(
         path: The file, as `model.save` wrote it.
         custom_objects: Classes of custom layers by name, unless they are registered with Keras.
         compiled: Whether to compile the model as it was compiled when saved.
+        before_weights: Changes the model before its weights are read; it is then not compiled.
 
     Raises:
         ModelError: If the file is missing or no model, needs unknown classes, or holds Python lambdas; the message
             names the layers that hold lambdas.
     """
     try:
+        if before_weights is not None:
+            return _load_in_steps(path, custom_objects, before_weights)
         return keras.models.load_model(path, custom_objects=custom_objects, compile=compiled, safe_mode=True)
     except (ValueError, TypeError, OSError, KeyError, AttributeError, ImportError, zipfile.BadZipFile) as error:
         names = _lambdas_in_file(path)
@@ -37,8 +44,20 @@ def load_model(
                 f"{', '.join(map(repr, names))}. If you trust it, load it with keras.models.load_model(path, "
                 "safe_mode=False) and pass the model; or build it with a keras.layers.Layer in their place."
             ) from error
-        reason = _why_unreadable(path) or error
+        reason = _why_unreadable(path) or keras_reason(error)
         raise ModelError(f"'{path}' cannot be loaded as a Keras model in safe mode: {reason}") from error
+
+
+def _load_in_steps(
+    path: str | os.PathLike[str], custom_objects: dict[str, Any] | None, before_weights: Callable[[keras.Model], None]
+) -> keras.Model:
+    with zipfile.ZipFile(path) as archive:
+        config = json.loads(archive.read("config.json"))
+    config.pop("compile_config", None)
+    model = keras.saving.deserialize_keras_object(config, custom_objects=custom_objects, safe_mode=True)
+    before_weights(model)
+    model.load_weights(path)
+    return model
 
 
 def _why_unreadable(path: str | os.PathLike[str]) -> str | None:
@@ -52,11 +71,45 @@ def _why_unreadable(path: str | os.PathLike[str]) -> str | None:
     return None
 
 
-def lambda_layers(model: keras.Model) -> list[str]:
-    """Return the names of a functional model's layers with Python lambdas, which safe mode cannot load from a file."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The object being serialized includes a `lambda`", UserWarning)
-        return [layer.name for layer in model.layers if _holds_lambda(layer.get_config())]
+def require_savable(model: keras.Model) -> None:
+    """Check that a functional model can be read back from a file in safe mode, as far as its own layers say.
+
+    Raises:
+        ModelError: If layers hold Python lambdas, external SavedModels, or what Keras cannot write down.
+    """
+    lambdas, external = [], []
+    for layer in model.layers:
+        record = _record_of(layer)
+        if _holds(record, "__lambda__"):
+            lambdas.append(layer.name)
+        if _holds(record, "TFSMLayer"):
+            external.append(layer.name)
+    if lambdas:
+        raise ModelError(
+            f"Layers with Python lambdas cannot be saved so that they can be read back without running code from a "
+            f"file: {', '.join(map(repr, lambdas))}. Use a keras.layers.Layer, or a function registered with "
+            "keras.saving.register_keras_serializable()."
+        )
+    if external:
+        raise ModelError(
+            f"Layers that run a SavedModel outside of the file cannot be saved so that they can be read back without "
+            f"running its code: {', '.join(map(repr, external))}. Export the bundle from this process, or build the "
+            "layers with Keras."
+        )
+
+
+def _record_of(layer: keras.layers.Layer) -> Any:
+    """Return what Keras would write down of a layer."""
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The object being serialized includes a `lambda`", UserWarning)
+            return keras.saving.serialize_keras_object(layer)
+    except (NotImplementedError, TypeError, ValueError, AttributeError) as error:
+        raise ModelError(
+            f"Layer '{layer.name}' of class {type(layer).__name__} cannot be saved: {keras_reason(error).rstrip('.')}. "
+            "Give what Keras cannot write down a get_config() or, if it is a function, register it with "
+            "keras.saving.register_keras_serializable()."
+        ) from error
 
 
 def _lambdas_in_file(path: str | os.PathLike[str]) -> list[str]:
@@ -77,14 +130,15 @@ def _layers_with_lambda(item: Any) -> Iterator[str]:
         inner = [name for value in item.values() for name in _layers_with_lambda(value)]
         yield from inner
         name = (item.get("config") or {}).get("name") if isinstance(item.get("config"), dict) else None
-        if not inner and name and _holds_lambda(item):
+        if not inner and name and _holds(item, "__lambda__"):
             yield str(name)
 
 
-def _holds_lambda(item: Any) -> bool:
+def _holds(item: Any, class_name: str) -> bool:
+    """Check whether a record holds that of an object of a class, however deep."""
     if isinstance(item, dict):
-        return item.get("class_name") == "__lambda__" or any(map(_holds_lambda, item.values()))
-    return isinstance(item, list | tuple) and any(map(_holds_lambda, item))
+        return item.get("class_name") == class_name or any(_holds(part, class_name) for part in item.values())
+    return isinstance(item, list | tuple) and any(_holds(part, class_name) for part in item)
 
 
 def loss_to_json(loss: Any) -> Any:

@@ -295,3 +295,53 @@ class TestNoModel:
             ModelError, match=r"works with the TensorFlow backend of Keras\. Found: 'jax'\. Set KERAS_BACKEND="
         ):
             find_cuts(ZOO["mlp"]())
+
+
+class TestBuilt:
+    """Subclassed models that `build` built, not a call."""
+
+    @staticmethod
+    def _model(build):
+        class Net(keras.Model):
+            def __init__(self):
+                super().__init__(name="net")
+                self.hidden, self.scores = layers.Dense(4, name="hidden"), layers.Dense(3, name="scores")
+
+            def call(self, x, training=None, scale=2.0):
+                return self.scores(self.hidden(x) * scale)
+
+            def make(self):
+                self.hidden.build((None, 8))
+                self.scores.build((None, 4))
+                self.built = True
+
+        Net.build = build
+        return Net()
+
+    @pytest.mark.parametrize(
+        ("build", "args"),
+        [
+            (lambda self, input_shape=(None, 8): self.make(), ()),
+            (lambda self, input_shape=(2, 8), wide=False: self.make(), ()),
+            (lambda self, input_shape, units=4: self.make(), ((None, 8), 5)),
+            (lambda self, input_shape=None, sizes=(): self.make(), ((None, 8),)),
+        ],
+    )
+    def test_default_arguments(self, build, args):
+        """The shape is the argument of `build` that is one, given or default."""
+        model = self._model(build)
+        model.build(*args)
+        model(np.zeros((1, 8), np.float32))
+        program = read_program(model)
+        assert [program.tensors[tensor].shape for tensor in program.inputs] == [(None, 8)]
+        assert [step.name for step in program.steps] == ["hidden", "multiply", "scores"]
+
+    def test_no_shape_at_all(self):
+        """The way out that the error shows is one."""
+        model = self._model(lambda self, input_shape=None: self.make())
+        model.build()
+        model(np.zeros((1, 8), np.float32))
+        with pytest.raises(ModelError, match=r"not say what input it takes: .* keras\.Model\(inputs, model\(inputs\)"):
+            read_program(model)
+        inputs = keras.Input((8,))
+        assert len(read_program(keras.Model(inputs, model(inputs))).steps) == 3

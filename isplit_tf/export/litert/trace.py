@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import keras
 import tensorflow as tf
 from tensorflow.core.framework import graph_pb2
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from ...errors import ExportError
 from .float32 import Answer
@@ -97,6 +98,10 @@ def trace_head(head: keras.Model, encoder: keras.Model | None = None, *, answer:
             f"The latent of one image needs a fixed shape. Found: {tuple(output.shape[1:])} after "
             f"{' and '.join(repr(model.name) for model in models)}. Possible: a cut whose shape has no None."
         )
+    if any(tensor.dtype == tf.resource for tensor in function.inputs):
+        # A function of a SavedModel, as in a TFSMLayer, reads its variables itself, not through Keras.
+        function = convert_variables_to_constants_v2(function, lower_control_flow=False)
+        (output,) = function.outputs
     graph = neutral(_without_negation(function.graph.as_graph_def()))
     return TracedHead(
         graph=graph,
