@@ -17,15 +17,17 @@ from .bottlenecks.joining import join, join_bottlenecks, take_apart
 from .bottlenecks.records import bottleneck_from_json, bottleneck_to_json
 from .errors import ArgumentError, BundleError, ExistsError, ModelError
 from .graph.cuts import Cut, place_maker, place_of, require_sized, resolve_cut
-from .graph.outputs import Output, compiled_loss, find_logits
+from .graph.output_kinds import Output
+from .graph.outputs import compiled_loss, find_logits
 from .graph.passes import require_runnable
+from .graph.preprocessor import require_same_as_predict, warn_of_train_step
 from .graph.program import Program, Ref, fill, read_program
 from .graph.surgery import build, copy_model, free_name, segment
 from .storage.directories import check_replaceable, replacing
 from .storage.models import lambda_layers, load_model, loss_from_json, loss_to_json
 from .storage.records import read_json, write_json
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _MODEL_FILE = "model.keras"
 _RECORD_FILE = "split.json"
 
@@ -45,8 +47,8 @@ class SplitModel:
         cut: Where it was split.
         program: The whole, read once: its steps and tensors.
         bottleneck: The record that described the bottleneck, or None.
-        output_kind: What the output is: "softmax", "sigmoid", "sigmoids", "logits" or "binary_logit"; None where
-            it is not class scores.
+        output_kind: What the output is: "softmax" (probabilities that add up to 1, by whatever layers), "sigmoid",
+            "multi_label", "logits", "binary_logit" or "multi_label_logits"; None where it is not class scores.
         loss: The loss that the original was compiled with, or None.
         fine_tuned: Whether `train` changed head and tail, which are then not the original model any more.
     """
@@ -65,7 +67,7 @@ class SplitModel:
         self.model = model
         self.cut = cut
         self.bottleneck = bottleneck
-        self.output_kind = output_kind
+        self.output_kind = None if output_kind is None else Output.of(output_kind, 0).kind  # "sigmoids" in old files
         self.loss = loss
         self.fine_tuned = fine_tuned
         self.program = program = read_program(model)
@@ -152,7 +154,8 @@ class SplitModel:
             )
         with replacing(target) as folder:
             self.model.save(folder / _MODEL_FILE)
-            write_json(folder / _RECORD_FILE, FORMAT_VERSION, self._record())
+            of_labels = self.output_kind in ("multi_label", "multi_label_logits")  # unknown to release 0.1.0
+            write_json(folder / _RECORD_FILE, FORMAT_VERSION if of_labels else 1, self._record())
 
     def _record(self) -> dict[str, Any]:
         return {
@@ -203,7 +206,12 @@ class SplitModel:
 
 
 def split(
-    model: keras.Model, cut: Cut | int | str, bottleneck: Any = None, *, output: str | int | None = None
+    model: keras.Model,
+    cut: Cut | int | str,
+    bottleneck: Any = None,
+    *,
+    output: str | int | None = None,
+    output_kind: str | None = None,
 ) -> SplitModel:
     """Split a model after a layer, with copies of its layers and weights; the model stays as it is.
 
@@ -215,6 +223,8 @@ def split(
             `Autoencoder(compression=0.9)`; one for each tensor of the cut, which share the elements or bytes; None for
             the tensors as they are.
         output: Name or index of the output to keep, where the model has several; all by default.
+        output_kind: What the output is, where neither the model's end nor its values tell: "probabilities" (that add up
+            to 1), "logits", or "multi_label" (each unit a label of its own). Training and export go by it.
 
     Returns:
         The split. Without a bottleneck, `tail(head(x))` equals `model(x)`.
@@ -222,7 +232,7 @@ def split(
     Raises:
         CutError: There is no such cut.
         ModelError: The model cannot be split or copied, has no such output, or the cut's shape varies and there is a
-            bottleneck.
+            bottleneck; or `predict` does more than the model's layers, and the message names the preprocessor.
 
     Example:
         >>> halves = split(model, "block4_pool", Autoencoder(compression=0.9))
@@ -233,10 +243,14 @@ def split(
     """
     program = read_program(model, output=output)
     place = resolve_cut(program, cut)
+    require_same_as_predict(model, program)
+    warn_of_train_step(model, program)
     loss = compiled_loss(model, output)
     try:
-        kind: str | None = find_logits(program, loss=loss).output.kind
+        kind: str | None = find_logits(program, loss=loss, output_kind=output_kind).output.kind
     except ModelError:
+        if output_kind is not None:
+            raise
         kind = None
     whole, copies = copy_model(program, name=model.name)
     tensors = place_of(program, place)

@@ -16,7 +16,7 @@ from ..storage.records import number_or_none, read_record, write_record
 from .metrics import confusion_matrix, f1_scores, rank_auc, recall, wilson_interval
 from .predictions import predict_all
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _KIND = "evaluation"
 
 
@@ -53,6 +53,11 @@ class Evaluation:
         """Return the number of images."""
         return len(self.labels)
 
+    @property
+    def right(self) -> np.ndarray:
+        """Return which images are classified correctly, bool `(N,)`."""
+        return self.labels == self.predictions
+
     @cached_property
     def confusion(self) -> np.ndarray:
         """Return the number of images by label (row) and prediction (column), int64 `(n_classes, n_classes)`."""
@@ -61,7 +66,7 @@ class Evaluation:
     @cached_property
     def accuracy(self) -> float:
         """Return the share of images that are classified correctly."""
-        return float(np.mean(self.labels == self.predictions))
+        return float(np.mean(self.right))
 
     @cached_property
     def balanced_accuracy(self) -> float:
@@ -98,8 +103,9 @@ class Evaluation:
         Reference:
             Wilson, "Probable inference, the law of succession, and statistical inference", 1927.
         """
-        right = int(np.count_nonzero(self.labels == self.predictions))
-        return wilson_interval(right, self.n_images, checked_share("confidence", confidence))
+        return wilson_interval(
+            int(np.count_nonzero(self.right)), self.n_images, checked_share("confidence", confidence)
+        )
 
     def resampled(self, sets: int = 15, images: int = 800, seed: int = 0) -> np.ndarray:
         """Return the accuracy on random subsets of the images, as in the paper's box plots.
@@ -124,7 +130,7 @@ class Evaluation:
         """
         n_sets, requested = checked_integer("sets", sets, 1), checked_integer("images", images, 1)
         rng = np.random.default_rng(checked_integer("seed", seed, 0))
-        right = self.labels == self.predictions
+        right = self.right
         chosen = min(requested, self.n_images)
         return np.array([right[rng.permutation(self.n_images)[:chosen]].mean() for _ in range(n_sets)])
 
@@ -159,7 +165,8 @@ class Evaluation:
         Args:
             path: The file, usually `report.json`; an existing file is replaced. The folder must exist.
         """
-        write_record(path, _KIND, FORMAT_VERSION, self._to_json())
+        version = 1 if self.labels.ndim == 1 else FORMAT_VERSION  # 1 is what release 0.1.0 reads
+        write_record(path, _KIND, version, self._to_json())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Evaluation":
@@ -170,8 +177,9 @@ class Evaluation:
         """
         record = read_record(path, _KIND, FORMAT_VERSION)
         try:
-            return cls(
-                labels=_integers(record["labels"]),
+            labels = _integers(record["labels"])
+            return _kind_of(labels)(
+                labels=labels,
                 predictions=_integers(record["predictions"]),
                 n_classes=int(record["n_classes"]),
                 class_names=None if record["class_names"] is None else tuple(record["class_names"]),
@@ -205,6 +213,7 @@ def evaluate(
     max_images: int | None = None,
     class_names: Sequence[str] | None = None,
     from_logits: bool | None = None,
+    output_kind: str | None = None,
     output: str | int | None = None,
     progress: bool = True,
 ) -> Evaluation:
@@ -216,18 +225,21 @@ def evaluate(
             Where `predict` has the parameter `preprocessed`, arrays of uint8 go to it as raw images and
             others with `preprocessed=True`.
         data: A batched `tf.data.Dataset` of `(x, y)` or `(x, y, weight)`, a pair of arrays, or a
-            `keras.utils.PyDataset`; labels as integers `(N,)` or `(N, 1)`, or one-hot. Weights are not
-            used. For `Evaluation.resampled` to compare predictors, the data must keep its order: do not
-            shuffle it.
+            `keras.utils.PyDataset`; labels as integers `(N,)` or `(N, 1)`, or one-hot; of a multi-label model also
+            multi-hot `(N, n_classes)`, of which an image may have several or none. Weights are not used. For
+            `Evaluation.resampled` to compare predictors, the data must keep its order: do not shuffle it.
         batch_size: Images asked about at once, where the data are arrays.
         max_images: Stop after as many; needed for endless data.
         class_names: Names of the classes; by default those of the bundle, if it is one.
-        from_logits: Whether the outputs are logits; by default as the model says.
+        from_logits: Whether the outputs are logits; by default as the model says, or as measured.
+        output_kind: What the outputs are, where neither the model's end nor its values tell: "probabilities" (that add
+            up to 1), "logits", or "multi_label"; the last also for labels that happen to be one-hot.
         output: Name or index of the output that holds the class scores, where a Keras model has several.
         progress: Whether to show a bar on standard error when it takes over a second.
 
     Returns:
-        The evaluation.
+        The evaluation. Of a multi-label model whose labels are multi-hot it is a `MultiLabelEvaluation`: its `accuracy`
+        is the share of images that have all labels right, beside it stand `mean_auc` and `f1` of each label.
 
     Raises:
         ArgumentError: The predictor has no `predict`, or the names are not as many as the classes.
@@ -245,11 +257,12 @@ def evaluate(
         batch_size=checked_integer("batch_size", batch_size, 1),
         max_images=max_images,
         from_logits=from_logits,
+        output_kind=output_kind,
         output=output,
         class_names=names,
         progress=progress,
     )
-    return Evaluation(
+    return _kind_of(predictions.labels)(
         predictions.labels,
         predictions.classes,
         predictions.n_classes,
@@ -258,17 +271,27 @@ def evaluate(
     )
 
 
+def _kind_of(labels: np.ndarray) -> type[Evaluation]:
+    """Return the class of an evaluation with such labels."""
+    from .multi_label import MultiLabelEvaluation
+
+    return Evaluation if labels.ndim == 1 else MultiLabelEvaluation
+
+
 def _check_shapes(evaluation: Evaluation) -> None:
     n, n_classes, names = len(evaluation.labels), evaluation.n_classes, evaluation.class_names
-    if n == 0 or evaluation.predictions.shape != (n,) or evaluation.labels.shape != (n,):
+    several = evaluation.labels.ndim == 2
+    expected = (n, n_classes) if several else (n,)
+    if n == 0 or evaluation.predictions.shape != expected or evaluation.labels.shape != expected:
         raise DataError(
             f"Expected as many predictions as labels, and at least one. Received: {evaluation.labels.shape} "
             f"labels and {evaluation.predictions.shape} predictions."
         )
+    highest = 1 if several else n_classes - 1
     for name in ("labels", "predictions"):
         values = getattr(evaluation, name)
-        if values.min() < 0 or values.max() >= n_classes:
-            raise DataError(f"Expected {name} from 0 to {n_classes - 1}. Received: {values.min()} to {values.max()}.")
+        if values.min() < 0 or values.max() > highest:
+            raise DataError(f"Expected {name} from 0 to {highest}. Received: {values.min()} to {values.max()}.")
     checked_class_names(names, n_classes)
     shape = (n, n_classes)
     if evaluation.probabilities is not None and evaluation.probabilities.shape != shape:
