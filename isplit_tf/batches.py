@@ -33,7 +33,8 @@ def predict_rows(model: keras.Model, x: Any, output: int = 0) -> np.ndarray:
     """Return a model's output for a batch, one row per image.
 
     A model that was built in the scope of a `tf.distribute` strategy answers once for each replica, each time for the
-    whole batch; only the first answer is returned.
+    whole batch; only the first answer is returned. A model with a `predict` or `predict_step` of its own is asked by
+    `predict`, since Keras hands its `predict_step` other structures in `predict_on_batch`.
 
     Args:
         model: The model.
@@ -43,7 +44,12 @@ def predict_rows(model: keras.Model, x: Any, output: int = 0) -> np.ndarray:
     Returns:
         `(N, ...)`.
     """
-    return np.asarray(tree.flatten(model.predict_on_batch(x))[output])[: len(tree.flatten(x)[0])]
+    size = len(tree.flatten(x)[0])
+    if type(model).predict is keras.Model.predict and type(model).predict_step is keras.Model.predict_step:
+        outputs = model.predict_on_batch(x)
+    else:
+        outputs = model.predict(tree.map_structure(np.asarray, x), batch_size=size, verbose=0)
+    return np.asarray(tree.flatten(outputs)[output])[:size]
 
 
 def batches(

@@ -313,7 +313,7 @@ class TestFiles:
     @pytest.mark.parametrize(
         ("change", "message"),
         [
-            (lambda record: record | {"format_version": 99}, "has format version 99; this release reads up to 1"),
+            (lambda record: record | {"format_version": 99}, "has format version 99; this release reads up to 2"),
             (lambda record: {k: v for k, v in record.items() if k != "cut"}, r"lacks \['cut'\]"),
             (lambda record: record | {"boundaries": ["nothing"]}, "No tensor 'nothing' in the split model 'chain'"),
             (lambda record: record | {"bottleneck": {"class": "Evil", "config": {}}}, "Unknown bottleneck 'Evil'"),

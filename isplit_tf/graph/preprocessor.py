@@ -3,7 +3,7 @@
 What is split is the layers. So where `predict` gives something else, two things would bear the name of the model.
 """
 
-import re
+import dataclasses
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -197,14 +197,16 @@ def include_preprocessor(model: keras.Model, input_shape: tuple[int, ...] | None
 
     Example:
         >>> whole = include_preprocessor(model)
-        >>> halves = isplit.split(whole, "block3_pool")
+        >>> whole.predict(images, verbose=0)
     """
     check_model(model)
-    shape = tuple(model.inputs[0].shape[1:] if input_shape is None else input_shape)
-    if None in shape or len(model.inputs) != 1:
+    program = read_program(model)
+    own_shape = program.tensors[program.inputs[0]].sample_shape
+    shape = tuple(own_shape if input_shape is None else input_shape)
+    if None in shape or len(program.inputs) != 1:
         raise ArgumentError(
             f"input_shape must be that of an image as predict takes it, such as (224, 224, 3). Received: {shape} of "
-            f"{len(model.inputs)} inputs."
+            f"{len(program.inputs)} inputs."
         )
     images = tf.constant(np.random.default_rng(0).uniform(0, 255, (4, *shape)), tf.float32)
     expected = predict_rows(model, images)
@@ -274,6 +276,16 @@ def _copy(model: keras.Model, function: Callable[[Any], Any], shape: tuple[int, 
     """Return a functional copy of a function of a model; None if it cannot be traced."""
     try:
         program = read_program(_Whole(model, function, shape))
-        return copy_model(program, name=re.sub(r"\W", "_", model.name))[0]
+        return copy_model(_with_own_names(program, f"{model.name}/"), name=model.name)[0]
     except (*FAILURES, ModelError):
         return None
+
+
+def _with_own_names(program: Program, prefix: str) -> Program:
+    """Return the program whose layers are named as in the model itself, without its name in front."""
+    names = {step.name for step in program.steps}
+    steps = [
+        dataclasses.replace(step, name=name) if (name := step.name.removeprefix(prefix)) not in names else step
+        for step in program.steps
+    ]
+    return dataclasses.replace(program, steps=tuple(steps))

@@ -332,7 +332,7 @@ def test_damaged_reports_are_refused(example, tmp_path):
         ("[]", "holds 'list'"),
         ("\udcff".encode("utf-8", "surrogateescape"), "cannot be read as a saved evaluation"),
         (json.dumps(record | {"kind": "history"}), "holds 'history'"),
-        (json.dumps(record | {"format_version": 2}), "format version 2; this release reads up to 1"),
+        (json.dumps(record | {"format_version": 3}), "format version 3; this release reads up to 2"),
         (json.dumps(record | {"labels": [0.5] * 10}), "is damaged"),
         (json.dumps(record | {"labels": [7] * 10}), "is damaged"),
         (json.dumps(record | {"labels": [0]}), "is damaged"),
