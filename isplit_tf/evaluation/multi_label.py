@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from .evaluation import Evaluation
 from .metrics import f1_scores, rank_auc, recall
+from .record import Evaluation
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class MultiLabelEvaluation(Evaluation):
+class MultiLabelEvaluation(Evaluation, rank=2):
     """What a predictor said about N images, each of which may have several labels, or none.
 
     Attributes:
