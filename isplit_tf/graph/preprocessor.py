@@ -5,6 +5,7 @@ What is split is the layers. So where `predict` gives something else, two things
 
 import dataclasses
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +18,7 @@ from ..batches import batches, predict_rows
 from ..errors import ArgumentError, ModelError
 from .keras_state import check_model
 from .measured_output import FAILURES, made_up_inputs
-from .program import Program, read_program
+from .program import Program, Step, read_program
 from .surgery import copy_model
 
 # Two runs of the same layers, one of them compiled, differ by less than this share of the largest output.
@@ -243,12 +244,12 @@ def _forms(model: keras.Model) -> list[Callable[[Any], Any]]:
     """Return the ways to write what `predict` does as layers, the most general one first."""
     preprocessor = getattr(model, "preprocessor", None)
     forms: list[Callable[[Any], Any]] = [model.predict_step]
-    if callable(preprocessor):
-        forms.append(lambda x: model(preprocessor(x)))
     converter = getattr(preprocessor, "image_converter", None)
-    if converter is not None:
+    if converter is not None:  # layers of Keras, which need no KerasHub to be loaded or converted
         layers = _converter_layers(converter)
         forms.append(lambda x: model(_chain(layers, x)))
+    if callable(preprocessor):
+        forms.append(lambda x: model(preprocessor(x)))
     return forms
 
 
@@ -276,16 +277,18 @@ def _copy(model: keras.Model, function: Callable[[Any], Any], shape: tuple[int, 
     """Return a functional copy of a function of a model; None if it cannot be traced."""
     try:
         program = read_program(_Whole(model, function, shape))
-        return copy_model(_with_own_names(program, f"{model.name}/"), name=model.name)[0]
+        return copy_model(_with_own_names(program), name=model.name)[0]
     except (*FAILURES, ModelError):
         return None
 
 
-def _with_own_names(program: Program, prefix: str) -> Program:
-    """Return the program whose layers are named as in the model itself, without its name in front."""
-    names = {step.name for step in program.steps}
-    steps = [
-        dataclasses.replace(step, name=name) if (name := step.name.removeprefix(prefix)) not in names else step
-        for step in program.steps
-    ]
-    return dataclasses.replace(program, steps=tuple(steps))
+def _with_own_names(program: Program) -> Program:
+    """Return the program whose layers have the last part of their names alone, where no two have the same."""
+    paths = {step.name.split("#")[0] for step in program.steps}
+    last = Counter(path.rsplit("/", 1)[-1] for path in paths)
+
+    def renamed(step: Step) -> Step:
+        own = step.name.rsplit("/", 1)[-1]
+        return dataclasses.replace(step, name=own) if last[own.split("#")[0]] == 1 else step
+
+    return dataclasses.replace(program, steps=tuple(map(renamed, program.steps)))

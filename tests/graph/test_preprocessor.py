@@ -172,6 +172,8 @@ def test_images_of_another_size(rng):
     images = rng.uniform(0, 255, (4, 20, 12, 3)).astype("float32")
     whole = isplit.include_preprocessor(model, (20, 12, 3))
     np.testing.assert_allclose(whole.predict(images, verbose=0), model.predict(images, verbose=0), atol=1e-5)
+    names = [layer.name for layer in whole.layers[1:4]]
+    assert names == ["preprocessor_resizing", "preprocessor_rescaling", "first"]
 
 
 def test_what_cannot_be_taken_in():
