@@ -196,6 +196,10 @@ def _checked(outputs: np.ndarray, kind: str | None, n_classes: int | None, first
 
 def _checked_labels(labels: Any, n_classes: int, first: int) -> np.ndarray:
     """Check labels against the number of classes, which for some predictors is known only from their first answer."""
+    if labels.ndim == 2:
+        if labels.shape[1] != n_classes:
+            raise DataError(f"Expected labels (N, {n_classes}), as the predictor has. Received: {labels.shape}.")
+        return labels
     invalid = np.flatnonzero(labels >= n_classes)
     if invalid.size:
         raise DataError(

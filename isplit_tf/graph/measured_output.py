@@ -17,6 +17,8 @@ from .program import Program, Step
 
 # Room for rounding in a sum of probabilities, in single and in half precision.
 _SLACK, _HALF_SLACK = 1e-4, 2e-2
+# Elements of a variable that may be state; weights of frozen layers are larger, and change in no call.
+_STATE_SIZE = 2**16
 # Length to try for an axis whose size varies.
 _SOME_LENGTH = 32
 FAILURES = (
@@ -52,7 +54,7 @@ def measure_output(program: Program) -> Measured | None:
         program: A model whose first output is `(N, units)`.
     """
     try:
-        with _seeds_kept(program):
+        with _state_kept(program):
             values = program.run(made_up_inputs(program), _inference(program.steps))[program.outputs[0]]
             outputs = np.asarray(tf.cast(values, tf.float32))
     except FAILURES:
@@ -100,11 +102,11 @@ def _inference(steps: tuple[Step, ...]) -> list[Step]:
 
 
 @contextmanager
-def _seeds_kept(program: Program) -> Iterator[None]:
-    """Restore the state of random layers, which count their calls."""
+def _state_kept(program: Program) -> Iterator[None]:
+    """Restore the state of layers, such as the seeds of random ones and what a layer of the user's own counts."""
     layers = {id(step.operation): step.operation for step in program.steps}
     states = [v for layer in layers.values() for v in getattr(layer, "non_trainable_variables", ())]
-    kept = [(variable, variable.numpy()) for variable in states if "seed" in variable.name]
+    kept = [(variable, np.array(variable)) for variable in states if np.prod(variable.shape) <= _STATE_SIZE]
     try:
         yield
     finally:

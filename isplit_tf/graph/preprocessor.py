@@ -18,6 +18,7 @@ from ..batches import batches, predict_rows
 from ..errors import ArgumentError, ModelError
 from .keras_state import check_model
 from .measured_output import FAILURES, made_up_inputs
+from .outputs import compiled_loss, find_logits
 from .program import Program, Step, read_program
 from .surgery import copy_model
 
@@ -142,7 +143,8 @@ def _as_tensor(value: Any) -> Any:
     return tf.cast(array, tf.float32) if array.dtype == tf.float64 else array
 
 
-def _tried(call: Callable[[], np.ndarray]) -> np.ndarray | None:
+def _tried(call: Callable[[], Any]) -> Any:
+    """Return the result of a call, or None where it fails."""
     try:
         return call()
     except FAILURES:
@@ -190,7 +192,8 @@ def include_preprocessor(model: keras.Model, input_shape: tuple[int, ...] | None
         input_shape: Shape of an image as `predict` takes it, without the batch; by default that of the model's input.
 
     Returns:
-        A functional model with layers of its own, which answers what `model.predict` answers.
+        A functional model with layers of its own, which answers what `model.predict` answers. It is compiled with the
+        loss of the model, unless its output is of another kind.
 
     Raises:
         ArgumentError: If the shape of an image is not known.
@@ -203,10 +206,11 @@ def include_preprocessor(model: keras.Model, input_shape: tuple[int, ...] | None
     check_model(model)
     program = read_program(model)
     own_shape = program.tensors[program.inputs[0]].sample_shape
-    shape = tuple(own_shape if input_shape is None else input_shape)
-    if None in shape or len(program.inputs) != 1:
+    asked = own_shape if input_shape is None else input_shape
+    shape = tuple(int(size or 0) for size in asked)
+    if 0 in shape or len(program.inputs) != 1:
         raise ArgumentError(
-            f"input_shape must be that of an image as predict takes it, such as (224, 224, 3). Received: {shape} of "
+            f"input_shape must be that of an image as predict takes it, such as (224, 224, 3). Received: {asked} of "
             f"{len(program.inputs)} inputs."
         )
     images = tf.constant(np.random.default_rng(0).uniform(0, 255, (4, *shape)), tf.float32)
@@ -214,11 +218,22 @@ def include_preprocessor(model: keras.Model, input_shape: tuple[int, ...] | None
     for call in _forms(model):
         whole = _copy(model, call, shape)
         if whole is not None and _same(expected, np.asarray(whole(images, training=False))):
+            loss = compiled_loss(model)
+            if loss is not None and _kind(program, loss) == _kind(read_program(whole), loss):
+                whole.compile(loss=loss)
             return whole
     raise ModelError(
         f"What model '{model.name}' does in `predict` cannot be taken into it ({_doer(model, _METHODS) or 'nothing'}): "
         "it is not made of layers or keras.ops, or gives something else there. Possible: prepare the data yourself."
     )
+
+
+def _kind(program: Program, loss: Any) -> str | None:
+    """Return what the output of a program is; None if it is not class scores."""
+    try:
+        return find_logits(program, loss=loss).output.kind
+    except ModelError:
+        return None
 
 
 class _Whole(keras.Model):

@@ -32,8 +32,10 @@ class ClassStatistics:
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "ClassStatistics":
         """Return the statistics in the arrays of a file; KeyError if one is missing."""
-        images = cls(*(arrays[f"images_{name}"] for name in _ARRAYS)) if "images_counts" in arrays else None
-        return cls(*(arrays[name] for name in _ARRAYS), images)
+        images = None
+        if "images_counts" in arrays:
+            images = cls(arrays["images_counts"], arrays["images_means"], arrays["images_squares"])
+        return cls(arrays["counts"], arrays["means"], arrays["squares"], images)
 
     @classmethod
     def empty(cls, n_classes: int, n: int) -> "ClassStatistics":

@@ -203,7 +203,7 @@ def _classify(
     *,
     batch_size: int,
     progress: bool,
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the labels, and what the whole model and those behind each projection say of each image.
 
     Returns:

@@ -128,6 +128,8 @@ def test_labels_that_do_not_fit():
     x, y = indexed(LABELS)
     with pytest.raises(DataError, match=r"multi-hot.*other values than 0 and 1"):
         evaluate(says(ROWS), (x, y * 0.5), progress=False)
+    with pytest.raises(DataError, match=r"Expected labels \(N, 3\), as the predictor has\. Received: \(4, 2\)"):
+        evaluate(says(ROWS), (x, y[:, :2]), progress=False)
     with pytest.raises(DataError, match=r"single 1 among zeros.*output_kind='multi_label'"):
         evaluate(SimpleNamespace(predict=says(ROWS).predict), (x, y), progress=False)
     with pytest.raises(DataError, match=r"multi-hot \(N, 4\)\. Received: int64 \(4, 3\)"):

@@ -219,7 +219,16 @@ def test_independent_logits_by_their_loss():
 def test_measuring_changes_nothing():
     """Weights, seeds of random layers and nodes stay, also where a layer was called in training mode."""
 
+    class Counting(layers.Layer):
+        def build(self, shape):
+            self.calls = self.add_weight(name="calls", shape=(), initializer="zeros", trainable=False)
+
+        def call(self, x):
+            self.calls.assign_add(1.0)
+            return x
+
     def end(x):
+        x = Counting()(x)
         x = layers.Dropout(0.5)(layers.BatchNormalization()(x, training=True), training=True)
         return layers.Lambda(keras.ops.softmax)(dense()(x))
 

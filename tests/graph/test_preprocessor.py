@@ -176,6 +176,16 @@ def test_images_of_another_size(rng):
     assert names == ["preprocessor_resizing", "preprocessor_rescaling", "first"]
 
 
+def test_the_loss_comes_along_where_the_output_is_of_the_same_kind():
+    """A loss of logits stays with logits, and is left behind where a softmax is taken in."""
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    for kind, expected in ((Scaled, loss), (Squashed, None)):
+        model = build(kind, None)
+        model.compile("sgd", loss)
+        whole = isplit.include_preprocessor(model)
+        assert isplit.split(whole, "first").loss is expected
+
+
 def test_what_cannot_be_taken_in():
     """Preprocessing in numpy is none of layers; an input of varying size needs a shape."""
     model = task(SimpleNamespace(__call__=None))
