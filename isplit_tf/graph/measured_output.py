@@ -54,8 +54,8 @@ def measure_output(program: Program) -> Measured | None:
         program: A model whose first output is `(N, units)`.
     """
     try:
-        with _state_kept(program):
-            values = program.run(made_up_inputs(program), _inference(program.steps))[program.outputs[0]]
+        with state_kept(program):
+            values = program.run(made_up_inputs(program), in_inference(program.steps))[program.outputs[0]]
             outputs = np.asarray(tf.cast(values, tf.float32))
     except FAILURES:
         return None
@@ -93,7 +93,7 @@ def _noise(spec: Any, random: np.random.Generator) -> tf.Tensor:
     return tf.cast(tf.constant(np.stack([random.uniform(*scale, shape) for scale in scales])), dtype)
 
 
-def _inference(steps: tuple[Step, ...]) -> list[Step]:
+def in_inference(steps: tuple[Step, ...]) -> list[Step]:
     """Return steps in inference mode: a layer that was called with `training=True` would change its weights."""
     return [
         dataclasses.replace(step, kwargs=step.kwargs | {"training": False}) if step.kwargs.get("training") else step
@@ -102,7 +102,7 @@ def _inference(steps: tuple[Step, ...]) -> list[Step]:
 
 
 @contextmanager
-def _state_kept(program: Program) -> Iterator[None]:
+def state_kept(program: Program) -> Iterator[None]:
     """Restore the state of layers, such as the seeds of random ones and what a layer of the user's own counts."""
     layers = {id(step.operation): step.operation for step in program.steps}
     states = [v for layer in layers.values() for v in getattr(layer, "non_trainable_variables", ())]

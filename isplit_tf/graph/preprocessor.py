@@ -14,17 +14,18 @@ import numpy as np
 import tensorflow as tf
 from keras import tree
 
-from ..batches import batches, predict_rows
+from ..batches import batches
 from ..errors import ArgumentError, ModelError
+from .inputs import feed
 from .keras_state import check_model
-from .measured_output import FAILURES, made_up_inputs
+from .measured_output import FAILURES, in_inference, made_up_inputs, state_kept
 from .outputs import compiled_loss, find_logits
 from .program import Program, Step, read_program
 from .surgery import copy_model
 
 # Two runs of the same layers, one of them compiled, differ by less than this share of the largest output.
 _SLACK = {"float16": 2e-2, "bfloat16": 5e-2}
-_METHODS = ("predict", "predict_on_batch", "predict_step", "make_predict_function")
+_METHODS = ("predict", "predict_on_batch", "predict_step", "make_predict_function", "__call__")
 
 
 def require_same_as_predict(model: keras.Model, program: Program, data: Any = None) -> None:
@@ -44,7 +45,9 @@ def require_same_as_predict(model: keras.Model, program: Program, data: Any = No
     if doer is None:
         return
     predict, layers = _answers(model, program, data)
-    if layers is None or (predict is not None and _same(predict, layers)):
+    if (predict is None and layers is None) or (
+        predict is not None and layers is not None and all(map(_same, predict, layers))
+    ):
         return
     raise ModelError(
         f"Model '{model.name}' does more in `predict` than in its layers, by {doer}: {_difference(predict, layers)} "
@@ -121,13 +124,27 @@ def _doer(model: keras.Model, methods: tuple[str, ...]) -> str | None:
     return None
 
 
-def _answers(model: keras.Model, program: Program, data: Any) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Return the first output for a batch as `predict` gives it and as the layers do; None where one does not run."""
+def _answers(
+    model: keras.Model, program: Program, data: Any
+) -> tuple[list[np.ndarray] | None, list[np.ndarray] | None]:
+    """Return the outputs for a batch as `predict` gives them and as the layers do; None where one does not run."""
     x = _first_batch(model, program, data)
-    return (
-        _tried(lambda: predict_rows(model, x)),
-        _tried(lambda: np.asarray(tree.flatten(model(x, training=False))[0])),
-    )
+    predict = _tried(lambda: _predicted(model, x))
+    if predict is not None and len(predict) != len(program.outputs):  # one of several outputs was chosen
+        return predict, _tried(lambda: [np.asarray(leaf) for leaf in tree.flatten(model(x, training=False))])
+    return predict, _tried(lambda: _run(program, x))
+
+
+def _predicted(model: keras.Model, x: Any) -> list[np.ndarray]:
+    size = len(tree.flatten(x)[0])
+    arrays = tree.map_structure(np.asarray, x)
+    return [np.asarray(leaf) for leaf in tree.flatten(model.predict(arrays, batch_size=size, verbose=0))]
+
+
+def _run(program: Program, x: Any) -> list[np.ndarray]:
+    with state_kept(program):
+        values = program.run(dict(zip(program.inputs, feed(program, x), strict=True)), in_inference(program.steps))
+    return [np.asarray(values[tensor]) for tensor in program.outputs]
 
 
 def _first_batch(model: keras.Model, program: Program, data: Any) -> Any:
@@ -160,9 +177,13 @@ def _same(predict: np.ndarray, layers: np.ndarray) -> bool:
     return bool(np.allclose(predict, layers, rtol=0, atol=slack * largest, equal_nan=True))
 
 
-def _difference(predict: np.ndarray | None, layers: np.ndarray) -> str:
-    if predict is None or predict.ndim == 0 or not len(predict):
+def _difference(all_predicted: list[np.ndarray] | None, all_of_layers: list[np.ndarray] | None) -> str:
+    if all_predicted is None:
         return "`predict` does not take the images that the layers take."
+    if all_of_layers is None:
+        return "the layers do not take the images that `predict` takes."
+    pairs = zip(all_predicted, all_of_layers, strict=False)
+    predict, layers = next(pair for pair in pairs if not _same(*pair))
     if predict.shape != layers.shape:
         return f"`predict` gives the shape {predict.shape} for a batch, the layers {layers.shape}."
     with np.errstate(invalid="ignore"):
@@ -214,7 +235,7 @@ def include_preprocessor(model: keras.Model, input_shape: tuple[int, ...] | None
             f"{len(program.inputs)} inputs."
         )
     images = tf.constant(np.random.default_rng(0).uniform(0, 255, (4, *shape)), tf.float32)
-    expected = predict_rows(model, images)
+    expected = _predicted(model, images)[0]
     for call in _forms(model):
         whole = _copy(model, call, shape)
         if whole is not None and _same(expected, np.asarray(whole(images, training=False))):

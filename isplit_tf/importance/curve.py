@@ -326,8 +326,9 @@ class Curve:
             "input_shape": list(self.input_shape),
             **{name: getattr(self, name) for name in _PLAIN},
         }
-        version = 1 if self.statistics.images is None else FORMAT_VERSION  # 1 is what release 0.1.0 reads
-        write_arrays(target, version, record, self.statistics.arrays())
+        arrays = self.statistics.arrays()
+        version = FORMAT_VERSION if "images_counts" in arrays else 1  # 1 is what release 0.1.0 reads
+        write_arrays(target, version, record, arrays)
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Curve":

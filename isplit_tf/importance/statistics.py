@@ -24,10 +24,14 @@ class ClassStatistics:
     squares: np.ndarray
     images: "ClassStatistics | None" = None
 
+    def _with_several(self) -> bool:
+        """Return whether some image is of several classes; each is of one at least."""
+        return self.images is not None and bool(self.images.counts[0] != self.counts.sum())
+
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the arrays of a file."""
+        """Return the arrays of a file; those of `images` where an image is of several classes."""
         own = {name: getattr(self, name) for name in _ARRAYS}
-        return own | ({} if self.images is None else {f"images_{name}": getattr(self.images, name) for name in _ARRAYS})
+        return own | {f"images_{name}": getattr(self.images, name) for name in _ARRAYS if self._with_several()}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "ClassStatistics":
@@ -100,8 +104,8 @@ class ClassStatistics:
 
     def pooled(self) -> "ClassStatistics":
         """Return the statistics with all classes pooled into one, each image once."""
-        if self.images is not None:
-            return self.images
+        if self._with_several():
+            return self.images or self
         total = self.counts.sum()
         mean = self.counts @ self.means / max(total, 1)
         squares = self.squares.sum(axis=0) + self.counts @ (self.means - mean) ** 2

@@ -35,6 +35,13 @@ class Whitened(keras.Model):
         return super().predict(x - 127.5, **options)
 
 
+class Called(keras.Model):
+    """`__call__` scales the images, which no graph shows."""
+
+    def __call__(self, x, *args, **options):
+        return super().__call__(x / 255.0, *args, **options)
+
+
 class Task(keras.Model):
     """As a task of KerasHub: the preprocessor runs outside of the layers, on tensors alone."""
 
@@ -114,6 +121,7 @@ MORE = {
     "the predict_step of its class Scaled": lambda: build(Scaled),
     "the predict_step of its class Squashed": lambda: build(Squashed, None),
     "the predict_step of its class Subclassed": subclassed,
+    "the __call__ of its class Called": lambda: build(Called),
     "the predict of its class Whitened": lambda: build(Whitened),
     "its preprocessor Rescaling": lambda: task(layers.Rescaling(1 / 255)),
     "its preprocessor ImagePreprocessor": lambda: task(ImagePreprocessor(Converter((8, 8), 1 / 255, [-0.1, 0, 0.1]))),
@@ -174,6 +182,21 @@ def test_images_of_another_size(rng):
     np.testing.assert_allclose(whole.predict(images, verbose=0), model.predict(images, verbose=0), atol=1e-5)
     names = [layer.name for layer in whole.layers[1:4]]
     assert names == ["preprocessor_resizing", "preprocessor_rescaling", "first"]
+
+
+def test_images_that_only_the_preprocessor_takes(rng):
+    """Images of another size than the layers', or layers that take what `predict` cannot."""
+    model = task(ImagePreprocessor(Converter((8, 8), 1 / 255)))
+    large = rng.uniform(0, 255, (4, 20, 12, 3)).astype("float32"), np.arange(4) % 3
+    with pytest.raises(ModelError, match="the layers do not take the images that `predict` takes"):
+        isplit.measure_importance(model, large, **QUIET)
+
+    class Words(keras.Model):
+        def predict_step(self, data):
+            return super().predict_step(tf.strings.to_number(data))
+
+    with pytest.raises(ModelError, match="`predict` does not take the images that the layers take"):
+        isplit.split(build(Words), "first")
 
 
 def test_the_loss_comes_along_where_the_output_is_of_the_same_kind():
