@@ -18,7 +18,7 @@ from .bottlenecks.records import bottleneck_from_json, bottleneck_to_json
 from .errors import ArgumentError, BundleError, ExistsError, ModelError
 from .graph.cuts import Cut, place_maker, place_of, require_sized, resolve_cut
 from .graph.output_kinds import Output
-from .graph.outputs import compiled_loss, find_logits
+from .graph.outputs import compiled_loss, find_kind
 from .graph.passes import require_runnable
 from .graph.preprocessor import require_same_as_predict, warn_of_train_step
 from .graph.program import Program, Ref, fill, read_program
@@ -246,12 +246,7 @@ def split(
     require_same_as_predict(model, program)
     warn_of_train_step(model, program)
     loss = compiled_loss(model, output)
-    try:
-        kind: str | None = find_logits(program, loss=loss, output_kind=output_kind).output.kind
-    except ModelError:
-        if output_kind is not None:
-            raise
-        kind = None
+    kind = find_kind(program, loss=loss, output_kind=output_kind)
     whole, copies = copy_model(program, name=model.name)
     tensors = place_of(program, place)
     boundaries: tuple[str, ...]

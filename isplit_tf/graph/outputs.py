@@ -12,7 +12,16 @@ from .output_end import KIND_OF, SQUASHES, End, changes_nothing, only_reshapes
 from .output_kinds import KINDS, Output, checked_word, to_probabilities
 from .program import Program, Step, read_program
 
-__all__ = ["KINDS", "Logits", "Output", "compiled_loss", "describe_output", "find_logits", "to_probabilities"]
+__all__ = [
+    "KINDS",
+    "Logits",
+    "Output",
+    "compiled_loss",
+    "describe_output",
+    "find_kind",
+    "find_logits",
+    "to_probabilities",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,6 +130,21 @@ def find_logits(
     if output.holds_logits or kind == KIND_OF.get((squash, shape[0] > 1)):
         return replace(place, output=output)
     return Logits(output, tensor, hidden=True)
+
+
+def find_kind(program: Program, *, loss: Any = None, output_kind: str | None = None) -> str | None:
+    """Return the kind of a program's output as `find_logits` finds it; None if it is not class scores.
+
+    Raises:
+        ArgumentError: As `find_logits`.
+        ModelError: If the output is not what `output_kind` says.
+    """
+    try:
+        return find_logits(program, loss=loss, output_kind=output_kind).output.kind
+    except ModelError:
+        if output_kind is not None:
+            raise
+        return None
 
 
 def _behind_activation(program: Program, tensor: int) -> tuple[str, Logits]:

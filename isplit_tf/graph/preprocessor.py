@@ -19,7 +19,7 @@ from ..errors import ArgumentError, ModelError
 from .inputs import feed
 from .keras_state import check_model
 from .measured_output import FAILURES, in_inference, made_up_inputs, state_kept
-from .outputs import compiled_loss, find_logits
+from .outputs import compiled_loss, find_kind
 from .program import Program, Step, read_program
 from .surgery import copy_model
 
@@ -240,21 +240,13 @@ def include_preprocessor(model: keras.Model, input_shape: tuple[int, ...] | None
         whole = _copy(model, call, shape)
         if whole is not None and _same(expected, np.asarray(whole(images, training=False))):
             loss = compiled_loss(model)
-            if loss is not None and _kind(program, loss) == _kind(read_program(whole), loss):
+            if loss is not None and find_kind(program, loss=loss) == find_kind(read_program(whole), loss=loss):
                 whole.compile(loss=loss)
             return whole
     raise ModelError(
         f"What model '{model.name}' does in `predict` cannot be taken into it ({_doer(model, _METHODS) or 'nothing'}): "
         "it is not made of layers or keras.ops, or gives something else there. Possible: prepare the data yourself."
     )
-
-
-def _kind(program: Program, loss: Any) -> str | None:
-    """Return what the output of a program is; None if it is not class scores."""
-    try:
-        return find_logits(program, loss=loss).output.kind
-    except ModelError:
-        return None
 
 
 class _Whole(keras.Model):

@@ -38,9 +38,8 @@ class Curve:
 
     Attributes:
         cuts: The cuts, in topological order.
-        statistics: Mean and spread of each class at each cut. Of a multi-label model, an image counts in the class of
-            each of its labels, with the importance for this label; `values` are means over images of the mean over
-            their labels.
+        statistics: Mean and spread of each class at each cut. An image with several labels counts in each of their
+            classes; `values` are then means over images of the mean over their labels.
         class_names: Names of the classes, or None.
         method: Method of `measure_importance`.
         reduction: "mean" (divided by the cut's size) or "sum".
