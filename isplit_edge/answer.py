@@ -59,6 +59,13 @@ class Answer:
         """Return the most probable class of each image, (N,) int64; -1 for an image without an answer."""
         return np.where(self.answered, np.nan_to_num(self.probabilities, nan=-1.0).argmax(axis=1), -1)
 
+    def labels(self, threshold: float = 0.5) -> np.ndarray:
+        """Return which labels each image has, (N, n_classes) bool: of a multi-label model, those above a probability.
+
+        A row without an answer has none.
+        """
+        return np.nan_to_num(self.probabilities, nan=-1.0) > threshold
+
     def __repr__(self) -> str:
         n, n_answered = len(self.status), int(self.answered.sum())
         times = ", ".join(f"{phase} {1000 * seconds:.1f} ms" for phase, seconds in self.timings_s.items())
@@ -125,6 +132,5 @@ def check_answer(probabilities: np.ndarray, status: np.ndarray, n: int, manifest
     # Written so that NaN fails too.
     if not ((rows >= -_SUM_TOLERANCE) & (rows <= 1 + _SUM_TOLERANCE)).all():
         raise ServerError("The server answered probabilities that are not between 0 and 1, with status 0")
-    # Independent sigmoids need not add up to anything.
-    if manifest.output["kind"] != "sigmoids" and not (abs(rows.sum(axis=1) - 1) <= _SUM_TOLERANCE).all():
+    if not manifest.multi_label and not (abs(rows.sum(axis=1) - 1) <= _SUM_TOLERANCE).all():
         raise ServerError("The server answered probabilities that do not add up to 1, with status 0")

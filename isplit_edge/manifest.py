@@ -41,6 +41,7 @@ DEVICE_REQUIREMENTS = ("ai-edge-litert>=2.0", "isplit-edge>=0.1.0", "numpy>=1.26
 
 _LIMITS = {"int8": (-128, 127), "int16": (-32768, 32767)}
 _COUNT = schema.integer(0)
+_INDEPENDENT = ("multi_label", "sigmoids")  # the latter in bundles of isplit-tf 0.1.0
 _BESIDE_THE_MODEL = ("batching.config", "models.config")
 
 
@@ -186,6 +187,11 @@ class Manifest:
     def tag(self) -> bytes:
         """Return the 8 bytes that mark this bundle's payloads."""
         return wire.tag_of(self.bundle_id)
+
+    @property
+    def multi_label(self) -> bool:
+        """Return whether each probability is that of a label of its own, so that they need not add up to 1."""
+        return self.output["kind"] in _INDEPENDENT
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> "Manifest":

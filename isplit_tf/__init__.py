@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .evaluation.evaluation import Evaluation, evaluate
     from .export.bundle import Bundle, export_bundle
     from .graph.cuts import Cut, find_cuts
+    from .graph.preprocessor import include_preprocessor
     from .importance.curve import Curve
     from .importance.measure import measure_importance
     from .importance.sanity import SanityCheck, sanity_check
@@ -48,6 +49,7 @@ _HOMES = {
     "evaluate": "evaluation.evaluation",
     "export_bundle": "export.bundle",
     "find_cuts": "graph.cuts",
+    "include_preprocessor": "graph.preprocessor",
     "measure_importance": "importance.measure",
     "predict_accuracy": "selection.prediction",
     "propose": "selection.candidates",
@@ -78,6 +80,7 @@ __all__ = [
     "evaluate",
     "export_bundle",
     "find_cuts",
+    "include_preprocessor",
     "measure_importance",
     "predict_accuracy",
     "propose",

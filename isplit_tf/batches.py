@@ -20,7 +20,7 @@ class Batch:
 
     Attributes:
         x: `(N, ...)`, or a dict or tuple of such arrays for several inputs, as the model takes it.
-        labels: int64 `(N,)`, or None if no labels were requested.
+        labels: int64 `(N,)`, or None if no labels were requested; with `multi_label`, also `(N, n_classes)` of 0 and 1.
         size: N.
     """
 
@@ -33,7 +33,8 @@ def predict_rows(model: keras.Model, x: Any, output: int = 0) -> np.ndarray:
     """Return a model's output for a batch, one row per image.
 
     A model that was built in the scope of a `tf.distribute` strategy answers once for each replica, each time for the
-    whole batch; only the first answer is returned.
+    whole batch; only the first answer is returned. A model with a `predict` or `predict_step` of its own is asked by
+    `predict`, since Keras hands its `predict_step` other structures in `predict_on_batch`.
 
     Args:
         model: The model.
@@ -43,7 +44,12 @@ def predict_rows(model: keras.Model, x: Any, output: int = 0) -> np.ndarray:
     Returns:
         `(N, ...)`.
     """
-    return np.asarray(tree.flatten(model.predict_on_batch(x))[output])[: len(tree.flatten(x)[0])]
+    size = len(tree.flatten(x)[0])
+    if type(model).predict is keras.Model.predict and type(model).predict_step is keras.Model.predict_step:
+        outputs = model.predict_on_batch(x)
+    else:
+        outputs = model.predict(tree.map_structure(np.asarray, x), batch_size=size, verbose=0)
+    return np.asarray(tree.flatten(outputs)[output])[:size]
 
 
 def batches(
@@ -53,6 +59,7 @@ def batches(
     batch_size: int = 32,
     max_images: int | None = None,
     labels: bool = True,
+    multi_label: bool = False,
 ) -> Iterator[Batch]:
     """Yield the batches of the data, in one pass.
 
@@ -64,6 +71,7 @@ def batches(
         batch_size: Images per batch if `data` are arrays.
         max_images: Stop after this number of images.
         labels: Whether labels are needed: integers `(N,)` or `(N, 1)`, or one-hot `(N, n_classes)`.
+        multi_label: Whether an image may have several labels, or none: labels `(N, n_classes)` are then multi-hot.
 
     Yields:
         The batches, in the data's order.
@@ -84,7 +92,7 @@ def batches(
             size = max_images - n_images
             x, y = tree.map_structure(lambda a, n=size: a[:n], (x, y))
         if size:
-            yield Batch(x, read_labels(y, n_classes, size) if labels else None, size)
+            yield Batch(x, read_labels(y, n_classes, size, multi_label=multi_label) if labels else None, size)
         n_images += size
         if n_images == max_images:
             return
@@ -118,8 +126,10 @@ def is_endless(data: Any) -> bool:
     return isinstance(data, keras.utils.PyDataset) and data.num_batches is None
 
 
-def read_labels(y: Any, n_classes: int | None, size: int) -> np.ndarray:
+def read_labels(y: Any, n_classes: int | None, size: int, *, multi_label: bool = False) -> np.ndarray:
     """Return labels as int64 `(N,)`, from integers `(N,)` or `(N, 1)`, or from one-hot `(N, n_classes)`.
+
+    With `multi_label`, labels `(N, n_classes)` of 0 and 1 stay what they are, int64.
 
     Raises:
         DataError: If the labels have another shape, are not whole numbers, or are out of range.
@@ -127,7 +137,8 @@ def read_labels(y: Any, n_classes: int | None, size: int) -> np.ndarray:
     if isinstance(y, dict | list | tuple):
         raise DataError(f"Expected one array of labels. Received: {type(y).__name__} of {len(y)}.")
     labels = np.asarray(y)
-    expected = "integers (N,) or (N, 1)" + (f", or one-hot (N, {n_classes})" if n_classes else ", or one-hot")
+    form = "multi-hot" if multi_label else "one-hot"
+    expected = "integers (N,) or (N, 1)" + (f", or {form} (N, {n_classes})" if n_classes else f", or {form}")
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.dtype.kind not in "iufb" or labels.ndim not in (1, 2) or len(labels) != size:
@@ -140,13 +151,7 @@ def read_labels(y: Any, n_classes: int | None, size: int) -> np.ndarray:
             f"Expected labels as {expected} for {size} images. Received: {labels.dtype} {labels.shape}.{hint}"
         )
     if labels.ndim == 2:
-        one_hot = ((labels == 0) | (labels == 1)).all() and (labels.sum(axis=1) == 1).all()
-        if not one_hot or (n_classes is not None and labels.shape[1] != n_classes):
-            raise DataError(
-                f"Expected labels as {expected}. Received: {labels.dtype} {labels.shape}"
-                f"{'' if one_hot else ' in which not every row is a single 1 among zeros'}."
-            )
-        return labels.argmax(axis=1).astype(np.int64)
+        return _read_rows(labels, n_classes, expected, multi_label=multi_label)
     with np.errstate(invalid="ignore"):  # NaN becomes a whole number, which then differs
         whole = labels.astype(np.int64)
     if not np.array_equal(whole, labels):
@@ -157,6 +162,28 @@ def read_labels(y: Any, n_classes: int | None, size: int) -> np.ndarray:
         limit = "" if n_classes is None else f" to {n_classes - 1}"
         raise DataError(f"Expected labels from 0{limit}. Received: labels from {whole.min()} to {whole.max()}.")
     return whole
+
+
+def is_multi_hot(labels: np.ndarray) -> bool:
+    """Check whether labels `(N, n_classes)` give some image none or several; integers `(N,)` never do."""
+    return labels.ndim == 2 and bool((labels.sum(axis=1) != 1).any())
+
+
+def _read_rows(labels: np.ndarray, n_classes: int | None, expected: str, *, multi_label: bool) -> np.ndarray:
+    """Return labels `(N, n_classes)` as int64: `(N,)` if they are one-hot, unchanged if they are multi-hot."""
+    of_labels = bool(((labels == 0) | (labels == 1)).all())
+    valid = of_labels and (multi_label or not is_multi_hot(labels))
+    if not valid or (n_classes is not None and labels.shape[1] != n_classes):
+        why = " in which not every row is a single 1 among zeros"
+        if multi_label:
+            why = " with other values than 0 and 1 among them"
+        elif of_labels:
+            why += ". Labels of which an image may have several need a model of independent sigmoids, or one of which "
+            why += "output_kind='multi_label' says so"
+        raise DataError(
+            f"Expected labels as {expected}. Received: {labels.dtype} {labels.shape}{'' if valid else why}."
+        )
+    return labels.astype(np.int64) if multi_label else labels.argmax(axis=1).astype(np.int64)
 
 
 def _elements(data: Any, batch_size: int, labels: bool) -> Iterator[Any]:

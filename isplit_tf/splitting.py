@@ -21,15 +21,17 @@ from .graph.cuts import Cut, place_maker, place_of, require_sized, resolve_cut
 from .graph.enclosing import lending, record_origins
 from .graph.keras_layers import also_known
 from .graph.layer_state import record_state, restore_state, take_forms
-from .graph.outputs import Output, compiled_loss, find_logits
+from .graph.output_kinds import Output
+from .graph.outputs import compiled_loss, find_kind
 from .graph.passes import require_runnable
+from .graph.preprocessor import require_same_as_predict, warn_of_train_step
 from .graph.program import Program, Ref, fill, read_program
 from .graph.surgery import build, copy_model, free_name, segment
 from .storage.directories import check_replaceable, replacing
 from .storage.models import load_model, loss_from_json, loss_to_json, require_savable
 from .storage.records import read_arrays, read_json, write_arrays, write_json
 
-FORMAT_VERSION = 2  # 1 where model.keras holds all of the layers, as nearly always
+FORMAT_VERSION = 2  # 1 for what release 0.1.0 can read, as nearly always
 _MODEL_FILE = "model.keras"
 _RECORD_FILE = "split.json"
 _STATE_FILE = "layers.npz"
@@ -50,8 +52,8 @@ class SplitModel:
         cut: Where it was split.
         program: The whole, read once: its steps and tensors.
         bottleneck: The record that described the bottleneck, or None.
-        output_kind: What the output is: "softmax", "sigmoid", "sigmoids", "logits" or "binary_logit"; None where
-            it is not class scores.
+        output_kind: What the output is: "softmax" (probabilities that add up to 1, by whatever layers), "sigmoid",
+            "multi_label", "logits", "binary_logit" or "multi_label_logits"; None where it is not class scores.
         loss: The loss that the original was compiled with, or None.
         fine_tuned: Whether `train` changed head and tail, which are then not the original model any more.
     """
@@ -70,7 +72,7 @@ class SplitModel:
         self.model = model
         self.cut = cut
         self.bottleneck = bottleneck
-        self.output_kind = output_kind
+        self.output_kind = None if output_kind is None else Output.of(output_kind, 0).kind  # "sigmoids" in old files
         self.loss = loss
         self.fine_tuned = fine_tuned
         self.program = program = read_program(model)
@@ -155,7 +157,8 @@ class SplitModel:
             self.model.save(folder / _MODEL_FILE)
             if arrays:
                 write_arrays(folder / _STATE_FILE, 1, {"kind": "layers"}, arrays, compressed=False)
-            write_json(folder / _RECORD_FILE, FORMAT_VERSION if more else 1, self._record() | more)
+            is_new = more or self.output_kind in ("multi_label", "multi_label_logits")  # unknown to release 0.1.0
+            write_json(folder / _RECORD_FILE, FORMAT_VERSION if is_new else 1, self._record() | more)
 
     def _record(self) -> dict[str, Any]:
         return {
@@ -206,7 +209,12 @@ class SplitModel:
 
 
 def split(
-    model: keras.Model, cut: Cut | int | str, bottleneck: Any = None, *, output: str | int | None = None
+    model: keras.Model,
+    cut: Cut | int | str,
+    bottleneck: Any = None,
+    *,
+    output: str | int | None = None,
+    output_kind: str | None = None,
 ) -> SplitModel:
     """Split a model after a layer, with copies of its layers and weights; the model stays as it is.
 
@@ -218,6 +226,8 @@ def split(
             `Autoencoder(compression=0.9)`; one for each tensor of the cut, which share the elements or bytes; None for
             the tensors as they are.
         output: Name or index of the output to keep, where the model has several; all by default.
+        output_kind: What the output is, where neither the model's end nor its values tell: "probabilities" (that add up
+            to 1), "logits", or "multi_label" (each unit a label of its own). Training and export go by it.
 
     Returns:
         The split. Without a bottleneck, `tail(head(x))` equals `model(x)`.
@@ -225,7 +235,7 @@ def split(
     Raises:
         CutError: There is no such cut.
         ModelError: The model cannot be split or copied, has no such output, or the cut's shape varies and there is a
-            bottleneck.
+            bottleneck; or `predict` does more than the model's layers, and the message names the preprocessor.
 
     Example:
         >>> halves = split(model, "block4_pool", Autoencoder(compression=0.9))
@@ -236,11 +246,10 @@ def split(
     """
     program = read_program(model, output=output)
     place = resolve_cut(program, cut)
+    require_same_as_predict(model, program)
+    warn_of_train_step(model, program)
     loss = compiled_loss(model, output)
-    try:
-        kind: str | None = find_logits(program, loss=loss).output.kind
-    except ModelError:
-        kind = None
+    kind = find_kind(program, loss=loss, output_kind=output_kind)
     whole, copies = copy_model(program, name=model.name)
     tensors = place_of(program, place)
     boundaries: tuple[str, ...]

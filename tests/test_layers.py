@@ -127,7 +127,7 @@ def test_public_names():
     assert sorted(isplit_tf.__all__) == sorted(
         "AccuracyCurve Autoencoder Bundle Candidate Candidates Curve Cut Distillation Evaluation History "
         "ISplitError Projection SanityCheck SplitModel __version__ datasets edge evaluate export_bundle find_cuts "
-        "measure_importance predict_accuracy propose sanity_check split train".split()
+        "include_preprocessor measure_importance predict_accuracy propose sanity_check split train".split()
     )
     for name in isplit_tf.__all__:
         assert getattr(isplit_tf, name).__doc__

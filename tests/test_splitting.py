@@ -124,7 +124,7 @@ class TestParts:
         [
             ("softmax", 3, None, "softmax"),
             ("sigmoid", 1, None, "sigmoid"),
-            ("sigmoid", 3, None, "sigmoids"),
+            ("sigmoid", 3, None, "multi_label"),
             (None, 3, None, "logits"),
             (None, 1, keras.losses.BinaryCrossentropy(from_logits=True), "binary_logit"),
             (None, 1, None, None),

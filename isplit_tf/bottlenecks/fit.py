@@ -18,7 +18,7 @@ from ..display.progress import bar
 from ..errors import NumericsError
 from ..graph.cuts import Cut
 from ..graph.inputs import feed
-from ..graph.outputs import Logits, find_logits
+from ..graph.outputs import Logits, Output, find_logits
 from ..graph.passes import gradients_at, input_signature, watch_pass
 from ..graph.program import Program, Step
 from .layers import DECODE, ENCODE, assign, fisher_score, layer_named
@@ -64,7 +64,7 @@ def pass_of_halves(
     cut: Cut,
     *,
     weighted: bool,
-    loss: Any = None,
+    output: Output | None = None,
     through: Sequence[Halves] | None = None,
 ) -> Pass:
     """Return the pass that gives the tensors at the cut between head and tail, each in its own shape.
@@ -76,11 +76,11 @@ def pass_of_halves(
         tail: The program from there to the output.
         cut: Names and shapes of the tensors.
         weighted: Whether gradients are needed.
-        loss: The loss that the model was compiled with, or None.
+        output: What the output of the tail is; None if it is not class scores.
         through: An encoder and a decoder for each tensor. If given, the latents are observed instead of the tensors.
             Their gradient passes through the decoder, while the tail still reads the tensor itself.
     """
-    logits = find_logits(tail, loss=loss) if weighted else None
+    logits = find_logits(tail, known=output) if weighted else None
     shapes = [tuple(int(n or 1) for n in shape) for shape in cut.shapes]
     ends = list(itertools.accumulate(map(math.prod, shapes)))
 
@@ -120,7 +120,7 @@ def _traced(entry: Program, names: list[str], end: Program, logits: Logits | Non
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             features, values = forward(inputs, tape)
             if logits is not None:
-                score = tf.reduce_sum(fisher_score(values[logits.tensor], signs, logits.output))
+                score = tf.reduce_sum(fisher_score(logits.of(values[logits.tensor]), signs, logits.output))
         gradients = []
         if logits is not None:
             gradients = gradients_at(tape, score, features, names, remedy="Give weighting='features'.")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from .inputs import open_images, open_model, read_cut
-from .options import add_command, add_data, add_input, add_output
+from .options import add_command, add_data, add_input, add_output, add_output_kind
 from .output import Result, free_output, say
 
 
@@ -73,7 +73,7 @@ def define_importance(commands: Any) -> None:
     parser.add_argument(
         "--confidence", type=float, metavar="X", help="stop once best cut and peaks are as sure as X, such as 0.95"
     )
-    parser.add_argument("--from-logits", action="store_true", default=None, help="linear outputs are logits")
+    add_output_kind(parser)
     parser.add_argument("--plot", metavar="FILE", help="draw the curve as .png or .svg")
     parser.add_argument("--log", action="store_true", help="plot log10")
     add_input(parser)
@@ -100,6 +100,7 @@ def run_importance(args: argparse.Namespace) -> Result:
         precision=args.precision,
         confidence=args.confidence,
         from_logits=args.from_logits,
+        output_kind=args.output_kind,
     )
     curve.save(output)
     say(f"wrote {output}")
@@ -129,7 +130,7 @@ def define_accuracy(commands: Any) -> None:
     parser.add_argument("--weighting", default="task", choices=["task", "features"])
     parser.add_argument("--fit-images", type=int, default=2000, metavar="N", help="images of the fit (default: 2000)")
     parser.add_argument("--max-images", type=int, metavar="N", help="stop after N images")
-    parser.add_argument("--from-logits", action="store_true", default=None, help="linear outputs are logits")
+    add_output_kind(parser)
     parser.add_argument("--plot", metavar="FILE", help="draw the curve as .png, .svg or .pdf")
     add_input(parser)
     add_output(parser, "accuracy.npz", "the predicted accuracy")
@@ -157,6 +158,7 @@ def run_accuracy(args: argparse.Namespace) -> Result:
         max_images=args.max_images,
         class_names=names,
         from_logits=args.from_logits,
+        output_kind=args.output_kind,
     )
     curve.save(output)
     say(f"wrote {output}")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from .inputs import in_order_of, open_images, open_model, read_image, read_preprocessing
-from .options import add_command, add_data, add_input, add_output
+from .options import add_command, add_data, add_input, add_output, add_output_kind
 from .output import Result, free_output, say
 
 
@@ -24,6 +24,7 @@ def define_export(commands: Any) -> None:
     add_data(parser, name="--evaluation-data", required=False, what="labelled images for the manifest's accuracy")
     parser.add_argument("--original", metavar="MODEL", help="the .keras file that was split, for its accuracy")
     parser.add_argument("--precision", default="int8", help="int8, int16x8, float16, dynamic, float32 (default: int8)")
+    add_output_kind(parser, logits=False)
     parser.add_argument("--target", choices=["microcontroller"], help="also write the head as C, and measure its arena")
     parser.add_argument("--flash-bytes", type=int, metavar="N", help="refuse a head whose array is larger")
     parser.add_argument("--ram-bytes", type=int, metavar="N", help="refuse a head that needs more for its arena")
@@ -66,6 +67,7 @@ def run_export(args: argparse.Namespace) -> Result:
         class_names=names,
         preprocessing=read_preprocessing(args.preprocessing),
         precision=args.precision,
+        output_kind=args.output_kind,
         target=args.target,
         flash_bytes=args.flash_bytes,
         ram_bytes=args.ram_bytes,
@@ -160,11 +162,20 @@ def run_predict(args: argparse.Namespace) -> Result:
         predictor: Any = Bundle.load(args.bundle)
         if args.url:
             predictor = stack.enter_context(Client(args.bundle, args.url, timeout_s=args.timeout))
-        names = predictor.manifest.class_names
+        manifest = predictor.manifest
+        names = manifest.class_names or [str(index) for index in range(manifest.n_classes)]
         for path in args.images:
-            for row in predictor.predict(read_image(Path(path), predictor.manifest)):
+            for row in predictor.predict(read_image(Path(path), manifest)):
                 best = int(row.argmax())
-                label = names[best] if names else str(best)
-                rows.append({"image": path, "class": label, "probability": float(row[best])})
-    text = "\n".join(f"{row['image']}: {row['class']} ({row['probability']:.1%})" for row in rows)
-    return Result(text, rows)
+                record = {"image": path, "class": names[best], "probability": float(row[best])}
+                if manifest.multi_label:
+                    record["labels"] = {name: float(p) for name, p in zip(names, row, strict=True) if p > 0.5}
+                rows.append(record)
+    return Result("\n".join(map(_answer_line, rows)), rows)
+
+
+def _answer_line(record: dict[str, Any]) -> str:
+    """Return the answer for an image as a line: its class, or all of its labels."""
+    found = record.get("labels", {record["class"]: record["probability"]})
+    listed = ", ".join(f"{name} ({p:.1%})" for name, p in found.items())
+    return f"{record['image']}: {listed or 'no label'}"

@@ -150,8 +150,10 @@ def in_order_of(names: Sequence[str] | None, data: Any, found: Sequence[str] | N
     positions = tf.constant([list(names).index(name) for name in found], tf.int64)
 
     def renumber(x: Any, y: Any) -> tuple[Any, Any]:
-        labels = y if y.dtype.is_integer and y.shape.rank == 1 else tf.argmax(y, axis=-1)
-        return x, tf.gather(positions, labels)
+        if y.shape.rank == 1:
+            return x, tf.gather(positions, tf.cast(y, tf.int64))
+        rows = tf.one_hot(positions, len(names), dtype=tf.float32)  # an image may have several labels, or none
+        return x, tf.matmul(tf.cast(y, tf.float32), rows)
 
     return data.map(renumber)
 

@@ -56,6 +56,17 @@ def add_input(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_output_kind(parser: argparse.ArgumentParser, *, logits: bool = True) -> None:
+    """Add --output-kind, and --from-logits where `logits` says so, for what the model's output is."""
+    parser.add_argument(
+        "--output-kind",
+        choices=["probabilities", "logits", "multi_label"],
+        help="what the output is, where neither the model's end nor its values tell",
+    )
+    if logits:
+        parser.add_argument("--from-logits", action="store_true", default=None, help="linear outputs are logits")
+
+
 def add_cluster(parser: argparse.ArgumentParser) -> None:
     """Add --cluster, the address at which jobs run."""
     parser.add_argument(

@@ -13,6 +13,7 @@ from .options import (
     add_data,
     add_input,
     add_output,
+    add_output_kind,
     given_options,
     make_bottleneck,
 )
@@ -35,6 +36,7 @@ def define_split(commands: Any) -> None:
     add_bottleneck(parser)
     parser.add_argument("--no-bottleneck", action="store_true", help="send the tensor as it is")
     parser.add_argument("--seed", type=int, help="of the bottleneck's first weights")
+    add_output_kind(parser, logits=False)
     add_output(parser, "split", "the split model's folder")
 
 
@@ -47,7 +49,7 @@ def run_split(args: argparse.Namespace) -> Result:
         raise ArgumentError(f"{options}: of a bottleneck, and --no-bottleneck asks for none. Leave one of them out.")
     bottleneck = None if args.no_bottleneck else make_bottleneck(args)
     cut = read_cut(args.cut) if args.cut is not None else first_candidate(args.candidates)
-    halves = split(open_model(args.model), cut, bottleneck)
+    halves = split(open_model(args.model), cut, bottleneck, output_kind=args.output_kind)
     halves.save(output, overwrite=args.overwrite)
     say(f"wrote {output}")
     return Result(repr(halves), {"cut": halves.cut.to_json(), "latent_shape": list(halves.latent_shape)})
@@ -67,6 +69,7 @@ def define_train(commands: Any) -> None:
         "--all-candidates", action="store_true", help="split --model at every candidate and train each, into one folder"
     )
     parser.add_argument("--model", metavar="FILE", help="the .keras file, for --all-candidates")
+    add_output_kind(parser, logits=False)
     add_bottleneck(parser.add_argument_group("bottleneck, for --all-candidates"))
     add_cluster(parser)
     add_data(parser, what="labelled training images")
@@ -93,6 +96,8 @@ def run_train(args: argparse.Namespace) -> Result:
         return Result(*train_candidates(args))
     if options := given_options(args):
         raise ArgumentError(f"{options}: '{args.split}' has its bottleneck already. These are for --all-candidates.")
+    if args.output_kind:
+        raise ArgumentError(f"--output-kind: '{args.split}' knows its output already. This is for --all-candidates.")
     output = free_output(args, "split")
     halves = SplitModel.load(args.split)
     shape = halves.model.inputs[0].shape[1:]
@@ -123,7 +128,7 @@ def define_evaluate(commands: Any) -> None:
     parser.add_argument("predictor", help="a .keras file, a split's folder, or a bundle")
     add_data(parser, what="labelled test images")
     parser.add_argument("--url", help="a server's address, http:// or grpc://: the bundle's head here, its tail there")
-    parser.add_argument("--from-logits", action="store_true", default=None, help="linear outputs are logits")
+    add_output_kind(parser)
     add_input(parser)
     add_output(parser, "report.json", "the report")
 
@@ -138,7 +143,8 @@ def run_evaluate(args: argparse.Namespace) -> Result:
         if manifest is not None and manifest.class_names is not None:
             data = in_order_of(manifest.class_names, data, names, of=f"'{args.predictor}'", spec=args.data)
             names = manifest.class_names
-        report = evaluate(predictor, data, class_names=names, from_logits=args.from_logits)
+        said = {"from_logits": args.from_logits, "output_kind": args.output_kind}
+        report = evaluate(predictor, data, class_names=names, **said)
     report.save(output)
     say(f"wrote {output}")
     return Result(report.table(), json.loads(output.read_text()))

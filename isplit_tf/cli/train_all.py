@@ -101,7 +101,7 @@ class _Worker:
 
         start = time.perf_counter()
         args = self._args
-        halves = split(self._model, read_cut(str(task.index)), make_bottleneck(args))
+        halves = split(self._model, read_cut(str(task.index)), make_bottleneck(args), output_kind=args.output_kind)
         validation_data = self._watched if args.keep_best else None
         train(halves, self._train, validation_data=validation_data, progress=False, **training_arguments(args))
         halves.save(Path(args.output) / task.folder, overwrite=True)
@@ -133,7 +133,7 @@ def training_arguments(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _settings(args: argparse.Namespace) -> str:
-    names = ["model", "data", "bottleneck", *OF_BOTTLENECK, *_OF_TRAINING]
+    names = ["model", "data", "output_kind", "bottleneck", *OF_BOTTLENECK, *_OF_TRAINING]
     if args.keep_best:
         names.append("validation_data")
     values = {name: getattr(args, name) for name in names}

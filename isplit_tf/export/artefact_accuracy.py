@@ -8,7 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from ..evaluation.evaluation import evaluate
-from ..graph.outputs import Output, describe_output, to_probabilities
+from ..graph.output_kinds import Output, to_probabilities
+from ..graph.outputs import describe_output
 from .litert.representative import model_input
 
 
@@ -23,7 +24,7 @@ class Prepared:
 
     def __init__(self, model: keras.Model, output: Output, preprocessing: Mapping[str, Any] | None):
         self._shape = tuple(model.inputs[0].shape[1:])
-        self._output = output
+        self.output = output
         self._preprocessing = preprocessing
         # Traced once: `predict_on_batch` of several models warns of tracing too often.
         spec = tf.TensorSpec((None, *self._shape), tf.float32)
@@ -32,7 +33,7 @@ class Prepared:
     def predict(self, images: Any) -> np.ndarray:
         """Return probabilities, float32 `(N, n_classes)`."""
         x = np.stack([model_input(image, self._shape, self._preprocessing) for image in np.asarray(images)])
-        return to_probabilities(self._run(tf.constant(x)).numpy(), self._output)
+        return to_probabilities(self._run(tf.constant(x)).numpy(), self.output)
 
 
 def measure_accuracy(
@@ -42,7 +43,6 @@ def measure_accuracy(
     *,
     original: keras.Model | None,
     output: Output,
-    from_logits: bool | None,
     max_images: int | None,
     progress: bool,
 ) -> dict[str, Any]:
@@ -53,8 +53,7 @@ def measure_accuracy(
         split: The whole split model.
         data: Images with labels, as `evaluate` takes them.
         original: The model that was split, or None.
-        output: What the split's output is.
-        from_logits: Says of the original's linear outputs whether they are logits.
+        output: What the output of the split is, and of the original.
         max_images: Stop after as many.
         progress: Whether bars may show.
 
@@ -66,7 +65,7 @@ def measure_accuracy(
     halves = evaluate(Prepared(split, output, record), data, max_images=max_images, progress=progress)
     original_accuracy = None
     if original is not None:
-        whole = Prepared(original, describe_output(original, from_logits=from_logits), record)
+        whole = Prepared(original, describe_output(original, known=output), record)
         original_accuracy = evaluate(whole, data, max_images=max_images, progress=progress).accuracy
     return {
         "original": original_accuracy,

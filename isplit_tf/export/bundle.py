@@ -16,6 +16,8 @@ from isplit_edge.wire import STATUS_MEANINGS, STATUS_OK
 
 from ..display.quiet import quiet
 from ..errors import ArgumentError, BundleError
+from ..graph.preprocessor import require_same_as_predict
+from ..graph.program import read_program
 from ..importance.curve import Curve
 from ..splitting import SplitModel
 from .artefact_accuracy import measure_accuracy
@@ -169,6 +171,7 @@ def export_bundle(
     overwrite: bool = False,
     original: keras.Model | None = None,
     from_logits: bool | None = None,
+    output_kind: str | None = None,
     max_evaluation_images: int | None = None,
     progress: bool = True,
 ) -> Bundle:
@@ -203,6 +206,7 @@ def export_bundle(
         overwrite: Whether a bundle that is there may be replaced; anything else never is.
         original: The model that was split, to measure its accuracy beside.
         from_logits: Says of linear outputs whether they are logits, where the model does not.
+        output_kind: What the output is, "probabilities", "logits" or "multi_label"; by default as the split says.
         max_evaluation_images: Stop measuring after as many.
         progress: Whether bars may show, on standard error.
 
@@ -230,11 +234,14 @@ def export_bundle(
         version=version,
         target=target,
         from_logits=from_logits,
+        output_kind=output_kind,
     )
     micro_settings = micro_request(
         target, precision, flash_bytes=flash_bytes, ram_bytes=ram_bytes, curve=curve, ethos_u=ethos_u
     )
     check_place(directory, overwrite)
+    if original is not None:
+        require_same_as_predict(original, read_program(original))
     head, images = _converted(request, representative_data, progress)
     micro = (
         None
@@ -254,7 +261,6 @@ def export_bundle(
             evaluation_data,
             original=original,
             output=request.output,
-            from_logits=from_logits,
             max_images=max_evaluation_images,
             progress=progress,
         )

@@ -15,7 +15,7 @@ from isplit_edge.manifest import Manifest
 from ..display.quiet import quiet
 from ..errors import ExportError
 from ..evaluation.evaluation import evaluate
-from ..graph.outputs import Output
+from ..graph.output_kinds import Output
 from ..splitting import SplitModel
 from .litert.converter import QUANTIZED, ConvertedHead, convert
 
@@ -91,11 +91,11 @@ class _Predictor:
     """A fallback that takes images as a client does."""
 
     def __init__(self, model: LocalModel, manifest: Manifest):
-        self._model, self._manifest = model, manifest
+        self._model, self.manifest = model, manifest
 
     def predict(self, images: Any, preprocessed: bool = False) -> np.ndarray:
         """Return probabilities, float32 `(N, n_classes)`."""
-        shape, record = self._manifest.shapes["input"], self._manifest.preprocessing
+        shape, record = self.manifest.shapes["input"], self.manifest.preprocessing
         return self._model.predict(frames(images, shape, record, preprocessed=preprocessed), preprocessed)
 
 

@@ -18,7 +18,8 @@ from isplit_edge.preprocessing import resolve_preprocessing
 from ..bottlenecks.quantizer import is_observed, quantizers
 from ..errors import ArgumentError, ExportError, NumericsError, checked_class_names
 from ..graph.cost import program_macs
-from ..graph.outputs import Output, compiled_loss, find_logits
+from ..graph.output_kinds import Output, checked_word
+from ..graph.outputs import compiled_loss, find_logits
 from ..splitting import SplitModel
 from .litert.converter import QUANTIZED, ConvertedHead
 from .micro.head import MICROCONTROLLER
@@ -78,6 +79,7 @@ def make_request(
     version: int,
     target: str | None,
     from_logits: bool | None,
+    output_kind: str | None,
 ) -> ExportRequest:
     """Check all arguments of `export_bundle` that need no data.
 
@@ -96,7 +98,7 @@ def make_request(
     _check_weights(split)
     bits = _packed_bits(split, precision)
     shapes = _fixed_shapes(split)
-    output = _output(split, from_logits)
+    output = _output(split, from_logits, output_kind)
     record = {
         "format_version": FORMAT_VERSION,
         "model_name": model_name,
@@ -168,10 +170,12 @@ def _fixed_shapes(split: SplitModel) -> dict[str, list[int]]:
     return {role: [int(axis) for axis in shape] for role, shape in shapes.items()}
 
 
-def _output(split: SplitModel, from_logits: bool | None) -> Output:
-    if split.output is not None and from_logits is None:
+def _output(split: SplitModel, from_logits: bool | None, output_kind: str | None) -> Output:
+    checked_word(output_kind, from_logits)
+    if split.output is not None and from_logits is None and output_kind is None:
         return split.output
-    return find_logits(split.program, loss=compiled_loss(split.model), from_logits=from_logits).output
+    loss = compiled_loss(split.model)
+    return find_logits(split.program, loss=loss, from_logits=from_logits, output_kind=output_kind).output
 
 
 def _cut_record(split: SplitModel) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from ..storage.records import read_arrays, write_arrays
 from .kernels import title
 from .statistics import ClassStatistics, best_position, peak_positions
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _PLAIN = (
     "class_names",
     "method",
@@ -30,7 +30,6 @@ _PLAIN = (
     "confidence",
     "settled",
 )
-_ARRAYS = ("counts", "means", "squares")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -39,7 +38,8 @@ class Curve:
 
     Attributes:
         cuts: The cuts, in topological order.
-        statistics: Mean and spread of each class at each cut.
+        statistics: Mean and spread of each class at each cut. An image with several labels counts in each of their
+            classes; `values` are then means over images of the mean over their labels.
         class_names: Names of the classes, or None.
         method: Method of `measure_importance`.
         reduction: "mean" (divided by the cut's size) or "sum".
@@ -77,7 +77,7 @@ class Curve:
     @property
     def n_images(self) -> int:
         """Return the number of images."""
-        return int(self.counts.sum())
+        return int(self.statistics.pooled().counts[0])
 
     @property
     def per_class(self) -> np.ndarray:
@@ -325,7 +325,9 @@ class Curve:
             "input_shape": list(self.input_shape),
             **{name: getattr(self, name) for name in _PLAIN},
         }
-        write_arrays(target, FORMAT_VERSION, record, {name: getattr(self.statistics, name) for name in _ARRAYS})
+        arrays = self.statistics.arrays()
+        version = FORMAT_VERSION if "images_counts" in arrays else 1  # 1 is what release 0.1.0 reads
+        write_arrays(target, version, record, arrays)
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Curve":
@@ -338,7 +340,7 @@ class Curve:
         try:
             return cls(
                 cuts=[Cut.from_json(cut) for cut in record["cuts"]],
-                statistics=ClassStatistics(*(arrays[name] for name in _ARRAYS)),
+                statistics=ClassStatistics.from_arrays(arrays),
                 input_shape=tuple(record["input_shape"]),
                 # Files of the first release lack the last fields.
                 **{name: record[name] for name in _PLAIN if name in record},

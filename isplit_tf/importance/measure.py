@@ -11,6 +11,7 @@ from ..graph.axis import choose_cuts
 from ..graph.cuts import Cut, place_of
 from ..graph.outputs import compiled_loss, find_logits
 from ..graph.passes import require_runnable
+from ..graph.preprocessor import require_same_as_predict
 from ..graph.program import read_program
 from .curve import Curve
 from .data_pass import Collector
@@ -40,6 +41,7 @@ def measure_importance(
     confidence: float | None = None,
     batch_size: int = 32,
     from_logits: bool | None = None,
+    output_kind: str | None = None,
     output: str | int | None = None,
     strategy: Any = None,
     progress: bool = True,
@@ -48,12 +50,15 @@ def measure_importance(
 
     With F of shape `(H, W, C)` at a cut and y the logit of the image's class, `alpha_c` is the mean over h, w of
     dy/dF_hwc, the map is ReLU(sum_c alpha_c F_hwc), and the importance is the map's sum over h, w, which
-    `reduction="mean"` divides by the cut's size. For sequences `(T, D)` the mean is over T; vectors need no mean.
+    `reduction="mean"` divides by the cut's size. For sequences `(T, D)` the mean is over T; vectors need no mean. An
+    image with several labels has the mean of their importances, with one backward pass for each; one without a label
+    is left out.
 
     Args:
         model: A built classifier; it is not changed.
         data: Validation images: a batched `tf.data.Dataset` of `(x, y)`, a pair of arrays, or a
-            `keras.utils.PyDataset`. Labels are integers `(N,)` or `(N, 1)`, or one-hot. Weights are not used.
+            `keras.utils.PyDataset`. Labels are integers `(N,)` or `(N, 1)`, or one-hot; of a multi-label model also
+            multi-hot. Weights are not used.
         method: "grad_cam"; "gradients", which leaves F out (the paper's Fig. 4); "grad_cam++", "hires_cam",
             "layer_cam", "gradient_x_activation"; or "layer_integrated_gradients", which takes 33 passes.
         reduction: "mean" (comparable between layers of different size) or "sum" (the paper's text).
@@ -69,6 +74,8 @@ def measure_importance(
             class has its share. A stream is read through once for that, and a sample within 256 MiB is used.
         batch_size: Images per batch if `data` are arrays.
         from_logits: True if linear outputs are logits and the compiled loss does not say so.
+        output_kind: What the output is, where neither the model's end nor its values tell: "probabilities" (that add up
+            to 1), "logits", or "multi_label" (each unit a label of its own, of which an image may have several).
         output: Name or index of the output with the class scores, if the model has several outputs.
         strategy: A `tf.distribute.MirroredStrategy` or `MultiWorkerMirroredStrategy` whose devices share the images of
             each batch; by default the strategy of the open scope. Every worker needs the same data in the same order,
@@ -80,7 +87,8 @@ def measure_importance(
 
     Raises:
         ArgumentError: If a choice does not exist, or a number is out of range.
-        ModelError: If the model has no cut, or its output is not class scores.
+        ModelError: If the model has no cut, its output is not class scores, or `predict` does more than the model's
+            layers; the message names the preprocessor.
         CutError: If a cut in the list does not exist.
         DataError: If the data are empty, endless, or do not fit the model.
         NumericsError: If an image holds NaN or infinity, or a layer, which is named, gives them.
@@ -98,8 +106,9 @@ def measure_importance(
     confidence = None if confidence is None else checked_share("confidence", confidence)
     program = read_program(model, output=output, training=False)
     require_runnable(program)
+    require_same_as_predict(model, program, data)
     chosen = choose_cuts(program, cuts)
-    logits = find_logits(program, loss=compiled_loss(model, output), from_logits=from_logits)
+    logits = find_logits(program, loss=compiled_loss(model, output), from_logits=from_logits, output_kind=output_kind)
     classes = logits.output.n_classes
     names = checked_class_names(class_names, classes, source=data)
     places = [place_of(program, cut) for cut in chosen]
@@ -113,6 +122,7 @@ def measure_importance(
         batch_size=batch_size,
         max_images=max_images,
         progress=progress,
+        multi_label=logits.output.is_multi_label,
     )
     collected = collector.all_of(data) if confidence is None else collector.until_settled(data, confidence)
     return Curve(

@@ -175,7 +175,7 @@ class Probe:
         # Outside of a name scope, TensorFlow refuses layer names that Keras accepts, such as `_conv`.
         with tf.name_scope("importance"), tf.GradientTape(watch_accessed_variables=False) as tape:
             values, features = watch_pass(program, self._places, inputs, tape=tape, operation=self._operation)
-            logits = values[self._logits.tensor]
+            logits = self._logits.scores(values[self._logits.tensor])
             if classes is None:
                 classes = kernels.predicted(logits, binary_unit=unit)
             total = tf.reduce_sum(kernels.score(logits, classes, binary_unit=unit)) * self._magnified

@@ -20,8 +20,10 @@ from ..graph.enclosing import Copier
 from ..graph.layer_state import copy_state
 from ..graph.outputs import compiled_loss, find_logits
 from ..graph.passes import require_runnable
+from ..graph.preprocessor import require_same_as_predict
 from ..graph.program import Program, Step, read_program
 from ..graph.weights import WeightedOperation
+from .data_pass import single_labels
 from .kernels import title
 from .measure import require_choices
 from .probe import Probe
@@ -144,6 +146,7 @@ def sanity_check(
     seed: int = 0,
     batch_size: int = 32,
     from_logits: bool | None = None,
+    output_kind: str | None = None,
     output: str | int | None = None,
 ) -> SanityCheck:
     """Shuffle the weights of a copy of the model, layer by layer from its output down, and compare the maps.
@@ -164,6 +167,7 @@ def sanity_check(
         seed: Seed of the random orders.
         batch_size: Images per batch, if `data` are arrays.
         from_logits: As in `measure_importance`.
+        output_kind: As in `measure_importance`.
         output: As in `measure_importance`.
 
     Returns:
@@ -188,12 +192,15 @@ def sanity_check(
     draws = checked_integer("draws", draws, 1)
     program = read_program(model, output=output, training=False)
     require_runnable(program)
+    require_same_as_predict(model, program, data)
     chosen = choose_cuts(program, cuts)
-    logits = find_logits(program, loss=compiled_loss(model, output), from_logits=from_logits)
+    logits = find_logits(program, loss=compiled_loss(model, output), from_logits=from_logits, output_kind=output_kind)
     twins = _Twins(program, logits.operation)
     places = [place_of(program, cut) for cut in chosen]
     probe = Probe(program, places, logits, method=method, target=target, replaced=twins.copies)
-    image_batches = list(batches(data, n_classes=logits.output.n_classes, batch_size=batch_size, max_images=max_images))
+    reading: dict[str, Any] = {"n_classes": logits.output.n_classes, "batch_size": batch_size, "max_images": max_images}
+    stream = batches(data, multi_label=logits.output.is_multi_label, **reading)
+    image_batches = [part for batch in stream for part in single_labels(batch)]
     sizes = np.array([cut.size for cut in chosen])
     correlations = [
         _cascade(probe, image_batches, sizes, twins, np.random.default_rng((seed, k))) for k in range(draws)

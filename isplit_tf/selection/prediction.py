@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ..batches import batches, count_images
+from ..batches import batches, count_images, is_multi_hot
 from ..bottlenecks.base import LatentPlan
 from ..bottlenecks.fit import error_of, fit_all, gather, pass_of_program, put
 from ..bottlenecks.moments import collector
@@ -19,10 +19,13 @@ from ..errors import ArgumentError, checked_class_names, checked_integer
 from ..graph.axis import choose_cuts
 from ..graph.cuts import Cut, place_maker, place_of
 from ..graph.inputs import feed
-from ..graph.outputs import Logits, Output, compiled_loss, find_logits, to_probabilities
+from ..graph.output_kinds import Output, to_probabilities
+from ..graph.outputs import Logits, compiled_loss, find_logits
 from ..graph.passes import input_signature, require_runnable
+from ..graph.preprocessor import require_same_as_predict
 from ..graph.program import Program, read_program
 from .accuracy_curve import AccuracyCurve
+from .label_sets import LabelSets
 
 
 def predict_accuracy(
@@ -41,6 +44,7 @@ def predict_accuracy(
     class_names: Sequence[str] | None = None,
     batch_size: int = 32,
     from_logits: bool | None = None,
+    output_kind: str | None = None,
     output: str | int | None = None,
     seed: int = 0,
     progress: bool = True,
@@ -55,7 +59,8 @@ def predict_accuracy(
     Args:
         model: A built classifier; it is not changed.
         data: Labelled images to classify: a batched `tf.data.Dataset` of `(x, y)`, a pair of arrays, or a
-            `keras.utils.PyDataset`. Labels are integers `(N,)` or `(N, 1)`, or one-hot.
+            `keras.utils.PyDataset`. Labels are integers `(N,)` or `(N, 1)`, or one-hot; of a multi-label model also
+            multi-hot: an image is then right if all of its labels are.
         compression: Share of the elements left out at each cut; 0.9 if no other amount is given.
         payload_bytes: Instead of `compression`, the bytes per frame at most at each cut, header included, with an int8
             latent. Each position of the grid gets at least one number, even if this takes more bytes.
@@ -70,6 +75,7 @@ def predict_accuracy(
         class_names: Names of the classes, for the curve.
         batch_size: Images per batch if the data are arrays.
         from_logits: True if linear outputs are logits and the compiled loss does not say so.
+        output_kind: As in `measure_importance`; "multi_label" also for labels that happen to be one-hot.
         output: Name or index of the output with the class scores, if the model has several outputs.
         seed: Seed of the choice of images and of the random signs for the Fisher information.
         progress: Whether to show bars on standard error.
@@ -80,7 +86,8 @@ def predict_accuracy(
     Raises:
         ArgumentError: If more than one amount is given, an argument is out of range, or a projection does not take the
             shape at a cut.
-        ModelError: If the model has no cut, its output is not class scores, or no gradient reaches a cut.
+        ModelError: If the model has no cut, its output is not class scores, no gradient reaches a cut, or `predict`
+            does more than the model's layers; the message names the preprocessor.
         CutError: If a cut in the list does not exist.
         DataError: If the data are empty, endless, or do not fit the model.
         NumericsError: If a layer, which is named, gives NaN or infinity.
@@ -91,7 +98,8 @@ def predict_accuracy(
     """
     program = read_program(model, output=output, training=False)
     require_runnable(program)
-    logits = find_logits(program, loss=compiled_loss(model, output), from_logits=from_logits)
+    require_same_as_predict(model, program, data)
+    logits = find_logits(program, loss=compiled_loss(model, output), from_logits=from_logits, output_kind=output_kind)
     names = checked_class_names(class_names, logits.output.n_classes, source=data)
     fit_options: dict[str, Any] = {"patch": patch, "weighting": weighting, "fit_images": fit_images, "seed": seed}
     amount: dict[str, Any] = {"compression": compression, "latent_size": latent_size, "payload_bytes": payload_bytes}
@@ -99,7 +107,8 @@ def predict_accuracy(
     stations = [_Station.at(program, cut, projection) for cut in choose_cuts(program, cuts)]
     loop_options: dict[str, Any] = {"batch_size": checked_integer("batch_size", batch_size, 1), "progress": progress}
     n_fit = _fit(program, stations, logits, data if fit_data is None else fit_data, fit_options, **loop_options)
-    labels, predictions = _classify(program, stations, logits.output, data, max_images, **loop_options)
+    answers = _classify(program, stations, logits.output, data, max_images, **loop_options)
+    labels, predictions = _read_answers(*answers, multi_label=output_kind is not None and logits.output.is_multi_label)
     return AccuracyCurve(
         cuts=[station.cut for station in stations],
         labels=labels,
@@ -194,19 +203,39 @@ def _classify(
     *,
     batch_size: int,
     progress: bool,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the labels `(N,)` and the predicted classes `(N, 1 + n_cuts)`, the whole model's first."""
-    labels, predictions = [], []
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the labels, and what the whole model and those behind each projection say of each image.
+
+    Returns:
+        Labels as `batches` gives them; the predicted classes `(N, 1 + n_cuts)`, the whole model's first; of a
+        multi-label model the predicted labels, `(N, 1 + n_cuts, n_classes)` of 0 and 1, else `(N, 0)`.
+    """
+    labels, predictions, sets = [], [], []
+    reading: dict[str, Any] = {"batch_size": batch_size, "max_images": max_images, "multi_label": output.is_multi_label}
     with bar(total=count_images(data, max_images), desc="accuracy", unit="image", enabled=progress) as progress_bar:
         outputs_of = _traced(program, stations)
-        for batch in batches(data, n_classes=output.n_classes, batch_size=batch_size, max_images=max_images):
-            classes = [
-                to_probabilities(scores.numpy(), output).argmax(axis=1) for scores in outputs_of(feed(program, batch.x))
-            ]
+        for batch in batches(data, n_classes=output.n_classes, **reading):
+            rows = [to_probabilities(scores.numpy(), output) for scores in outputs_of(feed(program, batch.x))]
             labels.append(np.asarray(batch.labels))
-            predictions.append(np.stack(classes, axis=1))
+            predictions.append(np.stack([row.argmax(axis=1) for row in rows], axis=1))
+            if output.is_multi_label:
+                sets.append(np.stack([row > 0.5 for row in rows], axis=1))
             progress_bar.update(batch.size)
-    return np.concatenate(labels), np.concatenate(predictions)
+    empty = np.zeros((0, 0), bool)
+    return np.concatenate(labels), np.concatenate(predictions), np.concatenate(sets) if sets else empty
+
+
+def _read_answers(
+    labels: np.ndarray, predictions: np.ndarray, sets: np.ndarray, *, multi_label: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return labels `(N,)` and predictions `(N, 1 + n_cuts)`: classes, or numbers of sets of labels where an image may
+    have several, so that an image is right if all of its labels are.
+    """
+    if not (is_multi_hot(labels) or multi_label):
+        return (labels if labels.ndim == 1 else labels.argmax(axis=1)), predictions
+    numbers = LabelSets()
+    present = labels if labels.ndim == 2 else np.eye(sets.shape[2], dtype=np.int64)[labels]
+    return numbers.numbers(present), np.stack([numbers.numbers(sets[:, k]) for k in range(sets.shape[1])], axis=1)
 
 
 def _traced(program: Program, stations: Sequence[_Station]) -> Callable[[list[tf.Tensor]], Iterator[tf.Tensor]]:

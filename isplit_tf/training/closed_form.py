@@ -97,7 +97,7 @@ class _Fitting:
         weighted = how.weighting == "task"
         run, split = self._run, self._split
         head, tail = split.read(split.head), split.read(split.tail)
-        source = pass_of_halves(head, tail, split.cut, weighted=weighted, loss=split.loss, through=through)
+        source = pass_of_halves(head, tail, split.cut, weighted=weighted, output=split.output, through=through)
         moments = [collector(layout.shape, layout.patch, weighted=weighted) for layout in patches]
         reading: dict[str, Any] = {"batch_size": run.batch_size, "progress": run.progress}
         self._n_images = gather(source, moments, run.data, images=how.fit_images, seed=how.seed, **reading)

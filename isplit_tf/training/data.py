@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from keras import tree
 
-from ..batches import batches, count_images, predict_rows
+from ..batches import batches, count_images, is_multi_hot, predict_rows
 from ..display.progress import bar
 from ..errors import DataError
 from ..graph.inputs import feed
@@ -124,6 +124,12 @@ def labels_shape_if_any(data: Any, batch_size: int) -> tuple[int | None, ...] | 
     if not isinstance(first, tuple | list) or len(first) < 2 or first[1] is None:
         return None
     return tuple(first[1].shape if hasattr(first[1], "shape") else np.shape(first[1]))
+
+
+def is_multi_label(data: Any, batch_size: int) -> bool:
+    """Check whether the labels of the first batch give some image none or several."""
+    first = next(iter(data)) if isinstance(data, tf.data.Dataset) else _first_element(data, batch_size)
+    return is_multi_hot(np.asarray(first[1]))
 
 
 def image_feed(data: Any, *, batch_size: int) -> Any:

@@ -13,7 +13,10 @@ import numpy as np
 from keras import ops
 
 from ..errors import ArgumentError, ModelError
-from ..graph.outputs import Output, describe_output
+from ..graph.output_kinds import Output
+from ..graph.outputs import compiled_loss, find_logits
+from ..graph.preprocessor import require_same_as_predict
+from ..graph.program import read_program
 from ..graph.surgery import copy_model
 from ..splitting import SplitModel
 from .strategy import replica_share
@@ -179,7 +182,9 @@ def taught(model: keras.Model, teacher: Teacher | None, cross_entropy: Any) -> I
 
 
 def _require_same_outputs(ours: Output, teacher: keras.Model) -> None:
-    theirs = describe_output(teacher)
+    program = read_program(teacher)
+    require_same_as_predict(teacher, program)
+    theirs = find_logits(program, loss=compiled_loss(teacher)).output
     if theirs != ours:
         raise ArgumentError(
             f"The teacher '{teacher.name}' gives {theirs.units} values of the kind '{theirs.kind}', the split "

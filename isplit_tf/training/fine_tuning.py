@@ -13,7 +13,7 @@ from ..graph.keras_layers import all_layers
 from ..splitting import SplitModel
 from .callbacks import Run, fit_phase, keep_better
 from .checkpoint import assign, values_of
-from .data import image_feed, labels_shape, labels_shape_if_any, pair_feed
+from .data import image_feed, is_multi_label, labels_shape, labels_shape_if_any, pair_feed
 from .distillation import Teacher, read_distillation, taught
 from .history import FINE_TUNE
 from .objectives import Objective, choose_objective, copied
@@ -85,10 +85,12 @@ def prepare(split: SplitModel, data: Any, validation_data: Any, *, loss: Any, ba
     parts = [part for part in (data, validation_data) if part is not None]
     shapes = [shape_of_labels(part, batch_size) for part in parts]
     labelled = None not in shapes
+    of_labels = split.output is not None and split.output.is_multi_label and len(shapes[0] or ()) == 2
     objective = choose_objective(
         split.loss if loss is None else None if distillation else loss,
         output=split.output,
         labels_shape=shapes[0] or (None,),
+        multi_hot=of_labels and any(is_multi_label(part, batch_size) for part in parts),
     )
 
     def feed_of(part: Any) -> Any:

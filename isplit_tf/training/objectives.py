@@ -1,5 +1,6 @@
 """The objective of phase 2: its loss, the form of the labels, the accuracy and the optimizers."""
 
+import dataclasses
 import re
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -11,7 +12,7 @@ from keras import ops
 
 from ..batches import read_labels
 from ..errors import ArgumentError, DataError
-from ..graph.outputs import Output
+from ..graph.output_kinds import Output
 
 Form = Literal["integers", "one_hot", "unit"]
 SQUARED_ERROR = "squared_error"
@@ -48,6 +49,28 @@ class SquaredError(keras.losses.Loss):
     def get_config(self) -> dict[str, Any]:
         """Return the arguments as plain values."""
         return super().get_config() | {"kind": self.kind, "n_classes": self.n_classes}
+
+
+@keras.saving.register_keras_serializable("isplit_tf")
+class SubsetAccuracy(keras.metrics.Mean):
+    """The share of images that have all labels right, where each may have several.
+
+    Args:
+        threshold: Of the outputs, above which a label counts as predicted: 0.5 for probabilities, 0 for logits.
+    """
+
+    def __init__(self, threshold: float = 0.5, name: str = "accuracy", dtype: Any = None):
+        super().__init__(name=name, dtype=dtype)
+        self.threshold = threshold
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Count a batch: labels and outputs `(N, n_classes)`."""
+        right = ops.equal(ops.cast(y_pred, "float32") > self.threshold, ops.cast(y_true, "float32") > 0.5)
+        super().update_state(ops.cast(ops.all(right, axis=-1), self.dtype), sample_weight=sample_weight)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments as plain values."""
+        return super().get_config() | {"threshold": self.threshold}
 
 
 @dataclass(frozen=True)
@@ -139,13 +162,16 @@ class Objective:
         return self.form == "one_hot" and len(shape) == 2 and shape[1] == self.n_classes != 1
 
 
-def choose_objective(loss: Any, *, output: Output | None, labels_shape: tuple[int | None, ...]) -> Objective:
+def choose_objective(
+    loss: Any, *, output: Output | None, labels_shape: tuple[int | None, ...], multi_hot: bool = False
+) -> Objective:
     """Return the objective of a loss: the Keras loss with the form of its labels and its accuracy.
 
     Args:
         loss: A loss, its name, `"squared_error"`, or None for the cross-entropy that fits output and labels.
         output: Kind of the model's output; None if it is not class scores.
         labels_shape: Shape of a batch of labels before any conversion.
+        multi_hot: Whether an image may have several labels, or none; the accuracy is then that of all its labels.
 
     Raises:
         ArgumentError: If the loss is unknown, or the output is not class scores and no loss is given for it.
@@ -157,6 +183,14 @@ def choose_objective(loss: Any, *, output: Output | None, labels_shape: tuple[in
                 "'mean_squared_error'."
             )
         return Objective(_resolved(loss), None, None, None)
+    objective = _objective(loss, output, labels_shape)
+    if not (multi_hot and output.is_multi_label):
+        return objective
+    threshold = 0.0 if output.holds_logits else 0.5
+    return dataclasses.replace(objective, accuracy=(SubsetAccuracy, {"threshold": threshold}))
+
+
+def _objective(loss: Any, output: Output, labels_shape: tuple[int | None, ...]) -> Objective:
     kind, n_classes = output.kind, output.n_classes
     given_form: Form = "one_hot" if len(labels_shape) == 2 and labels_shape[1] != 1 else "integers"
     own_form: Form = "unit" if output.is_binary_unit else given_form
@@ -183,7 +217,7 @@ def _cross_entropy(output: Output, given: Form) -> tuple[keras.losses.Loss, Form
     if output.is_binary_unit:
         return keras.losses.BinaryCrossentropy(from_logits=logits), "unit"
     if not output.is_exclusive:
-        return keras.losses.BinaryCrossentropy(), "one_hot"
+        return keras.losses.BinaryCrossentropy(from_logits=logits), "one_hot"
     if given == "one_hot":
         return keras.losses.CategoricalCrossentropy(from_logits=logits), given
     return keras.losses.SparseCategoricalCrossentropy(from_logits=logits), given

@@ -290,12 +290,15 @@ def test_run_goes_on_after_a_request_that_failed(server, bundles):
     assert "answered HTTP 500. It said: out of memory" in answer.reasons[2]
 
 
-def test_independent_sigmoids_need_not_add_up(heads, bundles, tmp_path, images):
+@pytest.mark.parametrize("kind", ["multi_label", "sigmoids"])
+def test_independent_labels_need_not_add_up(heads, bundles, tmp_path, images, kind):
     """Where the manifest says that the classes are independent, any values from 0 to 1 are probabilities."""
-    several = write_bundle(tmp_path / "b", heads["float32"], output={"kind": "sigmoids", "softmax_added": False})
+    several = write_bundle(tmp_path / "b", heads["float32"], output={"kind": kind, "softmax_added": False})
     with Loopback(Manifest.load(several)) as server, Client(several, server.url) as client:
         server.faults.append(garbled(lambda rows: [row | {"probabilities": [0.9, 0.8, 0.0]} for row in rows]))
         np.testing.assert_allclose(client.predict(images), [[0.9, 0.8, 0.0]] * 5)
+        server.faults.append(garbled(lambda rows: [row | {"probabilities": [0.9, 0.8, 0.0]} for row in rows]))
+        assert client.run(images).labels().tolist() == [[True, True, False]] * 5
 
 
 def test_long_answers_print_short(server, bundles):

@@ -166,7 +166,7 @@ def test_float_precisions_need_no_representative_images(original, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("last", "units", "kind"), [("sigmoid", 1, "sigmoid"), ("softmax", 3, "softmax"), ("sigmoid", 3, "sigmoids")]
+    ("last", "units", "kind"), [("sigmoid", 1, "sigmoid"), ("softmax", 3, "softmax"), ("sigmoid", 3, "multi_label")]
 )
 def test_every_kind_of_output(last, units, kind, tmp_path):
     """Probabilities are (N, n_classes) whatever the model's own output is, and the manifest says how."""

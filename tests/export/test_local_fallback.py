@@ -73,7 +73,8 @@ def test_probabilities_stay_fine(precision, expected):
     ("kind", "outputs"),
     [
         ("softmax", [[0.2, 0.3, 0.5]]),
-        ("sigmoids", [[0.2, 0.9, 0.5]]),
+        ("multi_label", [[0.2, 0.9, 0.5]]),
+        ("multi_label_logits", [[-3.0, 0.0, 2.0]]),
         ("logits", [[-3.0, 0.5, 2.0], [100.0, 0.0, -100.0]]),
         ("sigmoid", [[0.2]]),
         ("binary_logit", [[0.2], [-200.0], [200.0]]),

@@ -183,7 +183,7 @@ def test_load_refuses_what_is_not_a_curve(tmp_path):
     np.savez(
         other, record=np.frombuffer(b'{"format_version": 99}', np.uint8), counts=[1], means=[[1.0]], squares=[[0.0]]
     )
-    with pytest.raises(BundleError, match="format version 99; this release reads up to 1"):
+    with pytest.raises(BundleError, match="format version 99; this release reads up to 2"):
         Curve.load(other)
 
 

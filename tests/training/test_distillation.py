@@ -39,7 +39,7 @@ def test_divergence_by_hand():
             ("logits", np.log([[8.0, 2.0]]), [[3.0, 3.0]]),
             ("sigmoid", [[0.2]], [[0.5]]),
             ("binary_logit", np.log([[0.25]]), [[0.0]]),
-            ("sigmoids", [[0.2, 0.8]], [[0.5, 0.5]]),
+            ("multi_label", [[0.2, 0.8]], [[0.5, 0.5]]),
         ):
             output = Output.of(kind, len(student[0]))
             found = divergence(np.float32(student), np.float32(teacher), output=output, temperature=temperature)

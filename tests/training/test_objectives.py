@@ -54,7 +54,9 @@ def test_squared_error_is_saved_by_keras_without_code():
         ("logits", 3, (8, 3), "CategoricalCrossentropy", True, "one_hot", "CategoricalAccuracy"),
         ("sigmoid", 1, (8, 2), "BinaryCrossentropy", False, "unit", "BinaryAccuracy"),
         ("binary_logit", 1, (8,), "BinaryCrossentropy", True, "unit", "BinaryAccuracy"),
-        ("sigmoids", 3, (8,), "BinaryCrossentropy", False, "one_hot", "CategoricalAccuracy"),
+        ("multi_label", 3, (8,), "BinaryCrossentropy", False, "one_hot", "CategoricalAccuracy"),
+        ("multi_label", 3, (8, 3), "BinaryCrossentropy", False, "one_hot", "CategoricalAccuracy"),
+        ("multi_label_logits", 3, (8, 3), "BinaryCrossentropy", True, "one_hot", "CategoricalAccuracy"),
     ],
 )
 def test_cross_entropy_fits_output_and_labels(kind, units, shape, loss, from_logits, form, accuracy):
@@ -66,6 +68,25 @@ def test_cross_entropy_fits_output_and_labels(kind, units, shape, loss, from_log
     assert found.form == form
     assert [type(metric).__name__ for metric in found.metrics()] == [accuracy]
     assert found.metrics()[0].name == "accuracy"
+
+
+def test_the_accuracy_of_several_labels_is_that_of_all_of_them():
+    """Two of four images have all labels right; outputs are probabilities above 1/2, or logits above 0.
+
+    With weights (3, 1, 0, 0) the share is that of the weights: the first image is right and the second is not.
+    """
+    labels = np.array([[1, 0, 1], [0, 1, 0], [0, 0, 0], [1, 1, 1]], np.float32)
+    said = np.array([[1, 0, 1], [0, 1, 1], [0, 0, 0], [1, 1, 0]], np.float32)
+    for kind, outputs in (("multi_label", 0.2 + 0.6 * said), ("multi_label_logits", 4 * said - 1)):
+        objective = choose_objective(None, output=Output.of(kind, 3), labels_shape=(4, 3), multi_hot=True)
+        (metric,) = objective.metrics()
+        metric.update_state(labels, outputs)
+        assert (metric.name, float(metric.result())) == ("accuracy", 0.5)
+        metric.reset_state()
+        metric.update_state(labels, outputs, sample_weight=[3, 1, 0, 0])
+        assert float(metric.result()) == 0.75
+        back = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(metric), safe_mode=True)
+        assert back.threshold == metric.threshold
 
 
 @pytest.mark.parametrize(

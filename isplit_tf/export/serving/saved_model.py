@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from isplit_edge import wire
 
-from ...graph.outputs import Output
+from ...graph.output_kinds import Output
 from ..litert.float32 import Read, in_float32, in_inference
 from .wire_graph import read_payloads
 
@@ -51,11 +51,11 @@ class LatentFormat:
 def output_record(output: Output) -> dict[str, Any]:
     """Return the manifest's record of how probabilities come from a model's own output."""
     return {
-        "kind": output.kind,
+        "kind": "multi_label" if output.is_multi_label else output.kind,
         "softmax_added": output.kind == "logits",
-        "sigmoid_added": output.kind == "binary_logit",
+        "sigmoid_added": output.kind in ("binary_logit", "multi_label_logits"),
         "complement_added": output.is_binary_unit,
-        "independent": output.kind == "sigmoids",
+        "independent": output.is_multi_label,
     }
 
 

@@ -119,7 +119,9 @@ def test_a_float_latent_that_is_not_finite_is_malformed(halves, tmp_path):
     ("kind", "outputs", "expected"),
     [
         ("softmax", [[0.25, 0.75]], [[0.25, 0.75]]),
-        ("sigmoids", [[0.9, 0.8]], [[0.9, 0.8]]),
+        ("multi_label", [[0.9, 0.8]], [[0.9, 0.8]]),
+        ("multi_label_logits", [[0.0, np.log(3.0)]], [[0.5, 0.75]]),
+        ("sigmoids", [[0.9, 0.8]], [[0.9, 0.8]]),  # as splits of release 0.1.0 say it
         ("logits", [[0.0, np.log(3.0)]], [[0.25, 0.75]]),
         ("sigmoid", [[0.75]], [[0.25, 0.75]]),
         ("binary_logit", [[np.log(3.0)]], [[0.25, 0.75]]),
@@ -135,7 +137,8 @@ def test_probabilities_of_every_kind_of_output(kind, outputs, expected):
     record = saved_model.output_record(output)
     assert record["softmax_added"] == (kind == "logits")
     assert record["complement_added"] == (kind in ("sigmoid", "binary_logit"))
-    assert record["independent"] == (kind == "sigmoids")
+    assert record["independent"] == output.is_multi_label == (record["kind"] == "multi_label")
+    assert record["sigmoid_added"] == (kind in ("binary_logit", "multi_label_logits"))
 
 
 def test_an_unknown_kind_of_output():

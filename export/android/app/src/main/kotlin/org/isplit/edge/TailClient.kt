@@ -82,6 +82,7 @@ class TailClient(
     companion object {
         // Rounding in a tail of half precision; further off than this is no distribution.
         private const val SUM_TOLERANCE = 0.01
+        private val INDEPENDENT = setOf("multi_label", "sigmoids") // the latter in bundles of isplit-tf 0.1.0
 
         /** The body of a request, byte for byte that of isplit_edge. */
         fun requestBody(payloads: List<ByteArray>): ByteArray {
@@ -118,10 +119,10 @@ class TailClient(
             return Row(FloatArray(numbers.size) { numbers[it].toFloat() }, status.toInt())
         }
 
-        // Written so that NaN fails too. Independent sigmoids need not add up to anything.
+        // Written so that NaN fails too. The labels of a multi-label model are independent and need not add up to 1.
         private fun isDistribution(numbers: List<Double>, kind: String): Boolean =
             numbers.all { it >= -SUM_TOLERANCE && it <= 1 + SUM_TOLERANCE } &&
-                (kind == "sigmoids" || abs(numbers.sum() - 1) <= SUM_TOLERANCE)
+                (kind in INDEPENDENT || abs(numbers.sum() - 1) <= SUM_TOLERANCE)
 
         private fun errorText(answer: String): String = try {
             ((parseJson(answer, allowNaN = true) as? Map<*, *>)?.get("error") as? String) ?: shown(answer)
