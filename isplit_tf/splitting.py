@@ -22,7 +22,7 @@ from .graph.passes import require_runnable
 from .graph.program import Program, Ref, fill, read_program
 from .graph.surgery import build, copy_model, free_name, segment
 from .storage.directories import check_replaceable, replacing
-from .storage.models import lambda_layers, load_model, loss_from_json, loss_to_json
+from .storage.models import lambda_layers, load_model, loss_from_json, loss_to_json, scope_of
 from .storage.records import read_json, write_json
 
 FORMAT_VERSION = 1
@@ -178,7 +178,7 @@ class SplitModel:
         """
         source = Path(directory)
         record = _read_record(source)
-        with keras.saving.custom_object_scope(custom_objects or {}):
+        with scope_of(custom_objects):
             try:
                 model = load_model(source / _MODEL_FILE, compiled=False)
             except (ModelError, ValueError, TypeError) as error:
