@@ -89,7 +89,7 @@ def _hub_text(rows: list[dict[str, Any]]) -> list[str]:
         f"## KerasHub {version}",
         "",
         "Made by `make hub-rows`, in an environment of its own. Each architecture as its classifier, and as a backbone "
-        "for images of any size inside a model of fixed size.",
+        "for images of any size inside a model of fixed size (MiT, Swin, ViT and DeiT: of one size).",
         "",
         *_table(bare),
         "",
