@@ -1,6 +1,7 @@
 # make demo   the whole story on the embedded glyphs, into demo/
 # make test   lint, types and tests, the documentation's strict build among them
 # make other-processors   the numerical tests again, as TensorFlow computes without oneDNN and without AVX-512
+# make hub-rows    KerasHub's models in the table of compatibility, in an environment of their own
 # make docs   the documentation with what the notebooks print, into build/site
 # Each makes its own environment in .venv and installs what it needs.
 
@@ -11,7 +12,17 @@ PYTEST := $(RUN) -m pytest --numprocesses logical --maxprocesses 4 --dist loadfi
 NUMERICAL := $(PYTEST) -q -m numerical
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test other-processors docs lint types clean
+# The rows of KerasHub in docs/compatibility.md that are not there yet, in an environment of their own.
+hub-rows: build/hub/ready
+	build/hub/bin/python benchmarks/compatibility.py --hub
+
+build/hub/ready: benchmarks/hub_requirements.txt pyproject.toml
+	$(PYTHON) -m venv build/hub
+	build/hub/bin/python -m pip install --quiet --editable ".[test]"
+	build/hub/bin/python -m pip install --quiet --no-deps --requirement benchmarks/hub_requirements.txt
+	touch $@
+
+.PHONY: demo test other-processors hub-rows docs lint types clean
 
 demo: $(VENV)/run
 	$(RUN) -m isplit_tf demo --output demo

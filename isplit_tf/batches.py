@@ -87,6 +87,7 @@ def batches(
     n_images = 0
     for element in _elements(data, batch_size, labels):
         x, y = _pair(element, labels)
+        require_dense(x if not labels else (x, y))
         size = _length(x)
         if max_images is not None and n_images + size > max_images:
             size = max_images - n_images
@@ -106,6 +107,7 @@ def count_images(data: Any, max_images: int | None = None, batch_size: int = 32)
     For a batched data set it is an upper bound, since the last batch may be smaller.
     """
     n_images: int | None = None
+    require_dense(_images_of(data))
     if isinstance(data, tf.data.Dataset):
         n_batches = int(data.cardinality())
         first = tree.flatten(data.element_spec)[0].shape
@@ -117,6 +119,39 @@ def count_images(data: Any, max_images: int | None = None, batch_size: int = 32)
     if n_images is None or max_images is None:
         return n_images if max_images is None else max_images
     return min(n_images, max_images)
+
+
+def require_dense(parts: Any) -> None:
+    """Raise a DataError if arrays, tensors or their specifications, in any structure, are sparse or ragged."""
+    for leaf in tree.flatten(parts):
+        kind = f"{type(leaf).__module__.partition('.')[0]}.{type(leaf).__name__.removesuffix('Spec')}"
+        if isinstance(leaf, tf.SparseTensor | tf.SparseTensorSpec) or hasattr(leaf, "tocsr"):
+            raise DataError(
+                f"Expected dense arrays or tensors. Received: {kind}, which is sparse. Make it dense: "
+                "tf.sparse.to_dense(x), for a data set .map(lambda x, y: (tf.sparse.to_dense(x), y)), for a matrix of "
+                "SciPy x.toarray()."
+            )
+        if (
+            isinstance(leaf, tf.RaggedTensor | tf.RaggedTensorSpec)
+            or getattr(getattr(leaf, "dtype", None), "kind", "") == "O"
+        ):
+            raise _ragged(kind)
+
+
+def _ragged(kind: str) -> DataError:
+    return DataError(
+        f"Expected arrays or tensors whose rows all have one shape. Received: {kind}, which is ragged. Pad or crop the "
+        "rows: x.to_tensor(shape=[None, 128]) or keras.utils.pad_sequences(x), for a data set "
+        ".map(lambda x, y: (x.to_tensor(shape=[None, 128]), y)) or padded_batch."
+    )
+
+
+def _images_of(data: Any) -> Any:
+    """Return what can be known of the images without reading: their arrays or specifications; () if nothing."""
+    parts = data.element_spec if isinstance(data, tf.data.Dataset) else data
+    if isinstance(parts, keras.utils.PyDataset):
+        return ()
+    return parts[0] if isinstance(parts, tuple | list) and 1 <= len(parts) <= 3 else parts
 
 
 def is_endless(data: Any) -> bool:
@@ -193,7 +228,8 @@ def _elements(data: Any, batch_size: int, labels: bool) -> Iterator[Any]:
         yield from _py_dataset(data)
     elif (isinstance(data, tuple | list) and 2 <= len(data) <= 3) or (not labels and _is_arrays(data)):
         pair = tuple(data) if isinstance(data, tuple | list) else (data,)
-        pair = (pair[0], *(np.asarray(part) if isinstance(part, list) else part for part in pair[1:]))
+        pair = (pair[0], *(_as_array(part, labels) for part in pair[1:]))
+        require_dense(pair if labels else pair[0])
         sizes = {_length(part) for part in pair if part is not None}
         if len(sizes) > 1:
             x_is_list = isinstance(pair[0], list | tuple) and len(pair[0]) in sizes
@@ -201,10 +237,22 @@ def _elements(data: Any, batch_size: int, labels: bool) -> Iterator[Any]:
                 f" x is {len(pair[0])} arrays, which stand for {len(pair[0])} inputs: np.stack(x)." if x_is_list else ""
             )
             raise DataError(f"Images and labels must be equally many. Received: {sorted(sizes)}.{hint}")
+        pair = pair if labels else pair[:1]
         for start in range(0, sizes.pop(), batch_size):
             yield tree.map_structure(lambda a, s=start: None if a is None else a[s : s + batch_size], pair)
     else:
         raise DataError(f"Expected {_KINDS}. Received: {type(data).__module__}.{type(data).__qualname__}.")
+
+
+def _as_array(part: Any, is_read: bool) -> Any:
+    if not isinstance(part, list):
+        return part
+    try:
+        return np.asarray(part)
+    except ValueError as error:
+        if not is_read:
+            return np.arange(len(part))  # only the length is compared
+        raise _ragged("a list of rows of different lengths") from error
 
 
 def _is_arrays(data: Any) -> bool:
@@ -233,7 +281,7 @@ def _pair(element: Any, labels: bool) -> tuple[Any, Any]:
 
 
 def _length(x: Any) -> int:
-    lengths = {len(leaf) if getattr(leaf, "shape", ()) != () else -1 for leaf in tree.flatten(x)}
+    lengths = {leaf.shape[0] if getattr(leaf, "shape", ()) != () else -1 for leaf in tree.flatten(x)}
     if len(lengths) != 1 or -1 in lengths:
         raise DataError(f"Expected a batch of images. Received parts of {sorted(lengths)} images (-1: a single value).")
     return lengths.pop()
@@ -259,6 +307,7 @@ def take_part(data: Any, images: int, *, seed: int | None = None) -> Any:
         step = _step(data.num_batches or 0, data, images)
         return _Every(data, step) if step > 1 else data
     x = data[0] if isinstance(data, tuple | list) and 1 <= len(data) <= 3 else data
+    require_dense(x)
     leaves = tree.flatten(x)
     if not leaves or not all(getattr(leaf, "shape", ()) for leaf in leaves):
         return data  # refused when it is read

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import scipy.sparse
 import tensorflow as tf
 
 from isplit_tf.batches import Reservoir, batches, count_images, is_endless, read_labels, take_part
@@ -182,6 +183,36 @@ class TestRefused:
             list(batches((X, Y[:9])))
         with pytest.raises(DataError, match=r"Received parts of \[9, 10\] images"):
             list(batches(({"a": X, "b": X[:9]}, Y)))
+
+    @pytest.mark.parametrize("place", ["x", "y"])
+    @pytest.mark.parametrize("kind", ["SparseTensor", "SciPy", "RaggedTensor", "objects", "lists"])
+    @pytest.mark.parametrize("streamed", [False, True])
+    def test_sparse_or_ragged(self, place, kind, streamed):
+        """What has no rows of one length, or does not store all, is refused with the way to make it so."""
+        rows = np.empty(10, object)
+        rows[:] = [list(range(k % 3)) for k in range(10)]
+        unusual = {
+            "SparseTensor": lambda: tf.sparse.from_dense(X),
+            "SciPy": lambda: scipy.sparse.csr_matrix(X),
+            "RaggedTensor": lambda: tf.RaggedTensor.from_tensor(X),
+            "objects": lambda: rows,
+            "lists": lambda: rows.tolist(),
+        }[kind]()
+        if (kind, place) == ("lists", "x") or (streamed and not isinstance(unusual, tf.SparseTensor | tf.RaggedTensor)):
+            pytest.skip("lists are several inputs; a data set holds no others")
+        data = (unusual, Y) if place == "x" else (X, unusual)
+        if streamed:
+            data = tf.data.Dataset.from_tensor_slices(data).batch(4)
+        sparse = kind.startswith("S")
+        remedy = r"which is sparse\. .*tf\.sparse\.to_dense" if sparse else r"which is ragged\. .*to_tensor\(shape="
+        with pytest.raises(DataError, match=remedy):
+            together(data)
+        if place == "x":
+            for read in (lambda: next(batches(data, labels=False)), lambda: count_images(data)):
+                with pytest.raises(DataError, match=remedy):
+                    read()
+        else:
+            assert next(batches(data, labels=False, batch_size=4)).size == 4
 
     def test_no_labels(self):
         """Where labels are needed, images alone will not do."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from .inputs import open_images, open_model, read_cut
-from .options import add_command, add_data, add_input, add_output, add_output_kind
+from .options import MODEL, add_command, add_custom_objects, add_data, add_input, add_output, add_output_kind
 from .output import Result, free_output, say
 
 
@@ -15,10 +15,11 @@ def define_cuts(commands: Any) -> None:
     parser = add_command(
         commands, "cuts", run_cuts, "list every place where a model can be split", "isplit cuts classifier.keras"
     )
-    parser.add_argument("model", help="a .keras file")
+    parser.add_argument("model", help=MODEL)
     parser.add_argument("--main", action="store_true", help="only those on the importance curve")
     parser.add_argument("--max-tensors", type=int, default=1, metavar="N", help="tensors that may cross (default: 1)")
-    add_output(parser, "cuts.json", "the list")
+    add_custom_objects(parser)
+    add_output(parser, None, "the list")
 
 
 def run_cuts(args: argparse.Namespace) -> Result:
@@ -29,12 +30,13 @@ def run_cuts(args: argparse.Namespace) -> Result:
     from ..graph.program import read_program
     from ..storage.records import write_record
 
-    output = free_output(args)
+    output = free_output(args) if args.output else None
     program = read_program(open_model(args.model))
     cuts = main_cuts(program, list_cuts(program)) if args.main else list_cuts(program, max_tensors=args.max_tensors)
     records = [cut.to_json() for cut in cuts]
-    write_record(output, "cuts", 1, {"model": program.name, "cuts": records})
-    say(f"wrote {output}")
+    if output is not None:
+        write_record(output, "cuts", 1, {"model": program.name, "cuts": records})
+        say(f"wrote {output}")
     header = ["cut", "index", "layer", "shape", "bytes", "head params", "tail params", "head MACs", "tail MACs"]
     rows = [
         [
@@ -62,7 +64,7 @@ def define_importance(commands: Any) -> None:
         "measure the importance (CUI) of every cut",
         "isplit importance classifier.keras --data validation/ --plot curve.png",
     )
-    parser.add_argument("model", help="a .keras file")
+    parser.add_argument("model", help=MODEL)
     add_data(parser, what="labelled validation images")
     parser.add_argument("--method", default="grad_cam", help="gradients, hires_cam and others (default: grad_cam)")
     parser.add_argument("--reduction", default="mean", help="mean or sum (default: mean)")
@@ -77,6 +79,7 @@ def define_importance(commands: Any) -> None:
     parser.add_argument("--plot", metavar="FILE", help="draw the curve as .png or .svg")
     parser.add_argument("--log", action="store_true", help="plot log10")
     add_input(parser)
+    add_custom_objects(parser)
     add_output(parser, "curve.npz", "the curve")
 
 
@@ -120,7 +123,7 @@ def define_accuracy(commands: Any) -> None:
         "predict the accuracy that a split keeps at every cut, without training",
         "isplit accuracy classifier.keras --data validation/ --fit-data train/ --payload-bytes 200 --plot accuracy.png",
     )
-    parser.add_argument("model", help="a .keras file")
+    parser.add_argument("model", help=MODEL)
     add_data(parser, what="labelled images to classify")
     add_data(parser, name="--fit-data", required=False, what="images to fit the projections from (default: --data)")
     amount = parser.add_mutually_exclusive_group()
@@ -133,6 +136,7 @@ def define_accuracy(commands: Any) -> None:
     add_output_kind(parser)
     parser.add_argument("--plot", metavar="FILE", help="draw the curve as .png, .svg or .pdf")
     add_input(parser)
+    add_custom_objects(parser)
     add_output(parser, "accuracy.npz", "the predicted accuracy")
 
 

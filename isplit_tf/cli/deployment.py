@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from .inputs import in_order_of, open_images, open_model, read_image, read_preprocessing
-from .options import add_command, add_data, add_input, add_output, add_output_kind
+from .options import add_command, add_custom_objects, add_data, add_input, add_output, add_output_kind
 from .output import Result, free_output, say
 
 
@@ -22,7 +22,7 @@ def define_export(commands: Any) -> None:
     parser.add_argument("split", help="what isplit split or isplit train wrote")
     add_data(parser, name="--representative-data", required=False, what="images that set the int8 ranges")
     add_data(parser, name="--evaluation-data", required=False, what="labelled images for the manifest's accuracy")
-    parser.add_argument("--original", metavar="MODEL", help="the .keras file that was split, for its accuracy")
+    parser.add_argument("--original", metavar="MODEL", help="the .keras or .h5 file that was split, for its accuracy")
     parser.add_argument("--precision", default="int8", help="int8, int16x8, float16, dynamic, float32 (default: int8)")
     add_output_kind(parser, logits=False)
     parser.add_argument("--target", choices=["microcontroller"], help="also write the head as C, and measure its arena")
@@ -36,6 +36,7 @@ def define_export(commands: Any) -> None:
     parser.add_argument("--model-name", default="tail", help="on the server (default: tail)")
     parser.add_argument("--model-version", type=int, default=1, metavar="N", help="on the server (default: 1)")
     add_input(parser)
+    add_custom_objects(parser)
     add_output(parser, "bundle", "the bundle's folder")
 
 

@@ -26,7 +26,7 @@ def first_candidate(path: str) -> Any:
 
 
 def open_model(path: str) -> Any:
-    """Return the model in a `.keras` file."""
+    """Return the model in a `.keras` or `.h5` file, compiled with its loss alone."""
     from ..storage.models import load_model
 
     if not Path(path).is_file():

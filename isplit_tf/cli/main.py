@@ -18,6 +18,7 @@ from isplit_edge import __version__
 
 from ..errors import ISplitError, ModelError, ServerError
 from . import choice, deployment, machine, split_training, study
+from .custom_objects import custom_objects
 
 _OF_A_PATH = (PermissionError, FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError)
 _COMMANDS = (  # in the order of --help
@@ -56,7 +57,8 @@ def run(args: argparse.Namespace) -> int:
     """Run a command, and return the exit status."""
     try:
         _load_tensorflow(args.command)
-        result = args.run(args)
+        with custom_objects(getattr(args, "custom_objects", None)):
+            result = args.run(args)
     except ISplitError as error:
         print(f"isplit {args.command}: {error}", file=sys.stderr)
         return 1 if isinstance(error, ServerError) else 2

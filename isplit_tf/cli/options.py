@@ -8,6 +8,7 @@ from ..errors import ArgumentError
 from .output import Result
 
 OF_BOTTLENECK = ("compression", "latent_size", "payload_bytes", "latent_bits", "filters", "init")
+MODEL = "a .keras or .h5 file"
 _DATA = "a folder of class folders, an .npz with x and y, an archive, tfds:NAME[:SPLIT], or glyphs[:SPLIT]"
 
 
@@ -35,9 +36,10 @@ def add_command(
     return parser
 
 
-def add_output(parser: argparse.ArgumentParser, default: str, what: str) -> None:
-    """Add -o and --overwrite, which `free_output` checks."""
-    parser.add_argument("-o", "--output", default=default, metavar="PATH", help=f"{what} (default: {default})")
+def add_output(parser: argparse.ArgumentParser, default: str | None, what: str) -> None:
+    """Add -o and --overwrite, which `free_output` checks; without a default, nothing is written unless -o says so."""
+    where = "not written" if default is None else default
+    parser.add_argument("-o", "--output", default=default, metavar="PATH", help=f"{what} (default: {where})")
     parser.add_argument("--overwrite", action="store_true", help="replace the output if it exists")
 
 
@@ -65,6 +67,16 @@ def add_output_kind(parser: argparse.ArgumentParser, *, logits: bool = True) -> 
     )
     if logits:
         parser.add_argument("--from-logits", action="store_true", default=None, help="linear outputs are logits")
+
+
+def add_custom_objects(parser: argparse.ArgumentParser) -> None:
+    """Add --custom-objects, for commands that read a Keras model or a split; `main.run` acts on it."""
+    parser.add_argument(
+        "--custom-objects",
+        metavar="MODULE.py",
+        help="Python file with the layers, losses and functions of your own that the model needs. It is imported, so "
+        "its code runs: name only a file that you trust",
+    )
 
 
 def add_cluster(parser: argparse.ArgumentParser) -> None:

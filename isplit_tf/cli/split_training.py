@@ -7,9 +7,11 @@ from typing import Any
 from ..errors import ArgumentError
 from .inputs import first_candidate, in_order_of, open_for_training, open_images, open_model, open_predictor, read_cut
 from .options import (
+    MODEL,
     add_bottleneck,
     add_cluster,
     add_command,
+    add_custom_objects,
     add_data,
     add_input,
     add_output,
@@ -29,7 +31,7 @@ def define_split(commands: Any) -> None:
         "split a model, with a bottleneck between the halves",
         "isplit split classifier.keras --candidates candidates.json --compression 0.9",
     )
-    parser.add_argument("model", help="a .keras file")
+    parser.add_argument("model", help=MODEL)
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--cut", help="name or index of the cut")
     where.add_argument("--candidates", metavar="FILE", help="take the first candidate of isplit propose")
@@ -37,6 +39,7 @@ def define_split(commands: Any) -> None:
     parser.add_argument("--no-bottleneck", action="store_true", help="send the tensor as it is")
     parser.add_argument("--seed", type=int, help="of the bottleneck's first weights")
     add_output_kind(parser, logits=False)
+    add_custom_objects(parser)
     add_output(parser, "split", "the split model's folder")
 
 
@@ -68,7 +71,7 @@ def define_train(commands: Any) -> None:
     parser.add_argument(
         "--all-candidates", action="store_true", help="split --model at every candidate and train each, into one folder"
     )
-    parser.add_argument("--model", metavar="FILE", help="the .keras file, for --all-candidates")
+    parser.add_argument("--model", metavar="FILE", help="the .keras or .h5 file, for --all-candidates")
     add_output_kind(parser, logits=False)
     add_bottleneck(parser.add_argument_group("bottleneck, for --all-candidates"))
     add_cluster(parser)
@@ -83,6 +86,7 @@ def define_train(commands: Any) -> None:
     parser.add_argument("--tensorboard-dir", metavar="DIR", help="write the metrics of both phases for TensorBoard")
     parser.add_argument("--seed", type=int, help="of the data's order, and of new bottlenecks")
     add_input(parser)
+    add_custom_objects(parser)
     add_output(parser, "trained", "the trained split model's folder")
 
 
@@ -125,11 +129,12 @@ def define_evaluate(commands: Any) -> None:
         "measure a model, a split, a bundle, or a bundle with its server",
         "isplit evaluate bundle/ --data test/ --url http://server:8501",
     )
-    parser.add_argument("predictor", help="a .keras file, a split's folder, or a bundle")
+    parser.add_argument("predictor", help=f"{MODEL}, a split's folder, or a bundle")
     add_data(parser, what="labelled test images")
     parser.add_argument("--url", help="a server's address, http:// or grpc://: the bundle's head here, its tail there")
     add_output_kind(parser)
     add_input(parser)
+    add_custom_objects(parser)
     add_output(parser, "report.json", "the report")
 
 

@@ -11,6 +11,7 @@ from ..display.tables import text_table
 from ..errors import ArgumentError
 from ..selection.candidates import Candidates
 from ..sweep import Row, Store, run_sweep
+from .custom_objects import custom_objects
 from .inputs import open_for_training, open_model, read_cut
 from .options import OF_BOTTLENECK, make_bottleneck
 
@@ -88,7 +89,8 @@ class _Worker:
 
     def __init__(self, args: argparse.Namespace):
         self._args = args
-        self._model = open_model(args.model)
+        with custom_objects(args.custom_objects):  # here again, since a worker may be in a process of its own
+            self._model = open_model(args.model)
         shape = self._model.inputs[0].shape[1:]
         self._train, self._watched = open_for_training(args, shape)
 
@@ -101,7 +103,8 @@ class _Worker:
 
         start = time.perf_counter()
         args = self._args
-        halves = split(self._model, read_cut(str(task.index)), make_bottleneck(args), output_kind=args.output_kind)
+        with custom_objects(args.custom_objects):
+            halves = split(self._model, read_cut(str(task.index)), make_bottleneck(args), output_kind=args.output_kind)
         validation_data = self._watched if args.keep_best else None
         train(halves, self._train, validation_data=validation_data, progress=False, **training_arguments(args))
         halves.save(Path(args.output) / task.folder, overwrite=True)

@@ -6,6 +6,7 @@ or globally pooled.
 """
 
 import math
+import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
@@ -79,8 +80,11 @@ def choose_cuts(program: Program, cuts: str | Sequence[Cut | int | str]) -> list
         program: The model.
         cuts: "main", "all", or a list of cuts.
 
+    Returns:
+        The cuts. Those of "main" and "all" whose shape varies are left out, with a warning.
+
     Raises:
-        ModelError: If the model has no such cut, or if a dimension of a cut varies.
+        ModelError: If the model has no such cut, or if a dimension of all of them, or of one in a list, varies.
         CutError: If a cut in the list does not exist.
         ArgumentError: If `cuts` is neither "main" nor "all" nor a list, or if the list is empty.
     """
@@ -98,11 +102,25 @@ def choose_cuts(program: Program, cuts: str | Sequence[Cut | int | str]) -> list
         chosen = every if cuts == "all" else main_cuts(program, every)
         if not chosen:
             raise ModelError(f"Model '{program.name}' has no main cut; cuts='all' lists {len(every)}.")
+        chosen = _of_known_shape(program, chosen)
     else:
         chosen = sorted({resolve_cut(program, cut, every) for cut in cuts}, key=lambda cut: cut.index)
         if not chosen:
             raise ArgumentError("The list of cuts is empty.")
     return [require_sized(cut) for cut in chosen]
+
+
+def _of_known_shape(program: Program, cuts: Sequence[Cut]) -> list[Cut]:
+    """Return the cuts whose shape is known, with a warning that names the others; all if there are no others."""
+    known = [cut for cut in cuts if None not in cut.shape]
+    if known and len(known) < len(cuts):
+        varying = ", ".join(f"'{cut.name}' {cut.shape}" for cut in cuts if None in cut.shape)
+        warnings.warn(
+            f"Model '{program.name}' has cuts whose shape varies, so that nothing can be said of their size. They are "
+            f"left out: {varying}.",
+            stacklevel=4,  # the line that called `measure_importance` or `predict_accuracy`
+        )
+    return known or list(cuts)
 
 
 def _is_flat(program: Program, tensor: int) -> bool:

@@ -167,6 +167,8 @@ def _inner(layer: Any, ins: Sequence[Shape], outs: Sequence[Shape]) -> int:
     for kind in type(layer).__mro__:
         if kind.__name__ in _RULES:
             return _RULES[kind.__name__](layer, ins, outs)
+    if isinstance(layer, keras.Model) or not type(layer).__module__.startswith("keras."):  # inside a wrapper of Keras
+        return _graph_macs(layer, [tf.TensorSpec([1, *shape]) for shape in ins])
     return 0
 
 
@@ -242,13 +244,18 @@ def _traced_macs(program: Program, step: Step) -> int:
         return step.operation(*args, **kwargs)
 
     try:
-        graph = tf.function(call, autograph=False).get_concrete_function(*specs.values()).graph
+        return _graph_macs(call, list(specs.values()))
     except (TypeError, ValueError, AttributeError, NotImplementedError, tf.errors.OpError) as error:
         raise ModelError(
             f"Layer '{step.name}' ({step.layer_type}) of model '{program.name}' does not run in a TensorFlow graph: "
             f"{(str(error).strip() or type(error).__name__).splitlines()[0]} Write its `call` with keras.ops or tf.*, "
             "without NumPy and without conditions on values."
         ) from error
+
+
+def _graph_macs(call: Callable, specs: Sequence[tf.TensorSpec]) -> int:
+    """Return the multiply-accumulates of a call, counted in its TensorFlow graph."""
+    graph = tf.function(call, autograph=False).get_concrete_function(*specs).graph
     return sum(_operation_macs(operation) for operation in _operations(graph))
 
 

@@ -146,11 +146,13 @@ def places(program: Program, max_tensors: int = 1) -> list[tuple[int, ...]]:
     """Return the tensors that cross each cut, in topological order.
 
     Several tensors cross as one vector: their shapes must be known, their dtypes floating, and no mask may be needed.
+    Sparse and ragged tensors are no cuts.
     """
-    ends = set(program.outputs) | set(program.inputs)
+    left_out = set(program.outputs) | set(program.inputs)
+    left_out.update(index for index, tensor in enumerate(program.tensors) if tensor.layout != "dense")
     narrow = [tuple(opened) for opened in open_tensors(program) if 0 < len(opened) <= max_tensors]
     return [
-        place for place in narrow if not ends.intersection(place) and (len(place) == 1 or _joinable(program, place))
+        place for place in narrow if not left_out.intersection(place) and (len(place) == 1 or _joinable(program, place))
     ]
 
 
@@ -272,6 +274,9 @@ def _why_no_cut(program: Program, wanted: str, cuts: Sequence[Cut]) -> str:
     maker = program.makers[tensors[0]]
     if tensors[0] in program.outputs:
         return f"{text} It is the model's output: nothing is left for the tail. The last cut is '{cuts[-1].name}'."
+    if program.tensors[tensors[0]].layout != "dense":
+        layout = program.tensors[tensors[0]].layout
+        return f"{text} It is a {layout} tensor, which cannot be sent: build the layer without {layout}=True."
     opened = list(open_tensors(program))[maker]
     names = [f"'{program.tensors[tensor].name}'" for tensor in opened]
     names = [f"the mask of {name}" if name in names[:k] else name for k, name in enumerate(names)]
@@ -279,7 +284,13 @@ def _why_no_cut(program: Program, wanted: str, cuts: Sequence[Cut]) -> str:
     earlier = [cut.name for cut in cuts if position[cut.name] < maker][-1:]
     later = [cut.name for cut in cuts if position[cut.name] > maker][:1]
     near = [f"'{name}' (earlier)" for name in earlier] + [f"'{name}' (later)" for name in later]
-    return f"{text} {len(opened)} tensors are open there: {', '.join(names)}. Nearest cuts: {', '.join(near)}."
+    text = f"{text} {len(opened)} tensors are open there: {', '.join(names)}. Nearest cuts: {', '.join(near)}."
+    if tuple(opened) not in places(program, len(opened)):
+        return text
+    return (
+        f"{text} Or send these {len(opened)} as one vector, by the cut '{place_name(program, opened)}', one of "
+        f"find_cuts(model, max_tensors={len(opened)})."
+    )
 
 
 def place_of(program: Program, cut: Cut) -> tuple[int, ...]:
@@ -301,7 +312,7 @@ def require_sized(cut: Cut) -> Cut:
     """
     if None in cut.shape:
         raise ModelError(
-            f"Cut '{cut.name}' has shape {cut.shape}: a dimension besides the batch varies. "
-            "Build the model with a fixed input size, for instance keras.Input((224, 224, 3))."
+            f"Cut '{cut.name}' has shape {cut.shape}: a dimension besides the batch varies. Give the model a fixed "
+            "input size: build it so, or put it into another, keras.Sequential([keras.Input((224, 224, 3)), model])."
         )
     return cut

@@ -1,9 +1,10 @@
 """Access to Keras' private state of graphs. An upgrade of Keras can break this module and `keras_layers`, no other."""
 
 import contextlib
+import copy
 import dataclasses
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +35,32 @@ class RawNode:
     def context_names(self) -> frozenset[str]:
         """Return the names of arguments, such as `training`, that Keras passes from a model down to this operation."""
         return frozenset(getattr(self.operation, "_call_context_args", ()))
+
+    def on_shapes(self, shapes: Sequence[tuple[int | None, ...]]) -> "RawNode":
+        """Return the call on tensors of these shapes; itself if it was recorded on such, whatever the batch.
+
+        A model that is nested was recorded with its own Input, whose dimensions can vary where the call's do not.
+
+        Args:
+            shapes: A shape for each tensor among the arguments. The outputs stay as recorded; see `with_own_outputs`.
+        """
+        entering = _symbols((self.args, self.kwargs))
+        if all(tuple(tensor.shape[1:]) == shape[1:] for tensor, shape in zip(entering, shapes, strict=True)):
+            return self
+        twins = {id(tensor): _like(tensor, shape) for tensor, shape in zip(entering, shapes, strict=True)}
+        args, kwargs = tree.map_structure(lambda leaf: twins.get(id(leaf), leaf), (self.args, self.kwargs))
+        return dataclasses.replace(self, args=args, kwargs=kwargs)
+
+    def with_own_outputs(self) -> "RawNode":
+        """Return the call with the outputs that its tensors give, or as recorded if they cannot be computed."""
+        try:
+            specs = tree.flatten(self.operation.compute_output_spec(*self.args, **self.kwargs))
+        except (ValueError, TypeError, AttributeError, NotImplementedError, RuntimeError):
+            return self
+        if [len(spec.shape) for spec in specs] != [len(tensor.shape) for tensor in self.outputs]:
+            return self
+        outputs = [_like(tensor, spec.shape) for tensor, spec in zip(self.outputs, specs, strict=True)]
+        return dataclasses.replace(self, outputs=tuple(outputs))
 
     @contextlib.contextmanager
     def nested(self) -> Iterator["Traced | None"]:
@@ -134,6 +161,13 @@ def _without_own_masks(arguments: Any) -> dict:
         for name, value in arguments.kwargs.items()
         if not (name.endswith("mask") and _symbols(value) and own.issuperset(map(id, _symbols(value))))
     }
+
+
+def _like(tensor: Any, shape: tuple[int | None, ...]) -> keras.KerasTensor:
+    """Return a symbolic tensor that differs in its shape alone."""
+    twin = copy.copy(tensor)
+    twin._shape = tuple(shape)
+    return twin
 
 
 def _symbols(structure: Any) -> list:

@@ -32,12 +32,14 @@ class Tensor:
         shape: Shape with the batch first; None for a varying dimension.
         dtype: Name of the dtype.
         masked: Whether the tensor carries a Keras mask.
+        layout: "dense"; "sparse" or "ragged" for a tensor that has no rows of one length, which cannot be sent.
     """
 
     name: str
     shape: tuple[int | None, ...]
     dtype: str
     masked: bool = False
+    layout: str = "dense"
 
     @property
     def sample_shape(self) -> tuple[int | None, ...]:
@@ -182,13 +184,20 @@ def read_program(model: keras.Model, *, output: str | int | None = None, trainin
         The program. It shares the model's own layers and is valid as long as the model is not changed.
 
     Raises:
-        ModelError: If it is not a Keras 3 model on TensorFlow, is not built, cannot be traced, has a stateful layer,
-            or has no such output.
+        ModelError: If it is not a Keras 3 model on TensorFlow, is not built, cannot be traced, has a stateful layer
+            or an input of sparse or ragged tensors, or has no such output.
     """
     with as_graph(model) as graph:
         program = _Reader(model).read(graph, {} if training is None else {"training": training})
     if output is not None:
         program = program.only(output)
+    for entry in map(program.tensors.__getitem__, program.inputs):
+        if entry.layout != "dense":
+            raise ModelError(
+                f"Input '{entry.name}' of model '{program.name}' takes {entry.layout} tensors, which a device cannot "
+                f"send. Build the model with a keras.Input without {entry.layout}=True, take the weights over, "
+                "twin.set_weights(model.get_weights()), and make the data dense (tf.sparse.to_dense(x), x.to_tensor())."
+            )
     for step in program.steps:
         if isinstance(step.operation, keras.layers.RNN | keras.layers.Bidirectional) and step.operation.stateful:
             raise ModelError(
@@ -213,7 +222,7 @@ class _Reader:
 
     def read(self, graph: Traced, context: dict) -> Program:
         names = [re.sub(r"[^A-Za-z0-9_.-]", "_", tensor.name) for tensor in graph.inputs]
-        inputs = [self._tensor(tensor, name) for tensor, name in zip(graph.inputs, names, strict=True)]
+        inputs = [self._tensor(tensor, name, _layout(tensor)) for tensor, name in zip(graph.inputs, names, strict=True)]
         made = self._inline(graph, inputs, "", context)
         outputs = [made[id(tensor)] for tensor in graph.outputs]
         return Program(
@@ -227,8 +236,8 @@ class _Reader:
             output_names=graph.output_names,
         )
 
-    def _tensor(self, tensor: Any, name: str) -> int:
-        self.tensors.append(Tensor(name, tuple(tensor.shape), str(tensor.dtype), is_masked(tensor)))
+    def _tensor(self, tensor: Any, name: str, layout: str = "dense") -> int:
+        self.tensors.append(Tensor(name, tuple(tensor.shape), str(tensor.dtype), is_masked(tensor), layout))
         return len(self.tensors) - 1
 
     def _inline(self, graph: Traced, inputs: Sequence[int], prefix: str, context: dict) -> dict[int, int]:
@@ -240,13 +249,15 @@ class _Reader:
                 (node.args, node.kwargs),
             )
             kwargs |= {name: value for name, value in context.items() if name in node.context_names}
-            with node.nested() as inner:
+            refs = [leaf for leaf in tree.flatten((args, kwargs)) if isinstance(leaf, Ref)]
+            call = node.on_shapes([self.tensors[ref.tensor].shape for ref in refs])
+            with call.nested() as inner:
                 if inner is None:
-                    outputs = self._step(node, prefix, args, kwargs, graph.autocast)
+                    call = node if call is node else call.with_own_outputs()
+                    outputs = self._step(call, prefix, args, kwargs, graph.autocast)
                 else:
-                    entering = [leaf.tensor for leaf in tree.flatten((args, kwargs)) if isinstance(leaf, Ref)]
                     path = f"{prefix}{node.operation.name}/"
-                    entering = [self._enter(i, t, path) for i, t in zip(entering, inner.inputs, strict=True)]
+                    entering = [self._enter(r.tensor, t, path) for r, t in zip(refs, inner.inputs, strict=True)]
                     inner_context = {name: kwargs[name] for name in ("training",) if kwargs.get(name) is not None}
                     self.around = (node.operation, *self.around)
                     inner_made = self._inline(inner, entering, path, context | inner_context)
@@ -275,7 +286,9 @@ class _Reader:
             )
             args, kwargs = (tensors,), {}
         reads = tuple(leaf.tensor for leaf in leaves if isinstance(leaf, Ref))
-        made = [self._tensor(tensor, f"{name}:{k}" if k else name) for k, tensor in enumerate(node.outputs)]
+        # Keras marks x * 3.0 as sparse, and not what IntegerLookup(sparse=True) makes: the layer's option decides.
+        layout = _layout(operation) if isinstance(operation, keras.layers.Layer) else "dense"
+        made = [self._tensor(tensor, f"{name}:{k}" if k else name, layout) for k, tensor in enumerate(node.outputs)]
         self.steps.append(Step(operation, name, tuple(args), kwargs, reads, tuple(made), path, self.around))
         return made
 
@@ -295,6 +308,14 @@ class _Reader:
         call = self.calls.get(id(operation), 0)
         self.calls[id(operation)] = call + 1
         return path, path if call == 0 else f"{path}#{call}"
+
+
+def _layout(of: Any) -> str:
+    """Return the layout of an input's tensor, or of what a layer makes, from the option that both have."""
+    for layout in ("sparse", "ragged"):
+        if getattr(of, layout, False) is True or getattr(of, f"_{layout}", False) is True:
+            return layout
+    return "dense"
 
 
 def _constant(leaf: Any) -> Any:

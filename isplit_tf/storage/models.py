@@ -1,7 +1,9 @@
 """Reading of Keras models in safe mode, so that no code from a file is executed, and records of their losses."""
 
+import contextlib
 import json
 import os
+import re
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator
@@ -20,12 +22,14 @@ def load_model(
     compiled: bool = True,
     before_weights: Callable[[keras.Model], None] | None = None,
 ) -> keras.Model:
-    """Read a `.keras` file.
+    """Read a `.keras` or `.h5` file.
 
     Args:
         path: The file, as `model.save` wrote it.
         custom_objects: Classes of custom layers by name, unless they are registered with Keras.
-        compiled: Whether to compile the model as it was compiled when saved.
+        compiled: Whether to compile the model with the loss that it was compiled with when saved, since the loss says
+            what linear outputs are and what to train with. A loss that is unknown here is left out, with a warning.
+            The optimizer and the metrics, which only `fit` of the original needs, are never read.
         before_weights: Changes the model before its weights are read; it is then not compiled.
 
     Raises:
@@ -35,7 +39,7 @@ def load_model(
     try:
         if before_weights is not None:
             return _load_in_steps(path, custom_objects, before_weights)
-        return keras.models.load_model(path, custom_objects=custom_objects, compile=compiled, safe_mode=True)
+        model = keras.models.load_model(path, custom_objects=custom_objects, compile=False, safe_mode=True)
     except (ValueError, TypeError, OSError, KeyError, AttributeError, ImportError, zipfile.BadZipFile) as error:
         names = _lambdas_in_file(path)
         if names:
@@ -44,8 +48,86 @@ def load_model(
                 f"{', '.join(map(repr, names))}. If you trust it, load it with keras.models.load_model(path, "
                 "safe_mode=False) and pass the model; or build it with a keras.layers.Layer in their place."
             ) from error
-        reason = _why_unreadable(path) or keras_reason(error)
+        reason = _why_unreadable(path) or _why_unknown(error) or keras_reason(error)
         raise ModelError(f"'{path}' cannot be loaded as a Keras model in safe mode: {reason}") from error
+    if compiled:
+        with scope_of(custom_objects):
+            _compile_with_loss(model, path)
+    return model
+
+
+def scope_of(custom_objects: dict[str, Any] | None) -> contextlib.AbstractContextManager:
+    """Return a scope in which Keras finds these objects; an empty one would hide the objects of a scope around it."""
+    return keras.saving.custom_object_scope(custom_objects) if custom_objects else contextlib.nullcontext()
+
+
+def _compile_with_loss(model: keras.Model, path: str | os.PathLike[str]) -> None:
+    """Compile a model that was read from a file with the loss in this file, if there is one, and nothing else."""
+    try:
+        loss = _read_losses(_saved_loss(path))
+        if loss is not None:
+            model.compile(loss=loss)
+    except (ValueError, TypeError, AttributeError, KeyError, ImportError) as error:
+        reason = (_why_unknown(error) or str(error) or type(error).__name__).splitlines()[0]
+        warnings.warn(
+            f"The loss that '{path}' was compiled with is left out: {reason} Where it matters, say what linear outputs "
+            "are (from_logits=True, --from-logits), and what to train with (loss=..., --loss).",
+            stacklevel=3,
+        )
+
+
+def _saved_loss(path: str | os.PathLike[str]) -> Any:
+    """Return the record of the loss in a `.keras` or `.h5` file, as Keras wrote it; None if there is none."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            return (json.loads(archive.read("config.json")).get("compile_config") or {}).get("loss")
+    import h5py  # Keras depends on it
+
+    with h5py.File(path) as file:
+        return json.loads(file.attrs.get("training_config") or "{}").get("loss")
+
+
+def _read_losses(record: Any) -> Any:
+    """Return the loss of a record, or a list or dict of the losses of several outputs."""
+    if isinstance(record, str):
+        known = keras.saving.get_registered_object(record)
+        if known is None:
+            keras.losses.get(record)  # raises an error for an unknown name
+        return known or record
+    if isinstance(record, dict) and record.get("class_name") == "__tuple__":
+        return _read_losses(record["config"])
+    if isinstance(record, list):
+        return [_read_losses(part) for part in record]
+    if not isinstance(record, dict):
+        return record
+    if "class_name" not in record:
+        return {name: _read_losses(part) for name, part in record.items()}
+    config, name = record.get("config"), record["class_name"]
+    if name == "function" and (found := keras.saving.get_registered_object(config)) is not None:
+        return found
+    known = hasattr(keras.losses, name)
+    if known and isinstance(config, dict):  # as Keras 2 wrote it
+        reduction = "sum_over_batch_size" if config.get("reduction") == "auto" else config.get("reduction")
+        record = record | {"config": {key: config[key] for key in config if key != "fn"} | {"reduction": reduction}}
+    try:
+        return keras.losses.get(record)
+    except (ValueError, TypeError) as error:
+        raise error if known else ValueError(f"Unknown loss: '{config if name == 'function' else name}'") from error
+
+
+def _why_unknown(error: Exception) -> str | None:
+    """Return which class or function of the user's own a file needs; None if the error says nothing of the kind."""
+    found = re.search(
+        r"(?:Could not locate (?:class|function)|Unknown [a-z ]+:|loss identifier:) '?([\w>.]+)", str(error)
+    )
+    if found is None:
+        return None
+    name = found[1].rpartition(">")[2]
+    return (
+        f"it needs '{name}', which is not known here. Import the module that registers it with "
+        f"keras.saving.register_keras_serializable(), or give custom_objects={{'{name}': {name}}}; on the command "
+        "line --custom-objects MODULE.py, which runs this file."
+    )
 
 
 def _load_in_steps(

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from keras import tree
 
-from ..batches import batches, count_images, is_multi_hot, predict_rows
+from ..batches import batches, count_images, is_multi_hot, predict_rows, require_dense
 from ..display.progress import bar
 from ..errors import DataError
 from ..graph.inputs import feed
@@ -121,6 +121,8 @@ def labels_shape_if_any(data: Any, batch_size: int) -> tuple[int | None, ...] | 
             first = next(iter(data))
     else:
         first = _first_element(data, batch_size)
+    if isinstance(first, tuple | list):
+        require_dense(first[:2])
     if not isinstance(first, tuple | list) or len(first) < 2 or first[1] is None:
         return None
     return tuple(first[1].shape if hasattr(first[1], "shape") else np.shape(first[1]))
@@ -241,6 +243,7 @@ def _first_element(data: Any, batch_size: int) -> Any:
         return data[0]
     if not isinstance(data, tuple | list):
         return data
+    require_dense(data[:2])
     parts = [tree.map_structure(lambda a: a[:batch_size], data[0])]
     parts += [None if part is None else np.asarray(part[:batch_size]) for part in itertools.islice(data, 1, None)]
     return tuple(parts)

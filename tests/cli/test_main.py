@@ -60,6 +60,16 @@ def test_every_step_reads_and_writes_files(place, capsys):
     assert len(json.loads(capsys.readouterr().out)) == 3
 
 
+def test_cuts_are_printed_and_written_only_on_request(place, tmp_path, monkeypatch, capsys):
+    """Without -o nothing is written, with or without --json."""
+    monkeypatch.chdir(tmp_path)
+    assert isplit("cuts", place / "tiny.keras") == 0
+    assert "conv1" in capsys.readouterr().out
+    assert isplit("cuts", place / "tiny.keras", "--json", "--max-tensors", 2) == 0
+    assert json.loads(capsys.readouterr().out)[0]["index"] == 0
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_importance_by_another_method_in_lower_precision_until_settled(place, tmp_path, capsys):
     """What the options asked for stands in the result."""
     ask = ["importance", place / "tiny.keras", "--data", place / "images.npz", "-o", tmp_path / "curve.npz", "--json"]

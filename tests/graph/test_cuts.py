@@ -181,13 +181,15 @@ class TestResolve:
         assert str(caught.value) == (
             "No cut named 'inner/conv/inner' in model 'doubly_nested'. 2 tensors are open there: "
             "'outer/inner/conv/conv', 'outer/inner/conv/inner'. Nearest cuts: 'outer/inner/conv/conv' (earlier), "
-            "'outer/inner/conv/add' (later)."
+            "'outer/inner/conv/add' (later). Or send these 2 as one vector, by the cut "
+            "'outer/inner/conv/conv+outer/inner/conv/inner', one of find_cuts(model, max_tensors=2)."
         )
+        assert len(resolve_cut(program, "outer/inner/conv/conv+outer/inner/conv/inner").shapes) == 2
 
     def test_mask_is_open(self):
         """A mask that a later layer reads is named as what it is."""
         with pytest.raises(
-            CutError, match=r"2 tensors are open there: 'lstm', the mask of 'lstm'\. Nearest cuts: 'gru' \(later\)"
+            CutError, match=r"2 tensors are open there: 'lstm', the mask of 'lstm'\. Nearest cuts: 'gru' \(later\)\.$"
         ):
             resolve_cut(read_program(ZOO["masks"]()), "lstm")
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 from keras import layers, ops
 
 from isplit_tf import find_cuts, split
-from isplit_tf.errors import ModelError
+from isplit_tf.errors import CutError, ModelError
 from isplit_tf.graph.passes import require_runnable
 from isplit_tf.graph.program import read_program
 from support.processor import has_channels_first
@@ -345,3 +345,32 @@ class TestBuilt:
             read_program(model)
         inputs = keras.Input((8,))
         assert len(read_program(keras.Model(inputs, model(inputs))).steps) == 3
+
+
+@pytest.mark.parametrize("layout", ["sparse", "ragged"])
+def test_an_input_of_sparse_or_ragged_tensors_is_refused(layout):
+    """A model whose input is not dense is refused by name, with what to build in its place."""
+    inputs = keras.Input((None, 4), name="rows", **{layout: True})
+    pooled = keras.layers.GlobalAveragePooling1D()(keras.layers.Dense(3)(inputs)) if layout == "ragged" else inputs
+    model = keras.Model(inputs, keras.layers.Dense(2)(pooled), name="unusual")
+    with pytest.raises(ModelError, match=f"Input 'rows' of model 'unusual' takes {layout} tensors.* without {layout}="):
+        read_program(model)
+
+
+@pytest.mark.parametrize("layer", ["CategoryEncoding", "IntegerLookup", "HashedCrossing"])
+def test_a_sparse_tensor_inside_is_no_cut(layer):
+    """A sparse tensor between layers is left out of the cuts; asked for by name, the reason is said."""
+    inputs = keras.Input((1,), dtype="int64", name="codes")
+    if layer == "CategoryEncoding":
+        sparse = keras.layers.CategoryEncoding(4, output_mode="one_hot", sparse=True, name="code")(inputs)
+    elif layer == "IntegerLookup":
+        options = {"output_mode": "one_hot", "sparse": True, "vocabulary": [1, 2, 3]}
+        sparse = keras.layers.IntegerLookup(**options, name="code")(inputs)
+    else:
+        crossing = keras.layers.HashedCrossing(4, output_mode="one_hot", sparse=True, name="code")
+        sparse = crossing((inputs, inputs))
+    hidden = keras.layers.Dense(3, name="hidden")(sparse)
+    model = keras.Model(inputs, keras.layers.Dense(2)(hidden), name="codes")
+    assert [cut.name for cut in find_cuts(model)] == ["hidden"]
+    with pytest.raises(CutError, match="'code' in model 'codes'. It is a sparse tensor, .* without sparse=True"):
+        split(model, "code")
