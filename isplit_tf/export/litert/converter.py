@@ -1,30 +1,26 @@
 """Conversion of head and encoder to one `.tflite` file, in exactly the precision that was asked for."""
 
 import re
-import tempfile
-import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
-from tensorflow.lite.python.convert_phase import ConverterError
 
 from isplit_edge.manifest import PRECISIONS
 
 from ...bottlenecks.quantizer import unrounded
 from ...display.progress import bar
-from ...display.quiet import quiet
 from ...errors import ArgumentError, DataError, ExportError, NumericsError
 from .contents import Contents, Operator, read_contents
+from .conversion import QUANTIZED, ConversionFailed, Task
 from .float32 import Answer, Read, in_float32, in_inference
+from .process import convert_graph
 from .representative import LEAST_IMAGES
-from .trace import INPUT_NAME, SIGNATURE, TracedHead, trace_head
+from .trace import TracedHead, trace_head
 from .verification import relative_error, run_file
 
-QUANTIZED = ("int8", "int16x8")
 _CHECKED_IMAGES = 8
 
 
@@ -153,55 +149,24 @@ def _run_converter(traced: TracedHead, precision: str, representative: np.ndarra
     if precision in QUANTIZED:
         # Quantizing a loop ends the whole process in TensorFlow 2.21.
         _refuse(precision, traced.control_flow, "")
-    with tempfile.TemporaryDirectory() as directory:
-        module = traced.as_module()
-        tf.saved_model.save(module, directory, signatures={SIGNATURE: module.head})
-        images: Sequence[np.ndarray] = [] if representative is None else list(representative)
-        with bar(
-            total=len(images) or None, desc=f"converting to {precision}", enabled=progress, unit="image"
-        ) as progress_bar:
-            return _convert(directory, precision, _one_by_one(images, progress_bar), traced)
+    images: Sequence[np.ndarray] = () if representative is None else representative
+    task = Task(precision, traced.input_ref, traced.output_ref, traced.input_shape)
+    with bar(
+        total=len(images) or None, desc=f"converting to {precision}", enabled=progress, unit="image"
+    ) as progress_bar:
+        try:
+            return convert_graph(traced.graph.graph, task, images, progress_bar)
+        except ConversionFailed as error:
+            raise _conversion_failed(error, precision, traced) from error
 
 
-def _one_by_one(images: Iterable[np.ndarray], shown: Any) -> Iterator[dict[str, np.ndarray]]:
-    for image in images:
-        yield {INPUT_NAME: image[np.newaxis]}
-        shown.update(1)
-
-
-def _convert(directory: str, precision: str, samples: Iterable[dict[str, np.ndarray]], traced: TracedHead) -> bytes:
-    converter = tf.lite.TFLiteConverter.from_saved_model(directory, signature_keys=[SIGNATURE])
-    operators = tf.lite.OpsSet
-    if precision != "float32":
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    if precision == "float16":
-        converter.target_spec.supported_types = [tf.float16]
-    if precision in QUANTIZED:
-        operator_set, dtype = {
-            "int8": (operators.TFLITE_BUILTINS_INT8, tf.int8),
-            "int16x8": (
-                operators.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,
-                tf.int16,
-            ),
-        }[precision]
-        # Float operators are let in so that all of them can be named, and then refused.
-        converter.target_spec.supported_ops = [operator_set, operators.TFLITE_BUILTINS]
-        converter.inference_input_type = converter.inference_output_type = dtype
-        converter.representative_dataset = lambda: samples
-    try:
-        with quiet() as printed, warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module=r"tensorflow\.")
-            return converter.convert()
-    except (ConverterError, RuntimeError, ValueError) as error:
-        raise _conversion_failed(str(error), printed.text, precision, traced) from error
-
-
-def _conversion_failed(message: str, printed: str, precision: str, traced: TracedHead) -> ExportError:
+def _conversion_failed(error: ConversionFailed, precision: str, traced: TracedHead) -> ExportError:
+    message = str(error)
     matches = re.findall(r"(?:TF Select|Flex|Custom) ops: (.*)", message)
     if not matches:
         start = "\n".join(message.strip().splitlines()[:3])
         failure = ExportError(f"The head cannot be converted to {precision}: {traced.graph.original(start)}")
-        failure.add_note(traced.graph.original(f"{message}\n{printed}"))
+        failure.add_note(traced.graph.original("\n".join([message, *error.__notes__])))
         return failure
     names = sorted({name.strip() for group in matches for name in group.split(",")})
     places = dict(re.findall(r'fused\["(\w+):", "(node_\d+)@', message))

@@ -9,12 +9,10 @@ import tensorflow as tf
 from tensorflow.core.framework import graph_pb2
 
 from ...errors import ExportError
+from .conversion import INPUT_NAME
 from .float32 import Answer
 from .graphdef import NeutralGraph, neutral
 
-INPUT_NAME = "input"
-OUTPUT_NAME = "latent"
-SIGNATURE = "serving_default"
 _CONTROL_FLOW = {
     **dict.fromkeys(("While", "StatelessWhile"), "WHILE"),
     **dict.fromkeys(("If", "StatelessIf", "Case", "StatelessCase"), "IF"),
@@ -45,23 +43,6 @@ class TracedHead:
         graph = self.graph.graph
         nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
         return dict(Counter(_CONTROL_FLOW[node.op] for node in nodes if node.op in _CONTROL_FLOW))
-
-    def as_module(self) -> tf.Module:
-        """Return a module without variables whose function `head` computes `{"latent": ...}` from `input`."""
-
-        def head(input: tf.Tensor) -> dict[str, tf.Tensor]:
-            (latent,) = tf.graph_util.import_graph_def(
-                self.graph.graph,
-                input_map={self.input_ref: input},
-                return_elements=[self.output_ref],
-                name="",
-            )
-            return {OUTPUT_NAME: latent}
-
-        module = tf.Module()
-        spec = tf.TensorSpec((1, *self.input_shape), tf.float32, name=INPUT_NAME)
-        module.head = tf.function(head, input_signature=[spec], autograph=False)
-        return module
 
 
 def trace_head(head: keras.Model, encoder: keras.Model | None = None, *, answer: Answer) -> TracedHead:
