@@ -1,7 +1,7 @@
 """Conversion of head and encoder to one `.tflite` file, in exactly the precision that was asked for."""
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import keras
@@ -13,15 +13,18 @@ from isplit_edge.manifest import PRECISIONS
 from ...bottlenecks.quantizer import unrounded
 from ...display.progress import bar
 from ...errors import ArgumentError, DataError, ExportError, NumericsError
-from .contents import Contents, Operator, read_contents
+from .contents import Contents, read_contents
 from .conversion import QUANTIZED, ConversionFailed, Task
 from .float32 import Answer, Read, in_float32, in_inference
 from .process import convert_graph
+from .refusals import check_operators, conversion_error, refuse_impossible
 from .representative import LEAST_IMAGES
-from .trace import TracedHead, trace_head
+from .rewriting import has_squares, without_squares
+from .trace import TracedHead, trace_head, unrolled
 from .verification import relative_error, run_file
 
 _CHECKED_IMAGES = 8
+_MOST_ERROR = 0.5
 
 
 @dataclass(frozen=True)
@@ -94,13 +97,23 @@ def convert(
             f"precision={precision!r} needs representative_data of at least {LEAST_IMAGES} images, from which the "
             f"ranges are learned. Received: {n_images}."
         )
-    with unrounded(encoder), in_float32(head, encoder, read=read) as answer:
-        traced = trace_head(head, encoder, answer=answer)
+    with unrounded(encoder), in_float32(head, encoder, read=read, dequantize=True) as answer:
+        # LiteRT has loops in float alone, and the converter ends the whole process where one is to be quantized.
+        with unrolled(head, encoder) if precision in QUANTIZED else contextlib.nullcontext():
+            traced = trace_head(head, encoder, answer=answer)
         images = _checked_images(representative, traced.input_shape)
         expected = _keras_latents(head, encoder, images, answer)
+    refuse_impossible(traced, precision)
     content = _run_converter(traced, precision, representative, progress)
     contents = read_contents(content)
-    _check_operators(contents, precision, traced)
+    is_rewritten = precision in QUANTIZED and has_squares(
+        precision, contents.counts.keys(), contents.float_counts.keys()
+    )
+    if is_rewritten:
+        traced = traced.with_graph(without_squares(traced.graph.graph))
+        content = _run_converter(traced, precision, representative, progress)
+        contents = read_contents(content)
+    check_operators(contents, precision, traced)
     run = run_file(content, images)
     if not np.isfinite(run.latents).all():
         raise NumericsError(
@@ -112,6 +125,13 @@ def convert(
             f"precision={precision!r} asks for a head of integers, and this one computes nothing that could be "
             "quantized. Possible: a later cut, or precision 'float32'."
         )
+    error = relative_error(run.latents, expected)
+    if is_rewritten and error > _MOST_ERROR:
+        raise ExportError(
+            f"The head in {precision} differs from Keras by {error:.0%} of its output on {len(images)} images: it holds "
+            "squares, or logarithms of them, whose range is too wide for so few steps. Possible: a cut before them, or "
+            "precision 'float16', 'dynamic' or 'float32'."
+        )
     return ConvertedHead(
         content=content,
         precision=precision,
@@ -121,7 +141,7 @@ def convert(
         input_shape=traced.input_shape,
         latent_shape=traced.latent_shape,
         contents=contents,
-        relative_error=relative_error(run.latents, expected),
+        relative_error=error,
         checked_images=len(images),
     )
 
@@ -146,9 +166,6 @@ def _keras_latents(head: keras.Model, encoder: keras.Model | None, images: np.nd
 
 
 def _run_converter(traced: TracedHead, precision: str, representative: np.ndarray | None, progress: bool) -> bytes:
-    if precision in QUANTIZED:
-        # Quantizing a loop ends the whole process in TensorFlow 2.21.
-        _refuse(precision, traced.control_flow, "")
     images: Sequence[np.ndarray] = () if representative is None else representative
     task = Task(precision, traced.input_ref, traced.output_ref, traced.input_shape)
     with bar(
@@ -157,49 +174,4 @@ def _run_converter(traced: TracedHead, precision: str, representative: np.ndarra
         try:
             return convert_graph(traced.graph.graph, task, images, progress_bar)
         except ConversionFailed as error:
-            raise _conversion_failed(error, precision, traced) from error
-
-
-def _conversion_failed(error: ConversionFailed, precision: str, traced: TracedHead) -> ExportError:
-    message = str(error)
-    matches = re.findall(r"(?:TF Select|Flex|Custom) ops: (.*)", message)
-    if not matches:
-        start = "\n".join(message.strip().splitlines()[:3])
-        failure = ExportError(f"The head cannot be converted to {precision}: {traced.graph.original(start)}")
-        failure.add_note(traced.graph.original("\n".join([message, *error.__notes__])))
-        return failure
-    names = sorted({name.strip() for group in matches for name in group.split(",")})
-    places = dict(re.findall(r'fused\["(\w+):", "(node_\d+)@', message))
-    named = [f"{name} ('{traced.graph.original(places[name])}')" if name in places else name for name in names]
-    return ExportError(
-        f"The head cannot be exported: LiteRT has no built-in operator for {', '.join(named)}. Flex operators, "
-        "which need TensorFlow on the device, are never used. Possible: a cut before it, or a model without it."
-    )
-
-
-def _check_operators(contents: Contents, precision: str, traced: TracedHead) -> None:
-    if contents.custom_operators:
-        names = sorted({operator.name for operator in contents.custom_operators})
-        raise ExportError(f"The head holds operators that LiteRT has not built in: {', '.join(names)}.")
-    if precision in QUANTIZED:
-        _refuse(precision, contents.float_counts, _places(contents.float_operators, traced))
-
-
-def _refuse(precision: str, counts: Mapping[str, int], places: str) -> None:
-    if counts:
-        named = ", ".join(f"{count} {name}" for name, count in counts.items())
-        raise ExportError(
-            f"precision={precision!r} asks for a head of integers from input to output. These operators stay in "
-            f"float: {named}.{places} Possible: another cut, or precision 'float16', 'dynamic' or 'float32'."
-        )
-
-
-def _places(operators: Iterable[Operator], traced: TracedHead) -> str:
-    """Return the layers that operators come from, without conversions to float and back."""
-    names = {
-        operator.outputs[0].name: operator.name
-        for operator in operators
-        if operator.name not in ("QUANTIZE", "DEQUANTIZE")
-    }
-    places = [f"{name} is '{traced.graph.original(tensor)}'" for tensor, name in names.items() if "node_" in tensor]
-    return f" {'; '.join(places[:5])}{' ...' if len(places) > 5 else ''}." if places else ""
+            raise conversion_error(error, precision, traced) from error

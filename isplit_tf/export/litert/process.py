@@ -7,6 +7,7 @@ bytes are the same in both.
 
 import atexit
 import contextlib
+import gc
 import json
 import os
 import signal
@@ -30,6 +31,8 @@ from .worker import GRAPH_FILE, IMAGES_FILE, LOG_FILE, RESULT_FILE
 _SMALL_BYTES = 64 * 2**20
 _START = "import sys; sys.path[:] = sys.argv[1:]; from isplit_tf.export.litert.worker import serve; serve()"
 _LEAVING_S = 10.0
+# TensorFlow's graphs are cycles, which wait for Python's collector; with as many objects it comes every dozen exports.
+_COLLECTED_AFTER = 4
 
 
 class _Worker:
@@ -89,14 +92,16 @@ class _Conversions:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._worker: _Worker | None = None
-        self._is_first = True
+        self._count = 0
         self._can_start = bool(sys.executable)
 
     def run(self, graph: graph_pb2.GraphDef, task: Task, images: Sequence[np.ndarray], shown: Any) -> bytes:
         """Convert a graph here or in the worker."""
         with self._lock:
-            here = self._is_first and graph.ByteSize() < _SMALL_BYTES
-            self._is_first = False
+            here = self._count == 0 and graph.ByteSize() < _SMALL_BYTES
+            self._count += 1
+            if self._count % _COLLECTED_AFTER == 0:
+                gc.collect()
             content = None if here else self._run_there(graph, task, images, shown)
             return _run_here(graph, task, images, shown) if content is None else content
 
