@@ -9,6 +9,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from isplit_edge.images import is_raw
+
 from ..batches import batches, count_images, predict_rows
 from ..display.progress import bar
 from ..errors import ArgumentError, DataError, ModelError, NumericsError, checked_class_names
@@ -115,11 +117,12 @@ def _source(predictor: Any, from_logits: bool | None, output: str | int | None) 
             "Expected a predictor: a Keras model, a SplitModel, a Bundle, a client, or anything with "
             f"predict(images). Received: {type(predictor).__module__}.{type(predictor).__qualname__}."
         )
-    n_classes = getattr(getattr(predictor, "manifest", None), "n_classes", None)
+    manifest = getattr(predictor, "manifest", None)
+    n_classes = getattr(manifest, "n_classes", None)
     meaning = "logits" if from_logits else None
     if "preprocessed" in inspect.signature(predict).parameters:
-        # Raw camera images are uint8; whatever else comes is in the model's own space.
-        return _Source(lambda x: predict(x, preprocessed=np.asarray(x).dtype != np.uint8), meaning, n_classes)
+        shape = tuple(getattr(manifest, "shapes", {}).get("input", (None, None, None)))
+        return _Source(lambda x: predict(x, preprocessed=not is_raw(np.asarray(x), shape)), meaning, n_classes)
     return _Source(predict, meaning, n_classes)
 
 

@@ -244,7 +244,7 @@ def test_json_has_its_limits(running):
         (lambda r: r["shapes"].update(latent=[]), "latent must be"),
         (lambda r: r["shapes"].update(input=[13, 11, 3.0]), "input must be"),
         (lambda r: r["preprocessing"].update(size=[13, 12]), "preprocessing.size must be"),
-        (lambda r: r["preprocessing"].update(mean=[1.0]), "one for each channel"),
+        (lambda r: r["preprocessing"].update(mean=[1.0, 2.0]), "one for each channel"),
         (lambda r: r["preprocessing"].update(channel_order="GBR"), "channel_order must be"),
         (lambda r: r["preprocessing"].pop("std"), "lacks std"),
         (lambda r: r["files"].clear(), "lacks edge/head.tflite"),

@@ -21,7 +21,7 @@ from .refusals import check_operators, conversion_error, refuse_impossible
 from .representative import LEAST_IMAGES
 from .rewriting import has_squares, without_squares
 from .trace import TracedHead, trace_head, unrolled
-from .verification import relative_error, run_file
+from .verification import Run, relative_error, run_file
 
 _CHECKED_IMAGES = 8
 _MOST_ERROR = 0.5
@@ -104,34 +104,16 @@ def convert(
         images = _checked_images(representative, traced.input_shape)
         expected = _keras_latents(head, encoder, images, answer)
     refuse_impossible(traced, precision)
-    content = _run_converter(traced, precision, representative, progress)
+    content, is_rewritten = _run_converter(traced, precision, representative, progress), False
     contents = read_contents(content)
-    is_rewritten = precision in QUANTIZED and has_squares(
-        precision, contents.counts.keys(), contents.float_counts.keys()
-    )
-    if is_rewritten:
-        traced = traced.with_graph(without_squares(traced.graph.graph))
+    if precision in QUANTIZED and has_squares(precision, contents.counts.keys(), contents.float_counts.keys()):
+        traced, is_rewritten = traced.with_graph(without_squares(traced.graph.graph)), True
         content = _run_converter(traced, precision, representative, progress)
         contents = read_contents(content)
     check_operators(contents, precision, traced)
     run = run_file(content, images)
-    if not np.isfinite(run.latents).all():
-        raise NumericsError(
-            f"LiteRT gives NaN or infinity for the head in {precision} on {np.sum(~np.isfinite(run.latents))} of "
-            f"{run.latents.size} elements of its output, where Keras gives none: it cannot be exported like that."
-        )
-    if precision in QUANTIZED and run.dtype == "float32":
-        raise ExportError(
-            f"precision={precision!r} asks for a head of integers, and this one computes nothing that could be "
-            "quantized. Possible: a later cut, or precision 'float32'."
-        )
     error = relative_error(run.latents, expected)
-    if is_rewritten and error > _MOST_ERROR:
-        raise ExportError(
-            f"The head in {precision} differs from Keras by {error:.0%} of its output on {len(images)} images: it holds "
-            "squares, or logarithms of them, whose range is too wide for so few steps. Possible: a cut before them, or "
-            "precision 'float16', 'dynamic' or 'float32'."
-        )
+    _check_run(run, precision, error, is_rewritten=is_rewritten)
     return ConvertedHead(
         content=content,
         precision=precision,
@@ -144,6 +126,26 @@ def convert(
         relative_error=error,
         checked_images=len(images),
     )
+
+
+def _check_run(run: Run, precision: str, error: float, *, is_rewritten: bool) -> None:
+    """Raise where a file gives no numbers, or other ones than it should."""
+    if not np.isfinite(run.latents).all():
+        raise NumericsError(
+            f"LiteRT gives NaN or infinity for the head in {precision} on {np.sum(~np.isfinite(run.latents))} of "
+            f"{run.latents.size} elements of its output, where Keras gives none: it cannot be exported like that."
+        )
+    if precision in QUANTIZED and run.dtype == "float32":
+        raise ExportError(
+            f"precision={precision!r} asks for a head of integers, and this one computes nothing that could be "
+            "quantized. Possible: a later cut, or precision 'float32'."
+        )
+    if is_rewritten and error > _MOST_ERROR:
+        raise ExportError(
+            f"The head in {precision} differs from Keras by {error:.0%} of its output: it holds squares, perhaps with "
+            "logarithms of them, whose range is too wide for integers. Possible: a cut before them, or precision "
+            "'float16', 'dynamic' or 'float32'."
+        )
 
 
 def _checked_images(representative: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:
