@@ -92,6 +92,35 @@ def batches(
         raise DataError("The data holds no image.")
 
 
+def check_data(
+    data: Any, *, n_classes: int | None = None, batch_size: int = 32, max_images: int | None = None, labels: bool = True
+) -> Any:
+    """Read the first batch, and all labels that are at hand as arrays, before any work is done on the data.
+
+    Args:
+        data: As in `batches`, as are the other arguments.
+
+    Returns:
+        x of the first batch.
+
+    Raises:
+        DataError: As in `batches`.
+    """
+    are_arrays = isinstance(data, tuple | list)
+    first = next(
+        iter(
+            batches(
+                data,
+                n_classes=n_classes,
+                batch_size=2**31 if are_arrays else batch_size,
+                max_images=max_images,
+                labels=labels,
+            )
+        )
+    )
+    return tree.map_structure(lambda a: a[:batch_size], first.x) if are_arrays else first.x
+
+
 def count_images(data: Any, max_images: int | None = None, batch_size: int = 32) -> int | None:
     """Return the number of images that `batches` will give, or None if it is unknown without reading.
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from isplit_edge.images import is_raw
 
-from ..batches import batches, count_images, predict_rows
+from ..batches import batches, check_data, count_images, predict_rows
 from ..display.progress import bar
 from ..errors import ArgumentError, DataError, ModelError, NumericsError, checked_class_names
 from ..graph.inputs import feed
@@ -75,6 +75,8 @@ def predict_all(
     source = _source(predictor, from_logits, output)
     known = source.n_classes or (None if class_names is None else len(class_names))
     checked_class_names(class_names, known)
+    if isinstance(data, tuple | list):  # all labels are at hand
+        check_data(data, n_classes=known, max_images=max_images)
     labels: list[np.ndarray] = []
     classes: list[np.ndarray] = []
     kept_rows: list[np.ndarray] | None = []

@@ -6,9 +6,11 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
+from ..batches import check_data
 from ..errors import ArgumentError, checked_class_names, checked_share
 from ..graph.axis import choose_cuts
 from ..graph.cuts import Cut, place_of
+from ..graph.inputs import feed
 from ..graph.outputs import compiled_loss, find_logits
 from ..graph.passes import require_runnable
 from ..graph.program import read_program
@@ -102,6 +104,8 @@ def measure_importance(
     logits = find_logits(program, loss=compiled_loss(model, output), from_logits=from_logits)
     classes = logits.output.n_classes
     names = checked_class_names(class_names, classes, source=data)
+    if isinstance(data, tuple | list):
+        feed(program, check_data(data, n_classes=classes, max_images=max_images))
     places = [place_of(program, cut) for cut in chosen]
     probe = Probe(program, places, logits, method=method, target=target, precision=precision)
     measure = probe if strategy is None else Replicas(probe, strategy)
@@ -127,6 +131,7 @@ def measure_importance(
         precision=precision,
         confidence=collected.confidence,
         settled=collected.settled,
+        n_inputs=len(program.inputs),
     )
 
 

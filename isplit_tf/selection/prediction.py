@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ..batches import batches, count_images
+from ..batches import batches, check_data, count_images
 from ..bottlenecks.base import LatentPlan
 from ..bottlenecks.fit import error_of, fit_all, gather, pass_of_program, put
 from ..bottlenecks.moments import collector
@@ -97,6 +97,7 @@ def predict_accuracy(
     amount: dict[str, Any] = {"compression": compression, "latent_size": latent_size, "payload_bytes": payload_bytes}
     projection = Projection(**amount, **fit_options)
     stations = [_Station.at(program, cut, projection) for cut in choose_cuts(program, cuts)]
+    feed(program, check_data(data, n_classes=logits.output.n_classes, max_images=max_images))
     loop_options: dict[str, Any] = {"batch_size": checked_integer("batch_size", batch_size, 1), "progress": progress}
     n_fit = _fit(program, stations, logits, data if fit_data is None else fit_data, fit_options, **loop_options)
     labels, predictions = _classify(program, stations, logits.output, data, max_images, **loop_options)

@@ -102,7 +102,11 @@ def test_a_name_and_a_size_make_a_whole_record():
         ({"size": [4, 5]}, (4, 4, 3), r"preprocessing.size must be the model's own, \[4, 4\]. Received: \[4, 5\]"),
         ({"resize": "cubic"}, (4, 4, 3), "preprocessing.resize must be one of 'bilinear', 'nearest'"),
         ({"channel_order": "BGR"}, (4, 4, 1), "'BGR' needs 3 channels. The model's input has 1"),
-        ({"size": [4, 4]}, (4, 4), r"preprocessing.size is for images, .H, W, C.. .* shape \(4, 4\): possible are scale"),
+        (
+            {"size": [4, 4]},
+            (4, 4),
+            r"preprocessing.size is for images, .H, W, C.. .* shape \(4, 4\): possible are scale",
+        ),
         ("caffe", (10,), r"preprocessing.channel_order is for images, .H, W, C.. The model's input has .* \(10,\)"),
         ("torch", (10, 6), "preprocessing.mean must be a number or a list of 6. Received: 3 values"),
         ({"std": [1, 2]}, (5, 4, 4, 3), "preprocessing.std must be a number or a list of 3. Received: 2 values"),

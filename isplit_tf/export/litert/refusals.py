@@ -16,6 +16,7 @@ _MOST_PLACES = 5
 _HINTS = {
     "WHILE": f"LiteRT has loops in float alone; recurrent layers are unrolled up to {MOST_STEPS} steps, longer ones "
     "and loops of keras.ops are not (in your own RNN, unroll=True).",
+    "CONV_3D": "LiteRT convolves volumes in float alone.",
     "RFFT2D": "LiteRT has Fourier transforms in float alone; keras.layers.STFTSpectrogram uses convolutions instead.",
 }
 

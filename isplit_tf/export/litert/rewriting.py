@@ -1,10 +1,12 @@
-"""Operations that LiteRT has no kernel for in integers, written as others that are the same up to rounding."""
+"""Operations that LiteRT has no kernel for, written as others that are the same up to rounding."""
 
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 
+import tensorflow as tf
 from tensorflow.core.framework import graph_pb2, node_def_pb2
 
 _SQUARES = ("Square", "SquaredDifference")
+_POOLS = {"MaxPool3D": "MaxPool", "AvgPool3D": "AvgPool"}
 
 
 def has_squares(precision: str, operators: Set[str], float_operators: Set[str]) -> bool:
@@ -43,3 +45,62 @@ def _as_products(node: node_def_pb2.NodeDef) -> Iterator[node_def_pb2.NodeDef]:
     product.attr["T"].CopyFrom(node.attr["T"])
     product.input[:] = [factor, factor, *controls]
     yield product
+
+
+def without_volume_pools(
+    graph: graph_pb2.GraphDef, shapes: Mapping[str, tuple[Sequence[int], Sequence[int]]]
+) -> graph_pb2.GraphDef:
+    """Return the graph with pools over volumes as two pools over maps: over height and width, then over depth.
+
+    Args:
+        graph: A graph; it is not changed.
+        shapes: For each pool, by the name of its node, the shapes of its input and output, channels last.
+    """
+    if not shapes:
+        return graph
+    result = graph_pb2.GraphDef(versions=graph.versions, library=graph.library)
+    for node in graph.node:
+        result.node.extend(_as_two_pools(node, *shapes[node.name]) if node.name in shapes else [node])
+    return result
+
+
+def volume_pools(graph: tf.Graph) -> dict[str, tuple[list[int], list[int]]]:
+    """Return the shapes that `without_volume_pools` needs; pools of open shapes or channels first are left out."""
+    found = {}
+    for operation in graph.get_operations():
+        if operation.type in _POOLS and operation.get_attr("data_format") == b"NDHWC":
+            shapes = operation.inputs[0].shape, operation.outputs[0].shape
+            if all(shape.is_fully_defined() for shape in shapes):
+                found[operation.name] = tuple(shape.as_list() for shape in shapes)
+    return found
+
+
+def _as_two_pools(
+    node: node_def_pb2.NodeDef, before: Sequence[int], after: Sequence[int]
+) -> Iterator[node_def_pb2.NodeDef]:
+    (n, depth, height, width, channels), (_, _, rows, columns, _) = before, after
+
+    def reshape(name: str, source: str, shape: Sequence[int]) -> Iterator[node_def_pb2.NodeDef]:
+        constant = node_def_pb2.NodeDef(name=f"{name}_shape", op="Const", device=node.device)
+        constant.attr["dtype"].type = tf.int32.as_datatype_enum
+        constant.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(list(shape), tf.int32))
+        reshaped = node_def_pb2.NodeDef(name=name, op="Reshape", device=node.device, input=[source, constant.name])
+        reshaped.attr["T"].CopyFrom(node.attr["T"])
+        reshaped.attr["Tshape"].type = tf.int32.as_datatype_enum
+        yield from (constant, reshaped)
+
+    def pool(name: str, source: str, axes: slice, along: Sequence[int]) -> node_def_pb2.NodeDef:
+        made = node_def_pb2.NodeDef(name=name, op=_POOLS[node.op], device=node.device, input=[source])
+        for key in ("T", "padding"):
+            made.attr[key].CopyFrom(node.attr[key])
+        for key in ("ksize", "strides"):
+            values = list(node.attr[key].list.i)[axes]
+            made.attr[key].list.i.extend([1, *values, *along, 1])
+        return made
+
+    name = node.name
+    yield from reshape(f"{name}_maps", node.input[0], [n * depth, height, width, channels])
+    yield pool(f"{name}_over_maps", f"{name}_maps", slice(2, 4), ())
+    yield from reshape(f"{name}_columns", f"{name}_over_maps", [n, depth, rows * columns, channels])
+    yield pool(f"{name}_over_depth", f"{name}_columns", slice(1, 2), (1,))
+    yield from reshape(name, f"{name}_over_depth", after)

@@ -16,6 +16,7 @@ from ...graph.keras_layers import all_layers
 from .conversion import INPUT_NAME
 from .float32 import Answer
 from .graphdef import NeutralGraph, neutral
+from .rewriting import volume_pools, without_volume_pools
 
 MOST_STEPS = 256
 _CONTROL_FLOW = {
@@ -98,7 +99,8 @@ def trace_head(head: keras.Model, encoder: keras.Model | None = None, *, answer:
             f"The latent of one image needs a fixed shape. Found: {tuple(output.shape[1:])} after "
             f"{' and '.join(repr(model.name) for model in models)}. Possible: a cut whose shape has no None."
         )
-    graph = neutral(_without_negation(function.graph.as_graph_def()))
+    pools = volume_pools(function.graph)
+    graph = neutral(_without_negation(without_volume_pools(function.graph.as_graph_def(), pools)))
     return TracedHead(
         graph=graph,
         input_ref=f"{graph.names[function.inputs[0].op.name]}:0",
