@@ -129,7 +129,9 @@ def _dtype_message(array: np.ndarray, input_shape: tuple[int, ...]) -> str:
     if array.dtype.kind in "fiu":
         found += f" with values from {array.min():g} to {array.max():g}"
     is_image = len(input_shape) == 3
-    expected = "Raw images must be uint8, from 0 to 255" if is_image else "Raw numbers must be whole, of an integer type"
+    expected = (
+        "Raw images must be uint8, from 0 to 255" if is_image else "Raw numbers must be whole, of an integer type"
+    )
     return (
         f"{expected}. Received: {found}. Pass preprocessed=True if these are in the model's own space; otherwise "
         f"convert them to {'uint8' if is_image else 'integers'} first."

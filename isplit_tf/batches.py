@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 from keras import tree
 
+from .display.quiet import without_tracing_advice
 from .errors import DataError, checked_integer
 
 _KINDS = "a batched tf.data.Dataset of (x, y) or (x, y, weight), a pair of arrays (x, y), or a keras.utils.PyDataset"
@@ -43,7 +44,9 @@ def predict_rows(model: keras.Model, x: Any, output: int = 0) -> np.ndarray:
     Returns:
         `(N, ...)`.
     """
-    return np.asarray(tree.flatten(model.predict_on_batch(x))[output])[: len(tree.flatten(x)[0])]
+    with without_tracing_advice():
+        outputs = tree.flatten(model.predict_on_batch(x))
+    return np.asarray(outputs[output])[: len(tree.flatten(x)[0])]
 
 
 def batches(
