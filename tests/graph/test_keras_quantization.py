@@ -6,6 +6,8 @@ import pytest
 
 from isplit_tf.graph.keras_quantization import dequantized, is_quantized
 
+pytestmark = pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")
+
 
 def model(kind: str) -> keras.Model:
     """A small model of a kind of layer that Keras quantizes."""
