@@ -96,7 +96,7 @@ def _output_of(program: Program, output: str | int | None, of_split: tuple[str, 
 
 def _call_of(model: keras.Model, program: Program, chosen: Program) -> Callable[[tf.Tensor], tf.Tensor]:
     entering = program.inputs[0]
-    if chosen is program and not isinstance(program.input_structure, dict | list | tuple):
+    if chosen is program and not isinstance(program.input_structure, dict):
         return lambda x: model(x, training=False)
 
     def call(x: tf.Tensor) -> tf.Tensor:
@@ -144,9 +144,10 @@ def measure_accuracy(
         The manifest's record of accuracy.
     """
     model = request.split.model
+    program = read_program(model, training=False)
     predictors = {
         "original": original,
-        "split": Prepared(lambda x: model(x, training=False), request.output, request),
+        "split": Prepared(_call_of(model, program, program), request.output, request),
         "artefacts": bundle,
     }
     found = {

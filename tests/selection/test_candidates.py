@@ -96,11 +96,11 @@ def test_costs_follow_the_bottleneck():
 
 
 def test_a_shape_without_a_bottleneck_is_proposed_with_a_warning():
-    """A volume, or a shape that varies, is named all the same; its costs are open and the field says
+    """Features of five axes, or a shape that varies, are named all the same; the costs are open and the field says
     why."""
-    found = propose(curve_of([1, 2, 1], [(4, 4, 4, 2)] * 3))[0]
+    found = propose(curve_of([1, 2, 1], [(2, 4, 4, 4, 2)] * 3))[0]
     assert (found.payload_bytes, found.encoder_params, found.encoder_macs) == (None, None, None)
-    assert "only in float" in found.warning
+    assert "Expected features of the shape" in found.warning
     assert "where None varies" in propose(curve_of([1, 2, 1], [(None, 8)] * 3))[0].warning
     assert "no payload" in repr(found)
 

@@ -19,7 +19,7 @@ from .float32 import Answer, Read, in_float32, in_inference
 from .process import convert_graph
 from .refusals import check_operators, conversion_error, refuse_impossible
 from .representative import LEAST_IMAGES
-from .rewriting import has_squares, without_squares
+from .rewriting import rewritten
 from .trace import TracedHead, trace_head, unrolled
 from .verification import Run, relative_error, run_file
 
@@ -104,16 +104,18 @@ def convert(
         images = _checked_images(representative, traced.input_shape)
         expected = _keras_latents(head, encoder, images, answer)
     refuse_impossible(traced, precision)
-    content, is_rewritten = _run_converter(traced, precision, representative, progress), False
+    content, other = _run_converter(traced, precision, representative, progress), None
     contents = read_contents(content)
-    if precision in QUANTIZED and has_squares(precision, contents.counts.keys(), contents.float_counts.keys()):
-        traced, is_rewritten = traced.with_graph(without_squares(traced.graph.graph)), True
+    if precision in QUANTIZED:
+        other = rewritten(traced.graph.graph, precision, contents.counts.keys(), contents.float_counts.keys())
+    if other is not None:
+        traced = traced.with_graph(other)
         content = _run_converter(traced, precision, representative, progress)
         contents = read_contents(content)
     check_operators(contents, precision, traced)
     run = run_file(content, images)
     error = relative_error(run.latents, expected)
-    _check_run(run, precision, error, is_rewritten=is_rewritten)
+    _check_run(run, precision, error, is_rewritten=other is not None)
     return ConvertedHead(
         content=content,
         precision=precision,

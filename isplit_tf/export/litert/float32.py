@@ -69,7 +69,8 @@ def _answer(model: keras.Model, program: Program, x: tf.Tensor) -> tf.Tensor:
     A functional model casts to the dtype of its Input: float16 in a half of a mixed-precision model, uint8 if images
     are rescaled inside. To avoid that cast, its layers are called one by one where possible.
     """
-    if not (_is_other_float(model.inputs[0].dtype) or _casts_itself(program)):
+    is_dict = isinstance(program.input_structure, dict)  # Keras warns of an array where a dict of one is meant
+    if not (is_dict or _is_other_float(model.inputs[0].dtype) or _casts_itself(program)):
         return model(x, training=False)
     return program.run({program.inputs[0]: x})[program.outputs[0]]
 

@@ -2,23 +2,35 @@
 
 from collections.abc import Iterator, Mapping, Sequence, Set
 
+import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import graph_pb2, node_def_pb2
 
 _SQUARES = ("Square", "SquaredDifference")
+_FOLDED = ("MatMul", "BiasAdd", "AddV2", "Add", "Mul", "Reshape", "Identity", "Fill", "Split")
 _POOLS = {"MaxPool3D": "MaxPool", "AvgPool3D": "AvgPool"}
 
 
-def has_squares(precision: str, operators: Set[str], float_operators: Set[str]) -> bool:
-    """Check whether squares keep a file from being integers throughout, or from being run.
+def rewritten(
+    graph: graph_pb2.GraphDef, precision: str, operators: Set[str], float_operators: Set[str]
+) -> graph_pb2.GraphDef | None:
+    """Return the graph without operations that keep a file from being integers throughout, or from being run.
 
     Args:
+        graph: A graph; it is not changed.
         precision: "int8" or "int16x8".
-        operators: Names of all operators of the file, as LiteRT names them.
+        operators: Names of all operators of its file, as LiteRT names them.
         float_operators: Names of those that stayed in float.
+
+    Returns:
+        Another graph, or None where there is nothing to rewrite.
     """
     # LiteRT has the squared difference in 8 bit, not in 16, which it says when the file is run.
-    return "SQUARE" in float_operators or (precision == "int16x8" and "SQUARED_DIFFERENCE" in operators)
+    has_squares = "SQUARE" in float_operators or (precision == "int16x8" and "SQUARED_DIFFERENCE" in operators)
+    result = without_squares(graph) if has_squares else graph
+    if "SPLIT" in float_operators:
+        result = without_constant_splits(result)
+    return None if result is graph else result
 
 
 def without_squares(graph: graph_pb2.GraphDef) -> graph_pb2.GraphDef:
@@ -104,3 +116,51 @@ def _as_two_pools(
     yield from reshape(f"{name}_columns", f"{name}_over_maps", [n, depth, rows * columns, channels])
     yield pool(f"{name}_over_depth", f"{name}_columns", slice(1, 2), (1,))
     yield from reshape(name, f"{name}_over_depth", after)
+
+
+def without_constant_splits(graph: graph_pb2.GraphDef) -> graph_pb2.GraphDef:
+    """Return the graph with the parts of constants in place of what splits them; the first step of a GRU does so.
+
+    Args:
+        graph: A graph whose nodes come after what they read; it is not changed.
+    """
+    constant = {node.name for node in graph.node if node.op == "Const"}
+    for node in graph.node:
+        if node.op in _FOLDED and node.input and {_source(name) for name in node.input} <= constant:
+            constant.add(node.name)
+    splits = {
+        node.name: node.attr["num_split"].i for node in graph.node if node.op == "Split" and node.name in constant
+    }
+    if not splits:
+        return graph
+    parts = _values(graph, [f"{name}:{k}" for name, count in splits.items() for k in range(count)])
+    result = graph_pb2.GraphDef(versions=graph.versions, library=graph.library)
+    for node in graph.node:
+        if node.name not in splits:
+            result.node.add().CopyFrom(node)
+            result.node[-1].input[:] = [_part(name) if _source(name) in splits else name for name in node.input]
+            continue
+        for k in range(splits[node.name]):
+            made = result.node.add(name=_part(f"{node.name}:{k}"), op="Const", device=node.device)
+            made.attr["dtype"].CopyFrom(node.attr["T"])
+            made.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(parts[f"{node.name}:{k}"]))
+    return result
+
+
+def _source(reference: str) -> str:
+    return reference.split(":")[0]
+
+
+def _part(reference: str) -> str:
+    name, _, number = reference.partition(":")
+    return f"{name}_part_{number or 0}"
+
+
+def _values(nodes: Sequence[node_def_pb2.NodeDef], references: Sequence[str]) -> dict[str, np.ndarray]:
+    """Return the values of tensors that these nodes make of constants."""
+
+    def compute() -> list[tf.Tensor]:
+        return tf.graph_util.import_graph_def(graph_pb2.GraphDef(node=nodes), return_elements=list(references), name="")
+
+    tensors = tf.function(compute, autograph=False)()
+    return {name: tensor.numpy() for name, tensor in zip(references, tensors, strict=True)}
