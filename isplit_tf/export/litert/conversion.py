@@ -1,8 +1,7 @@
 """The converter's work on one graph, in any process. It knows no Keras, so that a worker process starts fast."""
 
-import tempfile
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,11 +37,17 @@ class ConversionFailed(Exception):
     """The converter gave up; the text is what it said."""
 
 
-def run_converter(graph: graph_pb2.GraphDef, task: Task, images: Sequence[np.ndarray], shown: Any) -> bytes:
-    """Convert a frozen graph to the bytes of a `.tflite` file; the converter prints to the descriptors 1 and 2.
+def save_graph(graph: graph_pb2.GraphDef, task: Task, directory: str) -> None:
+    """Write a frozen graph as the SavedModel that `run_converter` reads."""
+    module = _as_module(graph, task)
+    tf.saved_model.save(module, directory, signatures={SIGNATURE: module.head})
+
+
+def run_converter(directory: str, task: Task, images: Iterable[np.ndarray], shown: Any) -> bytes:
+    """Convert a SavedModel to the bytes of a `.tflite` file; the converter prints to the descriptors 1 and 2.
 
     Args:
-        graph: The graph.
+        directory: What `save_graph` wrote.
         task: What to make of it.
         images: Representative images, float32 of `task.input_shape`; none where the precision needs none.
         shown: What has `update(1)` called after each image.
@@ -50,16 +55,13 @@ def run_converter(graph: graph_pb2.GraphDef, task: Task, images: Sequence[np.nda
     Raises:
         ConversionFailed: If the converter fails.
     """
-    with tempfile.TemporaryDirectory() as directory:
-        try:
-            module = _as_module(graph, task)
-            tf.saved_model.save(module, directory, signatures={SIGNATURE: module.head})
-            converter = _converter(directory, task.precision, _one_by_one(images, shown))
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", module=r"tensorflow\.")
-                return converter.convert()
-        except (ConverterError, RuntimeError, ValueError) as error:
-            raise ConversionFailed(str(error)) from error
+    try:
+        converter = _converter(directory, task.precision, _one_by_one(images, shown))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"tensorflow\.")
+            return converter.convert()
+    except (ConverterError, RuntimeError, ValueError) as error:
+        raise ConversionFailed(str(error)) from error
 
 
 def _as_module(graph: graph_pb2.GraphDef, task: Task) -> tf.Module:

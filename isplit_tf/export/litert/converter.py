@@ -170,7 +170,7 @@ def _keras_latents(head: keras.Model, encoder: keras.Model | None, images: np.nd
 
 
 def _run_converter(traced: TracedHead, precision: str, representative: np.ndarray | None, progress: bool) -> bytes:
-    images: Sequence[np.ndarray] = () if representative is None else representative
+    images: Sequence[np.ndarray] = [] if representative is None else list(representative)
     task = Task(precision, traced.input_ref, traced.output_ref, traced.input_shape)
     with bar(
         total=len(images) or None, desc=f"converting to {precision}", enabled=progress, unit="image"

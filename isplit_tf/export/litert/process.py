@@ -25,10 +25,9 @@ from tensorflow.core.framework import graph_pb2
 
 from ...display.quiet import quiet
 from ...errors import ExportError
-from .conversion import ConversionFailed, Task, run_converter
-from .worker import GRAPH_FILE, IMAGES_FILE, LOG_FILE, RESULT_FILE
+from .conversion import ConversionFailed, Task, run_converter, save_graph
+from .worker import GRAPH_FILE, IMAGES_FILE, LOG_FILE, RESULT_FILE, SMALL_BYTES
 
-_SMALL_BYTES = 64 * 2**20
 _START = "import sys; sys.path[:] = sys.argv[1:]; from isplit_tf.export.litert.worker import serve; serve()"
 _LEAVING_S = 10.0
 # TensorFlow's graphs are cycles, which wait for Python's collector; with as many objects it comes every dozen exports.
@@ -98,9 +97,10 @@ class _Conversions:
     def run(self, graph: graph_pb2.GraphDef, task: Task, images: Sequence[np.ndarray], shown: Any) -> bytes:
         """Convert a graph here or in the worker."""
         with self._lock:
-            here = self._count == 0 and graph.ByteSize() < _SMALL_BYTES
+            is_small = graph.ByteSize() < SMALL_BYTES
+            here = self._count == 0 and is_small
             self._count += 1
-            if self._count % _COLLECTED_AFTER == 0:
+            if self._count % _COLLECTED_AFTER == 0 or not is_small:
                 gc.collect()
             content = None if here else self._run_there(graph, task, images, shown)
             return _run_here(graph, task, images, shown) if content is None else content
@@ -163,8 +163,9 @@ class _Conversions:
 
 def _run_here(graph: graph_pb2.GraphDef, task: Task, images: Sequence[np.ndarray], shown: Any) -> bytes:
     try:
-        with quiet() as printed:
-            return run_converter(graph, task, images, shown)
+        with tempfile.TemporaryDirectory() as directory, quiet() as printed:
+            save_graph(graph, task, directory)
+            return run_converter(directory, task, images, shown)
     except ConversionFailed as error:
         error.add_note(printed.text)
         raise

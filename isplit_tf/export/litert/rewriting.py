@@ -128,12 +128,11 @@ def without_constant_splits(graph: graph_pb2.GraphDef) -> graph_pb2.GraphDef:
     for node in graph.node:
         if node.op in _FOLDED and node.input and {_source(name) for name in node.input} <= constant:
             constant.add(node.name)
-    splits = {
-        node.name: node.attr["num_split"].i for node in graph.node if node.op == "Split" and node.name in constant
-    }
+    known = [node for node in graph.node if node.name in constant]
+    splits = {node.name: node.attr["num_split"].i for node in known if node.op == "Split"}
     if not splits:
         return graph
-    parts = _values(graph, [f"{name}:{k}" for name, count in splits.items() for k in range(count)])
+    parts = _values(known, [f"{name}:{k}" for name, count in splits.items() for k in range(count)])
     result = graph_pb2.GraphDef(versions=graph.versions, library=graph.library)
     for node in graph.node:
         if node.name not in splits:

@@ -6,6 +6,7 @@ the process is ready, each image that was used, and how a conversion ended. What
 the folder.
 """
 
+import gc
 import json
 import os
 import queue
@@ -17,6 +18,7 @@ from typing import Any, NamedTuple
 
 IDLE_S = 60.0
 MOST_CONVERSIONS = 50
+SMALL_BYTES = 64 * 2**20
 GRAPH_FILE, IMAGES_FILE, RESULT_FILE, LOG_FILE = "graph.pb", "images.npy", "head.tflite", "log"
 
 
@@ -75,11 +77,14 @@ def _answer(conversion: Any, request: dict[str, Any], answers: Any) -> dict[str,
     for descriptor in (1, 2):
         os.dup2(log, descriptor)
     os.close(log)
-    graph = graph_pb2.GraphDef.FromString((folder / GRAPH_FILE).read_bytes())
     images = np.load(folder / IMAGES_FILE, mmap_mode="r") if (folder / IMAGES_FILE).exists() else ()
     task = conversion.Task(**{**request["task"], "input_shape": tuple(request["task"]["input_shape"])})
+    saved = str(folder / "saved")
+    conversion.save_graph(graph_pb2.GraphDef.FromString((folder / GRAPH_FILE).read_bytes()), task, saved)
+    if (folder / GRAPH_FILE).stat().st_size > SMALL_BYTES:
+        gc.collect()  # the graph, which the converter does not need any more
     try:
-        content = conversion.run_converter(graph, task, images, _Shown(answers))
+        content = conversion.run_converter(saved, task, images, _Shown(answers))
     except conversion.ConversionFailed as error:
         return {"message": str(error)}
     (folder / RESULT_FILE).write_bytes(content)
