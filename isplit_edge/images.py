@@ -35,6 +35,15 @@ def read_array(path: Path) -> np.ndarray:
     raise DataError("it holds no array")
 
 
+def is_raw(array: np.ndarray, input_shape: tuple[int, ...]) -> bool:
+    """Check whether numbers are as a camera or another sensor gives them, to be preprocessed.
+
+    Images, (H, W, C), are raw in uint8; inputs of another shape in any type of whole numbers. Others are in the model's
+    own space.
+    """
+    return array.dtype == np.uint8 or (len(input_shape) != 3 and array.dtype.kind in "iu")
+
+
 def frames(
     images: Any,
     input_shape: tuple[int, ...],
@@ -46,8 +55,9 @@ def frames(
 
     Args:
         images: Raw images, uint8: (N, H, W, C) or one (H, W, C); for a model of one channel also (N, H, W) and
-            (H, W). A shape that could be either is read as one image. With `preprocessed`, numbers in the model's
-            own space: (N, *input_shape) or one of `input_shape`.
+            (H, W). A shape that could be either is read as one image. For an input of another shape, whole numbers
+            of any type: (N, *input_shape) or one of `input_shape`. With `preprocessed`, numbers in the model's own
+            space, likewise.
         input_shape: The shape of the model's input without the batch.
         preprocessing: The manifest's record. Raw images may have another height and width than the model's input
             only if the record has a `size`.
@@ -68,8 +78,8 @@ def frames(
     if preprocessed:
         _check_numbers(array)
         return _batched(array, input_shape, f"{_written(input_shape)}, as preprocessed=True")
-    if array.dtype != np.uint8:
-        raise DataError(_dtype_message(array))
+    if not is_raw(array, input_shape):
+        raise DataError(_dtype_message(array, input_shape))
     if len(input_shape) != 3:
         return _batched(array, input_shape, _written(input_shape))
     return _raw_images(array, input_shape, resizable=preprocessing is not None and preprocessing["size"] is not None)
@@ -114,13 +124,17 @@ def _check_numbers(array: np.ndarray) -> None:
         raise DataError("Preprocessed images must be finite. Received: NaN or infinity among them")
 
 
-def _dtype_message(array: np.ndarray) -> str:
+def _dtype_message(array: np.ndarray, input_shape: tuple[int, ...]) -> str:
     found = f"dtype {array.dtype}"
     if array.dtype.kind in "fiu":
         found += f" with values from {array.min():g} to {array.max():g}"
+    is_image = len(input_shape) == 3
+    expected = (
+        "Raw images must be uint8, from 0 to 255" if is_image else "Raw numbers must be whole, of an integer type"
+    )
     return (
-        f"Raw images must be uint8, from 0 to 255. Received: {found}. Pass preprocessed=True if these are in the "
-        "model's own space; otherwise convert them to uint8 first."
+        f"{expected}. Received: {found}. Pass preprocessed=True if these are in the model's own space; otherwise "
+        f"convert them to {'uint8' if is_image else 'integers'} first."
     )
 
 

@@ -1,6 +1,7 @@
-"""The preprocessing of a camera's uint8 RGB images for a model: a record in the manifest, never code.
+"""The preprocessing of raw numbers, such as a camera's uint8 RGB images: a record in the manifest, never code.
 
-x = (resize(image with its channels in order) * scale - mean) / std, in float32.
+x = (resize(image with its channels in order) * scale - mean) / std, in float32. Inputs that are no images, of any shape
+but (H, W, C), have scale, mean and std alone; mean and std may be lists with a number for each place of the last axis.
 """
 
 import functools
@@ -83,7 +84,8 @@ def resolve_preprocessing(
         preprocessing: None (images are only cast to float32); the name of a form of Keras: `"caffe"`, `"tf"`,
             `"torch"`; or a record. Keys that a record leaves out are taken from the form of its `name`; without such
             a form, their defaults change nothing.
-        input_shape: The shape of the model's input without the batch, (H, W, C).
+        input_shape: The shape of the model's input without the batch: (H, W, C) for images, or any other, such as
+            (28, 28) or (T, D).
 
     Returns:
         None, or a dict with the keys name, size, resize, scale, mean, std, channel_order.
@@ -118,14 +120,17 @@ def resolve_preprocessing(
 
 def check_fits(record: Mapping[str, Any], input_shape: tuple[int, ...]) -> None:
     """Raise ArgumentError unless a whole record can make inputs of `input_shape` (without the batch)."""
+    channels = input_shape[-1] if input_shape else 1
     if len(input_shape) != 3:
+        changed = [key for key in ("size", "channel_order") if record[key] != _DEFAULTS[key]]
+        if changed:
+            raise ArgumentError(
+                f"preprocessing.{changed[0]} is for images, (H, W, C). The model's input has the shape {input_shape}: "
+                "possible are scale, mean and std"
+            )
+    elif record["size"] is not None and tuple(record["size"]) != input_shape[:2]:
         raise ArgumentError(
-            f"preprocessing is for images, (H, W, C). The model's input has the shape {input_shape}: use None"
-        )
-    height, width, channels = input_shape
-    if record["size"] is not None and tuple(record["size"]) != (height, width):
-        raise ArgumentError(
-            f"preprocessing.size must be the model's own, [{height}, {width}]. Received: {list(record['size'])}"
+            f"preprocessing.size must be the model's own, {list(input_shape[:2])}. Received: {list(record['size'])}"
         )
     if record["channel_order"] == "BGR" and channels != 3:
         raise ArgumentError(f"preprocessing.channel_order 'BGR' needs 3 channels. The model's input has {channels}")
@@ -137,15 +142,15 @@ def check_fits(record: Mapping[str, Any], input_shape: tuple[int, ...]) -> None:
 
 
 def preprocess(image: np.ndarray, record: Mapping[str, Any] | None) -> np.ndarray:
-    """Apply a whole record to one image.
+    """Apply a whole record to one image, or to other raw numbers.
 
     Args:
         image: (H, W, C), of any number type; three channels are in the order R, G, B. If the record has no size, it
-            may also be a batch of images.
+            may also be a batch of images, or numbers of any shape.
         record: A result of `resolve_preprocessing`, or None.
 
     Returns:
-        float32, (H, W, C), or with the height and width of `record["size"]`.
+        float32, the same shape, or with the height and width of `record["size"]`.
     """
     if record is None:
         return image.astype(np.float32)

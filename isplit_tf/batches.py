@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 from keras import tree
 
+from .display.quiet import without_tracing_advice
 from .errors import DataError, checked_integer
 
 _KINDS = "a batched tf.data.Dataset of (x, y) or (x, y, weight), a pair of arrays (x, y), or a keras.utils.PyDataset"
@@ -46,7 +47,8 @@ def predict_rows(model: keras.Model, x: Any, output: int = 0) -> np.ndarray:
     """
     size = len(tree.flatten(x)[0])
     if type(model).predict is keras.Model.predict and type(model).predict_step is keras.Model.predict_step:
-        outputs = model.predict_on_batch(x)
+        with without_tracing_advice():
+            outputs = model.predict_on_batch(x)
     else:
         outputs = model.predict(tree.map_structure(np.asarray, x), batch_size=size, verbose=0)
     return np.asarray(tree.flatten(outputs)[output])[:size]
@@ -99,6 +101,42 @@ def batches(
             return
     if not n_images:
         raise DataError("The data holds no image.")
+
+
+def check_data(
+    data: Any,
+    *,
+    n_classes: int | None = None,
+    batch_size: int = 32,
+    max_images: int | None = None,
+    labels: bool = True,
+    multi_label: bool = False,
+) -> Any:
+    """Read the first batch, and all labels that are at hand as arrays, before any work is done on the data.
+
+    Args:
+        data: As in `batches`, as are the other arguments.
+
+    Returns:
+        x of the first batch.
+
+    Raises:
+        DataError: As in `batches`.
+    """
+    are_arrays = isinstance(data, tuple | list)
+    first = next(
+        iter(
+            batches(
+                data,
+                n_classes=n_classes,
+                batch_size=2**31 if are_arrays else batch_size,
+                max_images=max_images,
+                labels=labels,
+                multi_label=multi_label,
+            )
+        )
+    )
+    return tree.map_structure(lambda a: a[:batch_size], first.x) if are_arrays else first.x
 
 
 def count_images(data: Any, max_images: int | None = None, batch_size: int = 32) -> int | None:

@@ -16,6 +16,7 @@ from isplit_edge.wire import payload_bytes, sent_bits
 from .bottlenecks.base import Bottleneck, for_parts
 from .bottlenecks.joining import join, join_bottlenecks, take_apart
 from .bottlenecks.records import bottleneck_from_json, bottleneck_to_json
+from .display.quiet import without_tracing_advice
 from .errors import ArgumentError, BundleError, ExistsError, ModelError
 from .graph.cuts import Cut, place_maker, place_of, require_sized, resolve_cut
 from .graph.enclosing import lending, record_origins
@@ -115,7 +116,8 @@ class SplitModel:
 
     def predict(self, x: Any, batch_size: int | None = None, verbose: str | int = 0) -> np.ndarray:
         """Return the output of the whole split model, as `keras.Model.predict` gives it."""
-        return self.model.predict(x, batch_size=batch_size, verbose=verbose)
+        with without_tracing_advice():
+            return self.model.predict(x, batch_size=batch_size, verbose=verbose)
 
     def without_bottleneck(self) -> keras.Model:
         """Return a copy of the network without the bottleneck; the split is not changed."""

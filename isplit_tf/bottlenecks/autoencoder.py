@@ -28,6 +28,7 @@ _LAYERS_BY_RANK = {
     1: (keras.layers.Dense, keras.layers.Dense, None),
     2: (keras.layers.Conv1D, keras.layers.Conv1DTranspose, keras.layers.Cropping1D),
     3: (keras.layers.Conv2D, keras.layers.Conv2DTranspose, keras.layers.Cropping2D),
+    4: (keras.layers.Conv3D, keras.layers.Conv3DTranspose, keras.layers.Cropping3D),
 }
 
 
@@ -40,7 +41,8 @@ class Autoencoder(Bottleneck):
     first convolution and the first transposed one. The latent is linear: its elements can have either sign, none
     can die, and since int8 has a zero point, the 256 steps cover the range from the lowest to the highest value.
     The last layer is linear too, so that features of any sign can be restored. Vectors `(D,)` get dense layers,
-    sequences `(T, D)` get convolutions along T, and maps `(H, W, C)` get convolutions along H and W.
+    sequences `(T, D)` get convolutions along T, maps `(H, W, C)` along H and W, and volumes `(D, H, W, C)` along D, H
+    and W (LiteRT convolves volumes in float alone: precision "float16", "dynamic" or "float32").
 
     The latent holds `max(1, round((1 - compression) * size))` elements or the nearest number that its grid allows:
     a grid of h x w positions holds multiples of h w. `plan(shape)` tells both numbers. Compression counts elements;
@@ -102,13 +104,13 @@ class Autoencoder(Bottleneck):
         """Return the latent's shape and the cost for features of one shape, without building anything.
 
         Args:
-            shape: Features without the batch: `(H, W, C)`, `(T, D)` or `(D,)`.
+            shape: Features without the batch: `(D, H, W, C)`, `(H, W, C)`, `(T, D)` or `(D,)`.
 
         Returns:
             The plan; the models that `build` makes have exactly these numbers.
 
         Raises:
-            ArgumentError: If a dimension is open or below 1, or the rank is not 1, 2 or 3.
+            ArgumentError: If a dimension is open or below 1, or the rank is not 1 to 4.
 
         Example:
             >>> Autoencoder(0.9).plan((8, 8, 64)).latent_shape
@@ -144,7 +146,7 @@ class Autoencoder(Bottleneck):
         since the latent is quantized later.
 
         Args:
-            shape: Features without the batch: `(H, W, C)`, `(T, D)` or `(D,)`, channels last.
+            shape: Features without the batch: `(D, H, W, C)`, `(H, W, C)`, `(T, D)` or `(D,)`, channels last.
 
         Returns:
             Two functional models of static shapes. The encoder has an input named `features`; the decoder has an

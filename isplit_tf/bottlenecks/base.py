@@ -182,10 +182,10 @@ def checked_compression(value: Any) -> float:
 
 
 def checked_shape(shape: Sequence[Any]) -> tuple[int, ...]:
-    """Return a shape of features without the batch, `(D,)`, `(T, D)` or `(H, W, C)`, as a tuple of integers.
+    """Return a shape of features without the batch, from `(D,)` to `(D, H, W, C)`, as a tuple of integers.
 
     Raises:
-        ArgumentError: If a dimension is open or below 1, or the rank is not 1, 2 or 3.
+        ArgumentError: If a dimension is open or below 1, or the rank is not 1 to 4.
     """
     shape = tuple(shape)
     if None in shape:
@@ -195,9 +195,9 @@ def checked_shape(shape: Sequence[Any]) -> tuple[int, ...]:
         )
     if not all(isinstance(n, numbers.Integral) and not isinstance(n, bool) and int(n) >= 1 for n in shape):
         raise ArgumentError(f"Expected a shape of integers of at least 1, without the batch. Received: {shape!r}")
-    if not 1 <= len(shape) <= 3:
+    if not 1 <= len(shape) <= 4:
         raise ArgumentError(
-            f"Expected features of the shape (D,), (T, D) or (H, W, C), batch left out. Received: {shape}. "
-            "There is no bottleneck for volumes: LiteRT convolves in three dimensions only in float."
+            "Expected features of the shape (D,), (T, D), (H, W, C) or (D, H, W, C), batch left out. "
+            f"Received: {shape}."
         )
     return tuple(int(n) for n in shape)

@@ -19,6 +19,7 @@ _LAYERS_BY_RANK = {
     1: (keras.layers.Dense, keras.layers.Dense, None),
     2: (keras.layers.Conv1D, keras.layers.Conv1DTranspose, keras.layers.Cropping1D),
     3: (keras.layers.Conv2D, keras.layers.Conv2DTranspose, keras.layers.Cropping2D),
+    4: (keras.layers.Conv3D, keras.layers.Conv3DTranspose, keras.layers.Cropping3D),
 }
 
 

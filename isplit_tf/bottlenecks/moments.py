@@ -98,7 +98,7 @@ class Moments:
     number per channel. The covariance is taken about this mean.
 
     Args:
-        shape: Features without the batch: `(H, W, C)`, `(T, D)` or `(D,)`.
+        shape: Features without the batch: `(D, H, W, C)`, `(H, W, C)`, `(T, D)` or `(D,)`.
         patch: Elements on each axis besides the channels.
         weighted: Whether gradients are given too.
     """
@@ -192,7 +192,7 @@ class Sample:
     Each patch of the data is chosen with the same probability.
 
     Args:
-        shape: Features without the batch: `(H, W, C)`, `(T, D)` or `(D,)`.
+        shape: Features without the batch: `(D, H, W, C)`, `(H, W, C)`, `(T, D)` or `(D,)`.
         patch: Elements on each axis besides the channels.
     """
 

@@ -93,13 +93,13 @@ class Projection(Bottleneck):
         """Return the latent's shape and the cost for features of one shape, without building anything.
 
         Args:
-            shape: Features without the batch: `(H, W, C)`, `(T, D)` or `(D,)`.
+            shape: Features without the batch: `(D, H, W, C)`, `(H, W, C)`, `(T, D)` or `(D,)`.
 
         Returns:
             The plan; the models that `build` makes have exactly these numbers.
 
         Raises:
-            ArgumentError: If a dimension is open or below 1, the rank is not 1, 2 or 3, or a patch would hold more
+            ArgumentError: If a dimension is open or below 1, the rank is not 1 to 4, or a patch would hold more
                 than 65,536 elements.
         """
         shape = checked_shape(shape)
@@ -149,7 +149,7 @@ class Projection(Bottleneck):
         """Build an encoder and a decoder for features of one shape: a random orthogonal projection, not yet fitted.
 
         Args:
-            shape: Features without the batch: `(H, W, C)`, `(T, D)` or `(D,)`, channels last.
+            shape: Features without the batch: `(D, H, W, C)`, `(H, W, C)`, `(T, D)` or `(D,)`, channels last.
 
         Returns:
             Two functional models of static shapes. The encoder has an input named `features`; the decoder has an

@@ -23,6 +23,7 @@ def define_export(commands: Any) -> None:
     add_data(parser, name="--representative-data", required=False, what="images that set the int8 ranges")
     add_data(parser, name="--evaluation-data", required=False, what="labelled images for the manifest's accuracy")
     parser.add_argument("--original", metavar="MODEL", help="the .keras or .h5 file that was split, for its accuracy")
+    parser.add_argument("--original-output", metavar="NAME", help="its output with the class scores, if it has several")
     parser.add_argument("--precision", default="int8", help="int8, int16x8, float16, dynamic, float32 (default: int8)")
     add_output_kind(parser, logits=False)
     parser.add_argument("--target", choices=["microcontroller"], help="also write the head as C, and measure its arena")
@@ -65,6 +66,7 @@ def run_export(args: argparse.Namespace) -> Result:
         representative_data=representative,
         evaluation_data=evaluation,
         original=open_model(args.original) if args.original else None,
+        original_output=args.original_output,
         class_names=names,
         preprocessing=read_preprocessing(args.preprocessing),
         precision=args.precision,

@@ -1,7 +1,8 @@
-"""Capture of output that C++ code prints: it is kept off the screen and available for error messages."""
+"""Capture of output that C++ code prints, for error messages, and of TensorFlow's advice that is meant for others."""
 
 import contextlib
 import io
+import logging
 import os
 import sys
 import tempfile
@@ -44,6 +45,25 @@ def quiet() -> Iterator[Printed]:
         finally:
             sink.seek(0)
             printed.text = sink.read().decode("utf-8", "replace")
+
+
+@contextlib.contextmanager
+def without_tracing_advice() -> Iterator[None]:
+    """Keep TensorFlow from advising against retracing.
+
+    It counts the traces by the line of code, and takes several models, each traced once by Keras, for one function that
+    is traced again and again.
+    """
+    logger = logging.getLogger("tensorflow")
+
+    def is_other(record: logging.LogRecord) -> bool:
+        return "triggered tf.function retracing" not in record.getMessage()
+
+    logger.addFilter(is_other)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_other)
 
 
 def _flush() -> None:

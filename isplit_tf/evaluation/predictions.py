@@ -8,7 +8,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from ..batches import batches, count_images, is_multi_hot, predict_rows
+from isplit_edge.images import is_raw
+
+from ..batches import batches, check_data, count_images, is_multi_hot, predict_rows
 from ..display.progress import bar
 from ..errors import ArgumentError, DataError, ModelError, NumericsError, checked_class_names
 from ..graph.inputs import feed
@@ -72,6 +74,8 @@ def predict_all(
     classes: list[np.ndarray] = []
     sets: list[np.ndarray] = []
     of_labels = source.kind in ("multi_label", "multi_label_logits")
+    if isinstance(data, tuple | list):  # all labels are at hand
+        check_data(data, n_classes=known, max_images=max_images, multi_label=of_labels)
     kept_rows: list[np.ndarray] | None = []
     n_images = 0
     total = count_images(data, max_images)
@@ -129,8 +133,8 @@ def _source(predictor: Any, from_logits: bool | None, output_kind: str | None, o
     n_classes = getattr(manifest, "n_classes", None)
     meaning = _meaning(word, predictor, manifest)
     if "preprocessed" in inspect.signature(predict).parameters:
-        # Raw camera images are uint8; whatever else comes is in the model's own space.
-        return _Source(lambda x: predict(x, preprocessed=np.asarray(x).dtype != np.uint8), meaning, n_classes)
+        shape = tuple(getattr(manifest, "shapes", {}).get("input", (None, None, None)))
+        return _Source(lambda x: predict(x, preprocessed=not is_raw(np.asarray(x), shape)), meaning, n_classes)
     return _Source(predict, meaning, n_classes)
 
 

@@ -1,34 +1,39 @@
 """The accuracy in a manifest: of the exported files, of the split, and of the original model."""
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from ..batches import check_data
+from ..errors import ArgumentError, ModelError, checked_integer
 from ..evaluation.evaluation import evaluate
 from ..graph.output_kinds import Output, to_probabilities
-from ..graph.outputs import describe_output
+from ..graph.outputs import compiled_loss, find_logits
+from ..graph.program import Program, read_program
 from .litert.representative import model_input
+from .request import ExportRequest
 
 
 class Prepared:
     """A Keras model that takes images as a bundle does: uint8 images are preprocessed first.
 
     Args:
-        model: One input, class scores.
-        output: What its output is.
-        preprocessing: The whole record, or None.
+        call: Gives the model's class scores for a batch, in inference mode.
+        output: What they are.
+        request: What shape the images have, and how they are preprocessed.
     """
 
-    def __init__(self, model: keras.Model, output: Output, preprocessing: Mapping[str, Any] | None):
-        self._shape = tuple(model.inputs[0].shape[1:])
+    def __init__(self, call: Callable[[tf.Tensor], tf.Tensor], output: Output, request: ExportRequest):
+        self._shape = request.input_shape
         self.output = output
-        self._preprocessing = preprocessing
+        self._preprocessing = request.preprocessing
         # Traced once: `predict_on_batch` of several models warns of tracing too often.
         spec = tf.TensorSpec((None, *self._shape), tf.float32)
-        self._run = tf.function(lambda x: model(x, training=False), input_signature=[spec], autograph=False)
+        function = tf.function(call, input_signature=[spec], autograph=False)
+        self._run = function.get_concrete_function()
 
     def predict(self, images: Any) -> np.ndarray:
         """Return probabilities, float32 `(N, n_classes)`."""
@@ -36,13 +41,97 @@ class Prepared:
         return to_probabilities(self._run(tf.constant(x)).numpy(), self.output)
 
 
+def read_original(
+    original: Any, output: str | int | None, request: ExportRequest, from_logits: bool | None
+) -> Prepared:
+    """Return the model that was split, as images of the bundle go through it.
+
+    Args:
+        original: A Keras model, functional or traceable, of one input.
+        output: Name or index of the output with the class scores; by default that of the split, by its name.
+        request: What is exported.
+        from_logits: Says of its linear outputs whether they are logits.
+
+    Raises:
+        ArgumentError: If it is no model of the split's input and classes.
+        ModelError: If it cannot be read, or its output is not class scores.
+    """
+    if not isinstance(original, keras.Model):
+        raise ArgumentError(f"original: expected the Keras model that was split. Received: {type(original).__name__}.")
+    program = read_program(original, training=False)
+    output = _output_of(program, output, request.split.program.output_names)
+    chosen = program if output is None else program.only(output)
+    shapes = [program.tensors[tensor].sample_shape for tensor in program.inputs]
+    expected = request.input_shape
+    if (
+        len(shapes) != 1
+        or len(shapes[0]) != len(expected)
+        or any(mine not in (None, theirs) for mine, theirs in zip(shapes[0], expected, strict=True))
+    ):
+        raise ArgumentError(f"original: expected a model of one input {expected}, as the split has. Found: {shapes}.")
+    try:
+        logits = find_logits(
+            chosen, loss=compiled_loss(original, output), from_logits=from_logits, known=request.output
+        )
+    except ModelError as error:
+        raise ModelError(f"original: {error}") from error
+    if logits.output.n_classes != request.output.n_classes:
+        raise ArgumentError(
+            f"original: expected a model of {request.output.n_classes} classes, as the split has. "
+            f"Found: {logits.output.n_classes}."
+        )
+    return Prepared(_call_of(original, program, chosen), logits.output, request)
+
+
+def _output_of(program: Program, output: str | int | None, of_split: tuple[str, ...]) -> str | int | None:
+    """Return which of several outputs was kept in the split; None where there is one."""
+    names = list(program.output_names)
+    if output is not None or len(names) == 1:
+        return output
+    same = [index for index, name in enumerate(names) if name in of_split]
+    if len(same) != 1:
+        raise ArgumentError(
+            f"original has {len(names)} outputs: {names}. Name the one that was kept in the split with "
+            "original_output=NAME or original_output=INDEX."
+        )
+    return same[0]
+
+
+def _call_of(model: keras.Model, program: Program, chosen: Program) -> Callable[[tf.Tensor], tf.Tensor]:
+    entering = program.inputs[0]
+    if chosen is program and not isinstance(program.input_structure, dict):
+        return lambda x: model(x, training=False)
+
+    def call(x: tf.Tensor) -> tf.Tensor:
+        return chosen.run({entering: tf.cast(x, program.tensors[entering].dtype)})[chosen.outputs[0]]
+
+    return call
+
+
+def check_evaluation(request: ExportRequest, data: Any, max_images: int | None) -> None:
+    """Read the first images of the evaluation data, and all labels that are arrays, before any work.
+
+    Raises:
+        ArgumentError: If `max_images` is no number of images.
+        DataError: If an image or a label is not what the bundle takes.
+    """
+    if max_images is not None:
+        checked_integer("max_evaluation_images", max_images, 1)
+    if data is not None:
+        output = request.output
+        said = {"n_classes": output.n_classes, "multi_label": output.is_multi_label}
+        first = check_data(data, max_images=max_images, **said)
+        if request.preprocessing is None or request.preprocessing["size"] is None:
+            for image in np.asarray(first):
+                model_input(image, request.input_shape, request.preprocessing)
+
+
 def measure_accuracy(
     bundle: Any,
-    split: keras.Model,
+    request: ExportRequest,
     data: Any,
     *,
-    original: keras.Model | None,
-    output: Output,
+    original: Prepared | None,
     max_images: int | None,
     progress: bool,
 ) -> dict[str, Any]:
@@ -50,26 +139,26 @@ def measure_accuracy(
 
     Args:
         bundle: The bundle, from its files.
-        split: The whole split model.
+        request: What was exported.
         data: Images with labels, as `evaluate` takes them.
         original: The model that was split, or None.
-        output: What the output of the split is, and of the original.
         max_images: Stop after as many.
         progress: Whether bars may show.
 
     Returns:
         The manifest's record of accuracy.
     """
-    record = bundle.manifest.preprocessing
-    artefacts = evaluate(bundle, data, max_images=max_images, progress=progress)
-    halves = evaluate(Prepared(split, output, record), data, max_images=max_images, progress=progress)
-    original_accuracy = None
-    if original is not None:
-        whole = Prepared(original, describe_output(original, known=output), record)
-        original_accuracy = evaluate(whole, data, max_images=max_images, progress=progress).accuracy
-    return {
-        "original": original_accuracy,
-        "split": halves.accuracy,
-        "artefacts": artefacts.accuracy,
-        "images": artefacts.n_images,
+    model = request.split.model
+    program = read_program(model, training=False)
+    predictors = {
+        "original": original,
+        "split": Prepared(_call_of(model, program, program), request.output, request),
+        "artefacts": bundle,
     }
+    found = {
+        name: evaluate(predictor, data, max_images=max_images, progress=progress)
+        for name, predictor in predictors.items()
+        if predictor is not None
+    }
+    accuracy = {name: found[name].accuracy if name in found else None for name in predictors}
+    return {**accuracy, "images": found["artefacts"].n_images}

@@ -20,7 +20,7 @@ from ..graph.preprocessor import require_same_as_predict
 from ..graph.program import read_program
 from ..importance.curve import Curve
 from ..splitting import SplitModel
-from .artefact_accuracy import measure_accuracy
+from .artefact_accuracy import check_evaluation, measure_accuracy, read_original
 from .layout import check_place, write_bundle
 from .litert.converter import QUANTIZED, ConvertedHead, convert
 from .litert.representative import representative_images
@@ -170,6 +170,7 @@ def export_bundle(
     version: int = 1,
     overwrite: bool = False,
     original: keras.Model | None = None,
+    original_output: str | int | None = None,
     from_logits: bool | None = None,
     output_kind: str | None = None,
     max_evaluation_images: int | None = None,
@@ -185,12 +186,13 @@ def export_bundle(
         split: The split; it stays as it is. Both halves are exported in float32 arithmetic, whatever its dtype policy.
         directory: Where to.
         representative_data: Images for quantization, labels ignored; needed for "int8" and "int16x8". At least 16,
-            better 100; at most 500 are used, taken from all of the data. uint8 images get the preprocessing, others are
-            in the model's own space.
+            better 100; at most 500 are used, taken from all of the data. uint8 images get the preprocessing, and where
+            the input is no image any whole numbers; others are in the model's own space.
         evaluation_data: Images with labels, for the accuracy in the manifest; the same rule for uint8 images.
         class_names: One for each class.
         preprocessing: What turns a camera's uint8 RGB image into the model's input: None, "caffe", "tf", "torch", or a
-            record (size, resize, scale, mean, std, channel_order).
+            record (size, resize, scale, mean, std, channel_order). For inputs that are no images, (H, W, C), such as
+            (28, 28) or (T, D), a record of scale, mean and std.
         precision: Of the head: "int8", "int16x8", "float16", "dynamic" or "float32".
         target: "microcontroller" also writes edge/head.h and edge/head.cc: the head as an aligned array for TensorFlow
             Lite Micro, the operators to register, and the arena, measured by running it (needs `isplit-tf[micro]`).
@@ -204,7 +206,9 @@ def export_bundle(
         model_name: What TensorFlow Serving will call the tail.
         version: Its version there, from 1 on.
         overwrite: Whether a bundle that is there may be replaced; anything else never is.
-        original: The model that was split, to measure its accuracy beside.
+        original: The model that was split, to measure its accuracy beside: functional or subclassed.
+        original_output: Name or index of its output with the class scores, if it has several and none has the name of
+            the split's output.
         from_logits: Says of linear outputs whether they are logits, where the model does not.
         output_kind: What the output is, "probabilities", "logits" or "multi_label"; by default as the split says.
         max_evaluation_images: Stop measuring after as many.
@@ -240,6 +244,8 @@ def export_bundle(
         target, precision, flash_bytes=flash_bytes, ram_bytes=ram_bytes, curve=curve, ethos_u=ethos_u
     )
     check_place(directory, overwrite)
+    check_evaluation(request, evaluation_data, max_evaluation_images)
+    whole = None if original is None else read_original(original, original_output, request, from_logits)
     if original is not None:
         require_same_as_predict(original, read_program(original))
     head, images = _converted(request, representative_data, progress)
@@ -257,10 +263,9 @@ def export_bundle(
     def measure(written: Path) -> Mapping[str, Any]:
         return measure_accuracy(
             Bundle.load(written),
-            split.model,
+            request,
             evaluation_data,
-            original=original,
-            output=request.output,
+            original=whole,
             max_images=max_evaluation_images,
             progress=progress,
         )

@@ -21,6 +21,7 @@ from ..graph.cost import program_macs
 from ..graph.output_kinds import Output, checked_word
 from ..graph.outputs import compiled_loss, find_logits
 from ..splitting import SplitModel
+from .fingerprint import architecture
 from .litert.converter import QUANTIZED, ConvertedHead
 from .micro.head import MICROCONTROLLER
 from .serving.saved_model import output_record
@@ -85,7 +86,7 @@ def make_request(
 
     Raises:
         ArgumentError: If one is outside of what is possible.
-        ExportError: If the split has a shape that is not fixed.
+        ExportError: If the split has a shape that is not fixed, or a configuration that gives it no identity.
         ModelError: If the model's output is not class scores.
         NumericsError: If a weight is NaN or infinite.
     """
@@ -96,6 +97,9 @@ def make_request(
     if target not in TARGETS:
         raise ArgumentError(f"target must be one of {', '.join(map(repr, TARGETS))}. Received: {target!r}.")
     _check_weights(split)
+    for model in (split.decoder, split.tail):
+        if model is not None:
+            architecture(model)  # refuses what has no identity
     bits = _packed_bits(split, precision)
     shapes = _fixed_shapes(split)
     output = _output(split, from_logits, output_kind)
@@ -154,7 +158,8 @@ def _packed_bits(split: SplitModel, precision: str) -> int | None:
 def _fixed_shapes(split: SplitModel) -> dict[str, list[int]]:
     if len(split.head.inputs) != 1:
         raise ExportError(
-            f"A model of one input can be exported. Found: {len(split.head.inputs)} inputs of '{split.model.name}'."
+            f"A model of one input can be exported. Found: {len(split.head.inputs)} inputs of '{split.model.name}'. "
+            "Possible: a model of one input that takes it apart inside."
         )
     shapes = {
         "input": tuple(split.head.inputs[0].shape[1:]),

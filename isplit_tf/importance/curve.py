@@ -29,6 +29,7 @@ _PLAIN = (
     "precision",
     "confidence",
     "settled",
+    "n_inputs",
 )
 
 
@@ -45,7 +46,7 @@ class Curve:
         reduction: "mean" (divided by the cut's size) or "sum".
         target: "label" or "predicted".
         model_name: Name of the model.
-        input_shape: Shape of its first input without the batch.
+        input_shape, n_inputs: Shape of its first input without the batch, and how many inputs it has.
         weighting: "images" if `values` is the mean over images, "classes" for a balanced curve.
         precision: Precision of the pass: "float32" for the unchanged model, "bfloat16" or "float16".
         confidence: Confidence, from 0 to 1, that `best` and `peaks` would be the same for all images; None if it was
@@ -68,6 +69,7 @@ class Curve:
     precision: str = "float32"
     confidence: float | None = None
     settled: bool | None = None
+    n_inputs: int = 1
 
     @property
     def counts(self) -> np.ndarray:

@@ -6,9 +6,11 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
+from ..batches import check_data
 from ..errors import ArgumentError, checked_class_names, checked_share
 from ..graph.axis import choose_cuts
 from ..graph.cuts import Cut, place_of
+from ..graph.inputs import feed
 from ..graph.outputs import compiled_loss, find_logits
 from ..graph.passes import require_runnable
 from ..graph.preprocessor import require_same_as_predict
@@ -111,6 +113,11 @@ def measure_importance(
     logits = find_logits(program, loss=compiled_loss(model, output), from_logits=from_logits, output_kind=output_kind)
     classes = logits.output.n_classes
     names = checked_class_names(class_names, classes, source=data)
+    if isinstance(data, tuple | list):
+        feed(
+            program,
+            check_data(data, n_classes=classes, max_images=max_images, multi_label=logits.output.is_multi_label),
+        )
     places = [place_of(program, cut) for cut in chosen]
     probe = Probe(program, places, logits, method=method, target=target, precision=precision)
     measure = probe if strategy is None else Replicas(probe, strategy)
@@ -137,6 +144,7 @@ def measure_importance(
         precision=precision,
         confidence=collected.confidence,
         settled=collected.settled,
+        n_inputs=len(program.inputs),
     )
 
 

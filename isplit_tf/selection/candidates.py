@@ -16,7 +16,7 @@ from ..graph.cuts import Cut
 from ..importance.curve import Curve
 from ..storage.records import read_record, write_record
 from .accuracy_curve import AccuracyCurve
-from .costs import latent_cost, payload_warning
+from .costs import export_warning, latent_cost, payload_warning
 
 FORMAT_VERSION = 2
 _KIND = "candidates"
@@ -41,8 +41,8 @@ class Candidate:
         encoder_params: Weights of the encoder, which the device runs after the head; None as for `payload_bytes`.
         encoder_macs: Multiply-accumulates of the encoder per image; None as for `payload_bytes`.
         reason: Why the cut is proposed, in words.
-        warning: Why the cut may be a bad choice, in words, or None: the payload is larger than the compressed image,
-            or the bottleneck does not take the shape.
+        warning: Why the cut may be a bad choice, in words, or None: the split cannot be exported, or not in integers;
+            the payload is larger than the compressed image; or the bottleneck does not take the shape.
         predicted_accuracy: The accuracy that `predict_accuracy` gave for the cut, or None.
     """
 
@@ -274,6 +274,7 @@ def _candidate(
     else:
         payload = payload_bytes("int8", (latent_size,), sent_bits("int8", getattr(bottleneck, "latent_bits", None)))
         warning = payload_warning(payload, image_bytes, curve.input_shape)
+    obstacle = export_warning(cut.shape, curve.input_shape, curve.n_inputs)
     return Candidate(
         cut=cut,
         importance=float(curve.values[position]),
@@ -283,6 +284,6 @@ def _candidate(
         encoder_params=params,
         encoder_macs=macs,
         reason=reason,
-        warning=warning,
+        warning="; ".join(text for text in (obstacle, warning) if text) or None,
         predicted_accuracy=None if accuracy is None or place is None else float(accuracy.accuracy[place]),
     )

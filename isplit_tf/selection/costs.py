@@ -21,6 +21,26 @@ def latent_cost(bottleneck: Any, shape: tuple[int | None, ...]) -> tuple[int, in
     return math.prod(encoder.outputs[0].shape[1:]), encoder.count_params(), count_macs(encoder)
 
 
+def export_warning(shape: Sequence[int | None], input_shape: Sequence[int | None], n_inputs: int) -> str | None:
+    """Return why a split at a cut cannot be exported, or not in integers; None where nothing is known against it.
+
+    Args:
+        shape: The cut's shape without the batch.
+        input_shape: Shape of the model's first input without the batch.
+        n_inputs: How many inputs the model has.
+    """
+    if n_inputs > 1:
+        return (
+            f"the model has {n_inputs} inputs, and a device's client sends one: the split can be trained and "
+            "evaluated, not exported. Possible: a model of one input that takes it apart inside"
+        )
+    if None in input_shape or None in shape:
+        return "a dimension varies: to be exported, the model needs an input of fixed size"
+    if len(shape) > 3:
+        return "a volume: it is exported in 'float16', 'dynamic' or 'float32' alone, since LiteRT has no 3D in integers"
+    return None
+
+
 def payload_warning(payload: int, image_bytes: int | None, input_shape: Sequence[int | None] | None) -> str | None:
     """Return a warning if the payload is larger than the compressed image, else None.
 

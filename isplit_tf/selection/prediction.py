@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ..batches import batches, count_images, is_multi_hot
+from ..batches import batches, check_data, count_images, is_multi_hot
 from ..bottlenecks.base import LatentPlan
 from ..bottlenecks.fit import error_of, fit_all, gather, pass_of_program, put
 from ..bottlenecks.moments import collector
@@ -105,6 +105,8 @@ def predict_accuracy(
     amount: dict[str, Any] = {"compression": compression, "latent_size": latent_size, "payload_bytes": payload_bytes}
     projection = Projection(**amount, **fit_options)
     stations = [_Station.at(program, cut, projection) for cut in choose_cuts(program, cuts)]
+    said: dict[str, Any] = {"n_classes": logits.output.n_classes, "multi_label": logits.output.is_multi_label}
+    feed(program, check_data(data, max_images=max_images, **said))
     loop_options: dict[str, Any] = {"batch_size": checked_integer("batch_size", batch_size, 1), "progress": progress}
     n_fit = _fit(program, stations, logits, data if fit_data is None else fit_data, fit_options, **loop_options)
     answers = _classify(program, stations, logits.output, data, max_images, **loop_options)

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from ..display.progress import bar
+from ..display.quiet import without_tracing_advice
 from ..errors import NumericsError
 from ..splitting import SplitModel
 from .checkpoint import Checkpoint, TrainingState, assign, values_of
@@ -63,15 +64,16 @@ def fit_phase(
         feed.seed = (run.state.seed, PHASES[1:].index(phase))
     watch = Watch(run, phase, feed)
     try:
-        model.fit(
-            feed,
-            epochs=run.epochs[phase],
-            initial_epoch=n_done,
-            validation_data=validation,
-            callbacks=[watch, *callbacks, Keep(run, phase)],
-            verbose=0,
-            shuffle=False,  # the feed has its own order
-        )
+        with without_tracing_advice():
+            model.fit(
+                feed,
+                epochs=run.epochs[phase],
+                initial_epoch=n_done,
+                validation_data=validation,
+                callbacks=[watch, *callbacks, Keep(run, phase)],
+                verbose=0,
+                shuffle=False,  # the feed has its own order
+            )
     finally:
         watch.close()
 

@@ -306,10 +306,20 @@ def test_senseless_shapes_are_refused(shape):
         Autoencoder().plan(shape)
 
 
-def test_volumes_are_refused_with_the_reason():
-    """Volumes and scalars are refused; the message names what is possible."""
-    with pytest.raises(ArgumentError, match=r"\(D,\), \(T, D\) or \(H, W, C\).*only in float"):
-        Autoencoder().plan((4, 4, 4, 2))
+@pytest.mark.parametrize("shape", [(4, 4, 4, 2), (7, 5, 3, 4), (1, 9, 2, 8)])
+def test_volumes_come_back_in_their_shape(shape):
+    """Volumes get convolutions along three axes; the plan has the numbers of the models."""
+    plan = Autoencoder(0.8).plan(shape)
+    encoder, decoder = Autoencoder(0.8, seed=0).build(shape)
+    assert encoder.output_shape[1:] == plan.latent_shape
+    assert decoder.output_shape[1:] == shape
+    assert encoder.count_params() == plan.encoder_params
+
+
+def test_other_ranks_are_refused_with_what_is_possible():
+    """Scalars and features of five axes are refused; the message names what is possible."""
+    with pytest.raises(ArgumentError, match=r"\(H, W, C\) or \(D, H, W, C\).*Received: \(2, 2, 2, 2, 2\)"):
+        Autoencoder().plan((2, 2, 2, 2, 2))
     with pytest.raises(ArgumentError, match=r"Received: \(\)"):
         Autoencoder().plan(())
 

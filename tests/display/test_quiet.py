@@ -1,10 +1,11 @@
 """What C++ code prints stays off the screen."""
 
+import logging
 import os
 import subprocess
 import sys
 
-from isplit_tf.display.quiet import quiet
+from isplit_tf.display.quiet import quiet, without_tracing_advice
 
 
 def test_collects_what_is_written_to_the_descriptors(capfd):
@@ -69,3 +70,13 @@ def test_works_where_the_streams_are_closed():
         "os._exit(0)\n"
     )
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, check=False).returncode == 0
+
+
+def test_advice_against_retracing_is_kept_back(caplog):
+    """Several models, each traced once, are no reason for advice; other warnings of TensorFlow come through."""
+    logger = logging.getLogger("tensorflow")
+    with without_tracing_advice():
+        logger.warning("5 out of the last 5 calls to <function> triggered tf.function retracing.")
+        logger.warning("something else")
+    logger.warning("6 out of the last 6 calls to <function> triggered tf.function retracing.")
+    assert [record.getMessage()[:11] for record in caplog.records] == ["something e", "6 out of th"]

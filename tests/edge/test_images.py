@@ -68,6 +68,15 @@ def test_raw_images_that_are_refused(images, input_shape, message):
         frames(images, input_shape, None, preprocessed=False)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int16, np.uint16, np.int32])
+def test_raw_numbers_of_a_sensor_are_whole(dtype):
+    """Where the input is no image, any type of whole numbers is raw; floating-point numbers are not."""
+    for shape in ((50, 6), (28, 28), (7,)):
+        assert frames(np.zeros((2, *shape), dtype), shape, None, preprocessed=False).shape == (2, *shape)
+        with pytest.raises(DataError, match="Raw numbers must be whole, of an integer type.*preprocessed=True"):
+            frames(np.zeros((2, *shape)), shape, None, preprocessed=False)
+
+
 def test_a_preprocessing_with_a_size_takes_any_size():
     """Only a record that resizes allows images of another size."""
     resizing = resolve_preprocessing({"size": [4, 6]}, RGB)

@@ -56,6 +56,18 @@ def test_the_order_is_resize_scale_mean_std():
     assert found.tolist() == [[[16.0, 5.5, 1.5]]]
 
 
+@pytest.mark.parametrize("shape", [(28, 28), (50, 6), (7,), (4, 5, 6, 2), (3, 4, 5, 6, 2)])
+def test_inputs_that_are_no_images_are_scaled(shape):
+    """Scale, mean and std work on any shape; lists have a number for each place of the last axis."""
+    x = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    mean, std = list(range(shape[-1])), list(range(1, shape[-1] + 1))
+    found = preprocess(x, resolve_preprocessing({"scale": 0.5, "mean": mean, "std": std}, shape))
+    assert (found.dtype, found.shape) == (np.float32, shape)
+    np.testing.assert_allclose(found, (x * 0.5 - mean) / std, rtol=1e-6)
+    halved = preprocess(x, resolve_preprocessing({"scale": 1 / 255, "mean": [0.5]}, shape))
+    np.testing.assert_allclose(halved, x / 255 - 0.5, rtol=1e-5, atol=1e-6)
+
+
 def test_without_preprocessing_images_are_cast():
     """None hands the pixels over as float32."""
     assert resolve_preprocessing(None, (2, 2, 3)) is None
@@ -90,7 +102,14 @@ def test_a_name_and_a_size_make_a_whole_record():
         ({"size": [4, 5]}, (4, 4, 3), r"preprocessing.size must be the model's own, \[4, 4\]. Received: \[4, 5\]"),
         ({"resize": "cubic"}, (4, 4, 3), "preprocessing.resize must be one of 'bilinear', 'nearest'"),
         ({"channel_order": "BGR"}, (4, 4, 1), "'BGR' needs 3 channels. The model's input has 1"),
-        ("tf", (10,), r"preprocessing is for images, .H, W, C.. The model's input has the shape \(10,\)"),
+        (
+            {"size": [4, 4]},
+            (4, 4),
+            r"preprocessing.size is for images, .H, W, C.. .* shape \(4, 4\): possible are scale",
+        ),
+        ("caffe", (10,), r"preprocessing.channel_order is for images, .H, W, C.. The model's input has .* \(10,\)"),
+        ("torch", (10, 6), "preprocessing.mean must be a number or a list of 6. Received: 3 values"),
+        ({"std": [1, 2]}, (5, 4, 4, 3), "preprocessing.std must be a number or a list of 3. Received: 2 values"),
         ({"name": "caffe", "scale": 2}, (4, 4, 3), "preprocessing.name is 'caffe', whose scale is fixed by Keras"),
     ],
 )

@@ -5,10 +5,12 @@ import json
 import shutil
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import sources
 
+import isplit_tf as isplit
 from isplit_edge import Client, Head, Manifest
 from isplit_edge.rest import _body
 from support import jvm
@@ -56,6 +58,28 @@ def test_inputs_and_payloads_are_those_of_python(opened, raw_images, name):
     payloads = [application.image("payload", image) for image in images]
     assert application.inputs == [head.prepare(frame).tobytes() for frame in head.frames(images)]
     assert payloads == head.payloads(images)
+
+
+@pytest.mark.parametrize(("shape", "precision"), [((12, 9), "int8"), ((20, 6), "int16x8"), ((5, 4, 3, 2), "float32")])
+def test_inputs_that_are_no_images_are_scaled_as_in_python(running, rng, tmp_path, shape, precision):
+    """Numbers of any shape are scaled to the same bits; of two axes they may also be a grey picture."""
+    inputs = keras.Input(shape)
+    outputs = keras.layers.Dense(3, activation="softmax")(keras.layers.Flatten(name="flat")(inputs))
+    halves = isplit.split(keras.Model(inputs, outputs), "flat", isplit.Autoencoder(0.5, seed=0))
+    record = {"scale": 1 / 255, "mean": list(np.linspace(0, 1, shape[-1])), "std": [0.3]}
+    images = rng.integers(0, 256, (100, *shape), np.uint8)
+    isplit.export_bundle(
+        halves, tmp_path / "b", representative_data=images, precision=precision, preprocessing=record, progress=False
+    )
+    head = Head(tmp_path / "b")
+    running.open(tmp_path / "b", head)
+    for image in images[:5]:
+        payload = running.ask("numbers", image.astype("<f4").tobytes())
+        assert payload == head.payloads(image)[0]
+        if len(shape) == 2:
+            assert running.image("payload", image[..., None]) == payload
+    with pytest.raises(jvm.KotlinError, match="DataException: The model's input .* numbers. Received: 1"):
+        running.ask("numbers", bytes(4))
 
 
 @pytest.mark.parametrize("name", ["caffe int8", "nearest int16", "sigmoids float16"])
@@ -244,7 +268,7 @@ def test_json_has_its_limits(running):
         (lambda r: r["shapes"].update(latent=[]), "latent must be"),
         (lambda r: r["shapes"].update(input=[13, 11, 3.0]), "input must be"),
         (lambda r: r["preprocessing"].update(size=[13, 12]), "preprocessing.size must be"),
-        (lambda r: r["preprocessing"].update(mean=[1.0]), "one for each channel"),
+        (lambda r: r["preprocessing"].update(mean=[1.0, 2.0]), "one for each channel"),
         (lambda r: r["preprocessing"].update(channel_order="GBR"), "channel_order must be"),
         (lambda r: r["preprocessing"].pop("std"), "lacks std"),
         (lambda r: r["files"].clear(), "lacks edge/head.tflite"),

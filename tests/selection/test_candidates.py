@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import re
 import warnings
 from types import SimpleNamespace
 
@@ -18,7 +19,7 @@ from isplit_tf.importance.measure import measure_importance
 from isplit_tf.importance.statistics import ClassStatistics
 from isplit_tf.selection.accuracy_curve import AccuracyCurve
 from isplit_tf.selection.candidates import Candidates, PayloadWarning, propose
-from isplit_tf.selection.costs import jpeg_bytes
+from isplit_tf.selection.costs import export_warning, jpeg_bytes
 
 
 def curve_of(values, shapes=None, input_shape=(32, 32, 3)):
@@ -95,11 +96,11 @@ def test_costs_follow_the_bottleneck():
 
 
 def test_a_shape_without_a_bottleneck_is_proposed_with_a_warning():
-    """A volume, or a shape that varies, is named all the same; its costs are open and the field says
+    """Features of five axes, or a shape that varies, are named all the same; the costs are open and the field says
     why."""
-    found = propose(curve_of([1, 2, 1], [(4, 4, 4, 2)] * 3))[0]
+    found = propose(curve_of([1, 2, 1], [(2, 4, 4, 4, 2)] * 3))[0]
     assert (found.payload_bytes, found.encoder_params, found.encoder_macs) == (None, None, None)
-    assert "only in float" in found.warning
+    assert "Expected features of the shape" in found.warning
     assert "where None varies" in propose(curve_of([1, 2, 1], [(None, 8)] * 3))[0].warning
     assert "no payload" in repr(found)
 
@@ -324,3 +325,26 @@ def test_predicted_accuracy_is_saved_and_older_files_are_read(tmp_path):
         del one["predicted_accuracy"]
     (tmp_path / "candidates.json").write_text(json.dumps(record))
     assert Candidates.load(tmp_path / "candidates.json")[0].predicted_accuracy is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"n_inputs": 2}, "the model has 2 inputs, .* not exported. Possible: a model of one input"),
+        ({"input_shape": (None, None, 3)}, "a dimension varies: to be exported"),
+    ],
+)
+def test_what_cannot_be_exported_is_said(changes, message):
+    """Candidates say before any training that their split cannot be exported, or not in integers."""
+    curve = curve_of([1, 3, 2])
+    assert not any("export" in (candidate.warning or "") for candidate in propose(curve))
+    found = propose(dataclasses.replace(curve, **changes))
+    assert all(re.match(message, candidate.warning) for candidate in found)
+
+
+def test_volumes_are_exported_in_float_alone():
+    """A cut of three axes and channels says which precisions it has."""
+    text = export_warning((4, 4, 4, 2), (8, 8, 8, 1), 1)
+    assert "'float16', 'dynamic' or 'float32' alone" in text
+    assert export_warning((8, 8, 2), (8, 8, 1), 1) is None
+    assert Autoencoder().plan((4, 4, 4, 2)).latent_size > 0

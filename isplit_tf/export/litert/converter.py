@@ -1,31 +1,30 @@
 """Conversion of head and encoder to one `.tflite` file, in exactly the precision that was asked for."""
 
-import re
-import tempfile
-import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
-from tensorflow.lite.python.convert_phase import ConverterError
 
 from isplit_edge.manifest import PRECISIONS
 
 from ...bottlenecks.quantizer import unrounded
 from ...display.progress import bar
-from ...display.quiet import quiet
 from ...errors import ArgumentError, DataError, ExportError, NumericsError
-from .contents import Contents, Operator, read_contents
+from .contents import Contents, read_contents
+from .conversion import QUANTIZED, ConversionFailed, Task
 from .float32 import Answer, Read, in_float32, in_inference
+from .process import convert_graph
+from .refusals import check_operators, conversion_error, refuse_impossible
 from .representative import LEAST_IMAGES
-from .trace import INPUT_NAME, SIGNATURE, TracedHead, trace_head
-from .verification import relative_error, run_file
+from .rewriting import rewritten
+from .trace import TracedHead, trace_head, unrolled
+from .verification import Run, relative_error, run_file
 
-QUANTIZED = ("int8", "int16x8")
 _CHECKED_IMAGES = 8
+_MOST_ERROR = 0.5
 
 
 @dataclass(frozen=True)
@@ -98,14 +97,41 @@ def convert(
             f"precision={precision!r} needs representative_data of at least {LEAST_IMAGES} images, from which the "
             f"ranges are learned. Received: {n_images}."
         )
-    with unrounded(encoder), in_float32(head, encoder, read=read) as answer:
-        traced = trace_head(head, encoder, answer=answer)
+    with unrounded(encoder), in_float32(head, encoder, read=read, dequantize=True) as answer:
+        # LiteRT has loops in float alone, and the converter ends the whole process where one is to be quantized.
+        with unrolled(head, encoder) if precision in QUANTIZED else contextlib.nullcontext():
+            traced = trace_head(head, encoder, answer=answer)
         images = _checked_images(representative, traced.input_shape)
         expected = _keras_latents(head, encoder, images, answer)
-    content = _run_converter(traced, precision, representative, progress)
+    refuse_impossible(traced, precision)
+    content, other = _run_converter(traced, precision, representative, progress), None
     contents = read_contents(content)
-    _check_operators(contents, precision, traced)
+    if precision in QUANTIZED:
+        other = rewritten(traced.graph.graph, precision, contents.counts.keys(), contents.float_counts.keys())
+    if other is not None:
+        traced = traced.with_graph(other)
+        content = _run_converter(traced, precision, representative, progress)
+        contents = read_contents(content)
+    check_operators(contents, precision, traced)
     run = run_file(content, images)
+    error = relative_error(run.latents, expected)
+    _check_run(run, precision, error, is_rewritten=other is not None)
+    return ConvertedHead(
+        content=content,
+        precision=precision,
+        dtype=run.dtype,
+        scale=run.scale,
+        zero_point=run.zero_point,
+        input_shape=traced.input_shape,
+        latent_shape=traced.latent_shape,
+        contents=contents,
+        relative_error=error,
+        checked_images=len(images),
+    )
+
+
+def _check_run(run: Run, precision: str, error: float, *, is_rewritten: bool) -> None:
+    """Raise where a file gives no numbers, or other ones than it should."""
     if not np.isfinite(run.latents).all():
         raise NumericsError(
             f"LiteRT gives NaN or infinity for the head in {precision} on {np.sum(~np.isfinite(run.latents))} of "
@@ -116,18 +142,12 @@ def convert(
             f"precision={precision!r} asks for a head of integers, and this one computes nothing that could be "
             "quantized. Possible: a later cut, or precision 'float32'."
         )
-    return ConvertedHead(
-        content=content,
-        precision=precision,
-        dtype=run.dtype,
-        scale=run.scale,
-        zero_point=run.zero_point,
-        input_shape=traced.input_shape,
-        latent_shape=traced.latent_shape,
-        contents=contents,
-        relative_error=relative_error(run.latents, expected),
-        checked_images=len(images),
-    )
+    if is_rewritten and error > _MOST_ERROR:
+        raise ExportError(
+            f"The head in {precision} differs from Keras by {error:.0%} of its output: it holds squares, perhaps with "
+            "logarithms of them, whose range is too wide for integers. Possible: a cut before them, or precision "
+            "'float16', 'dynamic' or 'float32'."
+        )
 
 
 def _checked_images(representative: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:
@@ -150,91 +170,12 @@ def _keras_latents(head: keras.Model, encoder: keras.Model | None, images: np.nd
 
 
 def _run_converter(traced: TracedHead, precision: str, representative: np.ndarray | None, progress: bool) -> bytes:
-    if precision in QUANTIZED:
-        # Quantizing a loop ends the whole process in TensorFlow 2.21.
-        _refuse(precision, traced.control_flow, "")
-    with tempfile.TemporaryDirectory() as directory:
-        module = traced.as_module()
-        tf.saved_model.save(module, directory, signatures={SIGNATURE: module.head})
-        images: Sequence[np.ndarray] = [] if representative is None else list(representative)
-        with bar(
-            total=len(images) or None, desc=f"converting to {precision}", enabled=progress, unit="image"
-        ) as progress_bar:
-            return _convert(directory, precision, _one_by_one(images, progress_bar), traced)
-
-
-def _one_by_one(images: Iterable[np.ndarray], shown: Any) -> Iterator[dict[str, np.ndarray]]:
-    for image in images:
-        yield {INPUT_NAME: image[np.newaxis]}
-        shown.update(1)
-
-
-def _convert(directory: str, precision: str, samples: Iterable[dict[str, np.ndarray]], traced: TracedHead) -> bytes:
-    converter = tf.lite.TFLiteConverter.from_saved_model(directory, signature_keys=[SIGNATURE])
-    operators = tf.lite.OpsSet
-    if precision != "float32":
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    if precision == "float16":
-        converter.target_spec.supported_types = [tf.float16]
-    if precision in QUANTIZED:
-        operator_set, dtype = {
-            "int8": (operators.TFLITE_BUILTINS_INT8, tf.int8),
-            "int16x8": (
-                operators.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,
-                tf.int16,
-            ),
-        }[precision]
-        # Float operators are let in so that all of them can be named, and then refused.
-        converter.target_spec.supported_ops = [operator_set, operators.TFLITE_BUILTINS]
-        converter.inference_input_type = converter.inference_output_type = dtype
-        converter.representative_dataset = lambda: samples
-    try:
-        with quiet() as printed, warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module=r"tensorflow\.")
-            return converter.convert()
-    except (ConverterError, RuntimeError, ValueError) as error:
-        raise _conversion_failed(str(error), printed.text, precision, traced) from error
-
-
-def _conversion_failed(message: str, printed: str, precision: str, traced: TracedHead) -> ExportError:
-    matches = re.findall(r"(?:TF Select|Flex|Custom) ops: (.*)", message)
-    if not matches:
-        start = "\n".join(message.strip().splitlines()[:3])
-        failure = ExportError(f"The head cannot be converted to {precision}: {traced.graph.original(start)}")
-        failure.add_note(traced.graph.original(f"{message}\n{printed}"))
-        return failure
-    names = sorted({name.strip() for group in matches for name in group.split(",")})
-    places = dict(re.findall(r'fused\["(\w+):", "(node_\d+)@', message))
-    named = [f"{name} ('{traced.graph.original(places[name])}')" if name in places else name for name in names]
-    return ExportError(
-        f"The head cannot be exported: LiteRT has no built-in operator for {', '.join(named)}. Flex operators, "
-        "which need TensorFlow on the device, are never used. Possible: a cut before it, or a model without it."
-    )
-
-
-def _check_operators(contents: Contents, precision: str, traced: TracedHead) -> None:
-    if contents.custom_operators:
-        names = sorted({operator.name for operator in contents.custom_operators})
-        raise ExportError(f"The head holds operators that LiteRT has not built in: {', '.join(names)}.")
-    if precision in QUANTIZED:
-        _refuse(precision, contents.float_counts, _places(contents.float_operators, traced))
-
-
-def _refuse(precision: str, counts: Mapping[str, int], places: str) -> None:
-    if counts:
-        named = ", ".join(f"{count} {name}" for name, count in counts.items())
-        raise ExportError(
-            f"precision={precision!r} asks for a head of integers from input to output. These operators stay in "
-            f"float: {named}.{places} Possible: another cut, or precision 'float16', 'dynamic' or 'float32'."
-        )
-
-
-def _places(operators: Iterable[Operator], traced: TracedHead) -> str:
-    """Return the layers that operators come from, without conversions to float and back."""
-    names = {
-        operator.outputs[0].name: operator.name
-        for operator in operators
-        if operator.name not in ("QUANTIZE", "DEQUANTIZE")
-    }
-    places = [f"{name} is '{traced.graph.original(tensor)}'" for tensor, name in names.items() if "node_" in tensor]
-    return f" {'; '.join(places[:5])}{' ...' if len(places) > 5 else ''}." if places else ""
+    images: Sequence[np.ndarray] = [] if representative is None else list(representative)
+    task = Task(precision, traced.input_ref, traced.output_ref, traced.input_shape)
+    with bar(
+        total=len(images) or None, desc=f"converting to {precision}", enabled=progress, unit="image"
+    ) as progress_bar:
+        try:
+            return convert_graph(traced.graph.graph, task, images, progress_bar)
+        except ConversionFailed as error:
+            raise conversion_error(error, precision, traced) from error

@@ -31,9 +31,13 @@ class NeutralGraph:
     names: Mapping[str, str]
 
     def original(self, text: str) -> str:
-        """Replace neutral names in a text by the original ones."""
+        """Replace neutral names in a text by the original ones.
+
+        The converter makes names its own by digits after them; neutral names have all the same length.
+        """
         back = {new: old for old, new in self.names.items()}
-        return re.sub(r"node_\d+", lambda match: back.get(match.group(), match.group()), text)
+        digits = max((len(new) for new in back), default=0) - len("node_")
+        return re.sub(rf"(node_\d{{{max(digits, 1)}}})\d*", lambda match: back.get(match.group(1), match.group()), text)
 
 
 def neutral(graph: graph_pb2.GraphDef) -> NeutralGraph:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from isplit_edge.images import is_raw
 from isplit_edge.preprocessing import preprocess
 
 from ...batches import batches, take_part
@@ -40,8 +41,8 @@ def representative_images(
         data: Images, with or without labels, as `isplit_tf.batches` takes them. They are spread over all of the data by
             `take_part`; a stream of unknown length gives its first images, and should be shuffled.
         input_shape: The head's input shape without the batch.
-        preprocessing: The preprocessing record, which is applied to uint8 images; images of another dtype must be in
-            the model's own space already.
+        preprocessing: The preprocessing record, which is applied to uint8 images, and to whole numbers where the input
+            is no image; others must be in the model's own space already.
         quantizing: Whether the images are for quantization.
         progress: Whether to show a bar.
 
@@ -70,11 +71,14 @@ def model_input(image: np.ndarray, input_shape: tuple[int, ...], preprocessing: 
     Raises:
         DataError: If the image has another shape or dtype, or holds NaN or infinity.
     """
-    if image.dtype == np.uint8 and preprocessing is not None:
+    is_of_rank = image.ndim == len(input_shape)
+    if is_of_rank and preprocessing is not None and is_raw(image, input_shape):
         image = preprocess(image, preprocessing)
     if image.shape != input_shape or image.dtype.kind not in "biuf":
+        hint = "" if is_of_rank else " Single images are batched first: x[np.newaxis], or .batch(32) on a data set."
         raise DataError(
-            f"Expected images of the model's input shape {input_shape}. Received: {image.dtype} {image.shape}."
+            f"Expected images of the model's input shape {input_shape}. Received: {image.dtype} {image.shape}"
+            f"{' in each row' if image.ndim < len(input_shape) else ''}.{hint}"
         )
     image = image.astype(np.float32)
     if not np.isfinite(image).all():

@@ -1,8 +1,11 @@
 """The frozen float32 graph of a head for one image, the same for two builds of a network."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+import contextlib
+import dataclasses
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -10,12 +13,13 @@ from tensorflow.core.framework import graph_pb2
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from ...errors import ExportError
+from ...graph.keras_layers import all_layers
+from .conversion import INPUT_NAME
 from .float32 import Answer
 from .graphdef import NeutralGraph, neutral
+from .rewriting import volume_pools, without_volume_pools
 
-INPUT_NAME = "input"
-OUTPUT_NAME = "latent"
-SIGNATURE = "serving_default"
+MOST_STEPS = 256
 _CONTROL_FLOW = {
     **dict.fromkeys(("While", "StatelessWhile"), "WHILE"),
     **dict.fromkeys(("If", "StatelessIf", "Case", "StatelessCase"), "IF"),
@@ -32,6 +36,7 @@ class TracedHead:
         output_ref: Its output tensor, float32 `(1, *latent_shape)`.
         input_shape: Without the batch.
         latent_shape: Without the batch.
+        layers: The class of each layer by its name.
     """
 
     graph: NeutralGraph
@@ -39,30 +44,27 @@ class TracedHead:
     output_ref: str
     input_shape: tuple[int, ...]
     latent_shape: tuple[int, ...]
+    layers: Mapping[str, str]
 
     @property
-    def control_flow(self) -> Mapping[str, int]:
-        """Return the number of loops and branches by LiteRT's name; recurrent layers make loops."""
+    def control_flow(self) -> list[tuple[str, str]]:
+        """Return the nodes that are loops and branches, with LiteRT's name for each."""
         graph = self.graph.graph
         nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
-        return dict(Counter(_CONTROL_FLOW[node.op] for node in nodes if node.op in _CONTROL_FLOW))
+        return [(node.name, _CONTROL_FLOW[node.op]) for node in nodes if node.op in _CONTROL_FLOW]
 
-    def as_module(self) -> tf.Module:
-        """Return a module without variables whose function `head` computes `{"latent": ...}` from `input`."""
+    def with_graph(self, graph: graph_pb2.GraphDef) -> "TracedHead":
+        """Return the same head with another graph, whose nodes have the names of this one's or new ones."""
+        return dataclasses.replace(self, graph=NeutralGraph(graph, self.graph.names))
 
-        def head(input: tf.Tensor) -> dict[str, tf.Tensor]:
-            (latent,) = tf.graph_util.import_graph_def(
-                self.graph.graph,
-                input_map={self.input_ref: input},
-                return_elements=[self.output_ref],
-                name="",
-            )
-            return {OUTPUT_NAME: latent}
-
-        module = tf.Module()
-        spec = tf.TensorSpec((1, *self.input_shape), tf.float32, name=INPUT_NAME)
-        module.head = tf.function(head, input_signature=[spec], autograph=False)
-        return module
+    def place(self, node: str) -> str:
+        """Return where a node comes from: its name when it was traced, and the layer that it belongs to."""
+        name = self.graph.original(node)
+        for part in reversed(name.split("/")):
+            for layer in (part, re.sub(r"_\d+$", "", part)):  # TensorFlow numbers the calls of a layer
+                if layer in self.layers:
+                    return f"'{name}' in layer '{layer}' ({self.layers[layer]})"
+        return f"'{name}'"
 
 
 def trace_head(head: keras.Model, encoder: keras.Model | None = None, *, answer: Answer) -> TracedHead:
@@ -98,18 +100,56 @@ def trace_head(head: keras.Model, encoder: keras.Model | None = None, *, answer:
             f"The latent of one image needs a fixed shape. Found: {tuple(output.shape[1:])} after "
             f"{' and '.join(repr(model.name) for model in models)}. Possible: a cut whose shape has no None."
         )
+    pools = volume_pools(function.graph)
     if any(tensor.dtype == tf.resource for tensor in function.inputs):
         # A function of a SavedModel, as in a TFSMLayer, reads its variables itself, not through Keras.
         function = convert_variables_to_constants_v2(function, lower_control_flow=False)
         (output,) = function.outputs
-    graph = neutral(_without_negation(function.graph.as_graph_def()))
+    graph = neutral(_without_negation(without_volume_pools(function.graph.as_graph_def(), pools)))
     return TracedHead(
         graph=graph,
         input_ref=f"{graph.names[function.inputs[0].op.name]}:0",
         output_ref=f"{graph.names[output.op.name]}:{output.value_index}",
         input_shape=input_shape,
         latent_shape=tuple(output.shape[1:]),
+        layers={
+            layer.name: type(layer).__name__
+            for model in models
+            for layer in all_layers(model)
+            if not isinstance(layer, keras.Model)
+        },
     )
+
+
+@contextlib.contextmanager
+def unrolled(*models: keras.Model | None) -> Iterator[None]:
+    """Let recurrent layers write out their steps while they are traced, in place of a loop; the numbers are the same.
+
+    Sequences of more than `MOST_STEPS` steps keep their loop: the graph would be too large for the converter.
+    """
+    layers = {
+        id(layer): layer
+        for model in models
+        if model is not None
+        for layer in all_layers(model)
+        if isinstance(layer, keras.layers.RNN) and not layer.unroll
+    }
+    try:
+        for layer in layers.values():
+            vars(layer)["call"] = _unrolling(layer)
+        yield
+    finally:
+        for layer in layers.values():
+            vars(layer).pop("call", None)
+            layer.unroll = False
+
+
+def _unrolling(layer: keras.layers.RNN) -> Callable[..., Any]:
+    def call(sequences: Any, *args: Any, **kwargs: Any) -> Any:
+        layer.unroll = sequences.shape[1] <= MOST_STEPS
+        return type(layer).call(layer, sequences, *args, **kwargs)
+
+    return call
 
 
 def _one_fixed_shape(tensors: Sequence[keras.KerasTensor], model: keras.Model, side: str) -> tuple[int, ...]:

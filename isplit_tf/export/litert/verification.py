@@ -11,7 +11,7 @@ from isplit_edge.interpreter import quantize
 
 from ...display.quiet import quiet
 from ...errors import ExportError
-from .trace import INPUT_NAME, OUTPUT_NAME, SIGNATURE
+from .conversion import INPUT_NAME, OUTPUT_NAME, SIGNATURE
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,8 @@ def micro_request(
                 f"{', '.join(names)} are for target='{MICROCONTROLLER}' only. Received: target={target!r}."
             )
         return None
+    if curve is not None and not isinstance(curve, Curve):
+        raise ArgumentError(f"curve: expected what measure_importance gives. Received: {type(curve).__name__}.")
     check_micro_precision(precision)
     budget = Budget(flash_bytes, ram_bytes)
     require_tflite_micro()

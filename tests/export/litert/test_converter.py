@@ -107,12 +107,113 @@ def test_a_head_that_computes_nothing_is_not_passed_off_as_int8():
         convert(head_of(keras.layers.RandomFlip()), precision="int8", representative=noise())
 
 
+@pytest.mark.parametrize(
+    ("build", "shape"),
+    [
+        (lambda x: keras.layers.LSTM(4, return_sequences=True)(x), (7, 3)),
+        (lambda x: keras.layers.Bidirectional(keras.layers.GRU(4, return_sequences=True))(x), (7, 3)),
+        (lambda x: keras.layers.RNN([keras.layers.LSTMCell(3), keras.layers.SimpleRNNCell(2)])(x), (5, 3)),
+        (lambda x: keras.layers.ConvLSTM1D(2, 3)(x), (4, 6, 3)),
+    ],
+)
+@pytest.mark.parametrize("precision", ["int8", "int16x8"])
+def test_recurrent_layers_are_unrolled_for_integers(build, shape, precision):
+    """LiteRT has no loop of integers: the steps are written out, and the layers are as before."""
+    head = head_of(build, shape)
+    found = convert(head, precision=precision, representative=noise(shape), progress=False)
+    assert found.contents.float_operators == ()
+    assert found.relative_error < 0.15
+    recurrent = [layer for layer in head._flatten_layers() if isinstance(layer, keras.layers.RNN)]
+    assert recurrent
+    assert not any(layer.unroll or "call" in vars(layer) for layer in recurrent)
+    assert convert(head, precision="float32", progress=False).contents.counts["WHILE"] > 0
+
+
 def test_loops_are_refused_before_they_end_the_process():
-    """The converter crashes on quantizing a recurrent layer's loop: it is refused first, and float works."""
-    head = head_of(keras.layers.LSTM(4, return_sequences=True), (7, 3))
-    with pytest.raises(ExportError, match=r"stay in float: 1 WHILE\. Possible"):
-        convert(head, precision="int8", representative=noise((7, 3)))
-    assert convert(head, precision="float32").relative_error < 1e-5
+    """The converter crashes on quantizing a loop: where it cannot be unrolled, the error names layer and reason."""
+    head = head_of(keras.layers.GRU(2, name="long"), (300, 1))
+    with pytest.raises(ExportError, match=r"1 WHILE\. WHILE is '.*' in layer 'long' \(GRU\)\. .*up to 256 steps"):
+        convert(head, precision="int8", representative=noise((300, 1)))
+    loop = head_of(lambda x: keras.ops.fori_loop(0, 3, lambda _, y: y * 0.5, keras.layers.Dense(2)(x)), (3,))
+    with pytest.raises(ExportError, match="LiteRT has loops in float alone"):
+        convert(loop, precision="int8", representative=noise((3,)))
+
+
+@pytest.mark.parametrize(
+    ("build", "shape"),
+    [
+        (lambda x: keras.layers.RMSNormalization()(keras.layers.Dense(6)(x)), (8,)),
+        (lambda x: keras.layers.GroupNormalization(2)(keras.layers.Conv2D(4, 3)(x)), (8, 8, 3)),
+        (lambda x: keras.layers.UnitNormalization()(keras.layers.Dense(6)(x)), (8,)),
+        (lambda x: keras.layers.Dense(6)(x) ** 2, (8,)),
+        (lambda x: keras.ops.norm(keras.layers.Dense(6)(x), axis=-1, keepdims=True), (8,)),
+        (lambda x: keras.layers.STFTSpectrogram("magnitude", 64, 32, 64)(x), (256, 1)),
+    ],
+)
+def test_squares_are_products_in_int8(build, shape):
+    """LiteRT squares in float alone, and multiplies in integers: x * x, only where it is needed."""
+    head = head_of(build, shape)
+    found = convert(head, precision="int8", representative=noise(shape), progress=False)
+    assert found.contents.float_operators == ()
+    assert found.relative_error < 0.1
+
+
+def test_squares_stay_in_float():
+    """Where LiteRT has the kernel, the file is what it was."""
+    head = head_of(lambda x: keras.layers.RMSNormalization()(keras.layers.Dense(6)(x)), (8,))
+    assert convert(head, precision="float32", progress=False).contents.counts["SQUARE"] == 1
+
+
+def test_squares_that_integers_cannot_hold_are_refused():
+    """A head whose rewritten squares give other numbers is no head: the logarithm of small ones, for instance."""
+    head = head_of(lambda x: keras.layers.STFTSpectrogram("log", 64, 32, 64)(x), (256, 1))
+    with pytest.raises(ExportError, match=r"differs from Keras by \d+% of its output: it holds squares"):
+        convert(head, precision="int8", representative=noise((256, 1)), progress=False)
+
+
+@pytest.mark.parametrize("length", [100, 48, 96])
+def test_fourier_transforms_of_other_lengths_are_refused_with_the_layer(length):
+    """LiteRT computes lengths of a power of two: the error has the layer, the length and a possible one."""
+
+    def mel(n: int) -> keras.Model:
+        layer = keras.layers.MelSpectrogram(fft_length=n, sequence_stride=32, num_mel_bins=4, sampling_rate=8000)
+        return head_of(layer, (256,))
+
+    with pytest.raises(ExportError, match=rf"\(MelSpectrogram\), of length {length}, .*Possible: fft_length=\d+"):
+        convert(mel(length), precision="float32", progress=False)
+    assert convert(mel(64), precision="float32", progress=False).relative_error < 1e-4
+    with pytest.raises(ExportError, match=r"RFFT2D is .*\(MelSpectrogram\).*Fourier transforms in float alone"):
+        convert(mel(64), precision="int8", representative=noise((256,)), progress=False)
+
+
+@pytest.mark.parametrize(
+    "pool",
+    [
+        keras.layers.MaxPooling3D((2, 3, 2)),
+        keras.layers.MaxPooling3D(3, strides=2, padding="same"),
+        keras.layers.AveragePooling3D(2),
+        keras.layers.AveragePooling3D((3, 2, 2), strides=(2, 1, 2), padding="same"),
+    ],
+)
+def test_volumes_are_pooled_as_maps(pool):
+    """LiteRT pools maps alone: over height and width, then over depth, is the same."""
+    found = convert(head_of(lambda x: pool(keras.layers.Conv3D(4, 2)(x)), (7, 8, 9, 2)), precision="float32")
+    assert found.relative_error < 1e-6
+    assert found.contents.custom_operators == ()
+
+
+@pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")
+@pytest.mark.parametrize("mode", ["int8", "int4", "float8"])
+def test_layers_that_keras_quantized_are_exported(mode):
+    """A head after `quantize` computes with its dequantized weights, in every precision; it stays as it is."""
+    head = head_of(lambda x: keras.layers.Dense(5)(keras.layers.Dense(16, activation="relu")(x)), (8,))
+    head.quantize(mode)
+    before = head(noise((8,))).numpy()
+    for precision, bound in (("float32", 1e-6), ("dynamic", 1e-2), ("float16", 2e-3), ("int8", 0.05)):
+        found = convert(head, precision=precision, representative=noise((8,)), progress=False)
+        assert found.relative_error < bound
+        assert dict(found.contents.counts).keys() <= {"FULLY_CONNECTED", "DEQUANTIZE"}
+    assert np.array_equal(head(noise((8,))).numpy(), before)
 
 
 def test_layer_normalization_is_int8_throughout():
@@ -138,10 +239,18 @@ def test_gelu_is_one_operator_and_int8(approximate):
 
 
 def test_what_litert_cannot_run_is_refused():
-    """A file that converts but does not run is no head: LiteRT has no 16-bit squared difference."""
-    head = head_of(lambda x: keras.layers.LayerNormalization()(keras.layers.Dense(4)(x)), (8,))
-    with pytest.raises(ExportError, match=r"LiteRT cannot run it: .*SQUARED_DIFFERENCE|stay in float"):
+    """A file that converts but does not run, or not in integers, is no head: LiteRT has no 16-bit square root."""
+    head = head_of(lambda x: keras.ops.sqrt(keras.ops.relu(keras.layers.Dense(4)(x)) + 1), (8,))
+    with pytest.raises(ExportError, match=r"LiteRT cannot run it|stay in float|cannot be converted"):
         convert(head, precision="int16x8", representative=noise((8,)))
+
+
+def test_a_squared_difference_of_sixteen_bits_is_a_product():
+    """LiteRT has it in eight bits alone, so that a normalization is rewritten in sixteen."""
+    head = head_of(lambda x: keras.layers.LayerNormalization()(keras.layers.Dense(4)(x)), (8,))
+    found = convert(head, precision="int16x8", representative=noise((8,)), progress=False)
+    assert found.contents.float_operators == ()
+    assert found.relative_error < 0.02
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float16", "float64"])

@@ -13,7 +13,7 @@ REFUSED = {
     "dict_inputs": "one input and one output can be exported. Found: 2 inputs",
     "varying_size": r"needs a fixed shape on a device\. Found: \(None, None, 2\)",
 }
-STAYS = {"sequence": "3 WHILE", "states": "1 WHILE", "masks": "2 WHILE", "nested_masks": "1 CAST"}
+STAYS = {"masks": "1 CAST", "nested_masks": "1 CAST"}
 EXPORTED = sorted(set(ZOO) - {"no_cut"} - set(REFUSED))
 
 
@@ -51,7 +51,7 @@ def test_int8(name):
 
 @pytest.mark.parametrize("name", STAYS)
 def test_what_stays_in_float(name):
-    """Recurrence, and tokens that are looked up by whole numbers: refused, operator by operator."""
+    """Tokens that are looked up by whole numbers: refused, operator by operator."""
     with pytest.raises(ExportError, match=f"These operators stay in float: {STAYS[name]}"):
         convert(heads(name)[-1], precision="int8", representative=images(name), progress=False)
 

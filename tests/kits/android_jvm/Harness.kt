@@ -89,6 +89,10 @@ private fun perform(command: String, body: ByteArray): ByteArray {
             ByteArray(0)
         }
         "payload" -> classifier!!.payload(image(arguments, body))
+        "numbers" -> {
+            val numbers = ByteBuffer.wrap(body).order(ByteOrder.LITTLE_ENDIAN).asFloatBuffer()
+            classifier!!.payload(FloatArray(numbers.remaining()).also { numbers.get(it) })
+        }
         "fitted" -> classifier!!.fitted(image(arguments, body)).pixels
         "classify" -> {
             val tail = TailClient(classifier!!.manifest, arguments[3])

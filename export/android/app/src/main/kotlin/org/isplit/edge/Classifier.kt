@@ -37,6 +37,12 @@ class Classifier(files: BundleFiles, threads: Int = 2) : AutoCloseable {
         return head.payload()
     }
 
+    /** Makes the payload of numbers that are no image, as [Preprocessor.input] takes them. */
+    fun payload(numbers: FloatArray): ByteArray {
+        head.prepare(numbers)
+        return head.payload()
+    }
+
     /**
      * Classifies an image.
      *

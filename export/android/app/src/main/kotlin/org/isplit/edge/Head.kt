@@ -53,8 +53,12 @@ class Head(private val manifest: Manifest, content: ByteArray, threads: Int = 2)
     fun fitted(picture: RawImage): RawImage = preprocessor.fitted(picture)
 
     /** Makes the head's input of an image, in its own dtype; [payload] then runs the head on it. */
-    fun prepare(image: RawImage) {
-        val x = preprocessor.input(image)
+    fun prepare(image: RawImage) = enter(preprocessor.input(image))
+
+    /** The same for numbers that are no image, as [Preprocessor.input] takes them. */
+    fun prepare(numbers: FloatArray) = enter(preprocessor.input(numbers))
+
+    private fun enter(x: FloatArray) {
         input.rewind()
         if (inputType == DataType.FLOAT32) {
             for (value in x) input.putFloat(value)

@@ -133,7 +133,12 @@ class Manifest private constructor(
         val channels = inputShape.last()
         val preprocessing = preprocessing ?: return
         for (list in listOfNotNull(preprocessing.means, preprocessing.stds)) {
-            if (list.size != channels) root.fail("preprocessing", list, "$channels numbers, one for each channel")
+            if (list.size != 1 && list.size != channels) {
+                root.fail("preprocessing", list, "$channels numbers, one for each channel")
+            }
+        }
+        if ((preprocessing.size != null || preprocessing.bgr) && inputShape.size != 3) {
+            root.fail("preprocessing", "size or channel_order", "scale, mean and std, since the input is no image")
         }
         if (preprocessing.size != null && listOf(preprocessing.size.first, preprocessing.size.second) != inputShape.take(2)) {
             root.fail("preprocessing.size", preprocessing.size, "height and width of shapes.input, $inputShape")

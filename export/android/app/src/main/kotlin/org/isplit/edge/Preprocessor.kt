@@ -23,24 +23,16 @@ class RawImage(val height: Int, val width: Int, val channels: Int, val pixels: B
 }
 
 /**
- * Makes a model's input of a raw image: the same numbers, to the bit, as isplit_edge.preprocessing in Python.
+ * Makes a model's input of a raw image, or of other raw numbers: the same numbers, to the bit, as isplit_edge.preprocessing in Python.
  *
  * Every step is one operation in float32, rounded on its own.
  */
 class Preprocessor(private val manifest: Manifest) {
-    private val height: Int
-    private val width: Int
-    private val channels: Int
-
-    init {
-        val shape = manifest.inputShape
-        if (shape.size != 3 || (shape[2] != 1 && shape[2] != 3)) {
-            throw BundleException("This application takes models of images of 1 or 3 channels. This one's input: $shape")
-        }
-        height = shape[0]
-        width = shape[1]
-        channels = shape[2]
-    }
+    private val shape = manifest.inputShape
+    private val isImage = shape.size == 2 || (shape.size == 3 && (shape[2] == 1 || shape[2] == 3))
+    private val height = if (isImage) shape[0] else 0
+    private val width = if (isImage) shape[1] else 0
+    private val channels = if (isImage) shape.getOrElse(2) { 1 } else 0
 
     /**
      * Brings a picture into the model's channels and, where the bundle does not resize, into its size.
@@ -48,6 +40,7 @@ class Preprocessor(private val manifest: Manifest) {
      * A bundle without a size takes images of one size only; what comes from a camera has another one.
      */
     fun fitted(picture: RawImage): RawImage {
+        requireImage()
         val image = if (channels == 1) picture.grey() else picture
         if (manifest.preprocessing?.size != null || (image.height == height && image.width == width)) return image
         val x = bilinear(Pixels(image))
@@ -61,6 +54,7 @@ class Preprocessor(private val manifest: Manifest) {
      * @throws DataException if the image has other channels, or another size and the bundle does not resize.
      */
     fun input(image: RawImage): FloatArray {
+        requireImage()
         val record = manifest.preprocessing
         if (image.channels != channels) {
             throw DataException("Images must have $channels channels. Received: ${image.channels}")
@@ -78,15 +72,37 @@ class Preprocessor(private val manifest: Manifest) {
         return if (record == null) x else scaled(x, record)
     }
 
+    /**
+     * Makes the model's input of numbers that are no image, of any shape, as a sensor gives them.
+     *
+     * @param numbers row-major, as many as the model's input has.
+     * @throws DataException if they are more or fewer.
+     */
+    fun input(numbers: FloatArray): FloatArray {
+        val expected = shape.fold(1L) { product, axis -> product * axis }
+        if (numbers.size.toLong() != expected) {
+            throw DataException("The model's input $shape has $expected numbers. Received: ${numbers.size}")
+        }
+        val record = manifest.preprocessing ?: return numbers.copyOf()
+        return scaled(numbers.copyOf(), record)
+    }
+
+    private fun requireImage() {
+        if (!isImage) throw DataException("This model takes no images of 1 or 3 channels. Its input: $shape")
+    }
+
     private fun scaled(x: FloatArray, record: Preprocessing): FloatArray {
+        val last = shape.last()
+        fun each(list: List<Double>?, single: Double) =
+            FloatArray(last) { (list?.get(minOf(it, list.size - 1)) ?: single).toFloat() }
         if (record.scale != 1.0) for (k in x.indices) x[k] *= record.scale.toFloat()
         if (record.means != null || record.mean != 0.0) {
-            val mean = FloatArray(channels) { (record.means?.get(it) ?: record.mean).toFloat() }
-            for (k in x.indices) x[k] -= mean[k % channels]
+            val mean = each(record.means, record.mean)
+            for (k in x.indices) x[k] -= mean[k % last]
         }
         if (record.stds != null || record.std != 1.0) {
-            val std = FloatArray(channels) { (record.stds?.get(it) ?: record.std).toFloat() }
-            for (k in x.indices) x[k] /= std[k % channels]
+            val std = each(record.stds, record.std)
+            for (k in x.indices) x[k] /= std[k % last]
         }
         return x
     }

@@ -1,0 +1,165 @@
+"""Operations that LiteRT has no kernel for, written as others that are the same up to rounding."""
+
+from collections.abc import Iterator, Mapping, Sequence, Set
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.framework import graph_pb2, node_def_pb2
+
+_SQUARES = ("Square", "SquaredDifference")
+_FOLDED = ("MatMul", "BiasAdd", "AddV2", "Add", "Mul", "Reshape", "Identity", "Fill", "Split")
+_POOLS = {"MaxPool3D": "MaxPool", "AvgPool3D": "AvgPool"}
+
+
+def rewritten(
+    graph: graph_pb2.GraphDef, precision: str, operators: Set[str], float_operators: Set[str]
+) -> graph_pb2.GraphDef | None:
+    """Return the graph without operations that keep a file from being integers throughout, or from being run.
+
+    Args:
+        graph: A graph; it is not changed.
+        precision: "int8" or "int16x8".
+        operators: Names of all operators of its file, as LiteRT names them.
+        float_operators: Names of those that stayed in float.
+
+    Returns:
+        Another graph, or None where there is nothing to rewrite.
+    """
+    # LiteRT has the squared difference in 8 bit, not in 16, which it says when the file is run.
+    has_squares = "SQUARE" in float_operators or (precision == "int16x8" and "SQUARED_DIFFERENCE" in operators)
+    result = without_squares(graph) if has_squares else graph
+    if "SPLIT" in float_operators:
+        result = without_constant_splits(result)
+    return None if result is graph else result
+
+
+def without_squares(graph: graph_pb2.GraphDef) -> graph_pb2.GraphDef:
+    """Return the graph with x * x for a square, and with (x - y) * (x - y) for a squared difference.
+
+    Args:
+        graph: A graph; it is not changed.
+    """
+    result = graph_pb2.GraphDef(versions=graph.versions, library=graph.library)
+    for node in graph.node:
+        result.node.extend(_as_products(node) if node.op in _SQUARES else [node])
+    return result
+
+
+def _as_products(node: node_def_pb2.NodeDef) -> Iterator[node_def_pb2.NodeDef]:
+    factor, controls = node.input[0], [name for name in node.input if name.startswith("^")]
+    if node.op == "SquaredDifference":
+        difference = node_def_pb2.NodeDef(name=f"{node.name}_difference", op="Sub", device=node.device)
+        difference.attr["T"].CopyFrom(node.attr["T"])
+        difference.input[:] = node.input
+        factor = difference.name
+        yield difference
+    product = node_def_pb2.NodeDef(name=node.name, op="Mul", device=node.device)
+    product.attr["T"].CopyFrom(node.attr["T"])
+    product.input[:] = [factor, factor, *controls]
+    yield product
+
+
+def without_volume_pools(
+    graph: graph_pb2.GraphDef, shapes: Mapping[str, tuple[Sequence[int], Sequence[int]]]
+) -> graph_pb2.GraphDef:
+    """Return the graph with pools over volumes as two pools over maps: over height and width, then over depth.
+
+    Args:
+        graph: A graph; it is not changed.
+        shapes: For each pool, by the name of its node, the shapes of its input and output, channels last.
+    """
+    if not shapes:
+        return graph
+    result = graph_pb2.GraphDef(versions=graph.versions, library=graph.library)
+    for node in graph.node:
+        result.node.extend(_as_two_pools(node, *shapes[node.name]) if node.name in shapes else [node])
+    return result
+
+
+def volume_pools(graph: tf.Graph) -> dict[str, tuple[list[int], list[int]]]:
+    """Return the shapes that `without_volume_pools` needs; pools of open shapes or channels first are left out."""
+    found = {}
+    for operation in graph.get_operations():
+        if operation.type in _POOLS and operation.get_attr("data_format") == b"NDHWC":
+            shapes = operation.inputs[0].shape, operation.outputs[0].shape
+            if all(shape.is_fully_defined() for shape in shapes):
+                found[operation.name] = tuple(shape.as_list() for shape in shapes)
+    return found
+
+
+def _as_two_pools(
+    node: node_def_pb2.NodeDef, before: Sequence[int], after: Sequence[int]
+) -> Iterator[node_def_pb2.NodeDef]:
+    (n, depth, height, width, channels), (_, _, rows, columns, _) = before, after
+
+    def reshape(name: str, source: str, shape: Sequence[int]) -> Iterator[node_def_pb2.NodeDef]:
+        constant = node_def_pb2.NodeDef(name=f"{name}_shape", op="Const", device=node.device)
+        constant.attr["dtype"].type = tf.int32.as_datatype_enum
+        constant.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(list(shape), tf.int32))
+        reshaped = node_def_pb2.NodeDef(name=name, op="Reshape", device=node.device, input=[source, constant.name])
+        reshaped.attr["T"].CopyFrom(node.attr["T"])
+        reshaped.attr["Tshape"].type = tf.int32.as_datatype_enum
+        yield from (constant, reshaped)
+
+    def pool(name: str, source: str, axes: slice, along: Sequence[int]) -> node_def_pb2.NodeDef:
+        made = node_def_pb2.NodeDef(name=name, op=_POOLS[node.op], device=node.device, input=[source])
+        for key in ("T", "padding"):
+            made.attr[key].CopyFrom(node.attr[key])
+        for key in ("ksize", "strides"):
+            values = list(node.attr[key].list.i)[axes]
+            made.attr[key].list.i.extend([1, *values, *along, 1])
+        return made
+
+    name = node.name
+    yield from reshape(f"{name}_maps", node.input[0], [n * depth, height, width, channels])
+    yield pool(f"{name}_over_maps", f"{name}_maps", slice(2, 4), ())
+    yield from reshape(f"{name}_columns", f"{name}_over_maps", [n, depth, rows * columns, channels])
+    yield pool(f"{name}_over_depth", f"{name}_columns", slice(1, 2), (1,))
+    yield from reshape(name, f"{name}_over_depth", after)
+
+
+def without_constant_splits(graph: graph_pb2.GraphDef) -> graph_pb2.GraphDef:
+    """Return the graph with the parts of constants in place of what splits them; the first step of a GRU does so.
+
+    Args:
+        graph: A graph whose nodes come after what they read; it is not changed.
+    """
+    constant = {node.name for node in graph.node if node.op == "Const"}
+    for node in graph.node:
+        if node.op in _FOLDED and node.input and {_source(name) for name in node.input} <= constant:
+            constant.add(node.name)
+    known = [node for node in graph.node if node.name in constant]
+    splits = {node.name: node.attr["num_split"].i for node in known if node.op == "Split"}
+    if not splits:
+        return graph
+    parts = _values(known, [f"{name}:{k}" for name, count in splits.items() for k in range(count)])
+    result = graph_pb2.GraphDef(versions=graph.versions, library=graph.library)
+    for node in graph.node:
+        if node.name not in splits:
+            result.node.add().CopyFrom(node)
+            result.node[-1].input[:] = [_part(name) if _source(name) in splits else name for name in node.input]
+            continue
+        for k in range(splits[node.name]):
+            made = result.node.add(name=_part(f"{node.name}:{k}"), op="Const", device=node.device)
+            made.attr["dtype"].CopyFrom(node.attr["T"])
+            made.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(parts[f"{node.name}:{k}"]))
+    return result
+
+
+def _source(reference: str) -> str:
+    return reference.split(":")[0]
+
+
+def _part(reference: str) -> str:
+    name, _, number = reference.partition(":")
+    return f"{name}_part_{number or 0}"
+
+
+def _values(nodes: Sequence[node_def_pb2.NodeDef], references: Sequence[str]) -> dict[str, np.ndarray]:
+    """Return the values of tensors that these nodes make of constants."""
+
+    def compute() -> list[tf.Tensor]:
+        return tf.graph_util.import_graph_def(graph_pb2.GraphDef(node=nodes), return_elements=list(references), name="")
+
+    tensors = tf.function(compute, autograph=False)()
+    return {name: tensor.numpy() for name, tensor in zip(references, tensors, strict=True)}
