@@ -119,7 +119,7 @@ def check_evaluation(request: ExportRequest, data: Any, max_images: int | None) 
         checked_integer("max_evaluation_images", max_images, 1)
     if data is not None:
         output = request.output
-        said = {"n_classes": output.n_classes, "multi_label": output.is_multi_label}
+        said: dict[str, Any] = {"n_classes": output.n_classes, "multi_label": output.is_multi_label}
         first = check_data(data, max_images=max_images, **said)
         if request.preprocessing is None or request.preprocessing["size"] is None:
             for image in np.asarray(first):
