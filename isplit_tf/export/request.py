@@ -15,7 +15,7 @@ from isplit_edge import __version__, wire
 from isplit_edge.manifest import FORMAT_VERSION, PRECISIONS, check_fields
 from isplit_edge.preprocessing import resolve_preprocessing
 
-from ..bottlenecks.quantizer import is_observed, quantizers
+from ..bottlenecks.quantizer import is_observed, roundings
 from ..errors import ArgumentError, ExportError, NumericsError, checked_class_names
 from ..graph.cost import program_macs
 from ..graph.outputs import Output, compiled_loss, find_logits
@@ -93,6 +93,7 @@ def make_request(
         raise ArgumentError(f"precision must be one of {', '.join(PRECISIONS)}. Received: {precision!r}.")
     if target not in TARGETS:
         raise ArgumentError(f"target must be one of {', '.join(map(repr, TARGETS))}. Received: {target!r}.")
+    split.require_fitted()
     _check_weights(split)
     bits = _packed_bits(split, precision)
     shapes = _fixed_shapes(split)
@@ -189,7 +190,7 @@ def _cost(split: SplitModel, part: keras.Model | None) -> dict[str, int]:
     if part is None:
         return {"params": 0, "macs": 0}
     # The ranges of a latent of few bits are folded into the layer before them.
-    folded = sum(layer.count_params() for layer in quantizers(part))
+    folded = sum(layer.count_params() for layer in roundings(part))
     return {"params": int(part.count_params() - folded), "macs": int(program_macs(split.read(part)))}
 
 
