@@ -63,7 +63,7 @@ def malformed_payloads(place: Place, urls: tuple[str, str], count: int, seed: in
             spoiled(one, rng) if index is None else place.payloads[index]
             for index, one in zip(good, source, strict=True)
         ]
-        expected = [wire.unpack(one, manifest.tag, manifest.dtype, manifest.shapes["latent"])[0] for one in batch]
+        expected = [manifest.form.unpack(one)[0] for one in batch]
         probabilities, status = transports[turn % 2].predict(batch)
         if status.tolist() != expected:
             row.fail(f"statuses {status.tolist()}, expected {expected}")

@@ -176,11 +176,15 @@ def _write_serving(root: Path, request: ExportRequest, head: ConvertedHead, reco
     name, version, tag = record["model_name"], record["version"], wire.tag_of(record["bundle_id"])
     model = root / "serving" / name / str(version)
     model.mkdir(parents=True)
-    bits = record.get("latent_bits")
-    latent = saved_model.LatentFormat(head.dtype, head.latent_shape, head.scale, head.zero_point, bits)
+    bits, code = record.get("latent_bits"), request.code
+    most = record.get("max_payload_bytes")
+    latent = saved_model.LatentFormat(head.dtype, head.latent_shape, head.scale, head.zero_point, bits, code, most)
     split = request.split
     saved_model.write(model, split.tail, split.decoder, latent=latent, output=request.output, tag=tag, read=split.read)
-    payload = wire.pack(tag, np.zeros(head.latent_shape, head.dtype), bits)
+    if code is None:
+        payload = wire.pack(tag, np.zeros(head.latent_shape, head.dtype), bits)
+    else:
+        payload = wire.pack_coded(tag, np.broadcast_to(code.centres, code.shape), code, most)
     write_warmup(
         model,
         payload,
