@@ -272,7 +272,15 @@ def export_bundle(
     micro = (
         None
         if micro_settings is None
-        else fitted_micro_head(micro_settings, head, split, images=images, progress=progress)
+        else fitted_micro_head(
+            micro_settings,
+            head,
+            split,
+            images=images,
+            code=request.code,
+            max_payload_bytes=request.record.get("max_payload_bytes"),
+            progress=progress,
+        )
     )
     fallback = convert_fallback(split, request.output, precision, progress=progress) if local_fallback else None
 

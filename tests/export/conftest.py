@@ -146,3 +146,18 @@ def micro_bundle(halves, train_images, tmp_path_factory) -> Bundle:
         target="microcontroller",
         version=5,
     )
+
+
+@pytest.fixture(scope="session")
+def coded_micro_bundle(coded_split, train_images, tmp_path_factory) -> Bundle:
+    """An int8 bundle for microcontrollers whose latent is coded; only to be read."""
+    pytest.importorskip("tflite_micro", reason="TensorFlow Lite Micro is not installed: pip install 'isplit-tf[micro]'")
+    return isplit.export_bundle(
+        coded_split,
+        tmp_path_factory.mktemp("micro") / "bundle",
+        representative_data=train_images,
+        preprocessing=tiny.PREPROCESSING,
+        target="microcontroller",
+        version=6,
+        progress=False,
+    )

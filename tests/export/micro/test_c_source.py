@@ -91,7 +91,7 @@ def compiled(folder: Path, bundle: Path, methods: list[str]) -> Path:
     return folder / "main"
 
 
-@pytest.mark.parametrize("name", ["micro_bundle", "packed_micro_bundle"])
+@pytest.mark.parametrize("name", ["micro_bundle", "packed_micro_bundle", "coded_micro_bundle"])
 def test_what_a_compiler_reads(request, name, tmp_path):
     """From C++11, the array is head.tflite to the byte and aligned, and every constant is the manifest's."""
     micro_bundle = request.getfixturevalue(name)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from isplit_edge import wire
+from isplit_edge import ArgumentError, wire
 from isplit_edge.code import Code
 from isplit_edge.geometric import geometric_tables
 from isplit_tf.export.serving.wire_graph import read_coded
@@ -66,6 +66,14 @@ def spoiled(payload, rng):
     return payload
 
 
+def shortened(payload, symbols, code, rng):
+    """The payload of the first channels, where so few bytes hold one."""
+    try:
+        return wire.pack_coded(TAG, symbols, code, int(rng.integers(14, len(payload))))
+    except ArgumentError:
+        return payload
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_agrees_with_the_reference_on_fuzzed_payloads(shape):
     """Status and latent are those of `isplit_edge.wire.unpack_coded` for 1,500 payloads, good and spoiled in one batch,
@@ -78,9 +86,7 @@ def test_agrees_with_the_reference_on_fuzzed_payloads(shape):
     for k, payload in enumerate(whole):
         status, symbols = wire.unpack_coded(payload, TAG, code, 10**6)
         assert status == 0
-        if k % 3 == 0 and len(payload) > 60:
-            payload = wire.pack_coded(TAG, symbols, code, int(rng.integers(40, len(payload))))
-        payloads.append(spoiled(payload, rng))
+        payloads.append(spoiled(shortened(payload, symbols, code, rng) if k % 3 == 0 else payload, rng))
     found, status = (part.numpy() for part in reader(code, max_bytes)(strings(payloads)))
     assert set(status) == {0, 1, 2}
     for index, payload in enumerate(payloads):
