@@ -85,7 +85,7 @@ class Code(
             val count = (if (symbol < limit) table[symbol + 1] else TOTAL) - table[symbol]
             starts[size] = table[symbol]
             counts[size++] = count
-            val whole = 31 - count.countLeadingZeroBits()
+            val whole = 31 - Integer.numberOfLeadingZeros(count)
             val rest = ((count shl 8) ushr whole) - 256
             sum += (12 - whole) * 256 - (rest + ((88 * rest * (256 - rest)) ushr 16))
         }
@@ -105,7 +105,7 @@ class Code(
     }
 
     private fun lanesOf(operations: Int, signs: Int, units: Int): Int =
-        minOf(MOST_LANES, units, operations / 32, maxOf(4, signs / LANE_SIGNS)).coerceAtLeast(1)
+        maxOf(1, minOf(minOf(MOST_LANES, units), minOf(operations / 32, maxOf(4, signs / LANE_SIGNS))))
 
     private fun write(operations: Operations, sent: Int): ByteArray {
         val units = sent * perChannel
@@ -114,7 +114,7 @@ class Code(
         val mostLanes = minOf(MOST_LANES, units)
         var lanes = lanesOf(operations.ends[units - 1], signs, units)
         var order = shareOut(operations, units, lanes)
-        while (order.maxOf { it.size } > mostSteps && lanes < mostLanes) {
+        while (stepsOf(order) > mostSteps && lanes < mostLanes) {
             lanes = minOf(mostLanes, 2 * lanes)
             order = shareOut(operations, units, lanes)
         }
@@ -124,7 +124,7 @@ class Code(
         }
         val bits = Bits()
         for (k in signs - 1 downTo LANE_SIGNS * lanes) bits.put(if (operations.negative[k]) 1 else 0, 1)
-        for (step in order.maxOf { it.size } - 1 downTo 0) {
+        for (step in stepsOf(order) - 1 downTo 0) {
             for (lane in lanes - 1 downTo 0) {
                 val which = order[lane].getOrNull(step) ?: continue
                 states[lane] = encode(states[lane], operations.starts[which], operations.counts[which], bits)
@@ -153,6 +153,8 @@ class Code(
         }
         return order
     }
+
+    private fun stepsOf(order: List<List<Int>>): Int = order.fold(0) { most, lane -> maxOf(most, lane.size) }
 
     private fun encode(state: Int, start: Int, count: Int, bits: Bits): Int {
         var size = 0
