@@ -8,6 +8,21 @@ from . import schema, wire
 from .code import Code
 from .errors import ArgumentError
 
+_BYTES = schema.integer(0)
+
+RATES = schema.sequence(
+    schema.record(
+        {
+            "payload_bytes": _BYTES,
+            "mean_bytes": schema.number(0),
+            "p95_bytes": schema.number(0),
+            "most_bytes": _BYTES,
+            "accuracy": schema.number(0, 1),
+        }
+    )
+)
+"""The check of what was measured at several bounds of the payload."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PayloadForm:

@@ -16,7 +16,7 @@ from .code import RECORD as CODE
 from .code import Code
 from .errors import ArgumentError, BundleError
 from .files import check_file, file_record, relative_path, write_atomic
-from .form import PayloadForm
+from .form import RATES, PayloadForm
 from .identity import array_sha256, bundle_id, canonical_json, contract, tagged_sha256
 from .preprocessing import RECORD, check_fits
 
@@ -117,6 +117,7 @@ _OPTIONAL: dict[str, schema.Check] = {
     "latent_bits": schema.nullable(schema.choice(*wire.LATENT_BITS)),
     "code": schema.nullable(CODE),
     "max_payload_bytes": schema.nullable(_COUNT),
+    "rates": schema.nullable(RATES),
     "microcontroller": schema.nullable(micro.RECORD),
 }
 
@@ -151,6 +152,8 @@ class Manifest:
             file then lacks the key.
         max_payload_bytes: The longest coded payload: what does not fit is left out at the end of the channels. Else
             None; the file then lacks the key.
+        rates: What was measured at bounds of a coded payload: the bound, mean, 95th percentile and most of the bytes,
+            accuracy. None if nothing was; the file then lacks the key.
         microcontroller: The record that `isplit_edge.micro.RECORD` describes, if the bundle has edge/head.h. Else None;
             the file then lacks the key.
 
@@ -184,6 +187,7 @@ class Manifest:
     latent_bits: int | None = None
     code: Mapping[str, Any] | None = None
     max_payload_bytes: int | None = None
+    rates: tuple[Mapping[str, Any], ...] | None = None
     microcontroller: Mapping[str, Any] | None = None
 
     def __post_init__(self):

@@ -19,7 +19,7 @@ from ..display.quiet import quiet
 from ..errors import ArgumentError, BundleError
 from ..importance.curve import Curve
 from ..splitting import SplitModel
-from .artefact_accuracy import measure_accuracy
+from .artefact_accuracy import measure_accuracy, measure_rates
 from .coded_lengths import measure_lengths
 from .layout import check_place, write_bundle
 from .litert.converter import QUANTIZED, ConvertedHead, convert
@@ -289,16 +289,19 @@ def export_bundle(
         return {} if fallback is None else measure_fallback(fallback, manifest, evaluation_data, **options)
 
     def measure(written: Path) -> Mapping[str, Any]:
-        return measure_accuracy(
-            Bundle.load(written),
+        bundle = Bundle.load(written)
+        options: dict[str, Any] = {"max_images": max_evaluation_images, "progress": progress}
+        accuracy = measure_accuracy(
+            bundle,
             split.model,
             evaluation_data,
             original=original,
             output=request.output,
             from_logits=from_logits,
-            max_images=max_evaluation_images,
-            progress=progress,
+            **options,
         )
+        rates = measure_rates(bundle, evaluation_data, **options)
+        return {"accuracy": accuracy} if rates is None else {"accuracy": accuracy, "rates": rates}
 
     evaluated = evaluation_data is not None
     write_bundle(

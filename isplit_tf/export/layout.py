@@ -116,7 +116,7 @@ def write_bundle(
         micro: The same head as TensorFlow Lite Micro runs it, or None.
         fallback: The whole model for the device, or None.
         measure_fallback: Given the manifest, returns the measured accuracy of the fallback.
-        measure: Given the written bundle, returns the manifest's record of accuracy.
+        measure: Given the written bundle, returns what the manifest says of its accuracy, by keys of the manifest.
 
     Returns:
         The manifest.
@@ -145,7 +145,7 @@ def write_bundle(
             manifest = Manifest.from_dict(record)
         manifest.write(scratch)
         if measure is not None:
-            manifest = Manifest.from_dict({**record, "accuracy": measure(scratch)})
+            manifest = Manifest.from_dict({**record, **measure(scratch)})
             manifest.write(scratch)
     return manifest
 

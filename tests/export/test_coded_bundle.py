@@ -42,6 +42,22 @@ def test_coding_loses_nothing(coded_bundle, shared_bundle, test_data):
     np.testing.assert_allclose(coded_bundle.predict(images), shared_bundle.predict(images), atol=1e-5)
 
 
+def test_the_manifest_has_accuracy_over_bytes(coded_bundle, test_data):
+    """Each rate is what the bundle at this bound measures on the evaluation data: bytes within the bound, accuracy."""
+    rates, images = coded_bundle.manifest.rates, test_data[0]
+    bounds = [rate["payload_bytes"] for rate in rates]
+    assert bounds[0] == coded_bundle.manifest.max_payload_bytes
+    assert bounds == sorted(bounds, reverse=True)
+    assert len(bounds) >= 3
+    assert rates[0]["accuracy"] == coded_bundle.manifest.accuracy["artefacts"]
+    for rate in rates:
+        bundle = coded_bundle.at(rate["payload_bytes"])
+        lengths = [len(one) for one in bundle.payloads(images)]
+        assert (rate["mean_bytes"], rate["most_bytes"]) == (np.mean(lengths), max(lengths))
+        assert rate["mean_bytes"] <= rate["most_bytes"] <= rate["payload_bytes"]
+        assert rate["accuracy"] == np.mean(bundle.predict(images).argmax(axis=1) == test_data[1])
+
+
 @pytest.mark.parametrize("share", [0.5, 0.8, 1.5])
 def test_every_payload_keeps_a_bound(coded_bundle, sizes, test_data, share):
     """`Bundle.at` cuts each payload at a channel, and the tail answers what the channels sent say."""
