@@ -64,7 +64,7 @@ def header(manifest: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
         manifest: The bundle's record.
         facts: `size_bytes` and `adler32` of the array; `arena_bytes` and `arena_smallest_bytes`; `operators`, their
             names; `input` and `output`, each with shape, dtype, scale and zero_point; `pixels`, whether there is a
-            pixel table; `coded`, whether the latent is.
+            pixel table.
     """
     lines = [
         *_opening(manifest),
@@ -81,7 +81,7 @@ def header(manifest: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
         *_slot("LATENT", facts["output"]),
         "",
         *_wire(manifest),
-        *_declarations(facts),
+        *_declarations(facts, coded=manifest.get("code") is not None),
         *_operators(facts["operators"]),
         "#endif /* ISPLIT_HEAD_H_ */",
         "",
@@ -203,7 +203,7 @@ def _float(value: float) -> str:
     return f"{text}f" if set(text) & set(".e") else f"{text}.0f"
 
 
-def _declarations(facts: Mapping[str, Any]) -> list[str]:
+def _declarations(facts: Mapping[str, Any], *, coded: bool) -> list[str]:
     lines = [
         "#ifdef __cplusplus",
         'extern "C" {',
@@ -221,7 +221,7 @@ def _declarations(facts: Mapping[str, Any]) -> list[str]:
             "extern const int8_t isplit_pixels[][256];",
             "",
         ]
-    if facts["coded"]:
+    if coded:
         lines += [
             "extern const uint16_t isplit_code_tables[ISPLIT_CODE_TABLES][17];",
             "extern const uint8_t isplit_code_runs[ISPLIT_CODE_CHANNELS];",

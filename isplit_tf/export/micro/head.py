@@ -108,7 +108,6 @@ class MicroHead:
             "input": self.input,
             "output": self.output,
             "pixels": table is not None,
-            "coded": manifest.get("code") is not None,
             "pixel_source": list(reversed(channels)) if reversed_order else list(channels),
         }
         return {HEADER_FILE: header(manifest, facts), SOURCE_FILE: source(self.content, table, manifest.get("code"))}
