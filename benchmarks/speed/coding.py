@@ -12,7 +12,7 @@ import tensorflow as tf
 from isplit_edge import wire
 from isplit_edge.code import Code
 from isplit_edge.interpreter import Head
-from isplit_tf import Projection, export_bundle, split
+from isplit_tf import Projection, export_bundle, split, train
 from isplit_tf.export.serving.wire_graph import read_coded
 
 from .passes import images
@@ -35,7 +35,8 @@ def coding(alone: float, batch: float, encoding: float) -> dict[str, Any]:
     keras.utils.set_random_seed(0)
     model = keras.applications.MobileNetV2(weights=None)
     pixels = images(224, 100)[0].astype("f4")
-    halves = split(model, _CUT, Projection(latent_size=12_000, patch=2, seed=0), fit_data=pixels)
+    halves = split(model, _CUT, Projection(latent_size=12_000, patch=2, seed=0))
+    train(halves, pixels, fine_tune_epochs=0, progress=False)
     reached, ok, details = {}, {}, {}
     for rate in _RATES:
         symbols = _symbols(tuple(halves.latent_shape), rate)
