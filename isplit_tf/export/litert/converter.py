@@ -10,12 +10,14 @@ import tensorflow as tf
 
 from isplit_edge.manifest import PRECISIONS
 
+from ...bottlenecks.coded import symbol_layer
 from ...bottlenecks.quantizer import unrounded
 from ...display.progress import bar
 from ...errors import ArgumentError, DataError, ExportError, NumericsError
 from .contents import Contents, read_contents
 from .conversion import QUANTIZED, ConversionFailed, Task
 from .float32 import Answer, Read, in_float32, in_inference
+from .output_scale import with_output_scale
 from .process import convert_graph
 from .refusals import check_operators, conversion_error, refuse_impossible
 from .representative import LEAST_IMAGES
@@ -113,6 +115,8 @@ def convert(
         content = _run_converter(traced, precision, representative, progress)
         contents = read_contents(content)
     check_operators(contents, precision, traced)
+    if precision == "int8" and symbol_layer(encoder) is not None:
+        content = with_output_scale(content, 1.0, 0)
     run = run_file(content, images)
     error = relative_error(run.latents, expected)
     _check_run(run, precision, error, is_rewritten=other is not None)
