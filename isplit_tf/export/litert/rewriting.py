@@ -2,12 +2,10 @@
 
 from collections.abc import Iterator, Mapping, Sequence, Set
 
-import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import graph_pb2, node_def_pb2
 
 _SQUARES = ("Square", "SquaredDifference")
-_FOLDED = ("MatMul", "BiasAdd", "AddV2", "Add", "Mul", "Reshape", "Identity", "Fill", "Split")
 _POOLS = {"MaxPool3D": "MaxPool", "AvgPool3D": "AvgPool"}
 
 
@@ -29,7 +27,7 @@ def rewritten(
     has_squares = "SQUARE" in float_operators or (precision == "int16x8" and "SQUARED_DIFFERENCE" in operators)
     result = without_squares(graph) if has_squares else graph
     if "SPLIT" in float_operators:
-        result = without_constant_splits(result)
+        result = without_splits(result)
     return None if result is graph else result
 
 
@@ -118,32 +116,44 @@ def _as_two_pools(
     yield from reshape(name, f"{name}_over_depth", after)
 
 
-def without_constant_splits(graph: graph_pb2.GraphDef) -> graph_pb2.GraphDef:
-    """Return the graph with the parts of constants in place of what splits them; the first step of a GRU does so.
+def without_splits(graph: graph_pb2.GraphDef) -> graph_pb2.GraphDef:
+    """Return the graph with a slice for each part of a split.
+
+    A part that nobody reads, as in the first step of a recurrent layer, has no range; LiteRT then splits in float.
 
     Args:
-        graph: A graph whose nodes come after what they read; it is not changed.
+        graph: A graph of fixed shapes; it is not changed.
     """
-    constant = {node.name for node in graph.node if node.op == "Const"}
-    for node in graph.node:
-        if node.op in _FOLDED and node.input and {_source(name) for name in node.input} <= constant:
-            constant.add(node.name)
-    known = [node for node in graph.node if node.name in constant]
-    splits = {node.name: node.attr["num_split"].i for node in known if node.op == "Split"}
-    if not splits:
-        return graph
-    parts = _values(known, [f"{name}:{k}" for name, count in splits.items() for k in range(count)])
+    with tf.Graph().as_default() as imported:
+        tf.graph_util.import_graph_def(graph, name="")
     result = graph_pb2.GraphDef(versions=graph.versions, library=graph.library)
+    splits = {node.name for node in graph.node if node.op == "Split"}
     for node in graph.node:
-        if node.name not in splits:
-            result.node.add().CopyFrom(node)
-            result.node[-1].input[:] = [_part(name) if _source(name) in splits else name for name in node.input]
-            continue
-        for k in range(splits[node.name]):
-            made = result.node.add(name=_part(f"{node.name}:{k}"), op="Const", device=node.device)
-            made.attr["dtype"].CopyFrom(node.attr["T"])
-            made.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(parts[f"{node.name}:{k}"]))
+        copy = result.node.add() if node.op != "Split" else node_def_pb2.NodeDef()
+        copy.CopyFrom(node)
+        copy.input[:] = [_part(name) if _source(name) in splits else name for name in node.input]
+        if node.op == "Split":
+            operation = imported.get_operation_by_name(node.name)
+            axis = int(tf.get_static_value(operation.inputs[0]))
+            result.node.extend(_as_slices(copy, axis, operation.outputs[0].shape.as_list()))
     return result
+
+
+def _as_slices(node: node_def_pb2.NodeDef, axis: int, shape: Sequence[int]) -> Iterator[node_def_pb2.NodeDef]:
+    for k in range(node.attr["num_split"].i):
+        name = _part(f"{node.name}:{k}")
+        begin, end = [0] * len(shape), list(shape)
+        begin[axis], end[axis] = k * shape[axis], (k + 1) * shape[axis]
+        made = node_def_pb2.NodeDef(name=name, op="StridedSlice", device=node.device, input=[node.input[1]])
+        for role, values in (("begin", begin), ("end", end), ("strides", [1] * len(shape))):
+            constant = node_def_pb2.NodeDef(name=f"{name}_{role}", op="Const", device=node.device)
+            constant.attr["dtype"].type = tf.int32.as_datatype_enum
+            constant.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(values, tf.int32))
+            made.input.append(constant.name)
+            yield constant
+        made.attr["T"].CopyFrom(node.attr["T"])
+        made.attr["Index"].type = tf.int32.as_datatype_enum
+        yield made
 
 
 def _source(reference: str) -> str:
@@ -153,13 +163,3 @@ def _source(reference: str) -> str:
 def _part(reference: str) -> str:
     name, _, number = reference.partition(":")
     return f"{name}_part_{number or 0}"
-
-
-def _values(nodes: Sequence[node_def_pb2.NodeDef], references: Sequence[str]) -> dict[str, np.ndarray]:
-    """Return the values of tensors that these nodes make of constants."""
-
-    def compute() -> list[tf.Tensor]:
-        return tf.graph_util.import_graph_def(graph_pb2.GraphDef(node=nodes), return_elements=list(references), name="")
-
-    tensors = tf.function(compute, autograph=False)()
-    return {name: tensor.numpy() for name, tensor in zip(references, tensors, strict=True)}
