@@ -1,5 +1,8 @@
 """Range asymmetric numeral systems (Duda, arXiv:1311.2540) with many lanes that share one stream of bits.
 
+The units of a code are shared out in rows of as many as there are lanes, in turn from the first lane to the last and
+back, so that the channels at the beginning, which have more symbols, do not all fall to the first lanes.
+
 A lane's state is a whole number x from 2^16 to 2^17 - 1. To decode an operation with the part [start, start + count) of
 4096, the remainder of x / 4096 is in that part, and
 
@@ -63,11 +66,16 @@ def _places(per_unit: np.ndarray, lanes: int) -> tuple[int, np.ndarray]:
     rows = -(-n_units // lanes)
     counts = np.zeros(rows * lanes, np.int64)
     counts[:n_units] = per_unit
-    ends = counts.reshape(rows, lanes).cumsum(axis=0)
+    turned = counts.reshape(rows, lanes)
+    turned[1::2] = turned[1::2, ::-1]
+    ends = turned.cumsum(axis=0)
+    begins, lane = ends - turned, np.tile(np.arange(lanes), (rows, 1))
+    for one in (begins, lane):
+        one[1::2] = one[1::2, ::-1]
     # Where a unit's first operation stands, less its number among all operations.
-    first = (ends - counts.reshape(rows, lanes)).ravel()[:n_units] - (per_unit.cumsum() - per_unit)
+    first = begins.ravel()[:n_units] - (per_unit.cumsum() - per_unit)
     step = np.repeat(first, per_unit) + np.arange(per_unit.sum())
-    return int(ends[-1].max()), step * lanes + np.repeat(np.arange(n_units) % lanes, per_unit)
+    return int(ends[-1].max()), step * lanes + np.repeat(lane.ravel()[:n_units], per_unit)
 
 
 def _walk(table: np.ndarray, entries: Entries, state: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -164,13 +172,18 @@ def decode(
                 here.append(magnitude[lane] + symbol + 1)
                 magnitude[lane] = -1
             if len(here) == sizes[unit[lane]]:
-                unit[lane] += lanes
+                unit[lane] = next_unit(unit[lane], lanes)
         active = [lane for lane in active if unit[lane] < len(sizes)]
         if not active or reader.position > reader.length:
             break
     if active or not _read_signs(symbols, states, reader):
         return None
     return symbols
+
+
+def next_unit(unit: int, lanes: int) -> int:
+    """Return the unit that follows in the lane of a unit: in the next row, seen from its other end."""
+    return 2 * (unit // lanes + 1) * lanes - 1 - unit
 
 
 def _operation(state: int, table: list[int], limit: int, reader: Reader) -> tuple[int, int]:

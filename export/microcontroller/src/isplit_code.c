@@ -149,8 +149,10 @@ static void step(const isplit_code* code, const int8_t* latent, uint32_t lanes, 
     lane->before = (uint8_t)(lane->before - run);
     lane->after = (uint8_t)limit;
     if (lane->before == 0u) {
-      lane->unit -= lanes;
-      if (lane->left > 1u) enter(code, lane);
+      if (lane->left > 1u) {
+        lane->unit = 2u * (lane->unit / lanes) * lanes - 1u - lane->unit;
+        enter(code, lane);
+      }
     } else {
       lane->escapes = 0x80u; /* the run is written: the magnitude before it comes next */
     }
@@ -164,13 +166,18 @@ static void step(const isplit_code* code, const int8_t* latent, uint32_t lanes, 
   ++lane->after;
 }
 
+/* The lane of a unit: rows of units are shared out in turn from the first lane to the last and back. */
+static uint32_t lane_of(uint32_t unit, uint32_t lanes) {
+  return unit / lanes % 2u == 0u ? unit % lanes : lanes - 1u - unit % lanes;
+}
+
 /* Counts each lane's operations; returns the most. */
 static uint32_t share_out(const isplit_code* code, const int8_t* latent, uint32_t units, uint32_t lanes,
                           isplit_code_work* work) {
   uint32_t unit, most = 0, signs = 0;
   memset(work, 0, sizeof *work);
   for (unit = 0; unit < units; ++unit) {
-    isplit_code_lane* lane = &work->lanes[unit % lanes];
+    isplit_code_lane* lane = &work->lanes[lane_of(unit, lanes)];
     lane->left += count_unit(code, latent, unit, &signs, NULL);
     lane->unit = unit;
     most = at_least(most, lane->left);

@@ -143,12 +143,13 @@ class Code(
         return body
     }
 
-    /** The operations of each lane: unit u is lane u mod lanes. */
+    /** The operations of each lane: rows of units are shared out in turn from the first lane to the last and back. */
     private fun shareOut(operations: Operations, units: Int, lanes: Int): List<List<Int>> {
         val order = List(lanes) { ArrayList<Int>() }
         var begin = 0
         for (unit in 0 until units) {
-            for (k in begin until operations.ends[unit]) order[unit % lanes].add(k)
+            val lane = if (unit / lanes % 2 == 0) unit % lanes else lanes - 1 - unit % lanes
+            for (k in begin until operations.ends[unit]) order[lane].add(k)
             begin = operations.ends[unit]
         }
         return order
