@@ -150,12 +150,16 @@ def lanes_of(operations: int, signs: int, n_units: int) -> int:
     return max(1, min(255, n_units, operations // 32, max(4, signs // 16)))
 
 
-def most_steps(n_units: int) -> int:
-    """Return the most operations that a lane of a valid code may have, with `n_units` units in all channels.
+def most_steps(n_units: int, positions: int, farthest: int) -> int:
+    """Return the most operations that a lane of a valid code may have: 255 lanes never need more.
 
-    255 lanes never need more: no unit needs more than 16 runs and 16 magnitudes of 16 operations each.
+    Args:
+        n_units: The number of units in all channels.
+        positions: Of a channel.
+        farthest: The largest distance of an int8 from a centre.
     """
-    return LIMIT * (1 + LIMIT) * -(-n_units // 255)
+    unit = -(-positions // units(positions).count)
+    return -(-n_units // 255) * unit * (2 + (farthest - 1) // LIMIT)
 
 
 def rows_of(latent: np.ndarray, channels: int, centres: Sequence[int] | np.ndarray) -> np.ndarray:

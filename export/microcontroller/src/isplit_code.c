@@ -7,7 +7,6 @@
 #define FIRST 0x10000u
 #define LANE_SIGNS 16u
 #define COUNT_BYTES 2u
-#define MOST_UNIT_OPERATIONS 272u
 
 /* A prefix of the channels, and what is known of it. */
 typedef struct {
@@ -185,6 +184,18 @@ static uint32_t share_out(const isplit_code* code, const int8_t* latent, uint32_
   return most;
 }
 
+/* The most operations that a lane may have: those of the latent whose symbols are as far from their centres as int8 allows,
+ * shared out among 255 lanes. */
+static uint32_t most_steps(const isplit_code* code) {
+  const uint32_t n = units_of(code), unit = (code->positions + n - 1u) / n;
+  uint32_t farthest = 0, channel;
+  for (channel = 0; channel < code->channels; ++channel) {
+    const int32_t centre = code->centres[channel];
+    farthest = at_least(farthest, (uint32_t)(centre < 0 ? 127 - centre : centre + 128));
+  }
+  return (code->channels * n + 254u) / 255u * unit * (2u + (farthest - 1u) / LIMIT);
+}
+
 /* Gives the first signs to the states, 16 each, and writes the others, from the last one on. */
 static void place_signs(const isplit_code* code, const int8_t* latent, const prefix* sent, uint32_t lanes,
                         isplit_code_work* work, writer* out) {
@@ -209,12 +220,12 @@ static void place_signs(const isplit_code* code, const int8_t* latent, const pre
 static size_t write_prefix(const isplit_code* code, const int8_t* latent, const prefix* sent, uint8_t* out,
                            size_t capacity, isplit_code_work* work) {
   const uint32_t n = units_of(code), units = sent->channels * n;
-  const uint32_t most_steps = MOST_UNIT_OPERATIONS * ((code->channels * n + 254u) / 255u);
+  const uint32_t most = most_steps(code);
   const uint32_t most_lanes = at_most(ISPLIT_CODE_LANES, units);
   uint32_t lanes = lanes_of(sent->operations, sent->signs, units), k, steps, shift;
   size_t head, length, stream;
   writer to;
-  while ((steps = share_out(code, latent, units, lanes, work)) > most_steps && lanes < most_lanes) {
+  while ((steps = share_out(code, latent, units, lanes, work)) > most && lanes < most_lanes) {
     lanes = at_most(most_lanes, 2u * lanes);
   }
   head = COUNT_BYTES + 1u + 2u * lanes;

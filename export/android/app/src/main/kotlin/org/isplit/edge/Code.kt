@@ -19,6 +19,13 @@ class Code(
     private val channels = centres.size
     private val perChannel = (positions + LIMIT - 1) / LIMIT
 
+    /** The most operations of a lane: the symbols as far from their centres as int8 allows, in 255 lanes. */
+    private val mostSteps: Int = run {
+        val farthest = centres.fold(0) { most, centre -> maxOf(most, maxOf(127 - centre, centre + 128)) }
+        val unit = (positions + perChannel - 1) / perChannel
+        (channels * perChannel + MOST_LANES - 1) / MOST_LANES * unit * (2 + (farthest - 1) / LIMIT)
+    }
+
     /**
      * Codes a latent, or as many of its first channels as fit.
      *
@@ -110,7 +117,6 @@ class Code(
     private fun write(operations: Operations, sent: Int): ByteArray {
         val units = sent * perChannel
         val signs = operations.signs[sent]
-        val mostSteps = MOST_UNIT_OPERATIONS * ((channels * perChannel + MOST_LANES - 1) / MOST_LANES)
         val mostLanes = minOf(MOST_LANES, units)
         var lanes = lanesOf(operations.ends[units - 1], signs, units)
         var order = shareOut(operations, units, lanes)
@@ -192,6 +198,5 @@ class Code(
         private const val LANE_SIGNS = 16
         private const val MOST_LANES = 255
         private const val COUNT_BYTES = 2
-        private const val MOST_UNIT_OPERATIONS = 272
     }
 }
