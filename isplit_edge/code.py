@@ -82,7 +82,8 @@ class Code:
     @property
     def most_steps(self) -> int:
         """Return the most operations that a lane of a valid code has."""
-        return most_steps(self.n_units)
+        centres = self.centres.astype(int)
+        return most_steps(self.n_units, self.positions, int(np.maximum(127 - centres, centres + 128).max()))
 
     @cached_property
     def entries(self) -> Entries:

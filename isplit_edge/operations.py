@@ -73,8 +73,11 @@ class Events:
     def of(cls, symbols: np.ndarray) -> "Events":
         """Return the events of whole numbers `(rows, positions)`, of which each row is a channel."""
         grid = units(symbols.shape[1])
-        row, position = np.nonzero(symbols)
-        value = symbols[row, position]
+        flat = symbols.reshape(-1)
+        at = np.flatnonzero(flat != 0)
+        value = flat[at]
+        row = at // grid.positions
+        position = at - row * grid.positions
         part = grid.of[position]
         unit = row * grid.count + part
         begin = grid.begin[part]
@@ -116,25 +119,26 @@ class Operations:
         """Return the operations of symbols `(channels, positions)` with the kinds of each channel's tables."""
         count = units(symbols.shape[1]).count
         events = Events.of(symbols)
+        found = np.bincount(events.unit, minlength=len(events.last))
         has_last = events.last > 0
         each = events.escapes + 2
-        before = np.concatenate([[0], each.cumsum()])
+        ends = each.cumsum()
         # Between the events stand the last runs of the units before.
-        lasts = np.concatenate([[0], has_last.cumsum()])
-        at = before[:-1] + lasts[events.unit]
+        lasts = has_last.cumsum() - has_last
+        at = ends - each + lasts[events.unit]
         run_table = np.repeat(runs.astype(np.int64) * ENTRIES, count)
-        magnitude_table = (magnitudes.astype(np.int64) * ENTRIES)[events.unit // count]
-        entries = np.empty(before[-1] + lasts[-1], np.int64)
+        magnitude_table = np.repeat(magnitudes.astype(np.int64) * ENTRIES, count)[events.unit]
+        entries = np.empty(int(each.sum() + has_last.sum()), np.int64)
+        per_unit = 2 * found + has_last
         if events.escapes.any():
             skipped = np.repeat(at + 1 - (events.escapes.cumsum() - events.escapes), events.escapes)
             filled = skipped + np.arange(len(skipped))
             entries[filled] = np.repeat(magnitude_table + ESCAPE, events.escapes)
+            per_unit += np.bincount(events.unit, events.escapes, len(per_unit)).astype(np.int64)
         entries[at] = run_table[events.unit] + events.run
         entries[at + 1 + events.escapes] = magnitude_table + events.rest
-        until = np.searchsorted(events.unit, np.flatnonzero(has_last), side="right")
-        entries[before[until] + lasts[:-1][has_last]] = (run_table + events.last)[has_last]
-        per_unit = np.bincount(events.unit, each, len(has_last)).astype(np.int64) + has_last
-        signs = np.searchsorted(events.unit, np.arange(len(symbols) + 1) * count)
+        entries[(per_unit.cumsum() - 1)[has_last]] = (run_table + events.last)[has_last]
+        signs = np.concatenate([[0], found.cumsum()[count - 1 :: count]])
         return cls(entries, per_unit, events.negative, signs)
 
 
@@ -146,12 +150,16 @@ def lanes_of(operations: int, signs: int, n_units: int) -> int:
     return max(1, min(255, n_units, operations // 32, max(4, signs // 16)))
 
 
-def most_steps(n_units: int) -> int:
-    """Return the most operations that a lane of a valid code may have, with `n_units` units in all channels.
+def most_steps(n_units: int, positions: int, farthest: int) -> int:
+    """Return the most operations that a lane of a valid code may have: 255 lanes never need more.
 
-    255 lanes never need more: no unit needs more than 16 runs and 16 magnitudes of 16 operations each.
+    Args:
+        n_units: The number of units in all channels.
+        positions: Of a channel.
+        farthest: The largest distance of an int8 from a centre.
     """
-    return LIMIT * (1 + LIMIT) * -(-n_units // 255)
+    unit = -(-positions // units(positions).count)
+    return -(-n_units // 255) * unit * (2 + (farthest - 1) // LIMIT)
 
 
 def rows_of(latent: np.ndarray, channels: int, centres: Sequence[int] | np.ndarray) -> np.ndarray:

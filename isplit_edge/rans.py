@@ -1,5 +1,8 @@
 """Range asymmetric numeral systems (Duda, arXiv:1311.2540) with many lanes that share one stream of bits.
 
+The units of a code are shared out in rows of as many as there are lanes, in turn from the first lane to the last and
+back, so that the channels at the beginning, which have more symbols, do not all fall to the first lanes.
+
 A lane's state is a whole number x from 2^16 to 2^17 - 1. To decode an operation with the part [start, start + count) of
 4096, the remainder of x / 4096 is in that part, and
 
@@ -53,7 +56,7 @@ def encode(operations: Operations, entries: Entries, n_units: int, limit: int) -
     carried = signs[: len(first)]
     first[: len(carried)] = carried
     states, values, lengths = _walk(table, entries, np.packbits(first).view(">u2").astype(np.uint32) | FIRST)
-    stream = _packed(values, lengths, signs[len(first) :])
+    stream = _packed(values, lengths, signs[len(first) :].astype(np.uint32))
     return bytes([lanes]) + (states - FIRST).astype("<u2").tobytes() + stream
 
 
@@ -63,45 +66,52 @@ def _places(per_unit: np.ndarray, lanes: int) -> tuple[int, np.ndarray]:
     rows = -(-n_units // lanes)
     counts = np.zeros(rows * lanes, np.int64)
     counts[:n_units] = per_unit
-    ends = counts.reshape(rows, lanes).cumsum(axis=0)
+    turned = counts.reshape(rows, lanes)
+    turned[1::2] = turned[1::2, ::-1]
+    ends = turned.cumsum(axis=0)
+    begins, lane = ends - turned, np.tile(np.arange(lanes), (rows, 1))
+    for one in (begins, lane):
+        one[1::2] = one[1::2, ::-1]
     # Where a unit's first operation stands, less its number among all operations.
-    first = (ends - counts.reshape(rows, lanes)).ravel()[:n_units] - (per_unit.cumsum() - per_unit)
+    first = begins.ravel()[:n_units] - (per_unit.cumsum() - per_unit)
     step = np.repeat(first, per_unit) + np.arange(per_unit.sum())
-    return int(ends[-1].max()), step * lanes + np.repeat(np.arange(n_units) % lanes, per_unit)
+    return int(ends[-1].max()), step * lanes + np.repeat(lane.ravel()[:n_units], per_unit)
 
 
 def _walk(table: np.ndarray, entries: Entries, state: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Encode `(steps, lanes)` entries from the last to the first: the states, and the bits given and their number."""
-    start, most, threshold = entries.start[table], entries.most[table], entries.threshold[table]
-    count = entries.count[table]
-    rest = TOTAL - count
-    values, lengths = np.empty(table.shape, np.uint32), np.empty(table.shape, np.uint32)
-    for step in range(len(table) - 1, -1, -1):
-        values[step] = state
-        length = np.subtract(most[step], state < threshold[step], out=lengths[step])
-        state = state >> length
-        whole = state // count[step]
-        whole *= rest[step]
-        state += whole
-        state += start[step]
-    return state, values, lengths
+    start, most, threshold, count = (
+        one[table] for one in (entries.start, entries.most, entries.threshold, entries.count)
+    )
+    # The state before a step is what its bits are taken from; the one after the last step stands in front.
+    states = np.empty((len(table) + 1, table.shape[1]), np.uint32)
+    states[-1] = state
+    lengths = np.empty(table.shape, np.uint32)
+    parts = (start, most, threshold, count, TOTAL - count, states[1:], states[:-1], lengths)
+    for begin, high, full, size, rest, state, after, length in zip(*(part[::-1] for part in parts), strict=True):
+        np.subtract(high, state < full, out=length)
+        left = state >> length
+        whole = left // size
+        whole *= rest
+        left += whole
+        np.add(left, begin, out=after)
+    return states[0], states[1:], lengths
 
 
 def _packed(values: np.ndarray, lengths: np.ndarray, signs: np.ndarray) -> bytes:
     """Put the lowest bits of values side by side, then the signs."""
-    given = lengths.ravel() > 0
-    sizes = np.append(lengths.ravel()[given], np.ones(len(signs), np.uint32))
-    bits = np.append(values.ravel()[given], signs.astype(np.uint32)) & ((np.uint32(1) << sizes) - np.uint32(1))
-    ends = sizes.cumsum()
-    total = int(ends[-1]) if len(ends) else 0
+    given = np.flatnonzero(lengths)
+    sizes = np.append(lengths.reshape(-1)[given], np.ones(len(signs), np.uint32))
+    bits = np.append(values.reshape(-1)[given], signs) & ((np.uint32(1) << sizes) - np.uint32(1))
+    ends = sizes.cumsum(dtype=np.uint32)
     begins = ends - sizes
-    byte = (begins >> 3).astype(np.int64)
-    shifted = bits << (24 - sizes - (begins & 7)).astype(np.uint32)
-    size = -(-total // 8)
-    packed = np.zeros(size + 3, np.int64)
-    for k, shift in enumerate((16, 8, 0)):
-        packed += np.bincount(byte + k, (shifted >> shift) & 255, size + 3).astype(np.int64)
-    return packed[:size].astype(np.uint8).tobytes()
+    size = -(-int(ends[-1]) // 8) if len(ends) else 0
+    # Each value lies in the 24 bits from the byte on in which it begins; sums of such numbers are exact.
+    threes = np.bincount(begins >> 3, bits << (24 - sizes - (begins & 7)), size).astype(np.int64)
+    packed = threes >> 16
+    packed[1:] += threes[:-1] >> 8 & 255
+    packed[2:] += threes[:-2] & 255
+    return packed.astype(np.uint8).tobytes()
 
 
 class Reader:
@@ -162,13 +172,18 @@ def decode(
                 here.append(magnitude[lane] + symbol + 1)
                 magnitude[lane] = -1
             if len(here) == sizes[unit[lane]]:
-                unit[lane] += lanes
+                unit[lane] = next_unit(unit[lane], lanes)
         active = [lane for lane in active if unit[lane] < len(sizes)]
         if not active or reader.position > reader.length:
             break
     if active or not _read_signs(symbols, states, reader):
         return None
     return symbols
+
+
+def next_unit(unit: int, lanes: int) -> int:
+    """Return the unit that follows in the lane of a unit: in the next row, seen from its other end."""
+    return 2 * (unit // lanes + 1) * lanes - 1 - unit
 
 
 def _operation(state: int, table: list[int], limit: int, reader: Reader) -> tuple[int, int]:

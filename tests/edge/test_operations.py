@@ -49,11 +49,13 @@ def test_lanes_follow_the_operations_and_the_signs(operations, signs, n_units, l
     assert lanes_of(operations, signs, n_units) == lanes
 
 
-def test_the_most_steps_allow_the_worst_latent():
-    """With 255 lanes, units of 16 magnitudes of 255 each need no more."""
-    worst = Operations.of(np.full((300, 16), 255), np.zeros(300, int), np.zeros(300, int))
-    assert worst.per_unit.max() == 16 * 17
-    assert most_steps(300) == 2 * 16 * 17
+@pytest.mark.parametrize(("positions", "farthest", "most"), [(16, 255, 2 * 16 * 17), (49, 128, 2 * 13 * 9), (1, 16, 4)])
+def test_the_most_steps_allow_the_worst_latent(positions, farthest, most):
+    """With 255 lanes, units of magnitudes as large as they can be need no more."""
+    rows = 300 // units(positions).count
+    worst = Operations.of(np.full((rows, positions), farthest), np.zeros(rows, int), np.zeros(rows, int))
+    assert worst.per_unit.max() * 2 <= most
+    assert most_steps(300, positions, farthest) == most
 
 
 def test_rows_are_channels_around_their_centres():

@@ -7,7 +7,6 @@
 #define FIRST 0x10000u
 #define LANE_SIGNS 16u
 #define COUNT_BYTES 2u
-#define MOST_UNIT_OPERATIONS 272u
 
 /* A prefix of the channels, and what is known of it. */
 typedef struct {
@@ -149,8 +148,10 @@ static void step(const isplit_code* code, const int8_t* latent, uint32_t lanes, 
     lane->before = (uint8_t)(lane->before - run);
     lane->after = (uint8_t)limit;
     if (lane->before == 0u) {
-      lane->unit -= lanes;
-      if (lane->left > 1u) enter(code, lane);
+      if (lane->left > 1u) {
+        lane->unit = 2u * (lane->unit / lanes) * lanes - 1u - lane->unit;
+        enter(code, lane);
+      }
     } else {
       lane->escapes = 0x80u; /* the run is written: the magnitude before it comes next */
     }
@@ -164,18 +165,35 @@ static void step(const isplit_code* code, const int8_t* latent, uint32_t lanes, 
   ++lane->after;
 }
 
+/* The lane of a unit: rows of units are shared out in turn from the first lane to the last and back. */
+static uint32_t lane_of(uint32_t unit, uint32_t lanes) {
+  return unit / lanes % 2u == 0u ? unit % lanes : lanes - 1u - unit % lanes;
+}
+
 /* Counts each lane's operations; returns the most. */
 static uint32_t share_out(const isplit_code* code, const int8_t* latent, uint32_t units, uint32_t lanes,
                           isplit_code_work* work) {
   uint32_t unit, most = 0, signs = 0;
   memset(work, 0, sizeof *work);
   for (unit = 0; unit < units; ++unit) {
-    isplit_code_lane* lane = &work->lanes[unit % lanes];
+    isplit_code_lane* lane = &work->lanes[lane_of(unit, lanes)];
     lane->left += count_unit(code, latent, unit, &signs, NULL);
     lane->unit = unit;
     most = at_least(most, lane->left);
   }
   return most;
+}
+
+/* The most operations that a lane may have: those of the latent whose symbols are as far from their centres as int8 allows,
+ * shared out among 255 lanes. */
+static uint32_t most_steps(const isplit_code* code) {
+  const uint32_t n = units_of(code), unit = (code->positions + n - 1u) / n;
+  uint32_t farthest = 0, channel;
+  for (channel = 0; channel < code->channels; ++channel) {
+    const int32_t centre = code->centres[channel];
+    farthest = at_least(farthest, (uint32_t)(centre < 0 ? 127 - centre : centre + 128));
+  }
+  return (code->channels * n + 254u) / 255u * unit * (2u + (farthest - 1u) / LIMIT);
 }
 
 /* Gives the first signs to the states, 16 each, and writes the others, from the last one on. */
@@ -202,12 +220,12 @@ static void place_signs(const isplit_code* code, const int8_t* latent, const pre
 static size_t write_prefix(const isplit_code* code, const int8_t* latent, const prefix* sent, uint8_t* out,
                            size_t capacity, isplit_code_work* work) {
   const uint32_t n = units_of(code), units = sent->channels * n;
-  const uint32_t most_steps = MOST_UNIT_OPERATIONS * ((code->channels * n + 254u) / 255u);
+  const uint32_t most = most_steps(code);
   const uint32_t most_lanes = at_most(ISPLIT_CODE_LANES, units);
   uint32_t lanes = lanes_of(sent->operations, sent->signs, units), k, steps, shift;
   size_t head, length, stream;
   writer to;
-  while ((steps = share_out(code, latent, units, lanes, work)) > most_steps && lanes < most_lanes) {
+  while ((steps = share_out(code, latent, units, lanes, work)) > most && lanes < most_lanes) {
     lanes = at_most(most_lanes, 2u * lanes);
   }
   head = COUNT_BYTES + 1u + 2u * lanes;

@@ -15,7 +15,8 @@ from isplit_edge.geometric import LIMIT, SYMBOLS, TOTAL
 from isplit_edge.operations import units
 from isplit_edge.rans import FIRST, LANE_SIGNS
 
-_MOST_LANES = 255
+# No lane's next unit is further away than two rows of 255 lanes.
+_PAD = 2 * 255
 # A lane waits for a run among r positions (r), for a magnitude with r positions left (32 + r), or has ended (0).
 _IN_MAGNITUDE = 32
 _STATES = 64
@@ -75,7 +76,7 @@ class _Tables:
                 after = _IN_MAGNITUDE + r if escape else r - 1 if r > 1 else 64
                 moves[_IN_MAGNITUDE + r, s] = after | (LIMIT if escape else s + 1) << 7 | r << 12
         grid, positions = units(code.positions), code.positions
-        pad = np.zeros(_MOST_LANES, np.int32)
+        pad = np.zeros(_PAD, np.int32)
         begins = np.arange(code.n_channels)[:, np.newaxis] * positions
         return cls(
             np.concatenate([np.repeat(np.arange(SYMBOLS), row) for row in counts]).astype(np.int32),
@@ -156,10 +157,13 @@ def _walk(
     row = tf.range(count)[:, tf.newaxis]
     # Each row has its own table of units, in which those that are not sent have no positions; each stands there twice.
     sizes = tf.reshape(tf.repeat(tf.where(unit < n_units[:, tf.newaxis], tables.sizes, 0), 2, axis=1), [-1])
-    kinds = tf.constant(np.append(tables.kinds.ravel(), np.zeros(2 * _MOST_LANES, np.int32)))
+    kinds = tf.constant(np.append(tables.kinds.ravel(), np.zeros(2 * _PAD, np.int32)))
     kinds = tf.reshape(tf.tile(kinds[tf.newaxis], [count, 1]), [-1])
     symbols, parts, moves = (tf.constant(a) for a in (tables.symbols, tables.parts, tables.moves))
-    stride_of = 2 * lanes[:, tf.newaxis]
+    each = lanes[:, tf.newaxis]
+    # The place of each unit, and of the one that follows in its lane.
+    following = 2 * (row * stride + tf.minimum(2 * (unit // each + 1) * each - 1 - unit, stride - 1))
+    following = tf.reshape(tf.stack([2 * (row * stride + unit), following], axis=2), [-1])
 
     def step(k, state, place, waits, position, moved, places):
         kind = tf.gather(kinds, place + _shift(waits, 5))
@@ -177,7 +181,7 @@ def _walk(
         move = tf.gather(moves, waits * 32 + symbol)
         moved, places = moved.write(k, move), places.write(k, place)
         ended = _and(_shift(move, 6), 1)
-        place += ended * stride_of
+        place = tf.gather(following, place + ended)
         waits = tf.where(ended > 0, tf.gather(sizes, place), _and(move, 63))
         return k + 1, state, place, waits, position, moved, places
 

@@ -19,6 +19,13 @@ class Code(
     private val channels = centres.size
     private val perChannel = (positions + LIMIT - 1) / LIMIT
 
+    /** The most operations of a lane: the symbols as far from their centres as int8 allows, in 255 lanes. */
+    private val mostSteps: Int = run {
+        val farthest = centres.fold(0) { most, centre -> maxOf(most, maxOf(127 - centre, centre + 128)) }
+        val unit = (positions + perChannel - 1) / perChannel
+        (channels * perChannel + MOST_LANES - 1) / MOST_LANES * unit * (2 + (farthest - 1) / LIMIT)
+    }
+
     /**
      * Codes a latent, or as many of its first channels as fit.
      *
@@ -110,7 +117,6 @@ class Code(
     private fun write(operations: Operations, sent: Int): ByteArray {
         val units = sent * perChannel
         val signs = operations.signs[sent]
-        val mostSteps = MOST_UNIT_OPERATIONS * ((channels * perChannel + MOST_LANES - 1) / MOST_LANES)
         val mostLanes = minOf(MOST_LANES, units)
         var lanes = lanesOf(operations.ends[units - 1], signs, units)
         var order = shareOut(operations, units, lanes)
@@ -143,12 +149,13 @@ class Code(
         return body
     }
 
-    /** The operations of each lane: unit u is lane u mod lanes. */
+    /** The operations of each lane: rows of units are shared out in turn from the first lane to the last and back. */
     private fun shareOut(operations: Operations, units: Int, lanes: Int): List<List<Int>> {
         val order = List(lanes) { ArrayList<Int>() }
         var begin = 0
         for (unit in 0 until units) {
-            for (k in begin until operations.ends[unit]) order[unit % lanes].add(k)
+            val lane = if (unit / lanes % 2 == 0) unit % lanes else lanes - 1 - unit % lanes
+            for (k in begin until operations.ends[unit]) order[lane].add(k)
             begin = operations.ends[unit]
         }
         return order
@@ -191,6 +198,5 @@ class Code(
         private const val LANE_SIGNS = 16
         private const val MOST_LANES = 255
         private const val COUNT_BYTES = 2
-        private const val MOST_UNIT_OPERATIONS = 272
     }
 }
