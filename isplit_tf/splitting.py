@@ -13,7 +13,7 @@ from isplit_edge.code import Code
 
 from .bottlenecks.closed_form import Images, fit_weights, is_final, observe
 from .bottlenecks.coded import code_of, symbol_layer
-from .bottlenecks.insertion import build_bottleneck, insert, name_in_copy
+from .bottlenecks.insertion import build_bottleneck, insert, name_in_copy, tensor_named
 from .bottlenecks.projection import Projection
 from .bottlenecks.records import bottleneck_from_json, bottleneck_to_json
 from .display.quiet import without_tracing_advice
@@ -83,7 +83,7 @@ class SplitModel:
         self._boundaries = boundaries
         self._programs: dict[int, Program] = {}
         require_runnable(program)
-        places = [_tensor_named(program, name) for name in boundaries]
+        places = [tensor_named(program, name) for name in boundaries]
         output = program.output_structure
         self.head = segment(program, program.inputs, Ref(places[0]), name="head")
         self.tail = segment(program, [places[-1]], output, name="tail", input_names=["features"])
@@ -180,7 +180,7 @@ class SplitModel:
         program = self.program
         _, copies = copy_model(program, name=program.name)
         copied = lambda step: copies[id(step.operation)]  # noqa: E731
-        first, last = (_tensor_named(program, self._boundaries[k]) for k in (0, -1))
+        first, last = (tensor_named(program, self._boundaries[k]) for k in (0, -1))
         head_end, tail_start = program.makers[first] + 1, program.makers[last] + 1
 
         def body(values: dict[int, Any]) -> Any:
@@ -333,15 +333,6 @@ def split(
     if fit_data is not None:
         made.fit_bottleneck(fit_data)
     return made
-
-
-def _tensor_named(program: Program, name: str) -> int:
-    for index, tensor in enumerate(program.tensors):
-        if tensor.name == name and index in program.makers:
-            return index
-    raise BundleError(
-        f"No tensor '{name}' in the split model '{program.name}': model and record do not belong together."
-    )
 
 
 def _read_model(source: Path, record: dict[str, Any]) -> keras.Model:

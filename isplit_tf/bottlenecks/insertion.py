@@ -8,7 +8,7 @@ import keras
 
 from isplit_edge.wire import payload_bytes, sent_bits
 
-from ..errors import ArgumentError, ModelError
+from ..errors import ArgumentError, BundleError, ModelError
 from ..graph.cuts import Cut, place_maker
 from ..graph.program import Program, fill, read_program
 from ..graph.surgery import build, free_name
@@ -77,3 +77,13 @@ def name_in_copy(program: Program, tensor: int, copies: dict[int, Any]) -> str:
     step = program.steps[program.makers[tensor]]
     tail = program.tensors[tensor].name.removeprefix(step.path)
     return copies[id(step.operation)].name + tail
+
+
+def tensor_named(program: Program, name: str) -> int:
+    """Return the index of a tensor of a split model by its name in the record."""
+    for index, tensor in enumerate(program.tensors):
+        if tensor.name == name and index in program.makers:
+            return index
+    raise BundleError(
+        f"No tensor '{name}' in the split model '{program.name}': model and record do not belong together."
+    )

@@ -165,6 +165,20 @@ def measure_accuracy(
     return {**accuracy, "images": found["artefacts"].n_images}
 
 
+def measure_artefacts(bundle: Any, request: ExportRequest, data: Any, **options: Any) -> dict[str, Any]:
+    """Return what the manifest says of accuracy, and of the rates where payloads are coded.
+
+    Args:
+        bundle: The bundle, from its files.
+        request: What was exported.
+        data: Images with labels, as `evaluate` takes them.
+        **options: `original`, `max_images` and `progress`, as in `measure_accuracy`.
+    """
+    accuracy = measure_accuracy(bundle, request, data, **options)
+    rates = measure_rates(bundle, data, max_images=options["max_images"], progress=options["progress"])
+    return {"accuracy": accuracy} if rates is None else {"accuracy": accuracy, "rates": rates}
+
+
 class _Weighed:
     """A bundle at a bound, which notes the bytes of each payload."""
 

@@ -21,7 +21,7 @@ from ..graph.preprocessor import require_same_as_predict
 from ..graph.program import read_program
 from ..importance.curve import Curve
 from ..splitting import SplitModel
-from .artefact_accuracy import check_evaluation, measure_accuracy, measure_rates, read_original
+from .artefact_accuracy import check_evaluation, measure_artefacts, read_original
 from .coded_lengths import measure_lengths
 from .layout import check_place, write_bundle
 from .litert.converter import QUANTIZED, ConvertedHead, convert
@@ -302,17 +302,8 @@ def export_bundle(
         return {} if fallback is None else measure_fallback(fallback, manifest, evaluation_data, **options)
 
     def measure(written: Path) -> Mapping[str, Any]:
-        bundle = Bundle.load(written)
         options: dict[str, Any] = {"max_images": max_evaluation_images, "progress": progress}
-        accuracy = measure_accuracy(
-            bundle,
-            request,
-            evaluation_data,
-            original=whole,
-            **options,
-        )
-        rates = measure_rates(bundle, evaluation_data, **options)
-        return {"accuracy": accuracy} if rates is None else {"accuracy": accuracy, "rates": rates}
+        return measure_artefacts(Bundle.load(written), request, evaluation_data, original=whole, **options)
 
     evaluated = evaluation_data is not None
     write_bundle(

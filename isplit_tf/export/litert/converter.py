@@ -118,6 +118,8 @@ def convert(
     if precision == "int8" and symbol_layer(encoder) is not None:
         content = with_output_scale(content, 1.0, 0)
     run = run_file(content, images)
+    if precision == "int8" and symbol_layer(encoder) is not None:
+        expected = np.rint(expected)
     error = relative_error(run.latents, expected)
     _check_run(run, precision, error, is_rewritten=other is not None)
     return ConvertedHead(
