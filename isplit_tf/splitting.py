@@ -11,7 +11,7 @@ import numpy as np
 from isplit_edge import __version__
 from isplit_edge.code import Code
 
-from .bottlenecks.closed_form import Images, fit_weights, is_final, observe
+from .bottlenecks.closed_form import Images, fit_split
 from .bottlenecks.coded import code_of, symbol_layer
 from .bottlenecks.insertion import build_bottleneck, insert, name_in_copy, tensor_named
 from .bottlenecks.projection import Projection
@@ -146,15 +146,7 @@ class SplitModel:
             >>> halves.fit_bottleneck(images)["fit_images"]
             2000.0
         """
-        if not is_final(self) and getattr(self.bottleneck, "init", None) != "projection":
-            raise ArgumentError(
-                f"Only a Projection, or Autoencoder(init='projection'), is fitted. Received: {self.bottleneck!r}. "
-                "isplit_tf.train trains it."
-            )
-        images = Images(data, batch_size, progress)
-        metrics = fit_weights(self, images)
-        observe(self, images)
-        return metrics
+        return fit_split(self, Images(data, batch_size, progress))
 
     def require_fitted(self) -> None:
         """Raise `ArgumentError` if the bottleneck has no weights yet."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..batches import batches, count_images, predict_rows, take_part
 from ..display.progress import bar
-from ..errors import NumericsError
+from ..errors import ArgumentError, NumericsError
 from ..graph.cuts import Cut
 from ..graph.keras_layers import all_layers
 from ..graph.output_kinds import Output
@@ -66,6 +66,22 @@ def is_fitted(split: Split) -> bool:
 def is_final(split: Split) -> bool:
     """Return whether these weights are final, so that no phase of training is needed before the split is of use."""
     return isinstance(split.bottleneck, Projection)
+
+
+def fit_split(split: Split, images: Images) -> dict[str, float]:
+    """Fit the weights, ranges and tables of a split's bottleneck, and return the metrics of the fit.
+
+    Raises:
+        ArgumentError: If the bottleneck is not one that is fitted.
+    """
+    if not is_fitted(split):
+        raise ArgumentError(
+            f"Only a Projection, or Autoencoder(init='projection'), is fitted. Received: {split.bottleneck!r}. "
+            "isplit_tf.train trains it."
+        )
+    metrics = fit_weights(split, images)
+    observe(split, images)
+    return metrics
 
 
 def fit_weights(split: Split, images: Images) -> dict[str, float]:

@@ -344,8 +344,7 @@ class Curve:
                 cuts=[Cut.from_json(cut) for cut in record["cuts"]],
                 statistics=ClassStatistics.from_arrays(arrays),
                 input_shape=tuple(record["input_shape"]),
-                # Files of the first release lack the last fields.
-                **{name: record[name] for name in _PLAIN if name in record},
+                **{name: record[name] for name in _PLAIN if name in record},  # the first release lacks some
             )
         except (KeyError, TypeError, AttributeError, IndexError) as error:
             raise BundleError(f"'{path}' is a damaged curve: {error!r}") from error
