@@ -135,7 +135,10 @@ class _Fitting:
         return {"fit_images": float(self._n_images)}
 
     def _plans(self) -> list[LatentPlan]:
-        parts = for_parts(self._split.bottleneck, self._shapes)
+        bottleneck = self._split.bottleneck
+        if isinstance(bottleneck, Projection):
+            bottleneck = bottleneck.behind(self._split.cut.head_macs)
+        parts = for_parts(bottleneck, self._shapes)
         return [part.plan(shape) for part, shape in zip(parts, self._shapes, strict=True)]
 
     def _fitted(

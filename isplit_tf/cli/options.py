@@ -7,7 +7,8 @@ from typing import Any
 from ..errors import ArgumentError
 from .output import Result
 
-OF_BOTTLENECK = ("compression", "latent_size", "payload_bytes", "latent_bits", "filters", "init")
+_AMOUNTS = ("compression", "latent_size", "payload_bytes", "latent_bits", "coding")
+OF_BOTTLENECK = (*_AMOUNTS, "encoder_share", "filters", "init")
 MODEL = "a .keras or .h5 file"
 _DATA = "a folder of class folders, an .npz with x and y, an archive, tfds:NAME[:SPLIT], or glyphs[:SPLIT]"
 
@@ -93,7 +94,7 @@ def add_bottleneck(parser: Any) -> None:
     amount = parser.add_mutually_exclusive_group()
     amount.add_argument("--compression", type=float, help="of the bottleneck (default: 0.9)")
     amount.add_argument("--latent-size", type=int, metavar="N", help="elements that are sent, in its place")
-    amount.add_argument("--payload-bytes", type=int, metavar="N", help="or bytes a frame, header included")
+    amount.add_argument("--payload-bytes", type=int, metavar="N", help="or bytes per frame, header included")
     parser.add_argument(
         "--bottleneck",
         default="autoencoder",
@@ -104,6 +105,15 @@ def add_bottleneck(parser: Any) -> None:
     parser.add_argument("--init", choices=["random", "projection"], help="how the autoencoder starts (default: random)")
     parser.add_argument(
         "--latent-bits", type=int, choices=[8, 4, 2], help="bits of each element that are sent, learned in training"
+    )
+    parser.add_argument(
+        "--coding",
+        choices=["entropy", "none"],
+        help="code the latent without loss, or send as many bits of each element (default: entropy for a projection "
+        "with --payload-bytes, else none)",
+    )
+    parser.add_argument(
+        "--encoder-share", type=float, metavar="X", help="most MACs of a projection's encoder, as a share of the head's"
     )
 
 
@@ -117,9 +127,11 @@ def make_bottleneck(args: argparse.Namespace) -> Any:
     from ..bottlenecks.autoencoder import Autoencoder
     from ..bottlenecks.projection import Projection
 
-    common = {name: getattr(args, name) for name in ("compression", "latent_size", "payload_bytes", "latent_bits")}
+    common = {name: getattr(args, name) for name in _AMOUNTS}
     if args.bottleneck == "autoencoder":
+        if args.encoder_share is not None:
+            raise ArgumentError("--encoder-share is of a projection. The size of an autoencoder is set by --filters.")
         return Autoencoder(filters=args.filters, init=args.init or "random", seed=args.seed, **common)
     if args.filters is not None or args.init is not None:
         raise ArgumentError("--filters and --init are of an autoencoder. A projection has no hidden layer.")
-    return Projection(seed=args.seed or 0, **common)
+    return Projection(seed=args.seed or 0, encoder_share=args.encoder_share, **common)

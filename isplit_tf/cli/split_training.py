@@ -38,6 +38,8 @@ def define_split(commands: Any) -> None:
     add_bottleneck(parser)
     parser.add_argument("--no-bottleneck", action="store_true", help="send the tensor as it is")
     parser.add_argument("--seed", type=int, help="of the bottleneck's first weights")
+    add_data(parser, name="--fit-data", required=False, what="images that a projection is fitted from")
+    add_input(parser)
     add_output_kind(parser, logits=False)
     add_custom_objects(parser)
     add_output(parser, "split", "the split model's folder")
@@ -52,7 +54,12 @@ def run_split(args: argparse.Namespace) -> Result:
         raise ArgumentError(f"{options}: of a bottleneck, and --no-bottleneck asks for none. Leave one of them out.")
     bottleneck = None if args.no_bottleneck else make_bottleneck(args)
     cut = read_cut(args.cut) if args.cut is not None else first_candidate(args.candidates)
-    halves = split(open_model(args.model), cut, bottleneck, output_kind=args.output_kind)
+    model = open_model(args.model)
+    fit_data = None
+    if args.fit_data is not None:
+        shape = model.inputs[0].shape[1:]
+        fit_data, _ = open_images(args.fit_data, args, shape, split="train", shuffle="once")
+    halves = split(model, cut, bottleneck, fit_data=fit_data, output_kind=args.output_kind)
     halves.save(output, overwrite=args.overwrite)
     say(f"wrote {output}")
     return Result(repr(halves), {"cut": halves.cut.to_json(), "latent_shape": list(halves.latent_shape)})
@@ -81,6 +88,9 @@ def define_train(commands: Any) -> None:
     parser.add_argument("--fine-tune-epochs", type=int, metavar="N", help="passes in phase 2")
     parser.add_argument("--learning-rate", type=float, metavar="X", help="of Adam in phase 2")
     parser.add_argument("--loss", help="a Keras loss by name, squared_error (Eq. 4), or distill")
+    parser.add_argument(
+        "--rate-weight", type=float, metavar="X", help="weight of a coded latent's bits in the loss of phase 2"
+    )
     parser.add_argument("--keep-best", action="store_true", help="end with the best weights by --validation-data")
     parser.add_argument("--checkpoint-dir", metavar="DIR", help="go on from here after an interruption")
     parser.add_argument("--tensorboard-dir", metavar="DIR", help="write the metrics of both phases for TensorBoard")

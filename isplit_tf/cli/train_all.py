@@ -16,7 +16,7 @@ from .inputs import open_for_training, open_model, read_cut
 from .options import OF_BOTTLENECK, make_bottleneck
 
 ROWS = "results.jsonl"
-_OF_TRAINING = ("bottleneck_epochs", "fine_tune_epochs", "learning_rate", "loss", "seed", "keep_best")
+_OF_TRAINING = ("bottleneck_epochs", "fine_tune_epochs", "learning_rate", "loss", "rate_weight", "seed", "keep_best")
 
 
 @dataclass(frozen=True)
@@ -131,6 +131,7 @@ def training_arguments(args: argparse.Namespace) -> dict[str, Any]:
         "loss": args.loss,
         "seed": args.seed,
         "keep_best": args.keep_best or None,
+        "rate_weight": args.rate_weight,
     }
     return {name: value for name, value in options.items() if value is not None}
 

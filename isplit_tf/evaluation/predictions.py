@@ -120,6 +120,7 @@ def _source(predictor: Any, from_logits: bool | None, output_kind: str | None, o
         )
     program = getattr(predictor, "program", None)
     if isinstance(program, Program):  # a SplitModel, which knows what its output is
+        predictor.require_fitted()
         return _of_model(predictor.model, program, predictor.output if word is None else None, said)
     if isinstance(predictor, keras.Model):
         return _of_model(predictor, read_program(predictor), None, said, output)
