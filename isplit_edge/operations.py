@@ -151,7 +151,9 @@ def lanes_of(operations: int, signs: int, n_units: int) -> int:
 
 
 def most_steps(n_units: int, positions: int, farthest: int) -> int:
-    """Return the most operations that a lane of a valid code may have: 255 lanes never need more.
+    """Return the most operations that a lane of a valid code may have.
+
+    255 lanes never need more; and four, which cost next to nothing, may share out a latent of hardly any signs.
 
     Args:
         n_units: The number of units in all channels.
@@ -159,7 +161,7 @@ def most_steps(n_units: int, positions: int, farthest: int) -> int:
         farthest: The largest distance of an int8 from a centre.
     """
     unit = -(-positions // units(positions).count)
-    return -(-n_units // 255) * unit * (2 + (farthest - 1) // LIMIT)
+    return max(-(-n_units // 255) * unit * (2 + (farthest - 1) // LIMIT), n_units // 4 + 64)
 
 
 def rows_of(latent: np.ndarray, channels: int, centres: Sequence[int] | np.ndarray) -> np.ndarray:

@@ -185,7 +185,7 @@ static uint32_t share_out(const isplit_code* code, const int8_t* latent, uint32_
 }
 
 /* The most operations that a lane may have: those of the latent whose symbols are as far from their centres as int8 allows,
- * shared out among 255 lanes. */
+ * shared out among 255 lanes; or those of a latent of hardly any signs, among four. */
 static uint32_t most_steps(const isplit_code* code) {
   const uint32_t n = units_of(code), unit = (code->positions + n - 1u) / n;
   uint32_t farthest = 0, channel;
@@ -193,7 +193,7 @@ static uint32_t most_steps(const isplit_code* code) {
     const int32_t centre = code->centres[channel];
     farthest = at_least(farthest, (uint32_t)(centre < 0 ? 127 - centre : centre + 128));
   }
-  return (code->channels * n + 254u) / 255u * unit * (2u + (farthest - 1u) / LIMIT);
+  return at_least((code->channels * n + 254u) / 255u * unit * (2u + (farthest - 1u) / LIMIT), code->channels * n / 4u + 64u);
 }
 
 /* Gives the first signs to the states, 16 each, and writes the others, from the last one on. */

@@ -19,11 +19,12 @@ class Code(
     private val channels = centres.size
     private val perChannel = (positions + LIMIT - 1) / LIMIT
 
-    /** The most operations of a lane: the symbols as far from their centres as int8 allows, in 255 lanes. */
+    /** The most operations of a lane: symbols as far from their centres as int8 allows in 255 lanes, few signs in four. */
     private val mostSteps: Int = run {
         val farthest = centres.fold(0) { most, centre -> maxOf(most, maxOf(127 - centre, centre + 128)) }
         val unit = (positions + perChannel - 1) / perChannel
-        (channels * perChannel + MOST_LANES - 1) / MOST_LANES * unit * (2 + (farthest - 1) / LIMIT)
+        val units = channels * perChannel
+        maxOf((units + MOST_LANES - 1) / MOST_LANES * unit * (2 + (farthest - 1) / LIMIT), units / 4 + 64)
     }
 
     /**
