@@ -26,17 +26,22 @@ if TYPE_CHECKING:
     from .importance.measure import measure_importance
     from .importance.sanity import SanityCheck, sanity_check
     from .selection.accuracy_curve import AccuracyCurve
+    from .selection.accuracy_map import AccuracyMap
     from .selection.candidates import Candidate, Candidates, propose
+    from .selection.codec import measure_codecs
+    from .selection.codec_curve import CodecCurve
     from .selection.prediction import predict_accuracy
     from .splitting import SplitModel, split
     from .training import Distillation, History, train
 
 _HOMES = {
     "AccuracyCurve": "selection.accuracy_curve",
+    "AccuracyMap": "selection.accuracy_map",
     "Autoencoder": "bottlenecks.autoencoder",
     "Bundle": "export.bundle",
     "Candidate": "selection.candidates",
     "Candidates": "selection.candidates",
+    "CodecCurve": "selection.codec_curve",
     "Curve": "importance.curve",
     "Cut": "graph.cuts",
     "Distillation": "training",
@@ -48,6 +53,7 @@ _HOMES = {
     "evaluate": "evaluation.evaluation",
     "export_bundle": "export.bundle",
     "find_cuts": "graph.cuts",
+    "measure_codecs": "selection.codec",
     "measure_importance": "importance.measure",
     "predict_accuracy": "selection.prediction",
     "propose": "selection.candidates",
@@ -59,10 +65,12 @@ _MODULES = ("datasets", "edge", "errors")
 
 __all__ = [
     "AccuracyCurve",
+    "AccuracyMap",
     "Autoencoder",
     "Bundle",
     "Candidate",
     "Candidates",
+    "CodecCurve",
     "Curve",
     "Cut",
     "Distillation",
@@ -78,6 +86,7 @@ __all__ = [
     "evaluate",
     "export_bundle",
     "find_cuts",
+    "measure_codecs",
     "measure_importance",
     "predict_accuracy",
     "propose",
