@@ -22,7 +22,7 @@ TABLE = HERE.parent / "docs" / "faults.md"
 sys.path.insert(0, str(HERE))
 
 from trouble import abuse, crash, link, load, tamper  # noqa: E402
-from trouble.place import Row, ServerProcess, make_place  # noqa: E402
+from trouble.place import Place, Row, ServerProcess, make_place  # noqa: E402
 
 HEAD = """# Faults, load and abuse
 
@@ -47,10 +47,12 @@ def parts(scale: float, directory: Path) -> dict[str, Callable[[], Row]]:
 
     place = make_place(directory / "bundle")
     other = make_place(directory / "second", seed=1, version=2)
+    coded = make_place(directory / "coded", coded=True)
+    code = "malformed coded payloads"
 
-    def served(part: Callable[[ServerProcess], Row]) -> Callable[[], Row]:
+    def served(part: Callable[[ServerProcess], Row], at: Place = place) -> Callable[[], Row]:
         def run() -> Row:
-            with ServerProcess(place.bundle) as server:
+            with ServerProcess(at.bundle) as server:
                 row = part(server)
                 if server.process.poll() is not None or "Traceback" in server.said:
                     row.fail(f"the server ended, or said: {server.said[-500:]}")
@@ -60,6 +62,8 @@ def parts(scale: float, directory: Path) -> dict[str, Callable[[], Row]]:
 
     return {
         "payloads": served(lambda s: abuse.malformed_payloads(place, (s.url, s.grpc_url), n(100_000))),
+        "coded": served(lambda s: abuse.malformed_payloads(coded, (s.url, s.grpc_url), n(100_000), what=code), coded),
+        "coded_link": served(lambda s: link.over_a_bad_link(coded, s.url, n(10_000)), coded),
         "rest": served(lambda s: abuse.malformed_rest(place, s.url, n(70_000))),
         "grpc": served(lambda s: abuse.malformed_grpc(place, s.grpc_url, n(30_000))),
         "link": served(lambda s: link.over_a_bad_link(place, s.url, n(10_000))),

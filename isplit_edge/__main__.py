@@ -29,6 +29,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--url", required=True, help="the server's address, http:// (REST) or grpc://")
     parser.add_argument("--token", help="a bearer token")
     parser.add_argument("--timeout", type=float, default=10.0, metavar="SECONDS", help="for one request")
+    parser.add_argument("--payload-bytes", type=int, metavar="N", help="the most bytes of each coded payload")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     return parser.parse_intermixed_args(argv)  # options may stand between the files
 
@@ -40,7 +41,8 @@ def run(args: argparse.Namespace) -> int:
         The exit status: 0 if every image was answered, 1 if not, 2 if a file holds no images for the bundle.
     """
     answered, bad = True, False
-    with Client(args.bundle, args.url, token=args.token, timeout_s=args.timeout) as client:
+    options = {"token": args.token, "timeout_s": args.timeout, "payload_bytes": args.payload_bytes}
+    with Client(args.bundle, args.url, **options) as client:
         if not args.files:
             sys.stdout.write(f"{client.check()}\n")
         for path in _found(args.files):

@@ -45,6 +45,8 @@ class Client:
         num_threads: Threads of the head's interpreter; LiteRT's own choice by default.
         fallback_pause_s: For a bundle that holds the whole model: seconds for which `run` answers on the device
             without asking the server, after the server could not be reached.
+        payload_bytes: For a bundle with coded payloads: the most bytes of each. What does not fit is left out, from the
+            channel of the latent on that is worth least.
 
     Raises:
         BundleError: If the bundle is incomplete, was changed or has a newer format.
@@ -73,6 +75,7 @@ class Client:
         ssl_context: ssl.SSLContext | None = None,
         num_threads: int | None = None,
         fallback_pause_s: float = 5.0,
+        payload_bytes: int | None = None,
     ):
         schema.integer(1)("max_batch", max_batch)
         schema.integer(1)("max_request_bytes", max_request_bytes)
@@ -91,31 +94,35 @@ class Client:
             self.manifest = Manifest.load(bundle)
             self._transport = rest.RestTransport(connection, self.manifest)
             request_bytes = rest.request_bytes
+        self.manifest.form.bound(payload_bytes)
+        self._payload_bytes = payload_bytes
         self.head = Head(bundle, manifest=self.manifest, num_threads=num_threads)
         self._local = None
         if LOCAL_FILE in self.manifest.files:
             self._local = LocalModel(Path(bundle) / LOCAL_FILE, self.manifest, num_threads=num_threads)
         self._pause_s, self._asking_from, self._why_local = fallback_pause_s, float("-inf"), ""
-        fitting = max_request_bytes // request_bytes(self.manifest.payload_bytes)
+        fitting = max_request_bytes // request_bytes(self.manifest.form.longest_bytes)
         self._batch = max(1, min(max_batch, fitting))
 
-    def predict(self, images: Any, preprocessed: bool = False) -> np.ndarray:
+    def predict(self, images: Any, preprocessed: bool = False, *, payload_bytes: int | None = None) -> np.ndarray:
         """Classify images, or raise.
 
         Args:
             images: Raw uint8 images, (N, H, W, C) or one (H, W, C), channels R, G, B; grey images also (N, H, W).
                 With `preprocessed`, arrays in the model's own space, (N, *input_shape).
             preprocessed: Whether the bundle's preprocessing was already done.
+            payload_bytes: The most bytes of each payload of this call, instead of the client's own.
 
         Returns:
             (N, n_classes) float32 probabilities.
 
         Raises:
-            DataError: If the images are of a wrong shape, dtype or range.
+            DataError: If the images are of a wrong shape, dtype or range, or cannot be coded in so few bytes.
+            ArgumentError: If the payloads of this bundle cannot be so short.
             ServerError: If any image was not answered; `ServerUnreachableError` and `ServerTimeoutError` say that
                 the server is down or slow.
         """
-        answer = self._ask(images, preprocessed, keep_going=False)
+        answer = self._ask(images, preprocessed, payload_bytes, keep_going=False)
         if answer.reasons:
             row, why = next(iter(answer.reasons.items()))
             raise ServerError(
@@ -124,7 +131,7 @@ class Client:
             )
         return answer.probabilities
 
-    def run(self, images: Any, preprocessed: bool = False) -> Answer:
+    def run(self, images: Any, preprocessed: bool = False, *, payload_bytes: int | None = None) -> Answer:
         """Classify images, and go on if single images or the server fail.
 
         If the server cannot be reached or does not answer in time, and the bundle holds the whole model (exported
@@ -133,14 +140,16 @@ class Client:
         Args:
             images: As in `predict`.
             preprocessed: As in `predict`.
+            payload_bytes: As in `predict`.
 
         Returns:
             An `Answer`; images without an answer have a row of NaN, a status that is not 0 and a reason.
 
         Raises:
-            DataError: If the images are of a wrong shape, dtype or range. Nothing else raises.
+            DataError: If the images are of a wrong shape, dtype or range, or cannot be coded in so few bytes.
+            ArgumentError: If the payloads of this bundle cannot be so short. Nothing else raises.
         """
-        return self._ask(images, preprocessed, keep_going=True)
+        return self._ask(images, preprocessed, payload_bytes, keep_going=True)
 
     def check(self) -> str:
         """Ask the server whether it has the version of the model that this bundle needs; a small request.
@@ -166,7 +175,9 @@ class Client:
     ) -> None:
         self.close()
 
-    def _ask(self, images: Any, preprocessed: bool, *, keep_going: bool) -> Answer:
+    def _ask(self, images: Any, preprocessed: bool, payload_bytes: int | None, *, keep_going: bool) -> Answer:
+        self.manifest.form.bound(payload_bytes)
+        bound = self._payload_bytes if payload_bytes is None else payload_bytes
         frames = self.head.frames(images, preprocessed)
         batch = _Batch.of(len(frames), self.manifest.n_classes)
         for start in range(0, len(frames), self._batch):
@@ -175,7 +186,7 @@ class Client:
             try:
                 if keep_going and self._local is not None and time.monotonic() < self._asking_from:
                     raise ServerUnreachableError(self._why_local)
-                payloads = self._payloads(part, preprocessed, batch.timings_s)
+                payloads = self._payloads(part, preprocessed, bound, batch.timings_s)
                 batch.fill(rows, *self._send(payloads, batch.timings_s))
             except ServerError as error:
                 if not keep_going:
@@ -189,13 +200,15 @@ class Client:
                 batch.why_local = str(error)
         return batch.answer(self.manifest.class_names)
 
-    def _payloads(self, frames: np.ndarray, preprocessed: bool, timings_s: dict[str, float]) -> list[bytes]:
+    def _payloads(
+        self, frames: np.ndarray, preprocessed: bool, bound: int | None, timings_s: dict[str, float]
+    ) -> list[bytes]:
         payloads = []
         for frame in frames:
             begin = time.perf_counter()
             x = self.head.prepare(frame, preprocessed)
             middle = time.perf_counter()
-            payloads.append(self.head.encode(x))
+            payloads.append(self.head.encode(x, bound))
             timings_s["preprocess"] += middle - begin
             timings_s["head"] += time.perf_counter() - middle
         return payloads

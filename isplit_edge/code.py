@@ -150,18 +150,17 @@ class Code:
             ArgumentError: If the symbols are not int8 of `shape`, or not even one channel fits.
         """
         operations = self._operations(self._checked(symbols), self.n_channels)
+        if max_bytes is None:
+            return self._body(operations, _trimmed(operations, self.n_channels))
+        lengths = self._estimates(operations)
         channels, bound = self.n_channels, max_bytes
-        lengths = None
         while True:
-            if max_bytes is not None:
-                lengths = self._estimates(operations) if lengths is None else lengths
-                fitting = np.flatnonzero(lengths[: channels + 1] <= bound)
-                channels = int(fitting[-1]) if len(fitting) else 0
-            sent = int(np.searchsorted(operations.signs, operations.signs[channels]))
-            body = self._body(operations, max(1, sent))
-            if max_bytes is None or len(body) <= max_bytes:
+            fitting = np.flatnonzero(lengths[: channels + 1] <= bound)
+            channels = _trimmed(operations, int(fitting[-1]) if len(fitting) else 0)
+            body = self._body(operations, channels)
+            if len(body) <= max_bytes:
                 return body
-            if channels <= 1:
+            if channels == 1:
                 raise ArgumentError(
                     f"Not even the first of {self.n_channels} channels fits in {max_bytes} bytes: it needs {len(body)}"
                 )
@@ -224,17 +223,13 @@ class Code:
         """Return about how many bytes 0 to C channels need, (C + 1,): a rule of whole numbers."""
         per_channel = units(self.positions).count
         count = np.concatenate([[0], operations.per_unit.cumsum()[per_channel - 1 :: per_channel]])
-        cost = np.concatenate([[0], self.entries.cost[operations.entries].cumsum()])[count]
+        cost = np.concatenate([[0], self.entries.cost[operations.entries].cumsum(dtype=np.int64)])[count]
         signs = operations.signs
         limit = np.arange(self.n_channels + 1) * per_channel
         lanes = np.clip(np.minimum(count // 32, np.maximum(4, signs // 16)), 1, np.clip(limit, 1, 255))
         carried = rans.LANE_SIGNS * lanes
         bits = carried + cost // SHARES + np.maximum(signs - carried, 0)
         return _COUNT_BYTES + 2 + (bits + 7) // 8
-
-
-def _code_array(name: str, low: int, high: int) -> schema.Check:
-    return schema.sequence(schema.integer(low, high))
 
 
 RECORD = schema.record(
@@ -257,6 +252,11 @@ def _whole(key: str, values: Any, dtype: type) -> np.ndarray:
     found = found.astype(dtype)
     found.flags.writeable = False
     return found
+
+
+def _trimmed(operations: Operations, channels: int) -> int:
+    """Return the number of channels without those at the end that have no symbol but zero, at least 1."""
+    return max(1, int(np.searchsorted(operations.signs, operations.signs[channels])))
 
 
 def _modes(flat: np.ndarray) -> np.ndarray:

@@ -26,6 +26,8 @@ CONTRACT_KEYS = (
     "class_names",
     "preprocessing",
 )
+SENT_OTHERWISE = ("latent_bits", "code", "max_payload_bytes")
+"""What the contract says of a latent that is not sent unchanged."""
 
 
 def canonical_json(value: Any) -> bytes:
@@ -91,11 +93,11 @@ def array_sha256(array: np.ndarray) -> str:
 def contract(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values of a manifest's record on which head and tail must agree, `CONTRACT_KEYS`.
 
-    If the latent is sent unchanged, neither the record nor the contract has `latent_bits`. So the identity stays that
-    of releases without `latent_bits`.
+    If the latent is sent unchanged, neither the record nor the contract has the keys of `SENT_OTHERWISE`. So the
+    identity stays that of releases without them.
     """
-    packed = {} if record.get("latent_bits") is None else {"latent_bits": record["latent_bits"]}
-    return {key: record[key] for key in CONTRACT_KEYS} | packed
+    sent = {key: record[key] for key in SENT_OTHERWISE if record.get(key) is not None}
+    return {key: record[key] for key in CONTRACT_KEYS} | sent
 
 
 def bundle_id(head: bytes, *, weights: Iterable[str], architecture: Any, contract: Mapping[str, Any]) -> str:

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import schema, wire
-from .errors import BundleError, DataError, MissingDependencyError
+from . import schema
+from .errors import ArgumentError, BundleError, DataError, MissingDependencyError
 from .images import frames
 from .manifest import HEAD_FILE, Manifest
 from .preprocessing import preprocess
@@ -50,7 +50,6 @@ class Head:
         num_threads: int | None = None,
     ):
         self.manifest = Manifest.load(bundle) if manifest is None else manifest
-        self._tag = self.manifest.tag
         self._interpreter = load_interpreter(Path(bundle) / HEAD_FILE, num_threads)
         self._input = _only(self._interpreter.get_input_details(), "input")
         self._output = _only(self._interpreter.get_output_details(), "output")
@@ -77,28 +76,38 @@ class Head:
             raise DataError(f"This head takes whole numbers that fit {dtype}. Received others.")
         return y
 
-    def encode(self, x: np.ndarray) -> bytes:
-        """Run the head on one input of `prepare` and return the payload."""
+    def encode(self, x: np.ndarray, payload_bytes: int | None = None) -> bytes:
+        """Run the head on one input of `prepare` and return the payload, coded in at most `payload_bytes` if given.
+
+        Raises:
+            DataError: If the payload is coded and not even the first channel of the latent fits.
+        """
         with self._lock:
             # The interpreter refuses to run while views of its memory exist.
             self._interpreter.tensor(self._input.tensor)()[...] = x
             self._interpreter.invoke()
-            return wire.pack(self._tag, self._interpreter.tensor(self._output.tensor)(), self.manifest.latent_bits)
+            try:
+                return self.manifest.form.pack(self._interpreter.tensor(self._output.tensor)(), payload_bytes)
+            except ArgumentError as error:
+                raise DataError(f"{error}. Possible: a larger payload_bytes") from error
 
-    def payloads(self, x: Any, preprocessed: bool = False) -> list[bytes]:
+    def payloads(self, x: Any, preprocessed: bool = False, payload_bytes: int | None = None) -> list[bytes]:
         """Encode a batch, image by image.
 
         Args:
             x: Images as `Client.predict` takes them.
             preprocessed: Whether they are in the model's own space.
+            payload_bytes: The most bytes of each, if they are coded.
 
         Returns:
-            N payloads of `manifest.payload_bytes` each.
+            N payloads of `manifest.payload_bytes` each; if they are coded, at most `manifest.max_payload_bytes`.
 
         Raises:
-            DataError: If the images are of a wrong shape, dtype or range.
+            DataError: If the images are of a wrong shape, dtype or range, or a latent cannot be coded in so few bytes.
+            ArgumentError: If the payloads of this bundle cannot be so short.
         """
-        return [self.encode(self.prepare(frame, preprocessed)) for frame in self.frames(x, preprocessed)]
+        self.manifest.form.bound(payload_bytes)
+        return [self.encode(self.prepare(frame, preprocessed), payload_bytes) for frame in self.frames(x, preprocessed)]
 
     def _check_against_manifest(self) -> None:
         manifest, output = self.manifest, self._output

@@ -7,12 +7,16 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from . import micro, schema, wire
+from .code import RECORD as CODE
+from .code import Code
 from .errors import ArgumentError, BundleError
 from .files import check_file, file_record, relative_path, write_atomic
+from .form import RATES, PayloadForm
 from .identity import array_sha256, bundle_id, canonical_json, contract, tagged_sha256
 from .preprocessing import RECORD, check_fits
 
@@ -79,7 +83,7 @@ _FIELDS: dict[str, schema.Check] = {
     "bundle_id": schema.hexadecimal(64),
     "model_name": _model_name,
     "version": schema.integer(1, 2**63 - 1),
-    "wire_version": schema.choice(wire.WIRE_VERSION, wire.PACKED_WIRE_VERSION),
+    "wire_version": schema.choice(wire.WIRE_VERSION, wire.PACKED_WIRE_VERSION, wire.CODED_WIRE_VERSION),
     "precision": schema.choice(*PRECISIONS),
     "cut": schema.record(
         {
@@ -111,6 +115,9 @@ _FIELDS: dict[str, schema.Check] = {
 }
 _OPTIONAL: dict[str, schema.Check] = {
     "latent_bits": schema.nullable(schema.choice(*wire.LATENT_BITS)),
+    "code": schema.nullable(CODE),
+    "max_payload_bytes": schema.nullable(_COUNT),
+    "rates": schema.nullable(RATES),
     "microcontroller": schema.nullable(micro.RECORD),
 }
 
@@ -123,7 +130,7 @@ class Manifest:
         format_version: Version of this file's format; a newer one than `FORMAT_VERSION` is refused.
         bundle_id: 64 hexadecimal digits; head and tail of one export share it.
         model_name, version: Name and version of the tail in TensorFlow Serving.
-        wire_version: Version of the payload's layout: 1, or 2 if `latent_bits` is given.
+        wire_version: Version of the payload's layout: 1; 2 if `latent_bits` is given, 3 if `code` is.
         precision: One of `PRECISIONS`, as the head was exported.
         cut: name, index, layer_type, shape (without the batch) and size (elements) of the cut.
         shapes: input, cut and latent, without the batch.
@@ -134,12 +141,19 @@ class Manifest:
         output: kind, softmax_added and more: how probabilities are made from the model's own output.
         accuracy: original, split and artefacts (fractions, or None if not measured); number of images.
         encoder, head: params and macs (multiply-accumulates) of each; size_bytes of head.tflite.
-        payload_bytes: Size of the whole payload, header and latent.
+        payload_bytes: Size of the whole payload, header and latent; if they are coded, the mean over images of the
+            export.
         versions: Versions of the packages that made the bundle.
         created: Date and time in UTC, ISO 8601.
         files: sha256 and size_bytes of each file of the bundle except manifest.json itself.
         latent_bits: The number of bits sent of each element of the head's output. None if the output is sent unchanged;
             the file then lacks the key.
+        code: The record of `isplit_edge.code.Code`, by which the latent is coded. None if it is not; the
+            file then lacks the key.
+        max_payload_bytes: The longest coded payload: what does not fit is left out at the end of the channels. Else
+            None; the file then lacks the key.
+        rates: What was measured at bounds of a coded payload: the bound, mean, 95th percentile and most of the bytes,
+            accuracy. None if nothing was; the file then lacks the key.
         microcontroller: The record that `isplit_edge.micro.RECORD` describes, if the bundle has edge/head.h. Else None;
             the file then lacks the key.
 
@@ -171,6 +185,9 @@ class Manifest:
     created: str
     files: Mapping[str, Mapping[str, Any]]
     latent_bits: int | None = None
+    code: Mapping[str, Any] | None = None
+    max_payload_bytes: int | None = None
+    rates: tuple[Mapping[str, Any], ...] | None = None
     microcontroller: Mapping[str, Any] | None = None
 
     def __post_init__(self):
@@ -187,6 +204,20 @@ class Manifest:
         """Return the 8 bytes that mark this bundle's payloads."""
         return wire.tag_of(self.bundle_id)
 
+    @cached_property
+    def form(self) -> PayloadForm:
+        """Return what makes payloads of latents, and reads them."""
+        code = None if self.code is None else Code.from_json(self.code, self.shapes["latent"])
+        return PayloadForm(
+            tag=self.tag,
+            payload_bytes=self.payload_bytes,
+            dtype=self.dtype,
+            shape=self.shapes["latent"],
+            bits=self.latent_bits,
+            code=code,
+            max_payload_bytes=self.max_payload_bytes,
+        )
+
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> "Manifest":
         """Make a manifest from the record of `to_dict` or of a JSON reader.
@@ -196,7 +227,7 @@ class Manifest:
         """
         if not isinstance(record, Mapping):
             raise schema.wrong("manifest", record, "an object")
-        for key, known in (("format_version", FORMAT_VERSION), ("wire_version", wire.PACKED_WIRE_VERSION)):
+        for key, known in (("format_version", FORMAT_VERSION), ("wire_version", wire.CODED_WIRE_VERSION)):
             _refuse_newer(record, key, known)
         missing = [key for key in _FIELDS if key not in record]
         unknown = [str(key) for key in record if key not in _FIELDS | _OPTIONAL]
@@ -292,16 +323,13 @@ def _refuse_constant(token: str) -> float:
 
 
 def _check_together(manifest: Manifest) -> None:
-    latent, cut, bits = manifest.shapes["latent"], manifest.cut, manifest.latent_bits
-    version = wire.WIRE_VERSION if bits is None else wire.PACKED_WIRE_VERSION
-    _equal("wire_version", manifest.wire_version, version, f"latent_bits is {'not given' if bits is None else bits}")
-    payload_bytes = wire.payload_bytes(manifest.dtype, latent, bits)
-    _equal("payload_bytes", manifest.payload_bytes, payload_bytes, "header and latent")
-    _equal("cut.size", cut["size"], math.prod(cut["shape"]), "the product of cut.shape")
-    _equal("shapes.cut", manifest.shapes["cut"], cut["shape"], "cut.shape")
-    _equal("head.size_bytes", manifest.head["size_bytes"], manifest.files[HEAD_FILE]["size_bytes"], HEAD_FILE)
+    cut = manifest.cut
+    manifest.form.check(manifest.wire_version)
+    schema.equal("cut.size", cut["size"], math.prod(cut["shape"]), "the product of cut.shape")
+    schema.equal("shapes.cut", manifest.shapes["cut"], cut["shape"], "cut.shape")
+    schema.equal("head.size_bytes", manifest.head["size_bytes"], manifest.files[HEAD_FILE]["size_bytes"], HEAD_FILE)
     if manifest.class_names is not None:
-        _equal("class_names", len(manifest.class_names), manifest.n_classes, "names: one for each of n_classes")
+        schema.equal("class_names", len(manifest.class_names), manifest.n_classes, "names: one for each of n_classes")
     if manifest.preprocessing is not None:
         check_fits(manifest.preprocessing, manifest.shapes["input"])
     limits = _LIMITS.get(manifest.dtype)
@@ -312,8 +340,3 @@ def _check_together(manifest: Manifest) -> None:
             raise schema.wrong(key, value, f"{expected}, as dtype is {manifest.dtype}")
     if limits is not None:
         schema.integer(*limits)("zero_point", manifest.zero_point)
-
-
-def _equal(key: str, found: Any, expected: Any, why: str) -> None:
-    if found != expected:
-        raise ArgumentError(f"{key} must be {expected} ({why}). Received: {found}")

@@ -46,9 +46,9 @@ def encode(operations: Operations, entries: Entries, n_units: int, limit: int) -
     while steps > limit and lanes < min(255, n_units):
         lanes = min(255, n_units, 2 * lanes)
         steps, at = _places(per_unit, lanes)
-    table = np.zeros(steps * lanes, np.int64)
-    table[at] = operations.entries[:count]
-    table = table.reshape(steps, lanes)
+    flat = np.zeros(steps * lanes, np.int64)
+    flat[at] = operations.entries[:count]
+    table = flat.reshape(steps, lanes)
     first = np.zeros(LANE_SIGNS * lanes, np.uint8)
     carried = signs[: len(first)]
     first[: len(carried)] = carried
@@ -122,7 +122,9 @@ class Reader:
         return (self._windows[byte] >> (24 - bit - size)) & ((1 << size) - 1)
 
 
-def decode(code: bytes, kinds: list[tuple[int, int]], sizes: list[int], tables: list[list[int]], limit: int):
+def decode(
+    code: bytes, kinds: list[tuple[int, int]], sizes: list[int], tables: list[list[int]], limit: int
+) -> list[list[int]] | None:
     """Read a code: the reference for every other decoder, written to be understood.
 
     Args:

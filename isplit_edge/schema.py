@@ -20,6 +20,12 @@ def wrong(key: str, value: Any, expected: str) -> ArgumentError:
     return ArgumentError(f"{key} must be {expected}. Received: {_short(value)}")
 
 
+def equal(key: str, found: Any, expected: Any, why: str) -> None:
+    """Check that a value is the one that follows from others."""
+    if found != expected:
+        raise ArgumentError(f"{key} must be {expected} ({why}). Received: {found}")
+
+
 def text(key: str, value: Any) -> str:
     """Check that a value is a string that is not empty."""
     if not isinstance(value, str) or not value:

@@ -1,8 +1,6 @@
 """A model split in two, with a bottleneck between the halves."""
 
 import os
-import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +8,19 @@ import keras
 import numpy as np
 
 from isplit_edge import __version__
-from isplit_edge.wire import payload_bytes, sent_bits
+from isplit_edge.code import Code
 
-from .bottlenecks.base import Bottleneck, for_parts
-from .bottlenecks.joining import join, join_bottlenecks, take_apart
+from .bottlenecks.closed_form import Images, fit_weights, is_final, observe
+from .bottlenecks.coded import code_of
+from .bottlenecks.insertion import build_bottleneck, insert, name_in_copy
+from .bottlenecks.projection import Projection
 from .bottlenecks.records import bottleneck_from_json, bottleneck_to_json
 from .errors import ArgumentError, BundleError, ExistsError, ModelError
-from .graph.cuts import Cut, place_maker, place_of, require_sized, resolve_cut
+from .graph.cuts import Cut, place_of, require_sized, resolve_cut
 from .graph.outputs import Output, compiled_loss, find_logits
 from .graph.passes import require_runnable
 from .graph.program import Program, Ref, fill, read_program
-from .graph.surgery import build, copy_model, free_name, segment
+from .graph.surgery import build, copy_model, segment
 from .storage.directories import check_replaceable, replacing
 from .storage.models import lambda_layers, load_model, loss_from_json, loss_to_json
 from .storage.records import read_json, write_json
@@ -49,6 +49,7 @@ class SplitModel:
             it is not class scores.
         loss: The loss that the original was compiled with, or None.
         fine_tuned: Whether `train` changed head and tail, which are then not the original model any more.
+        fitted: Whether the bottleneck has its weights; False for a `Projection` until it was fitted.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class SplitModel:
         output_kind: str | None = None,
         loss: Any = None,
         fine_tuned: bool = False,
+        fitted: bool = True,
     ):
         self.model = model
         self.cut = cut
@@ -68,6 +70,7 @@ class SplitModel:
         self.output_kind = output_kind
         self.loss = loss
         self.fine_tuned = fine_tuned
+        self.fitted = fitted
         self.program = program = read_program(model)
         self._boundaries = boundaries
         self._programs: dict[int, Program] = {}
@@ -106,8 +109,61 @@ class SplitModel:
         """Return how many bits of each element of the latent are sent; None if all bits of the head's output are."""
         return getattr(self.bottleneck, "latent_bits", None)
 
+    @property
+    def bottleneck_code(self) -> Code | None:
+        """Return the code by which the latent is sent; None if it is not coded, or not fitted yet."""
+        return code_of(self.encoder)
+
+    def fit_bottleneck(self, data: Any, *, batch_size: int = 32, progress: bool = True) -> dict[str, float]:
+        """Fit a `Projection` from images; the split then needs no training.
+
+        An `Autoencoder(init="projection")` gets its first weights. Head and tail stay as they are.
+
+        Args:
+            data: Images as `train` takes them; labels are ignored.
+            batch_size: Images per batch, if the data are arrays.
+            progress: Whether to show bars on standard error.
+
+        Returns:
+            `relative_error`, the sum of ||F - restored||^2 over the sum of ||F||^2, of a projection without rounding;
+            `fit_images`, how many images were read.
+
+        Raises:
+            ArgumentError: If the bottleneck is not one that is fitted.
+            DataError: If there are no images, or they do not fit the model.
+            NumericsError: If features or gradients are not finite.
+
+        Example:
+            >>> halves = split(model, "block4_pool", Projection(payload_bytes=1000))
+            >>> halves.fit_bottleneck(images)["fit_images"]
+            2000.0
+        """
+        if not is_final(self) and getattr(self.bottleneck, "init", None) != "projection":
+            raise ArgumentError(
+                f"Only a Projection, or Autoencoder(init='projection'), is fitted. Received: {self.bottleneck!r}, which "
+                "isplit_tf.train trains."
+            )
+        images = Images(data, batch_size, progress)
+        metrics = fit_weights(self, images)
+        observe(self, images)
+        return metrics
+
+    def require_fitted(self) -> None:
+        """Raise `ArgumentError` if the bottleneck has no weights yet."""
+        if not self.fitted:
+            raise ArgumentError(
+                f"The {type(self.bottleneck).__name__} at '{self.cut.name}' is not fitted yet: the split cannot answer. "
+                "Give images: split(..., fit_data=images), split.fit_bottleneck(images), isplit_tf.train, or on the "
+                "command line isplit split --fit-data."
+            )
+
     def predict(self, x: Any, batch_size: int | None = None, verbose: str | int = 0) -> np.ndarray:
-        """Return the output of the whole split model, as `keras.Model.predict` gives it."""
+        """Return the output of the whole split model, as `keras.Model.predict` gives it.
+
+        Raises:
+            ArgumentError: If its projection was not fitted.
+        """
+        self.require_fitted()
         return self.model.predict(x, batch_size=batch_size, verbose=verbose)
 
     def without_bottleneck(self) -> keras.Model:
@@ -163,6 +219,7 @@ class SplitModel:
             "output_kind": self.output_kind,
             "loss": loss_to_json(self.loss),
             "fine_tuned": self.fine_tuned,
+            "fitted": self.fitted,
         }
 
     @classmethod
@@ -193,6 +250,7 @@ class SplitModel:
                 output_kind=record["output_kind"],
                 loss=loss,
                 fine_tuned=bool(record.get("fine_tuned", False)),
+                fitted=bool(record.get("fitted", True)),
             )
         except (KeyError, TypeError, AttributeError, IndexError) as error:
             raise BundleError(f"'{source / _RECORD_FILE}' is damaged: {error!r}") from error
@@ -203,7 +261,12 @@ class SplitModel:
 
 
 def split(
-    model: keras.Model, cut: Cut | int | str, bottleneck: Any = None, *, output: str | int | None = None
+    model: keras.Model,
+    cut: Cut | int | str,
+    bottleneck: Any = None,
+    *,
+    fit_data: Any = None,
+    output: str | int | None = None,
 ) -> SplitModel:
     """Split a model after a layer, with copies of its layers and weights; the model stays as it is.
 
@@ -214,6 +277,7 @@ def split(
         bottleneck: What to put between the halves, for instance `Projection(payload_bytes=64)` or
             `Autoencoder(compression=0.9)`; one for each tensor of the cut, which share the elements or bytes; None for
             the tensors as they are.
+        fit_data: Images from which a `Projection` is fitted, labels ignored; see `SplitModel.fit_bottleneck`.
         output: Name or index of the output to keep, where the model has several; all by default.
 
     Returns:
@@ -242,78 +306,22 @@ def split(
     tensors = place_of(program, place)
     boundaries: tuple[str, ...]
     if bottleneck is None and len(tensors) == 1:
-        boundaries = (_name_in_copy(program, tensors[0], copies),)
+        boundaries = (name_in_copy(program, tensors[0], copies),)
     else:
-        parts = () if bottleneck is None else _build(bottleneck, require_sized(place))
-        whole, boundaries = _insert(program, tensors, copies, parts)
-    return SplitModel(
+        parts = () if bottleneck is None else build_bottleneck(bottleneck, require_sized(place))
+        whole, boundaries = insert(program, tensors, copies, parts)
+    made = SplitModel(
         whole,
         place,
         boundaries=boundaries,
         bottleneck=bottleneck,
         output_kind=kind,
         loss=loss,
+        fitted=not isinstance(bottleneck, Projection),
     )
-
-
-def _build(bottleneck: Any, cut: Cut) -> tuple[keras.Model, keras.Model]:
-    """Build encoder and decoder for the tensors that cross at a cut."""
-    if not hasattr(bottleneck, "build"):
-        raise ArgumentError(f"Expected a bottleneck such as Autoencoder(). Received: {bottleneck!r}.")
-    shapes: Any = cut.shapes  # sized: no dimension varies
-    single = len(shapes) == 1
-    halves = bottleneck.build(shapes[0]) if single else join_bottlenecks(for_parts(bottleneck, shapes), shapes)
-    if isinstance(bottleneck, Bottleneck) and bottleneck.payload_bytes is not None:
-        latent = halves[0].output_shape[1:]
-        sent = payload_bytes("int8", latent, sent_bits("int8", bottleneck.latent_bits))
-        if sent > bottleneck.payload_bytes:
-            warnings.warn(
-                f"{sent:,} bytes a frame cross at '{cut.name}', more than payload_bytes={bottleneck.payload_bytes}: "
-                f"with fewer, a position of the latent {latent} would be left without a number. Cut later; the patches "
-                "of a Projection grow with what is asked, up to 65,536 elements.",
-                stacklevel=3,
-            )
-    return halves
-
-
-def _insert(
-    program: Program, tensors: Sequence[int], copies: dict[int, Any], bottleneck: Sequence[keras.Model]
-) -> tuple[keras.Model, tuple[str, ...]]:
-    """Return the whole model with encoder and decoder at a cut, and the names of the boundaries.
-
-    Several tensors cross as one vector. The boundaries are the outputs of the head and, with a bottleneck, of encoder
-    and decoder.
-    """
-    parts = [read_program(part) for part in bottleneck]
-    names = {copy.name for copy in copies.values()}
-    common_names = names & {step.operation.name for part in parts for step in part.steps}
-    if common_names:
-        raise ModelError(f"Layers of the bottleneck are named as layers of the model: {sorted(common_names)}.")
-    copied = lambda step: copies[id(step.operation)]  # noqa: E731
-    position = place_maker(program, tensors) + 1
-    joined = free_name("cut_join", names)
-
-    def body(values: dict[int, Any]) -> Any:
-        program.run(values, program.steps[:position], copied)
-        crossing = [values[tensor] for tensor in tensors]
-        features = crossing[0] if len(crossing) == 1 else join(crossing, name=joined)
-        for part in parts:
-            features = part.run({part.inputs[0]: features})[part.outputs[0]]
-        back = [features] if len(crossing) == 1 else take_apart(features, crossing, name=free_name("cut_part", names))
-        values.update(zip(tensors, back, strict=True))
-        program.run(values, program.steps[position:], copied)
-        return fill(program.output_structure, values)
-
-    whole = build(program, program.inputs, body, name=program.name)
-    first = joined if len(tensors) > 1 else _name_in_copy(program, tensors[0], copies)
-    return whole, (first, *(part.tensors[part.outputs[0]].name for part in parts))
-
-
-def _name_in_copy(program: Program, tensor: int, copies: dict[int, Any]) -> str:
-    """Return a tensor's name in the copied model, whose layers are named by path."""
-    step = program.steps[program.makers[tensor]]
-    tail = program.tensors[tensor].name.removeprefix(step.name.split("#")[0])
-    return copies[id(step.operation)].name + tail
+    if fit_data is not None:
+        made.fit_bottleneck(fit_data)
+    return made
 
 
 def _tensor_named(program: Program, name: str) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from . import choosing, memory, parts, passes, processors, serving, starting, steps
+from . import choosing, coding, memory, parts, passes, processors, serving, starting, steps
 
 Found = dict[str, Any]
 
@@ -136,6 +136,14 @@ MEASURES = {
         "`model.predict` on the tail",
         "within 10 %",
         lambda _: serving.tail_throughput(0.9),
+    ),
+    "coding": Measure(
+        "coded latents of 12,000 symbols, MobileNetV2 cut midway: decoding in the tail's graph, encoding in numpy",
+        "the rest of the tail, alone and in a batch of 32; the int8 head on one thread",
+        "at most half, alone; a quarter, in a batch; a tenth",
+        lambda _: coding.coding(0.5, 0.25, 0.1),
+        "a step of the decoder's loop starts some forty small operators, each of which costs more than its arithmetic "
+        "when a single payload is decoded",
     ),
     "import": Measure(
         "`import isplit_tf`; `isplit --help`",

@@ -8,6 +8,7 @@ import math
 import random
 import socket
 import time
+import zlib
 from collections.abc import Callable
 
 import numpy as np
@@ -29,7 +30,13 @@ _FINE_GRPC = {"OK", "INVALID_ARGUMENT", "NOT_FOUND", "RESOURCE_EXHAUSTED", "UNIM
 
 def spoiled(payload: bytes, rng: random.Random) -> bytes:
     """Return a payload that is malformed in a random way."""
-    way = rng.randrange(7)
+    way = rng.randrange(8)
+    if way == 7:  # the checksum is right
+        body = bytearray(payload[wire.HEADER_BYTES :])
+        for _ in range(rng.randint(1, 3)):
+            body[rng.randrange(min(len(body), rng.choice([3, 10**6])))] ^= 1 << rng.randrange(8)
+        body = body[: len(body) - rng.choice([0, 0, 1])] + rng.randbytes(rng.choice([0, 0, 1]))
+        return payload[: wire.TAG_BYTES] + zlib.adler32(body).to_bytes(4, "little") + bytes(body)
     if way == 0:
         return payload[: rng.randrange(len(payload))]
     if way == 1:
@@ -46,12 +53,14 @@ def spoiled(payload: bytes, rng: random.Random) -> bytes:
     return payload[wire.HEADER_BYTES :] + payload[: wire.HEADER_BYTES]
 
 
-def malformed_payloads(place: Place, urls: tuple[str, str], count: int, seed: int = 0) -> Row:
+def malformed_payloads(
+    place: Place, urls: tuple[str, str], count: int, seed: int = 0, what: str = "malformed payloads"
+) -> Row:
     """Send malformed payloads among good ones over REST and gRPC.
 
     Each row must get the status of the reference decoder, and good rows must get the right answer.
     """
-    row = Row("malformed payloads among good ones", count)
+    row = Row(f"{what} among good ones", count)
     rng, begin = random.Random(seed), time.monotonic()
     manifest = Manifest.load(place.bundle)
     transports = [RestTransport(HttpConnection(urls[0]), manifest), GrpcTransport(urls[1], manifest)]
@@ -63,7 +72,7 @@ def malformed_payloads(place: Place, urls: tuple[str, str], count: int, seed: in
             spoiled(one, rng) if index is None else place.payloads[index]
             for index, one in zip(good, source, strict=True)
         ]
-        expected = [wire.unpack(one, manifest.tag, manifest.dtype, manifest.shapes["latent"])[0] for one in batch]
+        expected = [manifest.form.unpack(one)[0] for one in batch]
         probabilities, status = transports[turn % 2].predict(batch)
         if status.tolist() != expected:
             row.fail(f"statuses {status.tolist()}, expected {expected}")

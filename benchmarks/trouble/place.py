@@ -82,19 +82,21 @@ def make_split(seed: int):
     return isplit.split(model, "pool", isplit.Autoencoder(0.5, seed=seed))
 
 
-def make_place(directory: Path, *, seed: int = 0, version: int = 1, n_images: int = 64) -> Place:
-    """Export a bundle and compute the right answers with it."""
+def make_place(directory: Path, *, seed: int = 0, version: int = 1, n_images: int = 64, coded: bool = False) -> Place:
+    """Export a bundle, whose latent is coded if asked, and compute the right answers with it."""
     import isplit_tf as isplit
+    from isplit_edge.code import Code
 
     rng = np.random.default_rng(100 + seed)
     images = rng.integers(0, 256, (n_images, *SHAPE), np.uint8)
-    bundle = isplit.export_bundle(
-        make_split(seed),
-        directory,
-        representative_data=images.repeat(-(-100 // n_images), axis=0).astype(np.float32),
-        version=version,
-        progress=False,
-    )
+    split = make_split(seed)
+    many = images.repeat(-(-100 // n_images), axis=0).astype(np.float32)
+    bundle = isplit.export_bundle(split, directory, representative_data=many, version=version, progress=False)
+    if coded:
+        form = bundle.manifest.form
+        split.bottleneck_code = Code.fit(np.stack([form.unpack(one)[1] for one in bundle.payloads(images)]))
+        options = {"representative_data": many, "version": version, "overwrite": True, "progress": False}
+        bundle = isplit.export_bundle(split, directory, **options)
     payloads = bundle.payloads(images)
     expected, status = bundle.answer(payloads)
     apart = np.abs(expected[:, None] - expected[None]).max(axis=2) + np.eye(n_images)

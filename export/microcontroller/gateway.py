@@ -66,7 +66,7 @@ class Tails:
             for manifest in manifests
         }
         self._top = top
-        self.most_payload_bytes = max(manifest.payload_bytes for manifest in manifests)
+        self.most_payload_bytes = max(manifest.form.longest_bytes for manifest in manifests)
 
     def answer(self, requests: Sequence[Request]) -> None:
         """Answer requests, with one call of the server per bundle."""
@@ -92,7 +92,7 @@ class Tails:
         tag = payload[: wire.TAG_BYTES]
         manifest = self._manifests.get(tag)
         if manifest is not None:
-            return wire.unpack(payload, tag, manifest.dtype, manifest.shapes["latent"], manifest.latent_bits)[0]
+            return manifest.form.unpack(payload)[0]
         whole = len(payload) > wire.HEADER_BYTES
         check = int.from_bytes(payload[wire.TAG_BYTES : wire.HEADER_BYTES], "little")
         intact = whole and check == zlib.adler32(payload[wire.HEADER_BYTES :])

@@ -24,7 +24,7 @@ from aarch64 import Emulation, UnavailableError
 
 import isplit_edge
 from isplit_edge import ISplitError, Manifest
-from isplit_edge.wire import HEADER_BYTES, STATUS_OK
+from isplit_edge.wire import STATUS_OK
 
 HERE = Path(__file__).resolve().parent
 CANNOT_PREPARE = 3
@@ -97,12 +97,11 @@ def compare(
         The report: `equal` says whether the two agree, as far as the head's precision promises it.
     """
     exact = manifest.dtype != "float32"
-    # Levels of few bits, several in a byte, are compared as bytes.
-    dtype = np.dtype(manifest.dtype if manifest.latent_bits is None else "uint8").newbyteorder("<")
-    latents = [np.ascontiguousarray(side["payloads"][:, HEADER_BYTES:]).view(dtype) for side in (here, there)]
+    payloads = [_payloads(side) for side in (here, there)]
+    latents = [np.stack([_latent(manifest, one) for one in side]) for side in payloads]
     apart = np.abs(latents[0].astype(np.float64) - latents[1])
     answers_apart = float(np.abs(here["probabilities"] - there["probabilities"]).max())
-    tags_equal = bool((here["payloads"][:, :8] == there["payloads"][:, :8]).all())
+    tags_equal = all(one[:8] == other[:8] for one, other in zip(*payloads, strict=True))
     answered = bool((here["status"] == STATUS_OK).all() and (there["status"] == STATUS_OK).all())
     limit = 0.0 if exact else tolerance
     return {
@@ -112,12 +111,22 @@ def compare(
         "precision": manifest.precision,
         "images": len(apart),
         "values_compared": int(apart.size),
-        "payloads_identical": int((here["payloads"] == there["payloads"]).all(axis=1).sum()),
+        "payloads_identical": sum(one == other for one, other in zip(*payloads, strict=True)),
         "latent_difference": float(apart.max()),
         "probability_difference": answers_apart,
         "all_answered": answered,
         "equal": answered and tags_equal and float(apart.max()) <= limit and answers_apart <= limit,
     }
+
+
+def _payloads(side: Mapping[str, np.ndarray]) -> list[bytes]:
+    return [row[:length].tobytes() for row, length in zip(side["payloads"], side["lengths"], strict=True)]
+
+
+def _latent(manifest: Manifest, payload: bytes) -> np.ndarray:
+    """Return the latent of a payload, or its levels; NaN throughout if the payload is none of the bundle's."""
+    latent = manifest.form.unpack(payload)[1]
+    return np.full(manifest.shapes["latent"], np.nan) if latent is None else latent
 
 
 def _loop_agrees(

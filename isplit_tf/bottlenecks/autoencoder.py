@@ -12,7 +12,7 @@ import keras
 
 from ..errors import ArgumentError, checked_integer
 from .base import Bottleneck, LatentPlan, checked_shape
-from .quantizer import with_levels
+from .quantizer import with_rounding
 
 __all__ = ["Autoencoder", "LatentPlan"]
 
@@ -64,6 +64,9 @@ class Autoencoder(Bottleneck):
         latent_bits: 8, 4 or 2: the number of bits sent of each element. The second phase of `train` learns with this
             rounding, over ranges that it observes first (one per channel; they are not counted as weights). None
             sends the latent as the head gives it.
+        coding: "entropy" codes the latent without loss: `train` chooses one step for all its elements, for
+            `payload_bytes` so that frames take so many bytes in the mean over the images that it looks at, else so
+            fine that it hardly rounds. "none", the default, sends each element with as many bits as another.
         init: "random" or "projection". With "projection", `train` starts from the weights of two `Projection`s in
             sequence, each of patches of 2 x 2 elements, fitted in the Fisher metric from 2,000 images; see
             `isplit_tf.bottlenecks.embedding`. The hidden layer then has at least two units for each number of the
@@ -170,7 +173,7 @@ class Autoencoder(Bottleneck):
         code = decode.input(plan.latent_shape, "latent")
         hidden = decode.up(code, middle, plan.filters, activation="relu")
         decoder = keras.Model(code, decode.up(hidden, space, channels), name="decoder")
-        return with_levels(encoder, decoder, self.latent_bits)
+        return with_rounding(encoder, decoder, self.latent_bits, coded=self.is_coded)
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments as plain JSON values; `from_config` makes an equal record of them."""

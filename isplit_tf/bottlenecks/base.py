@@ -11,6 +11,11 @@ from isplit_edge.wire import HEADER_BYTES, LATENT_BITS
 from ..errors import ArgumentError, checked_integer
 
 DEFAULT_COMPRESSION = 0.9
+CODINGS = ("entropy", "none")
+# Fewest bytes of a coded frame: header, number of channels, number of lanes, one lane's state, and something to say.
+LEAST_CODED_BYTES = HEADER_BYTES + 8
+# Bits per element for which a coded latent is made: most symbols are zero.
+_CODED_BITS = 4
 
 
 @dataclass(frozen=True)
@@ -69,15 +74,20 @@ class Bottleneck:
         latent_size: Elements of the latent, or None.
         payload_bytes: Bytes per frame, or None.
         latent_bits: Bits of each element that are sent, or None to send all bits of the head's output.
+        coding: "entropy" if the symbols of the latent are coded without loss, so that frames differ in length; "none"
+            if each element takes as many bits as another. None means the bottleneck's own default.
     """
 
     compression: float | None = None
     latent_size: int | None = field(default=None, kw_only=True)
     payload_bytes: int | None = field(default=None, kw_only=True)
     latent_bits: int | None = field(default=None, kw_only=True)
+    coding: str | None = field(default=None, kw_only=True)
 
     # Arguments that every record holds, also if they are None; the others are left out if they are None.
     _ALWAYS: ClassVar[tuple[str, ...]] = ()
+    # Whether a latent of `payload_bytes` is coded unless `coding` says otherwise.
+    _CODES_BYTES: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         self._set("latent_bits", checked_bits(self.latent_bits))
@@ -87,10 +97,12 @@ class Bottleneck:
                 "Give one of compression, the share of elements left out, latent_size, the elements kept, and "
                 f"payload_bytes, the bytes a frame. Received: {', '.join(f'{k}={v!r}' for k, v in amounts.items())}"
             )
+        self._set("coding", self._checked_coding())
         if self.latent_size is not None:
             self._set("latent_size", checked_integer("latent_size", self.latent_size, 1))
         elif self.payload_bytes is not None:
-            self._set("payload_bytes", checked_integer("payload_bytes", self.payload_bytes, HEADER_BYTES + 1))
+            least = LEAST_CODED_BYTES if self.is_coded else HEADER_BYTES + 1
+            self._set("payload_bytes", checked_integer("payload_bytes", self.payload_bytes, least))
         else:
             share = DEFAULT_COMPRESSION if self.compression is None else self.compression
             self._set("compression", checked_compression(share))
@@ -98,11 +110,30 @@ class Bottleneck:
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
 
+    def _checked_coding(self) -> str:
+        if self.coding is None:
+            in_bytes = self.payload_bytes is not None and self.latent_bits is None
+            return "entropy" if in_bytes and self._CODES_BYTES else "none"
+        if self.coding not in CODINGS:
+            raise ArgumentError(f"coding: expected one of {CODINGS}, or None. Received: {self.coding!r}")
+        if self.coding == "entropy" and self.latent_bits is not None:
+            raise ArgumentError(
+                f"latent_bits={self.latent_bits} gives each element as many bits as another, and coding='entropy' as "
+                "many as it needs. Give one of them."
+            )
+        return self.coding
+
+    @property
+    def is_coded(self) -> bool:
+        """Return whether the latent is coded without loss, so that frames differ in length."""
+        return self.coding == "entropy"
+
     @property
     def elements(self) -> int | None:
         """Return the requested elements of the latent; None if they are a share of the features."""
         if self.payload_bytes is not None:
-            return (self.payload_bytes - HEADER_BYTES) * 8 // (self.latent_bits or 8)
+            bits = _CODED_BITS if self.is_coded else self.latent_bits or 8
+            return (self.payload_bytes - HEADER_BYTES) * 8 // bits
         return self.latent_size
 
     def requested_size(self, size: int) -> int:
@@ -119,8 +150,15 @@ class Bottleneck:
         return max(1, requested // positions if self.payload_bytes is not None else round(requested / positions))
 
     def for_parts(self, shapes: Sequence[tuple[int | None, ...]]) -> list[Self]:
-        """Return a bottleneck for each of several tensors at a cut; they share the elements by their sizes."""
-        if len(shapes) == 1 or self.elements is None:
+        """Return a bottleneck for each of several tensors at a cut; they share the elements by their sizes.
+
+        Several tensors cross as one vector, which is not coded.
+        """
+        if len(shapes) == 1:
+            return [self]
+        if self.is_coded:
+            return replace(self, coding="none").for_parts(shapes)
+        if self.elements is None:
             return [self] * len(shapes)
         sizes = [math.prod(checked_shape(shape)) for shape in shapes]
         total = self.elements if self.payload_bytes is None else self.payload_bytes - HEADER_BYTES
@@ -131,7 +169,10 @@ class Bottleneck:
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments as plain JSON values; `from_config` makes an equal record of them."""
-        return {name: value for name, value in asdict(self).items() if value is not None or name in self._ALWAYS}
+        config = {name: value for name, value in asdict(self).items() if value is not None or name in self._ALWAYS}
+        if not self.is_coded:  # as in the records of releases without a coder
+            del config["coding"]
+        return config
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
@@ -144,7 +185,7 @@ class Bottleneck:
         unknown = sorted(set(config) - set(known))
         if unknown:
             raise ArgumentError(f"{cls.__name__} has no arguments {unknown}; possible are {str(known)[1:-1]}")
-        return cls(**config)
+        return cls(**{"coding": "none", **config})
 
 
 _AMOUNTS = ("compression", "latent_size", "payload_bytes")

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,14 @@ class LinearMap:
     decode: np.ndarray
     variances: np.ndarray
 
+    def in_metric(self) -> "LinearMap":
+        """Return the map with latents whose variances are as those in the metric, up to one factor for all.
+
+        One step for all latents then costs the same error in each.
+        """
+        spread = _spread(self.variances)
+        return LinearMap(self.encode * spread[:, None], self.decode / spread, self.variances)
+
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
@@ -49,6 +57,10 @@ class Fitted:
     mean: np.ndarray
     lost: float
     energy: float
+
+    def in_metric(self) -> "Fitted":
+        """Return the projection with its map in the metric; see `LinearMap.in_metric`."""
+        return replace(self, map=self.map.in_metric())
 
 
 def metric_of(fisher: np.ndarray | None, size: int, ridge: float = RIDGE) -> np.ndarray:
@@ -136,12 +148,17 @@ def scaled(encode: np.ndarray, decode: np.ndarray, values: np.ndarray) -> Linear
     weights of 1e-5, to which features in the hundreds would lead.
     """
     largest = np.take_along_axis(encode, np.abs(encode).argmax(axis=1)[:, None], axis=1)[:, 0]
-    spread = (values[0] * np.maximum(values, _FLOOR * values[0])) ** 0.25 if values[0] > 0 else np.ones(len(values))
+    spread = _spread(values)
     scale = np.where(largest < 0, -1.0, 1.0) / spread
     encode, decode = encode * scale[:, None], decode / scale
     magnitudes = [float(np.sqrt(np.mean(np.square(weights, dtype=np.float64)))) for weights in (encode, decode)]
     balance = math.sqrt(magnitudes[1] / magnitudes[0]) if min(magnitudes) > 0 else 1.0
     return LinearMap(encode * balance, decode / balance, values)
+
+
+def _spread(values: np.ndarray) -> np.ndarray:
+    """Return what latents of the variances `values` are divided by, so that their deviations come nearer."""
+    return (values[0] * np.maximum(values, _FLOOR * values[0])) ** 0.25 if values[0] > 0 else np.ones(len(values))
 
 
 def leading(

@@ -2,15 +2,15 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import keras
 
-from ..errors import ArgumentError, checked_integer
+from ..errors import ArgumentError, checked_integer, checked_share
 from .base import Bottleneck, LatentPlan, checked_shape
 from .layers import build_halves
 from .moments import LARGE, grid_of
-from .quantizer import with_levels
+from .quantizer import with_rounding
 
 WEIGHTINGS = ("task", "features")
 # Most elements of a patch: an encoder of one number per patch then takes 64 KiB at int8.
@@ -23,6 +23,12 @@ _BUDGET = 45
 # Least latent numbers per position, even if the encoder then has more weights: with fewer, rounding to a whole number
 # misses the requested size.
 _FEWEST_CHANNELS = 8
+# Coded latents. Patches grow until this many bytes are left for each: on EfficientNet-Lite1, maps of 15 x 15 and 30 x 30
+# kept most with 15 to 30 bytes per patch, and patches that are wider than needed keep less of images that were not seen.
+_BYTES_PER_PATCH = 15
+# Latents for each bit of a patch: at the step that the rate allows, channels behind these are zero nearly always.
+_LATENTS_PER_BIT = 1.25
+_FEWEST_LATENTS = 4
 
 
 @dataclass(frozen=True)
@@ -47,12 +53,20 @@ class Projection(Bottleneck):
         patch: Elements of a patch on each axis, or "auto": 1, doubled as long as a patch holds at most 4,096 elements
             and the encoder at most 45 C^2 weights, those of five 3 x 3 convolutions from C to C channels. A wider patch
             keeps more in as many numbers, but has more weights. It can outweigh a small head; set `patch` there.
-            For `payload_bytes` the patch grows further, to at most 65,536 elements, until each position has a number.
+            For `payload_bytes` the patch is the smallest that leaves 15 bytes per patch, and holds at most 4,096
+            elements; with `coding="none"` it grows further, to at most 65,536 elements, until each position has a
+            number.
         weighting: "task" or "features".
         latent_size: Elements of the latent, instead of `compression`; rounded to the nearest that the grid allows.
-        payload_bytes: Bytes per frame at most, header included, with a latent of int8 or of `latent_bits`, instead of
-            `compression`. The payload is larger only if patches of 65,536 elements, a number each, are too small for
-            so few bytes.
+        payload_bytes: Instead of `compression`, the bytes per frame in the mean over the images of the fit, header
+            included. With `coding="none"`, the bytes of each frame at most, with a latent of int8 or of `latent_bits`;
+            the payload is larger only if patches of 65,536 elements, a number each, are too small for so few bytes.
+        coding: "entropy" for many latents, which are rounded with one step and coded without loss, so that most of them
+            take a small part of a bit; "none" for as many bits in each element. The default is "entropy" for
+            `payload_bytes`, which keeps far more in as many bytes, and "none" for the other amounts.
+        encoder_share: Multiply-accumulates of the encoder at most, as a share of those of the head; fewer latents are
+            then taken. At least one is. None sets no bound.
+        head_macs: Multiply-accumulates of the head, which `split` and `predict_accuracy` fill in for `encoder_share`.
         latent_bits: 8, 4 or 2: the number of bits sent of each element. The second phase of `train` learns with this
             rounding, over ranges that it observes first (one per channel; they are not counted as weights). None
             sends the latent as the head gives it.
@@ -75,7 +89,10 @@ class Projection(Bottleneck):
     weighting: str = "task"
     fit_images: int = field(default=2000, kw_only=True)
     seed: int = field(default=0, kw_only=True)
+    encoder_share: float | None = field(default=None, kw_only=True)
+    head_macs: int | None = field(default=None, kw_only=True)
 
+    _CODES_BYTES = True
     _ALWAYS = ("patch", "weighting", "fit_images", "seed")  # in the records of every release
 
     def __post_init__(self) -> None:
@@ -88,6 +105,12 @@ class Projection(Bottleneck):
             raise ArgumentError(f"weighting: expected one of {WEIGHTINGS}. Received: {self.weighting!r}")
         self._set("fit_images", checked_integer("fit_images", self.fit_images, 1))
         self._set("seed", checked_integer("seed", self.seed, 0))
+        if self.encoder_share is not None:
+            self._set("encoder_share", checked_share("encoder_share", self.encoder_share))
+
+    def behind(self, head_macs: int) -> "Projection":
+        """Return this projection for a head of so many multiply-accumulates; itself without `encoder_share`."""
+        return self if self.encoder_share is None else replace(self, head_macs=int(head_macs))
 
     def plan(self, shape: Sequence[int]) -> LatentPlan:
         """Return the latent's shape and the cost for features of one shape, without building anything.
@@ -116,7 +139,7 @@ class Projection(Bottleneck):
             )
         grid = grid_of(space, patch)
         positions = math.prod(grid)
-        latent = self.channels(requested, positions)
+        latent = self._latents(requested, positions, elements)
         return LatentPlan(
             shape=shape,
             latent_shape=(*grid, latent),
@@ -130,9 +153,21 @@ class Projection(Bottleneck):
             patch=patch,
         )
 
+    def _latents(self, requested: int, positions: int, elements: int) -> int:
+        """Return the latents of a patch."""
+        latents = self.channels(requested, positions)
+        if self.is_coded and self.payload_bytes is not None:
+            bits = 8 * self.payload_bytes / positions
+            latents = min(elements, max(_FEWEST_LATENTS, math.ceil(_LATENTS_PER_BIT * bits)))
+        if self.encoder_share is not None and self.head_macs is not None:
+            latents = min(latents, max(1, int(self.encoder_share * self.head_macs / (positions * elements))))
+        return latents
+
     def _patch(self, space: Sequence[int], channels: int, requested: int) -> tuple[int, ...]:
         if not isinstance(self.patch, str):
             return tuple(min(self.patch, n) for n in space)
+        if self.is_coded and self.payload_bytes is not None:
+            return _coded_patch(space, channels, self.payload_bytes)
         side, budget = 1, _BUDGET * channels**2
         while side < max(space, default=1):
             elements = math.prod(_balanced(space, 2 * side)) * channels
@@ -165,7 +200,20 @@ class Projection(Bottleneck):
         """
         plan = self.plan(shape)
         encoder, decoder = build_halves(plan, plan.latent_shape[-1], seed=self.seed)
-        return with_levels(encoder, decoder, self.latent_bits)
+        return with_rounding(encoder, decoder, self.latent_bits, coded=self.is_coded)
+
+
+def _coded_patch(space: Sequence[int], channels: int, payload_bytes: int) -> tuple[int, ...]:
+    """Return the smallest patch that leaves enough bytes for each, or the largest of at most 4,096 elements."""
+    best = _balanced(space, 1)
+    for side in range(2, max(space, default=1) + 1):
+        if math.prod(grid_of(space, best)) * _BYTES_PER_PATCH <= payload_bytes:
+            break
+        patch = _balanced(space, side)
+        if math.prod(patch) * channels > LARGE:
+            break
+        best = patch
+    return best
 
 
 def _balanced(space: Sequence[int], side: int) -> tuple[int, ...]:

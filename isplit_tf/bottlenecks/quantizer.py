@@ -1,4 +1,9 @@
-"""Layers at both ends of a bottleneck for latents of 8, 4 or 2 bits, so that it learns with the rounding of the wire.
+"""Layers at both ends of a bottleneck, so that it learns with the rounding of the wire: coded latents, and few bits.
+
+A coded latent z becomes symbols, channel by channel, as (z - center) / reach, where the reach is one step for all
+channels; the head's int8 outputs are the symbols, and `isplit_edge.code` writes them without loss.
+
+For 8, 4 or 2 bits:
 
 A latent z is scaled into [-1, 1], channel by channel, as u = (z - center) / reach. The head ends there: its integers
 cover [-1, 1], and a device sends the highest bits of each (`isplit_edge.wire`), which divide [-1, 1] into 2^bits equal
@@ -14,12 +19,16 @@ import keras
 import numpy as np
 from keras import ops
 
+from isplit_edge.code import Code
+from isplit_edge.geometric import geometric_tables
+
 from ..graph.keras_layers import all_layers
 from ..graph.program import read_program
 
 # Shares of the widest range to try, from all of it to 1/32. For 2 bits of a normal distribution the best share is
 # about one half.
 _SHARES = np.geomspace(1.0, 1 / 32, 24)
+_OF_CHANNELS = ("runs", "magnitudes", "centres")
 # A channel that hardly varies gets a range of at least this share of the widest one.
 _NARROWEST = 1e-3
 
@@ -43,8 +52,31 @@ class _Ranged(keras.layers.Layer):
         self.reach.assign(reach)
 
 
+class Rounding(_Ranged):
+    """The end of an encoder that scales and rounds the latent once its range was observed.
+
+    Attributes:
+        rounds: Whether the latent is rounded; False while the head is converted, whose integers do the rounding.
+    """
+
+    def __init__(self, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.rounds = True
+
+    def build(self, shape: tuple) -> None:
+        """Create the range, and a weight that says whether it was observed."""
+        super().build(shape)
+        self.latent_shape = tuple(shape[1:])
+        self.observed = self.add_weight((), initializer="zeros", trainable=False, name="observed")
+
+    def scaled(self, latent: Any) -> Any:
+        """Return the latent about its center, in units of its reach."""
+        # A converter folds a product and a sum into the layer before them, but not a quotient.
+        return latent * (1 / self.reach) + self.center * (-1 / self.reach)
+
+
 @keras.saving.register_keras_serializable("isplit_tf")
-class LatentQuantizer(_Ranged):
+class LatentQuantizer(Rounding):
     """The end of an encoder, which scales the latent into [-1, 1] and rounds it to the middles of 2^bits equal cells.
 
     The gradient is that of the clipping alone (a straight-through estimator).
@@ -60,18 +92,10 @@ class LatentQuantizer(_Ranged):
     def __init__(self, bits: int, **kwargs: Any):
         super().__init__(**kwargs)
         self.bits = bits
-        self.rounds = True
-
-    def build(self, shape: tuple) -> None:
-        """Create the range, and a weight that says whether it was observed."""
-        super().build(shape)
-        self.latent_shape = tuple(shape[1:])
-        self.observed = self.add_weight((), initializer="zeros", trainable=False, name="observed")
 
     def call(self, latent: Any) -> Any:
         """Return the latent `(N, ..., C)` scaled and rounded to the middles of cells in [-1, 1]."""
-        # A converter folds a product and a sum into the layer before them, but not a quotient.
-        unit = latent * (1 / self.reach) + self.center * (-1 / self.reach)
+        unit = self.scaled(latent)
         clipped = ops.clip(unit, -1.0, 1.0)
         if not self.rounds:
             return clipped
@@ -86,26 +110,109 @@ class LatentQuantizer(_Ranged):
 
 
 @keras.saving.register_keras_serializable("isplit_tf")
+class LatentSymbols(Rounding):
+    """The end of an encoder of a coded latent, which gives whole numbers from -128 to 127, channel by channel.
+
+    The gradient is that of the clipping alone. In training, half of the images lose the channels behind a random one,
+    so that any prefix of the channels is of use; where `rate_weight` is above 0, noise replaces the rounding there and
+    the bits that the tables need, in the mean over images, are added to the loss.
+
+    The tables of the code are weights that no training changes, so that they are saved and restored with the layer.
+
+    Attributes:
+        rate_weight: Weight of the bits in the loss of a training.
+        costs: Bits of a symbol 0, of a symbol of magnitude 1, and of each further unit, float32 `(3, C)`; a training
+            with `rate_weight` needs them.
+
+    Reference:
+        Ballé, Laparra and Simoncelli, "End-to-end optimized image compression", ICLR 2017, Sec. 3 (noise for rounding).
+    """
+
+    def __init__(self, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.costs: np.ndarray | None = None
+        self.rate_weight = 0.0
+        self._random = keras.random.SeedGenerator(0)
+
+    def build(self, shape: tuple) -> None:
+        """Create the range and the tables."""
+        super().build(shape)
+        shapes = {"tables": geometric_tables().shape, **dict.fromkeys(_OF_CHANNELS, (shape[-1],))}
+        self._tables = {
+            name: self.add_weight(shape, dtype="int32", initializer="zeros", trainable=False, name=name)
+            for name, shape in shapes.items()
+        }
+
+    @property
+    def code(self) -> Code:
+        """Return the code of the latent, once its tables are set."""
+        return Code(**{name: np.asarray(weight) for name, weight in self._tables.items()}, shape=self.latent_shape)
+
+    def set_code(self, code: Code) -> None:
+        """Set the tables of the code; its number of tables must be that of `geometric_tables`."""
+        for name, weight in self._tables.items():
+            weight.assign(getattr(code, name).astype(np.int32))
+
+    def call(self, latent: Any, training: bool = False) -> Any:
+        """Return the symbols of the latent `(N, ..., C)`."""
+        unit = self.scaled(latent)
+        if not self.rounds:
+            return unit
+        clipped = ops.clip(unit, -128.0, 127.0)
+        if training and self.rate_weight and self.costs is not None:
+            noisy = clipped + keras.random.uniform(ops.shape(clipped), -0.5, 0.5, unit.dtype, seed=self._random)
+            self.add_loss(self.rate_weight * self._bits(noisy))
+            symbols = noisy
+        else:
+            symbols = clipped + ops.stop_gradient(ops.round(clipped) - clipped)
+        if training:
+            symbols = symbols * self._prefixes(symbols)
+        return ops.where(self.observed > 0, symbols, unit)
+
+    def _bits(self, symbols: Any) -> Any:
+        """Return the bits that symbols need, in the mean over images; linear between whole numbers."""
+        zero, one, more = (ops.convert_to_tensor(cost, symbols.dtype) for cost in self.costs)
+        magnitude = ops.abs(symbols)
+        bits = zero + (one - zero) * ops.minimum(magnitude, 1.0) + more * ops.maximum(magnitude - 1.0, 0.0)
+        return ops.mean(ops.sum(bits, axis=tuple(range(1, len(symbols.shape)))))
+
+    def _prefixes(self, symbols: Any) -> Any:
+        """Return for each image ones for a random prefix of the channels: of all, or from an eighth on."""
+        channels = symbols.shape[-1]
+        shape = (ops.shape(symbols)[0], *[1] * (len(symbols.shape) - 1))
+        share = 8.0 ** -ops.maximum(keras.random.uniform(shape, -1.0, 1.0, symbols.dtype, seed=self._random), 0.0)
+        return ops.cast(ops.arange(channels, dtype=symbols.dtype) < share * channels, symbols.dtype)
+
+
+@keras.saving.register_keras_serializable("isplit_tf")
 class LatentScale(_Ranged):
-    """The beginning of a decoder, which scales from [-1, 1] back to the latent's own range."""
+    """The beginning of a decoder, which scales a rounded latent back to its own range."""
 
     def call(self, unit: Any) -> Any:
         """Return the latent `(N, ..., C)`."""
         return unit * self.reach + self.center
 
 
-def with_levels(encoder: keras.Model, decoder: keras.Model, bits: int | None) -> tuple[keras.Model, keras.Model]:
-    """Return a bottleneck with the two layers at its ends; unchanged if `bits` is None.
+def with_rounding(
+    encoder: keras.Model, decoder: keras.Model, bits: int | None, *, coded: bool = False
+) -> tuple[keras.Model, keras.Model]:
+    """Return a bottleneck with the two layers at its ends; unchanged if the latent is sent as it is.
 
     Args:
         encoder: An encoder with an input named `features`; its layers are used in the new one.
         decoder: A decoder with an input named `latent`; its layers are used in the new one.
         bits: 8, 4 or 2, or None.
+        coded: Whether the latent is coded.
     """
-    if bits is None:
+    if bits is None and not coded:
         return encoder, decoder
     latent = encoder.outputs[0]
-    ends = LatentQuantizer(bits, name="encoder_levels", dtype=latent.dtype)(latent)
+    layer: Rounding
+    if bits is None:
+        layer = LatentSymbols(name="encoder_symbols", dtype=latent.dtype)
+    else:
+        layer = LatentQuantizer(bits, name="encoder_levels", dtype=latent.dtype)
+    ends = layer(latent)
     code = keras.Input(latent.shape[1:], name="latent", dtype=latent.dtype)
     start = LatentScale(name="decoder_scale", dtype=latent.dtype)(code)
     program = read_program(decoder)
@@ -113,9 +220,9 @@ def with_levels(encoder: keras.Model, decoder: keras.Model, bits: int | None) ->
     return keras.Model(encoder.inputs[0], ends, name="encoder"), keras.Model(code, restored, name="decoder")
 
 
-def quantizers(model: keras.Model | None) -> list[LatentQuantizer]:
-    """Return the quantizers of an encoder in the order of their latents; an empty list without `latent_bits`."""
-    layers = [layer for layer in all_layers(model) if isinstance(layer, LatentQuantizer)] if model is not None else []
+def roundings(model: keras.Model | None) -> list[Rounding]:
+    """Return the rounding layers of an encoder in the order of their latents; none if the latent is sent as it is."""
+    layers = [layer for layer in all_layers(model) if isinstance(layer, Rounding)] if model is not None else []
     return sorted(layers, key=lambda layer: _number(layer.name))
 
 
@@ -135,13 +242,13 @@ def _number(name: str) -> int:
 
 
 def is_observed(encoder: keras.Model | None) -> bool:
-    """Check whether every quantizer of an encoder has a range; also true without a quantizer."""
-    return all(float(layer.observed.numpy()) > 0 for layer in quantizers(encoder))
+    """Check whether every rounding layer of an encoder has a range; also true without one."""
+    return all(float(layer.observed.numpy()) > 0 for layer in roundings(encoder))
 
 
 def forget(encoder: keras.Model, decoder: keras.Model) -> None:
     """Reset the ranges, so that encoder and decoder pass the latent unchanged, without rounding."""
-    for quantizer, scale in zip(quantizers(encoder), scales(decoder), strict=True):
+    for quantizer, scale in zip(roundings(encoder), scales(decoder), strict=True):
         for layer in (quantizer, scale):
             layer.set_range(np.zeros(layer.center.shape), np.ones(layer.reach.shape))
         quantizer.observed.assign(0.0)
@@ -157,7 +264,8 @@ def set_ranges(encoder: keras.Model, decoder: keras.Model, latents: np.ndarray) 
     """
     start = 0
     rows = latents.reshape(len(latents), -1)
-    for quantizer, scale in zip(quantizers(encoder), scales(decoder), strict=True):
+    for quantizer, scale in zip(roundings(encoder), scales(decoder), strict=True):
+        assert isinstance(quantizer, LatentQuantizer)  # a coded latent gets its step from `coded`
         size = int(np.prod(quantizer.latent_shape))
         values = rows[:, start : start + size].reshape(-1, quantizer.latent_shape[-1])
         center, reach = best_ranges(values, quantizer.bits)
@@ -199,8 +307,8 @@ def best_ranges(values: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
 
 @contextmanager
 def unrounded(encoder: keras.Model | None) -> Iterator[None]:
-    """Let an encoder clip but not round its latent within the context; the head's integers do the rounding."""
-    layers = quantizers(encoder)
+    """Let an encoder not round its latent within the context; the head's integers do the rounding."""
+    layers = roundings(encoder)
     try:
         for layer in layers:
             layer.rounds = False

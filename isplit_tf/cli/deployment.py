@@ -32,6 +32,9 @@ def define_export(commands: Any) -> None:
     parser.add_argument(
         "--local-fallback", action="store_true", help="the whole model too, for a device that finds no server"
     )
+    parser.add_argument(
+        "--max-payload-bytes", type=int, metavar="N", help="the longest payload of a coded latent; the rest is left out"
+    )
     parser.add_argument("--model-name", default="tail", help="on the server (default: tail)")
     parser.add_argument("--model-version", type=int, default=1, metavar="N", help="on the server (default: 1)")
     add_input(parser)
@@ -72,6 +75,7 @@ def run_export(args: argparse.Namespace) -> Result:
         curve=Curve.load(args.curve) if args.curve else None,
         ethos_u=args.ethos_u,
         local_fallback=args.local_fallback,
+        max_payload_bytes=args.max_payload_bytes,
         model_name=args.model_name,
         version=args.model_version,
         overwrite=args.overwrite,
@@ -147,6 +151,7 @@ def define_predict(commands: Any) -> None:
     parser.add_argument("images", nargs="+", help=".png, .jpg, .bmp, .gif or .npy or .npz files of 8-bit images")
     parser.add_argument("--url", help="a server's address, http:// or grpc://; without it both halves run here")
     parser.add_argument("--timeout", type=float, default=10.0, metavar="S", help="seconds for an answer (default: 10)")
+    parser.add_argument("--payload-bytes", type=int, metavar="N", help="the most bytes of each coded payload")
 
 
 def run_predict(args: argparse.Namespace) -> Result:
@@ -159,7 +164,10 @@ def run_predict(args: argparse.Namespace) -> Result:
     with contextlib.ExitStack() as stack:
         predictor: Any = Bundle.load(args.bundle)
         if args.url:
-            predictor = stack.enter_context(Client(args.bundle, args.url, timeout_s=args.timeout))
+            options = {"timeout_s": args.timeout, "payload_bytes": args.payload_bytes}
+            predictor = stack.enter_context(Client(args.bundle, args.url, **options))
+        elif args.payload_bytes is not None:
+            predictor = predictor.at(args.payload_bytes)
         names = predictor.manifest.class_names
         for path in args.images:
             for row in predictor.predict(read_image(Path(path), predictor.manifest)):

@@ -1,5 +1,6 @@
 """The accuracy in a manifest: of the exported files, of the split, and of the original model."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from ..errors import DataError
 from ..evaluation.evaluation import evaluate
 from ..graph.outputs import Output, describe_output, to_probabilities
 from .litert.representative import model_input
@@ -74,3 +76,55 @@ def measure_accuracy(
         "artefacts": artefacts.accuracy,
         "images": artefacts.n_images,
     }
+
+
+class _Weighed:
+    """A bundle at a bound, which notes the bytes of each payload."""
+
+    def __init__(self, bundle: Any):
+        self._bundle = bundle
+        self.manifest = bundle.manifest
+        self.lengths: list[int] = []
+
+    def predict(self, images: Any, preprocessed: bool = False) -> np.ndarray:
+        """Return probabilities, float32 `(N, n_classes)`."""
+        payloads = self._bundle.payloads(images, preprocessed)
+        self.lengths += map(len, payloads)
+        return self._bundle.answer(payloads)[0]
+
+
+def measure_rates(bundle: Any, data: Any, *, max_images: int | None, progress: bool) -> list[dict[str, Any]] | None:
+    """Measure the accuracy of a bundle with coded payloads at five bounds: the longest payload, the mean, and less.
+
+    Args:
+        bundle: The bundle, from its files.
+        data: Images with labels, as `evaluate` takes them.
+        max_images: Stop after as many.
+        progress: Whether bars may show.
+
+    Returns:
+        For each bound, from the longest on: payload_bytes, the bound; mean_bytes, p95_bytes and most_bytes of the
+        payloads; accuracy. Bounds within which not every image fits are left out. None if payloads are not coded.
+    """
+    manifest = bundle.manifest
+    if manifest.form.code is None:
+        return None
+    mean = manifest.payload_bytes
+    found = []
+    for bound in dict.fromkeys([manifest.max_payload_bytes, *(math.ceil(mean / share) for share in (1, 1.5, 2.5, 4))]):
+        weighed = _Weighed(bundle.at(bound))
+        try:
+            accuracy = evaluate(weighed, data, max_images=max_images, progress=progress).accuracy
+        except DataError:
+            break
+        lengths = np.array(weighed.lengths)
+        found.append(
+            {
+                "payload_bytes": bound,
+                "mean_bytes": float(lengths.mean()),
+                "p95_bytes": float(np.quantile(lengths, 0.95)),
+                "most_bytes": int(lengths.max()),
+                "accuracy": accuracy,
+            }
+        )
+    return found

@@ -1,5 +1,6 @@
 """The bundle: one directory with all that a device and a server need of a split."""
 
+import copy
 import os
 import threading
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,8 @@ from ..display.quiet import quiet
 from ..errors import ArgumentError, BundleError
 from ..importance.curve import Curve
 from ..splitting import SplitModel
-from .artefact_accuracy import measure_accuracy
+from .artefact_accuracy import measure_accuracy, measure_rates
+from .coded_lengths import measure_lengths
 from .layout import check_place, write_bundle
 from .litert.converter import QUANTIZED, ConvertedHead, convert
 from .litert.representative import representative_images
@@ -49,6 +51,7 @@ class Bundle:
         self.manifest = manifest
         with quiet():  # LiteRT announces its delegate
             self._head = Head(self.directory, manifest=manifest)
+        self._payload_bytes: int | None = None
         self._loading = threading.Lock()
         self._tail: Any = None
 
@@ -69,6 +72,24 @@ class Bundle:
         manifest.check_files(directory, {name.split("/")[0] for name in manifest.files})
         return cls(directory, manifest)
 
+    def at(self, payload_bytes: int) -> "Bundle":
+        """Return the same bundle with payloads of at most so many bytes each, as a client sends them that has a bound.
+
+        Args:
+            payload_bytes: The most bytes of a payload, header included.
+
+        Returns:
+            A bundle that shares head and tail with this one.
+
+        Raises:
+            ArgumentError: If the latent is not coded, and its payloads are longer.
+        """
+        self.manifest.form.bound(payload_bytes)
+        self._loaded_tail()
+        other = copy.copy(self)
+        other._payload_bytes = payload_bytes
+        return other
+
     def payloads(self, images: Any, preprocessed: bool = False) -> list[bytes]:
         """Return the payloads that a device sends for images.
 
@@ -78,12 +99,13 @@ class Bundle:
             preprocessed: Whether the bundle's preprocessing was already done.
 
         Returns:
-            N payloads of `manifest.payload_bytes` each.
+            N payloads of `manifest.payload_bytes` each; if they are coded, at most `manifest.max_payload_bytes`.
 
         Raises:
-            DataError: If the images are of a wrong shape, dtype or range.
+            DataError: If the images are of a wrong shape, dtype or range, or cannot be coded in so few bytes as `at`
+                asks for.
         """
-        return self._head.payloads(images, preprocessed)
+        return self._head.payloads(images, preprocessed, self._payload_bytes)
 
     def answer(self, payloads: Sequence[bytes], batch_size: int = _BATCH) -> tuple[np.ndarray, np.ndarray]:
         """Return the server's answers to payloads, valid or not.
@@ -164,6 +186,7 @@ def export_bundle(
     curve: Curve | None = None,
     ethos_u: str | None = None,
     local_fallback: bool = False,
+    max_payload_bytes: int | None = None,
     model_name: str = "tail",
     version: int = 1,
     overwrite: bool = False,
@@ -198,6 +221,9 @@ def export_bundle(
         ethos_u: An NPU such as "ethos-u55-128" to estimate for (needs `isplit-tf[ethos-u]`).
         local_fallback: Also writes the whole model as edge/local.tflite, from which `Client.run` answers where the
             server cannot be reached.
+        max_payload_bytes: For a bottleneck that codes its latent: the longest payload. What does not fit is left out,
+            from the channel on that is worth least. By default a quarter above the longest of the representative
+            images.
         model_name: What TensorFlow Serving will call the tail.
         version: Its version there, from 1 on.
         overwrite: Whether a bundle that is there may be replaced; anything else never is.
@@ -235,11 +261,26 @@ def export_bundle(
         target, precision, flash_bytes=flash_bytes, ram_bytes=ram_bytes, curve=curve, ethos_u=ethos_u
     )
     check_place(directory, overwrite)
+    if max_payload_bytes is not None and request.code is None:
+        raise ArgumentError(
+            f"max_payload_bytes={max_payload_bytes} is for a latent that is coded. The bottleneck of this split does "
+            "not code its own."
+        )
     head, images = _converted(request, representative_data, progress)
+    if request.code is not None and images is not None:
+        request = request.with_lengths(measure_lengths(head, images, request.code), max_payload_bytes)
     micro = (
         None
         if micro_settings is None
-        else fitted_micro_head(micro_settings, head, split, images=images, progress=progress)
+        else fitted_micro_head(
+            micro_settings,
+            head,
+            split,
+            images=images,
+            code=request.code,
+            max_payload_bytes=request.record.get("max_payload_bytes"),
+            progress=progress,
+        )
     )
     fallback = convert_fallback(split, request.output, precision, progress=progress) if local_fallback else None
 
@@ -248,16 +289,19 @@ def export_bundle(
         return {} if fallback is None else measure_fallback(fallback, manifest, evaluation_data, **options)
 
     def measure(written: Path) -> Mapping[str, Any]:
-        return measure_accuracy(
-            Bundle.load(written),
+        bundle = Bundle.load(written)
+        options: dict[str, Any] = {"max_images": max_evaluation_images, "progress": progress}
+        accuracy = measure_accuracy(
+            bundle,
             split.model,
             evaluation_data,
             original=original,
             output=request.output,
             from_logits=from_logits,
-            max_images=max_evaluation_images,
-            progress=progress,
+            **options,
         )
+        rates = measure_rates(bundle, evaluation_data, **options)
+        return {"accuracy": accuracy} if rates is None else {"accuracy": accuracy, "rates": rates}
 
     evaluated = evaluation_data is not None
     write_bundle(

@@ -116,7 +116,7 @@ def write_bundle(
         micro: The same head as TensorFlow Lite Micro runs it, or None.
         fallback: The whole model for the device, or None.
         measure_fallback: Given the manifest, returns the measured accuracy of the fallback.
-        measure: Given the written bundle, returns the manifest's record of accuracy.
+        measure: Given the written bundle, returns what the manifest says of its accuracy, by keys of the manifest.
 
     Returns:
         The manifest.
@@ -145,7 +145,7 @@ def write_bundle(
             manifest = Manifest.from_dict(record)
         manifest.write(scratch)
         if measure is not None:
-            manifest = Manifest.from_dict({**record, "accuracy": measure(scratch)})
+            manifest = Manifest.from_dict({**record, **measure(scratch)})
             manifest.write(scratch)
     return manifest
 
@@ -176,11 +176,15 @@ def _write_serving(root: Path, request: ExportRequest, head: ConvertedHead, reco
     name, version, tag = record["model_name"], record["version"], wire.tag_of(record["bundle_id"])
     model = root / "serving" / name / str(version)
     model.mkdir(parents=True)
-    bits = record.get("latent_bits")
-    latent = saved_model.LatentFormat(head.dtype, head.latent_shape, head.scale, head.zero_point, bits)
+    bits, code = record.get("latent_bits"), request.code
+    most = record.get("max_payload_bytes")
+    latent = saved_model.LatentFormat(head.dtype, head.latent_shape, head.scale, head.zero_point, bits, code, most)
     split = request.split
     saved_model.write(model, split.tail, split.decoder, latent=latent, output=request.output, tag=tag, read=split.read)
-    payload = wire.pack(tag, np.zeros(head.latent_shape, head.dtype), bits)
+    if code is None:
+        payload = wire.pack(tag, np.zeros(head.latent_shape, head.dtype), bits)
+    else:
+        payload = wire.pack_coded(tag, np.broadcast_to(code.centres, code.shape), code, most)
     write_warmup(
         model,
         payload,

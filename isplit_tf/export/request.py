@@ -12,10 +12,11 @@ import numpy as np
 import tensorflow as tf
 
 from isplit_edge import __version__, wire
+from isplit_edge.code import Code
 from isplit_edge.manifest import FORMAT_VERSION, PRECISIONS, check_fields
 from isplit_edge.preprocessing import resolve_preprocessing
 
-from ..bottlenecks.quantizer import is_observed, quantizers
+from ..bottlenecks.quantizer import is_observed, roundings
 from ..errors import ArgumentError, ExportError, NumericsError, checked_class_names
 from ..graph.cost import program_macs
 from ..graph.outputs import Output, compiled_loss, find_logits
@@ -38,12 +39,14 @@ class ExportRequest:
         precision: Of the head.
         output: What the model's own output is.
         record: What is known of the manifest before the head is converted.
+        code: By which the latent is coded, or None.
     """
 
     split: SplitModel
     precision: str
     output: Output
     record: Mapping[str, Any]
+    code: Code | None = None
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -63,9 +66,25 @@ class ExportRequest:
             "scale": head.scale,
             "zero_point": head.zero_point,
             "shapes": {**self.record["shapes"], "latent": list(head.latent_shape)},
-            "payload_bytes": wire.payload_bytes(head.dtype, head.latent_shape, self.record.get("latent_bits")),
+            "payload_bytes": self._payload_bytes(head),
             "head": {**self.record["head"], "size_bytes": len(head.content)},
         }
+
+    def _payload_bytes(self, head: ConvertedHead) -> int:
+        measured = self.record.get("payload_bytes")
+        return measured or wire.payload_bytes(head.dtype, head.latent_shape, self.record.get("latent_bits"))
+
+    def with_lengths(self, lengths: np.ndarray, max_payload_bytes: int | None) -> "ExportRequest":
+        """Return the request of a coded latent, given what the payloads of some images measure.
+
+        Args:
+            lengths: (n,) bytes of payloads without a bound.
+            max_payload_bytes: The bound of each payload; by default a quarter above the longest of these.
+        """
+        most = -(-5 * int(lengths.max()) // 4) if max_payload_bytes is None else max_payload_bytes
+        mean = round(float(np.minimum(lengths, most).mean()))
+        measured = check_fields({"payload_bytes": mean, "max_payload_bytes": most})
+        return dataclasses.replace(self, record={**self.record, **measured})
 
 
 def make_request(
@@ -93,15 +112,16 @@ def make_request(
         raise ArgumentError(f"precision must be one of {', '.join(PRECISIONS)}. Received: {precision!r}.")
     if target not in TARGETS:
         raise ArgumentError(f"target must be one of {', '.join(map(repr, TARGETS))}. Received: {target!r}.")
+    split.require_fitted()
     _check_weights(split)
-    bits = _packed_bits(split, precision)
+    bits, code = _packed_bits(split, precision), _code(split, precision)
     shapes = _fixed_shapes(split)
     output = _output(split, from_logits)
     record = {
         "format_version": FORMAT_VERSION,
         "model_name": model_name,
         "version": version,
-        "wire_version": wire.WIRE_VERSION if bits is None else wire.PACKED_WIRE_VERSION,
+        "wire_version": _wire_version(bits, code),
         "precision": precision,
         "cut": _cut_record(split),
         "shapes": shapes,
@@ -118,7 +138,30 @@ def make_request(
     }
     if bits is not None:
         record["latent_bits"] = bits
-    return ExportRequest(split, precision, output, check_fields(record))
+    if code is not None:
+        record["code"] = code.to_json()
+    return ExportRequest(split, precision, output, check_fields(record), code)
+
+
+def _wire_version(bits: int | None, code: Code | None) -> int:
+    if code is not None:
+        return wire.CODED_WIRE_VERSION
+    return wire.WIRE_VERSION if bits is None else wire.PACKED_WIRE_VERSION
+
+
+def _code(split: SplitModel, precision: str) -> Code | None:
+    """Return the code of the split's latent; None if it is sent as it is."""
+    code = getattr(split, "bottleneck_code", None)
+    if code is None:
+        return None
+    if precision != "int8":
+        raise ArgumentError(
+            f"A coded latent is the int8 output of the head: precision must be 'int8'. Received: {precision!r}. "
+            "Possible: a bottleneck that does not code its latent."
+        )
+    if code.shape != tuple(split.latent_shape):
+        raise ArgumentError(f"The code is of latents {code.shape}. Expected: {tuple(split.latent_shape)}.")
+    return code
 
 
 def _check_weights(split: SplitModel) -> None:
@@ -189,7 +232,7 @@ def _cost(split: SplitModel, part: keras.Model | None) -> dict[str, int]:
     if part is None:
         return {"params": 0, "macs": 0}
     # The ranges of a latent of few bits are folded into the layer before them.
-    folded = sum(layer.count_params() for layer in quantizers(part))
+    folded = sum(layer.count_params() for layer in roundings(part))
     return {"params": int(part.count_params() - folded), "macs": int(program_macs(split.read(part)))}
 
 

@@ -37,6 +37,7 @@ class Run:
     epochs: dict[str, int]
     optimizers: dict[str, keras.optimizers.Optimizer]
     freeze_batch_norm: bool
+    rate_weight: float
     callbacks: Sequence[keras.callbacks.Callback]
     batch_size: int
     cache_bytes: int

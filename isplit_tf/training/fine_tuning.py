@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from ..bottlenecks.coded import weighing_bits
 from ..errors import ArgumentError
 from ..graph.keras_layers import all_layers
 from ..splitting import SplitModel
@@ -127,7 +128,8 @@ def fine_tune(run: Run, tuning: Tuning) -> None:
     split, model, state = run.split, run.split.model, run.state
     optimizer = run.optimizers[FINE_TUNE]
     try:
-        with frozen(batch_norms(split) if run.freeze_batch_norm else []), tuning.taught(model):
+        fixed = frozen(batch_norms(split) if run.freeze_batch_norm else [])
+        with fixed, tuning.taught(model), weighing_bits(split.encoder, run.rate_weight):
             if run.goes_on(FINE_TUNE):
                 tuning.compile(model, copied(optimizer))
                 if run.keep_best and not state.done(FINE_TUNE):

@@ -14,11 +14,11 @@ from isplit_tf.bottlenecks.quantizer import (
     best_ranges,
     forget,
     is_observed,
-    quantizers,
+    roundings,
     scales,
     set_ranges,
     unrounded,
-    with_levels,
+    with_rounding,
 )
 from isplit_tf.errors import ArgumentError
 from isplit_tf.splitting import SplitModel, split
@@ -132,8 +132,8 @@ def test_a_latent_takes_2_to_the_bits_values(kind):
 def test_without_bits_a_bottleneck_is_left_alone():
     """None adds no layer."""
     encoder, decoder = Autoencoder(0.5).build((6, 5, 4))
-    assert with_levels(encoder, decoder, None) == (encoder, decoder)
-    assert quantizers(encoder) == quantizers(None) == []
+    assert with_rounding(encoder, decoder, None) == (encoder, decoder)
+    assert roundings(encoder) == roundings(None) == []
 
 
 def test_each_tensor_that_crosses_has_ranges_of_its_own():
@@ -144,7 +144,7 @@ def test_each_tensor_that_crosses_has_ranges_of_its_own():
     first = np.prod(halves.cut.shapes[0])
     x[:, :first] *= 100
     set_ranges(halves.encoder, halves.decoder, halves.encoder(x).numpy())
-    one, other = quantizers(halves.encoder)
+    one, other = roundings(halves.encoder)
     assert float(np.mean(one.reach)) > 20 * float(np.mean(other.reach))
     assert len(np.unique(halves.encoder(x))) == 16
 

@@ -51,11 +51,52 @@ def test_a_latent_of_fewer_bits_is_a_contract_of_its_own(written):
     assert plain["bundle_id"] != packed["bundle_id"]
 
 
+def coded(**changes):
+    """A record whose latent is coded by tables that give every symbol but the last one part of 4096."""
+    code = {"tables": [list(range(17))], "runs": [0, 0], "magnitudes": [0, 0], "centres": [3, -3]}
+    own = {"wire_version": 3, "code": code, "payload_bytes": 30, "max_payload_bytes": 40}
+    return record_of(HEAD, **INT8, **(own | changes))
+
+
+def test_a_coded_latent_is_read_back(written):
+    """The code and the longest payload go through the file; other records lack both keys."""
+    record = coded()
+    manifest = Manifest.from_dict(record)
+    assert manifest.to_dict() == record
+    assert manifest.form.longest_bytes == 40
+    assert manifest.form.code.centres.tolist() == [3, -3]
+    assert not {"code", "max_payload_bytes"} & set(Manifest.from_dict(record_of(HEAD)).to_dict())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"wire_version": 2}, "wire_version must be 3"),
+        ({"code": None}, "wire_version must be 1"),
+        ({"latent_bits": 4}, "latent_bits must be None"),
+        ({"max_payload_bytes": None}, "max_payload_bytes must be a whole number from 30 on"),
+        ({"max_payload_bytes": 29}, "max_payload_bytes must be a whole number from 30 on"),
+        ({"code": {}}, "code lacks tables"),
+    ],
+)
+def test_a_coded_latent_that_contradicts_itself_is_refused(changes, message):
+    """Version, bits, bounds and tables have to fit."""
+    with pytest.raises(ArgumentError, match=message):
+        Manifest.from_dict(coded(**changes))
+
+
+def test_a_client_of_an_earlier_release_refuses_a_coded_latent(monkeypatch):
+    """Where versions 1 and 2 of the wire are known, the bundle is refused for its version."""
+    monkeypatch.setattr(wire, "CODED_WIRE_VERSION", 2)
+    with pytest.raises(ArgumentError, match=r"wire_version is 3, newer than this isplit-edge knows \(2\)"):
+        Manifest.from_dict(coded())
+
+
 def test_a_client_of_an_earlier_release_refuses_a_latent_of_fewer_bits(written, monkeypatch):
     """Where only version 1 of the wire is known, the bundle is refused for its version, before anything is sent."""
     record = record_of(HEAD, **INT8, wire_version=2, latent_bits=4, payload_bytes=12 + 12)
     Manifest.from_dict(record).write(written)
-    monkeypatch.setattr(wire, "PACKED_WIRE_VERSION", 1)
+    monkeypatch.setattr(wire, "CODED_WIRE_VERSION", 1)
     with pytest.raises(BundleError, match=r"wire_version is 2, newer than this isplit-edge knows \(1\)"):
         Manifest.load(written)
 

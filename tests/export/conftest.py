@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import isplit_tf as isplit
+from isplit_edge.code import Code
 from isplit_tf.export.bundle import Bundle
 from support import tiny
 
@@ -50,6 +51,32 @@ def shared_bundle(halves, original, train_images, test_data, tmp_path_factory) -
         preprocessing=tiny.PREPROCESSING,
         original=original,
         version=3,
+    )
+
+
+@pytest.fixture(scope="session")
+def coded_split(halves, original, shared_bundle, train_images) -> isplit.SplitModel:
+    """The split of `shared_bundle`, with a code for the latents of its head."""
+    form = shared_bundle.manifest.form
+    symbols = np.stack([form.unpack(one)[1] for one in shared_bundle.payloads(train_images)])
+    split = tiny.make_split(original)
+    split.model.set_weights(halves.model.get_weights())
+    split.bottleneck_code = Code.fit(symbols)
+    return split
+
+
+@pytest.fixture(scope="session")
+def coded_bundle(coded_split, train_images, test_data, tmp_path_factory) -> Bundle:
+    """The bundle of `coded_split`; only to be read."""
+    return isplit.export_bundle(
+        coded_split,
+        tmp_path_factory.mktemp("export") / "coded",
+        representative_data=train_images,
+        evaluation_data=test_data,
+        class_names=tiny.CLASSES,
+        preprocessing=tiny.PREPROCESSING,
+        version=3,
+        progress=False,
     )
 
 
@@ -118,4 +145,19 @@ def micro_bundle(halves, train_images, tmp_path_factory) -> Bundle:
         preprocessing=tiny.PREPROCESSING,
         target="microcontroller",
         version=5,
+    )
+
+
+@pytest.fixture(scope="session")
+def coded_micro_bundle(coded_split, train_images, tmp_path_factory) -> Bundle:
+    """An int8 bundle for microcontrollers whose latent is coded; only to be read."""
+    pytest.importorskip("tflite_micro", reason="TensorFlow Lite Micro is not installed: pip install 'isplit-tf[micro]'")
+    return isplit.export_bundle(
+        coded_split,
+        tmp_path_factory.mktemp("micro") / "bundle",
+        representative_data=train_images,
+        preprocessing=tiny.PREPROCESSING,
+        target="microcontroller",
+        version=6,
+        progress=False,
     )

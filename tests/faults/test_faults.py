@@ -2,7 +2,7 @@
 
 import pytest
 from trouble import abuse, crash, link, load, tamper
-from trouble.place import Row, make_place
+from trouble.place import Row, ServerProcess, make_place
 
 import faults
 
@@ -19,6 +19,14 @@ def test_malformed_payloads(place, served, check):
     """Truncated, extended, flipped, of another bundle, noise: each gets its status, good neighbours are right."""
     row = abuse.malformed_payloads(place, (served.url, served.grpc_url), 3000)
     check(row, "status 0", "status 1", "status 2")
+
+
+def test_coded_payloads_fail_alone(tmp_path, check):
+    """The same for a bundle whose latent is coded, also where the checksum of a spoiled code is right."""
+    place = make_place(tmp_path / "bundle", coded=True)
+    with ServerProcess(place.bundle) as server:
+        row = abuse.malformed_payloads(place, (server.url, server.grpc_url), 2000, what="malformed coded payloads")
+        check(row, "status 0", "status 1", "status 2")
 
 
 def test_malformed_rest_requests(place, served, check):

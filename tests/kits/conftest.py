@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from support.kinds import KINDS, Kind
+from support.kinds import CODED_KINDS, KINDS, Kind
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "export" / "raspberry_pi"))  # the kit's programs are no package
@@ -20,7 +20,7 @@ def kit_bundle(tmp_path_factory) -> Callable[[str], Path]:
 
     def make(name: str) -> Path:
         if name not in made:
-            made[name] = _export(KINDS[name], tmp_path_factory.mktemp("kit") / "bundle")
+            made[name] = _export((KINDS | CODED_KINDS)[name], tmp_path_factory.mktemp("kit") / "bundle")
         return made[name]
 
     return make
@@ -31,7 +31,7 @@ def raw_images() -> Callable[..., np.ndarray]:
     """Makes raw images for a kind, (N, H, W, C) uint8: noise and smooth ramps, black and white among them."""
 
     def make(name: str, count: int = 12) -> np.ndarray:
-        kind = KINDS[name]
+        kind = (KINDS | CODED_KINDS)[name]
         height, width = kind.raw_size
         rng = np.random.default_rng(7)
         noise = rng.integers(0, 256, (count, height, width, kind.input_shape[2]), np.uint8)
@@ -46,6 +46,8 @@ def _export(kind: Kind, directory: Path) -> Path:
     import keras
 
     import isplit_tf as isplit
+    from isplit_edge.code import Code
+    from isplit_edge.geometric import geometric_tables
 
     keras.utils.set_random_seed(1)
     layers = keras.layers
@@ -63,6 +65,11 @@ def _export(kind: Kind, directory: Path) -> Path:
     if kind.latent_bits is not None:
         images = rng.random((32, *kind.input_shape), np.float32)
         isplit.train(halves, images, bottleneck_epochs=0, fine_tune_epochs=0, progress=False)
+    if kind.coded:
+        channels = halves.latent_shape[-1]
+        halves.bottleneck_code = Code(
+            geometric_tables(), [11] * channels, [17] * channels, [0] * channels, halves.latent_shape
+        )
     isplit.export_bundle(
         halves,
         directory,

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import sources
 
-from isplit_edge import Client, Head, Manifest
+from isplit_edge import ArgumentError, Client, Head, Manifest
+from isplit_edge.code import Code
 from isplit_edge.rest import _body
 from support import jvm
-from support.kinds import KINDS
+from support.code_vectors import vectors
+from support.kinds import CODED_KINDS, KINDS
 
 # Compiling takes over ten seconds, once.
 pytestmark = pytest.mark.slow
@@ -48,7 +50,7 @@ def opened(running, kit_bundle):
     return open_kind
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", [*KINDS, *CODED_KINDS])
 def test_inputs_and_payloads_are_those_of_python(opened, raw_images, name):
     """Preprocessing, quantization and wire format agree with isplit_edge in every bit, for every kind of head."""
     application, head = opened(name)
@@ -89,7 +91,7 @@ def test_a_picture_from_a_camera_fits_as_on_a_raspberry_pi(opened, rng, name):
     assert application.image("fitted", picture) == expected.tobytes()
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", [*KINDS, *CODED_KINDS])
 def test_answers_are_those_of_the_client(opened, raw_images, kit_bundle, name):
     """End to end against the local server: class, probabilities and size are those of isplit_edge's client."""
     from isplit_tf.server import Server
@@ -106,7 +108,7 @@ def test_answers_are_those_of_the_client(opened, raw_images, kit_bundle, name):
             np.testing.assert_array_equal(probabilities, expected.probabilities[row])
             label, size, *times = application.image("classify", image, server.url).decode().rsplit(" ", 4)
             assert label == manifest.class_names[expected.classes[row]]
-            assert int(size) == manifest.payload_bytes
+            assert int(size) == len(payload)
             assert all(float(ms) >= 0 for ms in times)
 
 
@@ -139,6 +141,26 @@ def test_failures_of_the_server_have_a_reason(opened, raw_images, kit_bundle, tm
     for url in ("server:8501", "ftp://server", "http://", "http://user@server:1", "http://server/?a=b"):
         with pytest.raises(jvm.KotlinError, match="DataException: The server's address looks like"):
             application.ask(f"ask {url}", payload)
+
+
+def test_coded_latents_are_those_of_python(running):
+    """The stored vectors, and random latents at random rates, give the same bytes; what nothing fits gives none."""
+    cases = list(vectors())
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        shape = (*rng.integers(1, 12, 2).tolist(), int(rng.integers(1, 30)))
+        values = np.rint(rng.laplace(size=(2, *shape)) * rng.choice([0.3, 3, 50]) * 0.95 ** np.arange(shape[-1]))
+        latents = np.clip(values, -128, 127).astype(np.int8)
+        code = Code.fit(latents)
+        bound = int(rng.integers(5, len(code.encode(latents[0])) + 9))
+        try:
+            expected = code.encode(latents[0], bound)
+        except ArgumentError:
+            expected = b""
+        cases.append({"code": code, "latent": latents[0], "max_bytes": bound, "expected": expected})
+    for case in cases:
+        record = case["code"].to_json() | {"latent": case["latent"].ravel().tolist(), "max_bytes": case["max_bytes"]}
+        assert running.ask("encode", json.dumps(record).encode()) == case["expected"]
 
 
 def test_requests_are_byte_for_byte_those_of_python(running):
@@ -228,6 +250,8 @@ def test_json_has_its_limits(running):
         (lambda r: r.update(wire_version=9), "wire_version is 9, newer"),
         (lambda r: r.update(wire_version=0), "wire_version must be"),
         (lambda r: r.update(wire_version=2), "wire_version must be 1"),
+        (lambda r: r.update(wire_version=3), "wire_version must be 1"),
+        (lambda r: r.update(wire_version=3, code={}), "manifest.code lacks tables"),
         (lambda r: r.update(latent_bits=4), "wire_version must be 2"),
         (lambda r: r.update(latent_bits=3, wire_version=2), "latent_bits must be 2, 4 or 8, fewer"),
         (lambda r: r.update(latent_bits=8, wire_version=2), "latent_bits must be 2, 4 or 8, fewer"),
@@ -277,6 +301,7 @@ def test_the_kit_reads_the_versions_that_this_project_writes():
     sources = "".join(path.read_text() for path in jvm.SOURCES.rglob("*.kt"))
     assert f"FORMAT_VERSION = {manifest.FORMAT_VERSION}L" in sources
     assert f" VERSION = {wire.WIRE_VERSION}L" in sources
+    assert f"CODED_VERSION = {wire.CODED_WIRE_VERSION}L" in sources
     assert f"PACKED_VERSION = {wire.PACKED_WIRE_VERSION}L" in sources
     assert f"HEADER_BYTES = {wire.HEADER_BYTES}" in sources
 

@@ -16,6 +16,7 @@ class Kind:
     last: str | None = None
     units: int = 4
     latent_bits: int | None = None
+    coded: bool = False
 
 
 KINDS = {
@@ -44,4 +45,8 @@ KINDS = {
         last="sigmoid",
         units=3,
     ),
+}
+CODED_KINDS = {
+    # The latent is coded: payloads differ in length.
+    "coded int8": Kind("int8", (13, 11, 3), {"size": [13, 11], "scale": 1 / 255}, (13, 11), coded=True),
 }

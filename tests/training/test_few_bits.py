@@ -6,7 +6,7 @@ import pytest
 
 from isplit_tf.bottlenecks.autoencoder import Autoencoder
 from isplit_tf.bottlenecks.projection import Projection
-from isplit_tf.bottlenecks.quantizer import is_observed, quantizers
+from isplit_tf.bottlenecks.quantizer import is_observed, roundings
 from isplit_tf.errors import NumericsError
 from isplit_tf.splitting import split
 from isplit_tf.training import train
@@ -38,14 +38,14 @@ def test_phase_2_learns_with_the_steps_of_the_wire(net, data):
     """End to end the loss falls with a latent of 2 bits, whose ranges stay; the encoder learns through the rounding."""
     halves = few(net)
     train(halves, data, bottleneck_epochs=2, fine_tune_epochs=0, seed=0)
-    ranges = [np.array(layer.reach) for layer in quantizers(halves.encoder)]
+    ranges = [np.array(layer.reach) for layer in roundings(halves.encoder)]
     before = weights_of(halves.encoder)
     adam = keras.optimizers.Adam(3e-3)
     losses = train(
         halves, data, bottleneck_epochs=0, fine_tune_epochs=4, optimizer=adam, loss="distill", seed=0
     ).values("fine_tune", "loss")
     assert losses[-1] < 0.8 * losses[0]
-    assert_same(ranges, [np.array(layer.reach) for layer in quantizers(halves.encoder)])
+    assert_same(ranges, [np.array(layer.reach) for layer in roundings(halves.encoder)])
     learned = [not np.array_equal(a, b) for a, b in zip(before, weights_of(halves.encoder), strict=True)]
     assert learned == [True] * 4 + [False] * 3  # kernels and biases; range, and that it was observed
     assert len(values_of(halves, data[0])) == 4
@@ -66,11 +66,11 @@ def test_phase_1_once_more_gives_new_ranges(net, data):
     halves = few(net, bits=4)
     arguments = {"bottleneck_epochs": 1, "fine_tune_epochs": 0, "seed": 0}
     train(halves, data, **arguments)
-    first = np.array(quantizers(halves.encoder)[0].reach)
+    first = np.array(roundings(halves.encoder)[0].reach)
     keras.utils.set_random_seed(1)
     halves.encoder.layers[-2].kernel.assign(halves.encoder.layers[-2].kernel * 3)
     train(halves, data, **arguments)
-    assert np.median(np.array(quantizers(halves.encoder)[0].reach) / first) > 2
+    assert np.median(np.array(roundings(halves.encoder)[0].reach) / first) > 2
 
 
 def test_an_interrupted_run_ends_with_the_same_ranges_and_weights(net, data, tmp_path):

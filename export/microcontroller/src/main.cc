@@ -5,6 +5,7 @@
 #include "camera.h"
 #include "head.h"
 #include "link.h"
+#include "request.h"
 #include "tensorflow/lite/micro/micro_interpreter.h"
 #include "tensorflow/lite/micro/micro_mutable_op_resolver.h"
 #include "tensorflow/lite/micro/system_setup.h"
@@ -24,11 +25,10 @@ namespace {
 
 constexpr std::uint32_t kShape[] = ISPLIT_INPUT_SHAPE;
 constexpr std::uint32_t kSource[] = ISPLIT_PIXEL_SOURCE;
-constexpr std::uint8_t kTag[] = ISPLIT_BUNDLE_TAG;
 
 alignas(16) std::uint8_t arena[ISPLIT_ARENA_BYTES];
 std::uint8_t pixels[ISPLIT_INPUT_SIZE];
-std::uint8_t request[ISPLIT_FRAME_HEADER_BYTES + ISPLIT_PAYLOAD_BYTES];
+std::uint8_t request[ISPLIT_REQUEST_BYTES];
 
 // Preprocessing and quantization are one table: the head's input is what the Python client would give it.
 void Quantize(const std::uint8_t* image, std::int8_t* input) {
@@ -62,10 +62,7 @@ int main() {
   while (isplit_capture(pixels, kShape[0], kShape[1], kShape[2])) {
     Quantize(pixels, interpreter.input(0)->data.int8);
     if (interpreter.Invoke() != kTfLiteOk) return Fail("The head failed.");
-    void* const latent = interpreter.output(0)->data.raw;
-    const std::size_t bytes =
-        isplit_keep_bits(latent, ISPLIT_LATENT_SIZE, sizeof(ISPLIT_LATENT_TYPE), ISPLIT_LATENT_BITS);
-    const std::size_t n = isplit_pack_request(request, sizeof request, ++sequence, kTag, latent, bytes);
+    const std::size_t n = isplit_request_of(interpreter.output(0)->data.raw, request, ++sequence);
     isplit_answer answer;
     if (n == 0 || !isplit_ask(request, n, sequence, &answer)) {
       std::printf("no answer\n");

@@ -8,11 +8,11 @@
 
 #include "head.h"
 #include "link.h"
+#include "request.h"
 
 int main(int argc, char** argv) {
-  static const uint8_t tag[] = ISPLIT_BUNDLE_TAG;
   static uint8_t latent[ISPLIT_LATENT_BYTES];
-  static uint8_t request[ISPLIT_FRAME_HEADER_BYTES + ISPLIT_PAYLOAD_BYTES];
+  static uint8_t request[ISPLIT_REQUEST_BYTES];
   uint32_t sequence = 0;
   int lost = 0;
   if (argc != 3) {
@@ -25,9 +25,7 @@ int main(int argc, char** argv) {
   }
   while (fread(latent, sizeof latent, 1, stdin) == 1) {
     isplit_answer answer;
-    const size_t bytes =
-        isplit_keep_bits(latent, ISPLIT_LATENT_SIZE, sizeof(ISPLIT_LATENT_TYPE), ISPLIT_LATENT_BITS);
-    const size_t n = isplit_pack_request(request, sizeof request, ++sequence, tag, latent, bytes);
+    const size_t n = isplit_request_of(latent, request, ++sequence);
     if (n == 0 || !isplit_ask(request, n, sequence, &answer)) {
       printf("lost\n");
       lost = 1;

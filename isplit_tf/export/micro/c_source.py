@@ -81,7 +81,7 @@ def header(manifest: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
         *_slot("LATENT", facts["output"]),
         "",
         *_wire(manifest),
-        *_declarations(facts),
+        *_declarations(facts, coded=manifest.get("code") is not None),
         *_operators(facts["operators"]),
         "#endif /* ISPLIT_HEAD_H_ */",
         "",
@@ -89,8 +89,8 @@ def header(manifest: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def source(content: bytes, table: np.ndarray | None) -> str:
-    """Return the text of head.cc: the array, and the pixel table if there is one."""
+def source(content: bytes, table: np.ndarray | None, code: Mapping[str, Any] | None = None) -> str:
+    """Return the text of head.cc: the array, and the pixel table and the manifest's code of the latent if there are."""
     parts = [
         "// Written by isplit-tf: do not edit. See head.h.",
         '#include "head.h"',
@@ -104,6 +104,8 @@ def source(content: bytes, table: np.ndarray | None) -> str:
         parts += ["const int8_t isplit_pixels[][256] = {"]
         parts += [f"    {{\n{_rows(channel.tolist())}\n    }}," for channel in table]
         parts += ["};", ""]
+    if code is not None:
+        parts += _code_arrays(code)
     return "\n".join(parts)
 
 
@@ -131,10 +133,43 @@ def _wire(manifest: Mapping[str, Any]) -> list[str]:
         _define("LATENT_BITS", f"{bits}u"),
         _define("WIRE_VERSION", str(manifest["wire_version"])),
         _define("WIRE_HEADER_BYTES", f"{wire.HEADER_BYTES}u"),
-        _define("PAYLOAD_BYTES", f"{manifest['payload_bytes']}u"),
+        _define("PAYLOAD_BYTES", f"{manifest.get('max_payload_bytes') or manifest['payload_bytes']}u"),
         _define("BUNDLE_TAG", f"{{{tag}}}"),
         _define("CLASSES", str(manifest["n_classes"])),
         "",
+        *_code(manifest),
+    ]
+
+
+def _code(manifest: Mapping[str, Any]) -> list[str]:
+    """Return the constants of a coded latent; nothing where it is not coded."""
+    code = manifest.get("code")
+    if code is None:
+        return []
+    channels = len(code["centres"])
+    positions = int(np.prod(manifest["shapes"]["latent"])) // channels
+    names = "isplit_code_tables[0], isplit_code_runs, isplit_code_magnitudes, isplit_code_centres"
+    return [
+        "/* The latent is coded, and ISPLIT_PAYLOAD_BYTES is the longest payload. What isplit_encode in isplit_code.h",
+        " * takes: static const isplit_code code = ISPLIT_LATENT_CODE; */",
+        _define("CODE_TABLES", f"{len(code['tables'])}u"),
+        _define("CODE_CHANNELS", f"{channels}u"),
+        _define("LATENT_CODE", f"{{{names}, {channels}u, {positions}u}}"),
+        "",
+    ]
+
+
+def _code_arrays(code: Mapping[str, Any]) -> list[str]:
+    return [
+        "const uint16_t isplit_code_tables[ISPLIT_CODE_TABLES][17] = {",
+        *(f"    {{{', '.join(map(str, table))}}}," for table in code["tables"]),
+        "};",
+        "",
+        *(
+            line
+            for name, kind in (("runs", "uint8_t"), ("magnitudes", "uint8_t"), ("centres", "int8_t"))
+            for line in (f"const {kind} isplit_code_{name}[ISPLIT_CODE_CHANNELS] = {{", _rows(code[name]), "};", "")
+        ),
     ]
 
 
@@ -168,7 +203,7 @@ def _float(value: float) -> str:
     return f"{text}f" if set(text) & set(".e") else f"{text}.0f"
 
 
-def _declarations(facts: Mapping[str, Any]) -> list[str]:
+def _declarations(facts: Mapping[str, Any], *, coded: bool) -> list[str]:
     lines = [
         "#ifdef __cplusplus",
         'extern "C" {',
@@ -184,6 +219,14 @@ def _declarations(facts: Mapping[str, Any]) -> list[str]:
             " * image. */",
             _define("PIXEL_SOURCE", "{" + ", ".join(map(str, facts["pixel_source"])) + "}"),
             "extern const int8_t isplit_pixels[][256];",
+            "",
+        ]
+    if coded:
+        lines += [
+            "extern const uint16_t isplit_code_tables[ISPLIT_CODE_TABLES][17];",
+            "extern const uint8_t isplit_code_runs[ISPLIT_CODE_CHANNELS];",
+            "extern const uint8_t isplit_code_magnitudes[ISPLIT_CODE_CHANNELS];",
+            "extern const int8_t isplit_code_centres[ISPLIT_CODE_CHANNELS];",
             "",
         ]
     return [*lines, "#ifdef __cplusplus", "}", "#endif", ""]

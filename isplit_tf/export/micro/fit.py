@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from isplit_edge.code import Code
+
 from ...errors import ArgumentError, ExportError
 from ...importance.curve import Curve
 from ...splitting import SplitModel
@@ -63,10 +65,17 @@ def micro_request(
 
 
 def fitted_micro_head(
-    request: MicroRequest, head: ConvertedHead, split: SplitModel, *, images: np.ndarray | None, progress: bool = True
+    request: MicroRequest,
+    head: ConvertedHead,
+    split: SplitModel,
+    *,
+    images: np.ndarray | None,
+    code: Code | None = None,
+    max_payload_bytes: int | None = None,
+    progress: bool = True,
 ) -> MicroHead:
     """Return the head for TensorFlow Lite Micro, if it runs and fits; see `require_fit` and `check_micro_head`."""
-    needs = measure_needs(head, split.latent_bits)
+    needs = measure_needs(head, split.latent_bits, code=code, max_payload_bytes=max_payload_bytes)
     require_fit(
         needs,
         request.budget,

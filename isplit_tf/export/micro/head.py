@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
+from isplit_edge.code import Code
 from isplit_edge.wire import payload_bytes, sent_bits
 
 from ...display.quiet import quiet
@@ -25,6 +26,8 @@ MICROCONTROLLER = "microcontroller"
 MICRO_PRECISIONS = ("int8", "int16x8", "float32")
 FRAME_BYTES = 16
 """What a frame of the kit in export/microcontroller/ adds to a payload."""
+CODER_BYTES = 5100
+"""The memory of the kit's encoder, `sizeof(isplit_code_work)`."""
 
 _CHECKED_INPUTS = 4
 _MARGIN = 0.1
@@ -40,12 +43,12 @@ class Needs:
     """The memory that a head needs on a microcontroller, in bytes.
 
     Attributes:
-        flash_bytes: The array, aligned, and the pixel table. The code of TensorFlow Lite Micro and of the firmware
-            comes on top.
+        flash_bytes: The array, aligned, the pixel table, and the tables that code the latent. The machine code of
+            TensorFlow Lite Micro and of the firmware comes on top.
         arena_smallest_bytes: The smallest arena that works, as measured.
         arena_bytes: The recommended one.
-        ram_bytes: The recommended arena, the payload, and the 16 bytes around it on the wire. Stack and the firmware's
-            own variables come on top.
+        ram_bytes: The recommended arena, the payload, the 16 bytes around it on the wire, and the memory of the coder
+            if the latent is coded. Stack and the firmware's own variables come on top.
     """
 
     flash_bytes: int
@@ -107,15 +110,23 @@ class MicroHead:
             "pixels": table is not None,
             "pixel_source": list(reversed(channels)) if reversed_order else list(channels),
         }
-        return {HEADER_FILE: header(manifest, facts), SOURCE_FILE: source(self.content, table)}
+        return {HEADER_FILE: header(manifest, facts), SOURCE_FILE: source(self.content, table, manifest.get("code"))}
 
 
-def measure_needs(head: ConvertedHead, latent_bits: int | None = None) -> Needs:
+def measure_needs(
+    head: ConvertedHead,
+    latent_bits: int | None = None,
+    *,
+    code: Code | None = None,
+    max_payload_bytes: int | None = None,
+) -> Needs:
     """Measure the memory that a converted head needs, by planning it in TensorFlow Lite Micro without running it.
 
     Args:
         head: A head of precision "int8", "int16x8" or "float32".
         latent_bits: Of each element of its latent, where fewer are sent than it has.
+        code: By which its latent is coded, or None; its tables lie in flash.
+        max_payload_bytes: The longest coded payload.
 
     Raises:
         ArgumentError: If the precision is one that TensorFlow Lite Micro does not run.
@@ -125,12 +136,15 @@ def measure_needs(head: ConvertedHead, latent_bits: int | None = None) -> Needs:
     check_micro_precision(head.precision)
     arena = measure_arena(head.content)
     recommended = recommended_arena(arena.smallest_bytes, head.contents)
-    payload = payload_bytes(head.dtype, head.latent_shape, sent_bits(head.dtype, latent_bits))
+    if code is None:
+        tables, sending = 0, payload_bytes(head.dtype, head.latent_shape, sent_bits(head.dtype, latent_bits))
+    else:
+        tables, sending = code_bytes(code), CODER_BYTES + (max_payload_bytes or 0)
     return Needs(
-        flash_bytes=flash_bytes(len(head.content), head.input_shape, head.precision),
+        flash_bytes=flash_bytes(len(head.content), head.input_shape, head.precision) + tables,
         arena_smallest_bytes=arena.smallest_bytes,
         arena_bytes=recommended,
-        ram_bytes=recommended + FRAME_BYTES + payload,
+        ram_bytes=recommended + FRAME_BYTES + sending,
     )
 
 
@@ -177,6 +191,11 @@ def flash_bytes(content_bytes: int, input_shape: tuple[int, ...], precision: str
     """Return the flash for a head's array and its pixel table, in bytes."""
     pixels = 256 * input_shape[-1] if precision == "int8" and len(input_shape) == 3 else 0
     return -(-content_bytes // ALIGNMENT) * ALIGNMENT + pixels
+
+
+def code_bytes(code: Code) -> int:
+    """Return the flash for the tables that code a latent, in bytes."""
+    return code.tables.nbytes + code.runs.nbytes + code.magnitudes.nbytes + code.centres.nbytes
 
 
 def recommended_arena(smallest_bytes: int, contents: Contents) -> int:

@@ -11,10 +11,11 @@ import numpy as np
 import tensorflow as tf
 
 from isplit_edge import wire
+from isplit_edge.code import Code
 
 from ...graph.outputs import Output
 from ..litert.float32 import Read, in_float32, in_inference
-from .wire_graph import read_payloads
+from .wire_graph import read_coded, read_payloads
 
 SERVING_DEFAULT = "serving_default"
 FROM_LATENT = "from_latent"
@@ -31,6 +32,8 @@ class LatentFormat:
         zero_point: None where dtype is float32.
         bits: Of each element, where the highest bits travel alone: the integer is then taken to be the middle of those
             that have them. None where the latent travels as it is.
+        code: By which the latent is coded, or None.
+        max_bytes: The longest coded payload, or None.
     """
 
     dtype: str
@@ -38,6 +41,14 @@ class LatentFormat:
     scale: float | None = None
     zero_point: int | None = None
     bits: int | None = None
+    code: Code | None = None
+    max_bytes: int | None = None
+
+    def read(self, payload: tf.Tensor, tag: bytes) -> tuple[tf.Tensor, tf.Tensor]:
+        """Check payloads, string `(N,)`: the latents as on the wire, and the status."""
+        if self.code is not None:
+            return read_coded(payload, tag=tag, code=self.code, max_bytes=int(self.max_bytes or 0))
+        return read_payloads(payload, tag=tag, dtype=self.dtype, shape=self.shape, bits=self.bits)
 
     def dequantize(self, latents: tf.Tensor) -> tf.Tensor:
         """Turn latents `(N, *shape)` as on the wire into float32."""
@@ -93,7 +104,7 @@ def write(
         return output.probabilities(tf.cast(answer(tail, values), tf.float32))[:count]
 
     def serving_default(payload: tf.Tensor) -> Mapping[str, tf.Tensor]:
-        latents, status = read_payloads(payload, tag=tag, dtype=latent.dtype, shape=latent.shape, bits=latent.bits)
+        latents, status = latent.read(payload, tag)
         probabilities = served(latent.dequantize(latents))
         is_ok = tf.reshape(status == 0, [-1, 1])
         return {"probabilities": tf.where(is_ok, probabilities, float("nan")), "status": status}

@@ -9,10 +9,15 @@ import math
 import tensorflow as tf
 
 from isplit_edge import wire
+from isplit_edge.code import Code
+
+from .code_graph import Streams, decode_streams
 
 _MODULUS = 65521
 # So many bytes are summed up in int32: 255 * 2048 * 2049 / 2 < 2**31.
 _BLOCK = 2048
+# Of a coded payload: header, number of channels, number of lanes, one state.
+_LEAST_WIDTH = wire.HEADER_BYTES + 5
 
 
 def read_payloads(
@@ -46,12 +51,35 @@ def read_payloads(
         well_formed &= tf.reduce_all(left_over == 0, axis=1)
     if latents.dtype.is_floating:
         well_formed &= tf.reduce_all(tf.math.is_finite(latents), axis=list(range(1, len(shape) + 1)))
-    tag_matches = tf.reduce_all(rows[:, : wire.TAG_BYTES] == tf.constant(list(tag), tf.uint8), axis=1)
-    status = tf.where(
-        well_formed, tf.where(tag_matches, wire.STATUS_OK, wire.STATUS_OTHER_BUNDLE), wire.STATUS_MALFORMED
-    )
-    is_ok = tf.reshape(status == wire.STATUS_OK, [-1] + [1] * len(shape))
-    return tf.where(is_ok, latents, tf.zeros([], latents.dtype)), status
+    return _answered(latents, well_formed, rows, tag)
+
+
+def read_coded(payload: tf.Tensor, *, tag: bytes, code: Code, max_bytes: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """Check coded payloads and decode their latents; `isplit_edge.wire.unpack_coded` is the reference.
+
+    Args:
+        payload: string `(N,)`, bytes of any length.
+        tag: The 8 bytes that this bundle's payloads begin with.
+        code: The bundle's code.
+        max_bytes: The longest payload of this bundle.
+
+    Returns:
+        The latents, int32 `(N, *code.shape)`, zeros where the status is not 0. And the status, int32 `(N,)`.
+    """
+    payload = tf.ensure_shape(payload, [None])
+    length = tf.strings.length(payload)
+    # Longer rows are cut here, and refused below; the width allows every row its header and one lane.
+    width = tf.clip_by_value(tf.reduce_max(length), _LEAST_WIDTH, max(max_bytes, _LEAST_WIDTH))
+    rows = tf.raw_ops.DecodePaddedRaw(input_bytes=payload, fixed_length=width, out_type=tf.uint8)
+    sums = _as_uint32(rows[:, wire.TAG_BYTES : wire.HEADER_BYTES])
+    count = tf.cast(rows[:, wire.HEADER_BYTES : wire.HEADER_BYTES + 2], tf.int32)
+    channels = count[:, 0] + 256 * count[:, 1]
+    size = tf.cast(length, tf.int64) - wire.HEADER_BYTES
+    valid = (length <= max_bytes) & (size > 2) & (sums == _adler32_of(rows[:, wire.HEADER_BYTES :], size))
+    valid &= (channels >= 1) & (channels <= code.n_channels)
+    streams = Streams(rows, valid, wire.HEADER_BYTES + 2, length, channels)
+    latents, well_formed = decode_streams(streams, code)
+    return _answered(latents, well_formed, rows, tag)
 
 
 def adler32(rows: tf.Tensor) -> tf.Tensor:
@@ -79,6 +107,25 @@ def adler32(rows: tf.Tensor) -> tf.Tensor:
     first = (1 + tf.reduce_sum(plain, axis=1)) % _MODULUS
     second = (length + tf.reduce_sum(weighted + plain * following, axis=1)) % _MODULUS
     return second * 65536 + first
+
+
+def _adler32_of(rows: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+    """Compute Adler-32 of the first `size` bytes of each row, int64; zeros follow. Exact below 32 MiB."""
+    values = tf.cast(rows, tf.int64)
+    plain = tf.reduce_sum(values, axis=1)
+    # B = n + sum (n - i + 1) b_i, where i counts from 1.
+    weighted = (size + 1) * plain - tf.reduce_sum(values * tf.range(1, tf.shape(values, tf.int64)[1] + 1), axis=1)
+    return (size + weighted) % _MODULUS * 65536 + (1 + plain) % _MODULUS
+
+
+def _answered(latents: tf.Tensor, well_formed: tf.Tensor, rows: tf.Tensor, tag: bytes) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return latents, zero where the status is not 0, and the status."""
+    tag_matches = tf.reduce_all(rows[:, : wire.TAG_BYTES] == tf.constant(list(tag), tf.uint8), axis=1)
+    status = tf.where(
+        well_formed, tf.where(tag_matches, wire.STATUS_OK, wire.STATUS_OTHER_BUNDLE), wire.STATUS_MALFORMED
+    )
+    is_ok = tf.reshape(status == wire.STATUS_OK, [-1] + [1] * (latents.shape.rank - 1))
+    return tf.where(is_ok, latents, tf.zeros([], latents.dtype)), status
 
 
 def _as_levels(body: tf.Tensor, bits: int, shape: tuple[int, ...]) -> tuple[tf.Tensor, tf.Tensor]:

@@ -56,8 +56,12 @@ int main(int argc, char** argv) {
   static_assert(sizeof shape == ISPLIT_INPUT_RANK * sizeof *shape, "");
   static_assert(sizeof latent == ISPLIT_LATENT_RANK * sizeof *latent, "");
   static_assert(sizeof(ISPLIT_LATENT_TYPE) * ISPLIT_LATENT_SIZE == ISPLIT_LATENT_BYTES, "");
+#ifdef ISPLIT_LATENT_CODE
+  static_assert(sizeof isplit_code_tables / sizeof *isplit_code_tables == ISPLIT_CODE_TABLES, "");
+#else
   static_assert(ISPLIT_WIRE_HEADER_BYTES + (ISPLIT_LATENT_SIZE * ISPLIT_LATENT_BITS + 7) / 8 == ISPLIT_PAYLOAD_BYTES,
                 "");
+#endif
   std::FILE* facts = std::fopen("facts.json", "w");
   std::fprintf(facts, "{\\"added\\": %d, \\"aligned\\": %d, \\"operators\\": %d, \\"arena\\": [%u, %u], ", added,
                reinterpret_cast<uintptr_t>(isplit_head) % 16 == 0, ISPLIT_OPERATORS, ISPLIT_ARENA_SMALLEST_BYTES,
@@ -91,7 +95,7 @@ def compiled(folder: Path, bundle: Path, methods: list[str]) -> Path:
     return folder / "main"
 
 
-@pytest.mark.parametrize("name", ["micro_bundle", "packed_micro_bundle"])
+@pytest.mark.parametrize("name", ["micro_bundle", "packed_micro_bundle", "coded_micro_bundle"])
 def test_what_a_compiler_reads(request, name, tmp_path):
     """From C++11, the array is head.tflite to the byte and aligned, and every constant is the manifest's."""
     micro_bundle = request.getfixturevalue(name)

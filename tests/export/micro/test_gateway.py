@@ -22,6 +22,8 @@ from support.micro_kit import KIT, compile_c, gateway, need_cross_tools
 sys.path.insert(0, str(KIT))  # the kit's programs are no package
 from link_frames import ANSWER, REQUEST, pack_frame, unpack_frame
 
+SOURCES = [KIT / "src" / f"{name}.c" for name in ("replay", "link", "isplit_wire", "isplit_code", "transport_udp")]
+
 
 @pytest.fixture(scope="module")
 def server(micro_bundle):
@@ -74,7 +76,9 @@ def read_answer(frame: bytes) -> tuple[int, int, list[tuple[int, float]]]:
 
 def test_from_c_to_the_server_and_back(micro_bundle, listening, latents, expected, tmp_path):
     """The kit's C program sends real latents over UDP and prints the classes that the bundle's own tail gives."""
-    sources = [KIT / "src" / name for name in ("replay.c", "link.c", "isplit_wire.c", "transport_udp.c")]
+    sources = [
+        KIT / "src" / name for name in ("replay.c", "link.c", "isplit_wire.c", "isplit_code.c", "transport_udp.c")
+    ]
     program = compile_c(tmp_path, sources, micro_bundle.directory / "edge")
     host, port = listening.where.rsplit(":", 1)
     done = subprocess.run([program, host, port], input=latents.tobytes(), capture_output=True, check=True, timeout=60)
@@ -91,11 +95,34 @@ def test_latents_of_4_bits_from_c_to_the_server_and_back(packed_micro_bundle, tm
     size = int(np.prod(manifest.shapes["latent"]))
     latents = np.random.default_rng(0).integers(-128, 128, (20, size)).astype(np.int8)
     rows = packed_micro_bundle.answer([wire.pack(manifest.tag, latent, bits) for latent in latents])[0]
-    sources = [KIT / "src" / name for name in ("replay.c", "link.c", "isplit_wire.c", "transport_udp.c")]
+    sources = [
+        KIT / "src" / name for name in ("replay.c", "link.c", "isplit_wire.c", "isplit_code.c", "transport_udp.c")
+    ]
     program = compile_c(tmp_path, sources, packed_micro_bundle.directory / "edge")
     directory = str(packed_micro_bundle.directory)
     with (
         Server(packed_micro_bundle, port=0) as server,
+        gateway(directory, "--url", server.url, "--udp", "127.0.0.1:0", "--timeout", "20") as process,
+    ):
+        asked = [program, *process.where.rsplit(":", 1)]
+        done = subprocess.run(asked, input=latents.tobytes(), capture_output=True, check=True, timeout=60)
+    found = [line.split() for line in done.stdout.decode().splitlines()]
+    assert [(status, int(best)) for status, best, _ in found] == [("0", int(row.argmax())) for row in rows]
+
+
+def test_coded_latents_from_c_to_the_server_and_back(coded_micro_bundle, test_data, tmp_path):
+    """The kit's C program codes what the head gives, the gateway takes payloads of any length, and the tail answers."""
+    form = coded_micro_bundle.manifest.form
+    payloads = coded_micro_bundle.payloads(test_data[0])
+    latents = np.stack([form.unpack(one)[1] for one in payloads])
+    rows = coded_micro_bundle.answer(payloads)[0]
+    edge = coded_micro_bundle.directory / "edge"
+    tables = tmp_path / "head.o"
+    subprocess.run(["g++", "-std=c++11", "-c", str(edge / "head.cc"), "-o", str(tables)], check=True, timeout=60)
+    program = compile_c(tmp_path, [*SOURCES, tables], edge)
+    directory = str(coded_micro_bundle.directory)
+    with (
+        Server(coded_micro_bundle, port=0) as server,
         gateway(directory, "--url", server.url, "--udp", "127.0.0.1:0", "--timeout", "20") as process,
     ):
         asked = [program, *process.where.rsplit(":", 1)]

@@ -97,6 +97,29 @@ def test_tensorflows_c_loader_gives_the_same_answers(c_loader, shared_bundle, te
     assert found[1][1].tolist() == [0, 2, 2, 0, 2, 2, 1, 0]
 
 
+def test_tensorflows_c_loader_decodes(c_loader, coded_bundle, test_data):
+    """Coded payloads, at their full length and cut at a channel, good and bad in one batch, are decoded without Python
+    and without operators of ours."""
+    payloads = [*coded_bundle.payloads(test_data[0]), *coded_bundle.at(60).payloads(test_data[0][:9])]
+    bad = [b"", payloads[0][:-1], payloads[1] + b"\0", bytes(8) + payloads[2][8:], payloads[3][:14]]
+    batches = [payloads, [payloads[0], *bad, payloads[-1]], bad, [], payloads[:1]]
+    directory = saved_model(coded_bundle)
+    done = subprocess.run(
+        [str(c_loader), str(directory), *tensors(directory)],
+        input=b"".join(map(request, batches)),
+        capture_output=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr.decode()[-2000:]
+    found = answers(done.stdout)
+    assert len(found) == len(batches)
+    for batch, (probabilities, status) in zip(batches, found, strict=True):
+        expected, expected_status = coded_bundle.answer(batch, batch_size=128)
+        np.testing.assert_array_equal(status, expected_status)
+        np.testing.assert_allclose(probabilities, expected, atol=1e-5)
+    assert found[1][1].tolist() == [0, 2, 2, 2, 1, 2, 0]
+
+
 def test_the_variables_file_holds_each_weight_once(shared_bundle, halves):
     """The bytes on disk are those of the weights of decoder and tail, once, beside a small description."""
     (data,) = (saved_model(shared_bundle) / "variables").glob("variables.data-*")

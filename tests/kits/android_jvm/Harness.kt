@@ -7,6 +7,7 @@ import java.nio.ByteBuffer
 import java.nio.ByteOrder
 import org.isplit.edge.BundleFiles
 import org.isplit.edge.Classifier
+import org.isplit.edge.Code
 import org.isplit.edge.ISplitException
 import org.isplit.edge.JsonException
 import org.isplit.edge.RawImage
@@ -75,6 +76,16 @@ private fun bytesOf(row: org.isplit.edge.Row): ByteArray {
     return buffer.array()
 }
 
+private fun encode(vector: Map<*, *>): ByteArray {
+    fun numbers(value: Any?) = (value as List<*>).map { (it as Long).toInt() }.toIntArray()
+    val tables = (vector["tables"] as List<*>).map { numbers(it) }
+    val (runs, magnitudes, centres) = listOf("runs", "magnitudes", "centres").map { numbers(vector[it]) }
+    val latent = numbers(vector["latent"])
+    val code = Code(tables, runs, magnitudes, centres, latent.size / centres.size)
+    val bytes = ByteArray(latent.size) { latent[it].toByte() }
+    return code.encode(bytes, numbers(listOf(vector["max_bytes"]))[0]) ?: ByteArray(0)
+}
+
 private var classifier: Classifier? = null
 
 private fun perform(command: String, body: ByteArray): ByteArray {
@@ -103,6 +114,7 @@ private fun perform(command: String, body: ByteArray): ByteArray {
             TailClient.readRows(text, arguments[0].toInt(), classifier!!.manifest).map { bytesOf(it) }
                 .fold(ByteArray(0)) { all, one -> all + one }
         }
+        "encode" -> encode(parseJson(String(body, Charsets.UTF_8)) as Map<*, *>)
         "json" -> parseJson(String(body, Charsets.UTF_8), arguments[0] == "nan").toString().toByteArray()
         else -> throw IllegalArgumentException(command)
     }

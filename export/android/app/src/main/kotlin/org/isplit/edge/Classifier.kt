@@ -23,8 +23,12 @@ class Answer(
         }
 }
 
-/** The head here and the tail on a server, for one thread at a time. */
-class Classifier(files: BundleFiles, threads: Int = 2) : AutoCloseable {
+/**
+ * The head here and the tail on a server, for one thread at a time.
+ *
+ * @param payloadBytes for a bundle that codes its latents: the most bytes of each payload.
+ */
+class Classifier(files: BundleFiles, threads: Int = 2, private val payloadBytes: Int? = null) : AutoCloseable {
     val manifest = Manifest.parse(String(files.read(Manifest.FILE), Charsets.UTF_8))
     private val head = Head(manifest, files.read(Manifest.HEAD_FILE), threads)
 
@@ -34,7 +38,7 @@ class Classifier(files: BundleFiles, threads: Int = 2) : AutoCloseable {
     /** Makes the payload of an image; what a test compares with other devices. */
     fun payload(image: RawImage): ByteArray {
         head.prepare(image)
-        return head.payload()
+        return head.payload(payloadBytes)
     }
 
     /**
@@ -46,7 +50,7 @@ class Classifier(files: BundleFiles, threads: Int = 2) : AutoCloseable {
         val begin = System.nanoTime()
         head.prepare(image)
         val prepared = System.nanoTime()
-        val payload = head.payload()
+        val payload = head.payload(payloadBytes)
         val encoded = System.nanoTime()
         val row = tail.predict(listOf(payload)).single()
         val end = System.nanoTime()

@@ -65,14 +65,26 @@ class Head(private val manifest: Manifest, content: ByteArray, threads: Int = 2)
         }
     }
 
-    /** Runs the head on what was prepared and returns the payload for the tail. */
-    fun payload(): ByteArray {
+    /**
+     * Runs the head on what was prepared and returns the payload for the tail.
+     *
+     * @param maxBytes for a bundle that codes its latents: a bound for this payload, beside the bundle's own.
+     * @throws DataException if not even the first channel of the latent fits.
+     */
+    fun payload(maxBytes: Int? = null): ByteArray {
         input.rewind()
         output.rewind()
         interpreter.run(input, output)
         output.rewind()
         val latent = ByteArray(output.remaining())
         output.get(latent)
+        val code = manifest.code
+        if (code != null) {
+            val bound = minOf(maxBytes ?: Int.MAX_VALUE, manifest.maxPayloadBytes ?: Int.MAX_VALUE)
+            val coded = code.encode(latent, bound - Wire.HEADER_BYTES)
+                ?: throw DataException("Not even the first channel of the latent fits in $bound bytes: allow for more")
+            return Wire.pack(manifest.tag, coded)
+        }
         val bits = manifest.latentBits ?: return Wire.pack(manifest.tag, latent)
         return Wire.pack(manifest.tag, Wire.keepBits(latent, manifest.itemBytes, bits))
     }

@@ -32,6 +32,10 @@ class Manifest private constructor(
     val payloadBytes: Int,
     /** How many bits of each element of the head's output are sent, or null where it is sent as it is. */
     val latentBits: Int?,
+    /** What codes the latent, or null where it is not coded. */
+    val code: Code?,
+    /** The longest coded payload; null where the latent is not coded. */
+    val maxPayloadBytes: Int?,
     private val headSha256: String,
     private val headBytes: Long
 ) {
@@ -74,7 +78,9 @@ class Manifest private constructor(
             }
             root.version("format_version", FORMAT_VERSION)
             val packed = root.has("latent_bits")
-            root.version("wire_version", Wire.PACKED_VERSION, if (packed) Wire.PACKED_VERSION else Wire.VERSION)
+            val coded = root.has("code")
+            val version = if (coded) Wire.CODED_VERSION else if (packed) Wire.PACKED_VERSION else Wire.VERSION
+            root.version("wire_version", Wire.CODED_VERSION, version)
             val head = root.record("files").record(HEAD_FILE)
             return Manifest(
                 bundleId = root.matching("bundle_id", "[0-9a-f]{64}"),
@@ -91,9 +97,26 @@ class Manifest private constructor(
                 outputKind = root.record("output").text("kind"),
                 payloadBytes = root.int("payload_bytes", Wire.HEADER_BYTES),
                 latentBits = if (packed) root.int("latent_bits", 1) else null,
+                code = if (coded) code(root.record("code"), root.record("shapes").shape("latent")) else null,
+                maxPayloadBytes = if (coded) root.int("max_payload_bytes", Wire.HEADER_BYTES + 5) else null,
                 headSha256 = head.matching("sha256", "[0-9a-f]{64}"),
                 headBytes = head.long("size_bytes", 0)
             ).also { it.checkTogether(root) }
+        }
+
+        private fun code(record: Record, shape: List<Int>): Code {
+            val channels = shape.last()
+            val rows = record.list("tables") ?: record.fail("tables", null, "a list of tables")
+            val tables = rows.map { row -> record.numbers("tables", row, 0 until Code.TOTAL, Code.SYMBOLS) }
+            for (row in tables) {
+                if (row[0] != 0 || (1 until row.size).any { row[it] <= row[it - 1] }) {
+                    record.fail("tables", row.toList(), "numbers that rise from 0")
+                }
+            }
+            fun each(key: String, range: IntRange) = record.numbers(key, record.get(key), range, channels)
+            val runs = each("runs", tables.indices)
+            val positions = shape.dropLast(1).fold(1) { product, axis -> product * axis }
+            return Code(tables, runs, each("magnitudes", tables.indices), each("centres", -128..127), positions)
         }
 
         private fun preprocessing(record: Record): Preprocessing {
@@ -121,7 +144,9 @@ class Manifest private constructor(
         }
         val elements = latentShape.fold(1L) { product, axis -> product * axis }
         val latentBytes = Wire.latentBytes(elements, itemBytes, latentBits)
-        if (payloadBytes.toLong() != Wire.HEADER_BYTES + latentBytes) {
+        if (code != null) {
+            if (dtype != "int8" || latentBits != null) root.fail("dtype", dtype, "int8, all bits of it: the latent is coded")
+        } else if (payloadBytes.toLong() != Wire.HEADER_BYTES + latentBytes) {
             root.fail("payload_bytes", payloadBytes, "${Wire.HEADER_BYTES + latentBytes} (header and latent)")
         }
         if (classNames != null && classNames.size != nClasses) {
@@ -181,6 +206,14 @@ private class Record(private val name: String, value: Any?) {
         val axes = list(key)?.map { (it as? Long)?.takeIf { axis -> axis in 1..Int.MAX_VALUE }?.toInt() }
         if (axes == null || axes.isEmpty() || axes.any { it == null }) fail(key, get(key), "a list of numbers from 1 on")
         return axes.filterNotNull()
+    }
+
+    fun numbers(key: String, value: Any?, range: IntRange, size: Int): IntArray {
+        val found = (value as? List<*>)?.map { (it as? Long)?.takeIf { one -> one in range }?.toInt() }
+        if (found == null || found.size != size || found.any { it == null }) {
+            fail(key, value, "$size whole numbers from ${range.first} to ${range.last}")
+        }
+        return found.filterNotNull().toIntArray()
     }
 
     /** Whether a key is there and not null. */

@@ -2,10 +2,11 @@ package org.isplit.edge
 
 import java.util.zip.Adler32
 
-/** The bytes that travel from a head to a tail: version 1 of the wire format, and 2, whose latents have fewer bits. */
+/** The bytes that travel from a head to a tail: version 1, and 2 and 3, whose latents have fewer bits or are coded. */
 object Wire {
     const val VERSION = 1L
     const val PACKED_VERSION = 2L
+    const val CODED_VERSION = 3L
     const val TAG_BYTES = 8
     const val HEADER_BYTES = 12
 
@@ -56,7 +57,8 @@ object Wire {
      * Makes the payload of one latent: tag, Adler-32 of the latent (unsigned, little-endian), latent.
      *
      * @param tag the first 8 bytes of the bundle's id.
-     * @param latent row-major and little-endian, in the dtype of the head's own output, or what [keepBits] left of it.
+     * @param latent row-major and little-endian, in the dtype of the head's own output, what [keepBits] left of it, or what
+     * [Code.encode] made of it.
      */
     fun pack(tag: ByteArray, latent: ByteArray): ByteArray {
         require(tag.size == TAG_BYTES) { "A payload's tag has $TAG_BYTES bytes. Received: ${tag.size}" }
