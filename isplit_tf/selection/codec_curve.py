@@ -233,9 +233,7 @@ class CodecCurve:
             BundleError: If the file does not exist, is no curve of codecs, is damaged, or has a newer format.
         """
         fault = "is not a curve that CodecCurve.save wrote"
-        record, arrays = read_arrays(path, FORMAT_VERSION, fault=fault)
-        if record.get("kind") != _KIND:
-            raise BundleError(f"'{path}' {fault}: it holds something else.")
+        record, arrays = read_arrays(path, FORMAT_VERSION, fault=fault, kind=_KIND)
         return cls(**_fields(path, record, arrays))
 
 
