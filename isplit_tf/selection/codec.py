@@ -70,8 +70,8 @@ def measure_codecs(
         ModelError: If the model's output is not class scores.
 
     Example:
-        >>> codecs = measure_codecs(model, photos, labels, preprocessing="tf", sizes=(224, 112), progress=False)
-        >>> codecs.bytes_at(codecs.original - 0.01)
+        >>> codecs = measure_codecs(model, images, labels, qualities=(10, 50), sizes=(28, 14), progress=False)
+        >>> fewest = codecs.bytes_at(codecs.original - 0.01)
     """
     images = _checked_images(images)
     shape = tuple(model.inputs[0].shape[1:])
