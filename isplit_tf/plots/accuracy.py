@@ -111,9 +111,9 @@ def draw_rates(
     styles = (*STYLES, ("#E69F00", "P", "--"))
     many = len(splits) > len(styles)
     for k, (name, points) in enumerate(splits.items()):
-        color, marker, style = styles[k % len(styles)]
+        own, marker, style = styles[k % len(styles)]
         x, y = np.array(points, float).T
-        color = plt.get_cmap("viridis")(k / (len(splits) - 1)) if many else color
+        color: Any = plt.get_cmap("viridis")(k / (len(splits) - 1)) if many else own
         ax.plot(x, 100 * y, color=color, marker=marker, linestyle=style, markersize=6, label=name)
     ax.set_xscale("log")
     ax.set_xlabel("bytes a frame")

@@ -266,7 +266,7 @@ class AccuracyMap:
         record, arrays = read_arrays(path, FORMAT_VERSION, fault=fault, kind=_KIND)
         try:
             cuts = [Cut.from_json(cut) for cut in record["cuts"]]
-            plain = {name: record[name] for name in _PLAIN}
-            return cls(cuts=cuts, **{name: arrays[name] for name in _ARRAYS}, **plain)
+            fields: dict[str, Any] = {name: arrays[name] for name in _ARRAYS}
+            return cls(cuts=cuts, **fields, **{name: record[name] for name in _PLAIN})
         except (KeyError, TypeError) as error:
             raise BundleError(f"'{path}' is damaged: {error!r}") from error

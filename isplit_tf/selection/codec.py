@@ -77,13 +77,13 @@ def measure_codecs(
     shape = tuple(model.inputs[0].shape[1:])
     record = resolve_preprocessing(preprocessing, shape)
     points = _points(codecs, qualities, sizes, images.shape[1:3])
-    target = tuple(own or given for own, given in zip(shape[:2], images.shape[1:3], strict=False))
+    height, width = (own or given for own, given in zip(shape[:2], images.shape[1:3], strict=True))
     truth = read_labels(labels, None, len(images))
     options: dict[str, Any] = {"batch_size": checked_integer("batch_size", batch_size, 1)}
     options |= {"from_logits": from_logits, "output": output, "class_names": class_names}
 
     def classified(pixels: np.ndarray) -> Predictions:
-        data = _Prepared(pixels, truth, target, record, options["batch_size"])
+        data = _Prepared(pixels, truth, (height, width), record, options["batch_size"])
         return predict_all(model, data, progress=False, **options)
 
     whole = classified(images)
@@ -205,7 +205,7 @@ class _Prepared(keras.utils.PyDataset):
         self,
         pixels: np.ndarray,
         labels: np.ndarray,
-        size: tuple[int, ...],
+        size: tuple[int, int],
         record: Mapping[str, Any] | None,
         batch_size: int,
     ):

@@ -128,16 +128,17 @@ class CodecCurve:
 
         No other point has at least this accuracy in at most as many bytes.
         """
-        accuracy, points = self.accuracy, []
+        accuracy = self.accuracy
+        points: list[int] = []
         for k in np.lexsort((-accuracy, self.mean_bytes)).tolist():
             if not points or accuracy[k] > accuracy[points[-1]]:
                 points.append(k)
         return self._some(points)
 
     def _some(self, points: list[int]) -> "CodecCurve":
-        arrays = {name: getattr(self, name)[points] for name in ("sizes", "sent_bytes", "predictions")}
-        lists = {name: [getattr(self, name)[k] for k in points] for name in ("codecs", "qualities")}
-        return replace(self, **arrays, **lists)
+        chosen: dict[str, Any] = {name: getattr(self, name)[points] for name in ("sizes", "sent_bytes", "predictions")}
+        chosen |= {name: [getattr(self, name)[k] for k in points] for name in ("codecs", "qualities")}
+        return replace(self, **chosen)
 
     def rows(self) -> list[dict[str, Any]]:
         """Return one record per point.

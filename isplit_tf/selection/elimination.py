@@ -5,7 +5,8 @@ drops out at a rate for one of three reasons:
 
 - Dominated: a cut whose head takes no more multiply-accumulates is clearly better at this rate. Of the images that
   only one of the two answers correctly, too many are the other's (an exact sign test, which is McNemar's).
-- Hopeless: it loses clearly more than `max_loss` against the whole model (the difference of two exact binomial bounds).
+- Hopeless: it loses clearly more than `max_loss` against the whole model (exact bounds for what is lost of the images
+  that the whole model has right, and for what is gained of the others).
 - Idle: an earlier cut, whose head takes no more, is at least as good so far, and it is unlikely that the images that
   remain will show the later cut to be clearly better, that is by a sign test at 5 %. The best cut at a rate so far
   never drops out for this reason.
@@ -79,7 +80,8 @@ class Elimination:
         cuts = np.flatnonzero(alive)
         for k in cuts:
             gained, lost = discordant(right[k], whole)
-            alive[k] = not loses_more(gained, lost, len(whole), self._max_loss, self._error)
+            known = int(np.count_nonzero(whole)), len(whole)
+            alive[k] = not loses_more(gained, lost, *known, self._max_loss, self._error)
         if not alive.any():
             return
         cuts = np.flatnonzero(alive)
@@ -112,21 +114,27 @@ def sign_test(wins: int, losses: int) -> float:
     return float(stats.binom.sf(wins - 1, wins + losses, 0.5))
 
 
-def loses_more(gained: int, lost: int, images: int, margin: float, error: float) -> bool:
+@lru_cache(maxsize=2**14)
+def loses_more(gained: int, lost: int, known: int, images: int, margin: float, error: float) -> bool:
     """Check whether more than `margin` of all images are lost, gained ones set off, except with probability `error`.
+
+    Only what the whole model has right can be lost, and only what it has wrong gained: the least share of the ones and
+    the most of the others are Clopper and Pearson's bounds, each with half of the error.
 
     Args:
         gained: Images that only the cut has right.
         lost: Images that only the whole model has right.
+        known: Images that the whole model has right.
         images: All images.
         margin: From 0 to 1.
         error: Probability of a wrong answer, at most.
     """
     if lost - gained <= margin * images:
         return False
-    least_lost = stats.beta.ppf(error / 2, lost, images - lost + 1)  # Clopper and Pearson's bounds
-    most_gained = stats.beta.ppf(1 - error / 2, gained + 1, images - gained) if gained < images else 1.0
-    return bool(least_lost - most_gained > margin)
+    unknown = images - known
+    least_lost = stats.beta.ppf(error / 2, lost, known - lost + 1)
+    most_gained = stats.beta.ppf(1 - error / 2, gained + 1, unknown - gained) if gained < unknown else 1.0
+    return bool(known * least_lost - unknown * most_gained > margin * images)
 
 
 @lru_cache(maxsize=2**14)

@@ -1,40 +1,77 @@
 """Predict the accuracy of a split at every cut without training, from the frozen tail behind a projection."""
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, Literal, overload
 
 import keras
 import numpy as np
-import tensorflow as tf
 
-from ..batches import batches, count_images
-from ..bottlenecks.base import LatentPlan
-from ..bottlenecks.fit import error_of, fit_all, gather, pass_of_program, put
-from ..bottlenecks.moments import collector
 from ..bottlenecks.projection import Projection
-from ..display.progress import bar
 from ..errors import ArgumentError, checked_class_names, checked_integer, checked_share
 from ..graph.axis import choose_cuts
-from ..graph.cuts import Cut, place_maker, place_of
-from ..graph.inputs import feed
-from ..graph.outputs import Logits, Output, compiled_loss, find_logits, to_probabilities
-from ..graph.passes import input_signature, require_runnable
-from ..graph.program import Program, read_program
+from ..graph.cuts import Cut
+from ..graph.outputs import compiled_loss, find_logits
+from ..graph.passes import require_runnable
+from ..graph.program import read_program
 from .accuracy_curve import AccuracyCurve
 from .accuracy_map import AccuracyMap
 from .map_prediction import predict_rates
+from .stations import Station, classify_stations, fit_stations, sums
 
 
 @overload
 def predict_accuracy(
-    model: keras.Model, data: Any, *, payload_bytes: int | None = None, **options: Any
+    model: keras.Model,
+    data: Any,
+    *,
+    compression: float | None = None,
+    payload_bytes: int | None = None,
+    latent_size: int | None = None,
+    cuts: Literal["main", "all"] | Sequence[Cut | int | str] = "main",
+    fit_data: Any = None,
+    weighting: Literal["task", "features"] = "task",
+    patch: int | str = "auto",
+    coding: Literal["entropy", "none"] | None = None,
+    encoder_share: float | None = None,
+    race: bool = True,
+    max_loss: float = 0.25,
+    fit_images: int = 2000,
+    max_images: int | None = None,
+    class_names: Sequence[str] | None = None,
+    batch_size: int = 32,
+    from_logits: bool | None = None,
+    output: str | int | None = None,
+    seed: int = 0,
+    progress: bool = True,
 ) -> AccuracyCurve: ...
 
 
 @overload
-def predict_accuracy(model: keras.Model, data: Any, *, payload_bytes: Sequence[int], **options: Any) -> AccuracyMap: ...
+def predict_accuracy(
+    model: keras.Model,
+    data: Any,
+    *,
+    compression: float | None = None,
+    payload_bytes: Sequence[int],
+    latent_size: int | None = None,
+    cuts: Literal["main", "all"] | Sequence[Cut | int | str] = "main",
+    fit_data: Any = None,
+    weighting: Literal["task", "features"] = "task",
+    patch: int | str = "auto",
+    coding: Literal["entropy", "none"] | None = None,
+    encoder_share: float | None = None,
+    race: bool = True,
+    max_loss: float = 0.25,
+    fit_images: int = 2000,
+    max_images: int | None = None,
+    class_names: Sequence[str] | None = None,
+    batch_size: int = 32,
+    from_logits: bool | None = None,
+    output: str | int | None = None,
+    seed: int = 0,
+    progress: bool = True,
+) -> AccuracyMap: ...
 
 
 def predict_accuracy(
@@ -100,7 +137,7 @@ def predict_accuracy(
         race: Whether cuts may drop out, for several rates; False measures every cut at every rate.
         max_loss: Share of the images by which a cut may fall behind the whole model in a race.
         fit_images: Number of images to fit from, spread over `fit_data`. Steps and tables of coded latents are chosen
-            from at most 128 of them.
+            from at most 64 of them.
         max_images: Number of images of `data` at most; required for an endless data set.
         class_names: Names of the classes, for the curve.
         batch_size: Images per batch if the data are arrays.
@@ -135,7 +172,8 @@ def predict_accuracy(
     fit_options: dict[str, Any] = {"patch": patch, "weighting": weighting, "fit_images": fit_images, "seed": seed}
     amount: dict[str, Any] = {"compression": compression, "latent_size": latent_size}
     how = amount | fit_options | {"coding": coding, "encoder_share": encoder_share}
-    projections = [Projection(payload_bytes=rate, **how) for rate in rates or (payload_bytes,)]
+    alone: Any = payload_bytes  # not several
+    projections = [Projection(payload_bytes=rate, **how) for rate in rates or (alone,)]
     chosen = choose_cuts(program, cuts)
     loop_options: dict[str, Any] = {"batch_size": checked_integer("batch_size", batch_size, 1), "progress": progress}
     fit_data = data if fit_data is None else fit_data
@@ -144,19 +182,19 @@ def predict_accuracy(
     if rates or projections[0].is_coded:
         racing: dict[str, Any] = {"race": race and rates is not None, "max_loss": max_loss, "max_images": max_images}
         found = predict_rates(program, chosen, projections, logits, (fit_data, data), racing, loop_options)
-        whole_map = replace(found, **record, settings=settings | racing | found.settings)
+        whole_map = replace(found, **record, settings=settings | racing | dict(found.settings))
         return whole_map if rates else whole_map.curve(0)
-    stations = [_Station.at(program, cut, projections[0].behind(cut.head_macs)) for cut in chosen]
-    n_fit = _fit(program, stations, logits, fit_data, fit_options, **loop_options)
-    labels, predictions = _classify(program, stations, logits.output, data, max_images, **loop_options)
+    stations = [Station.at(program, cut, projections[0].behind(cut.head_macs)) for cut in chosen]
+    n_fit = fit_stations(program, stations, logits, fit_data, fit_options, **loop_options)
+    labels, predictions = classify_stations(program, stations, logits.output, data, max_images, **loop_options)
     return AccuracyCurve(
         cuts=chosen,
         labels=labels,
         predictions=predictions[:, 1:],
         original_predictions=predictions[:, 0],
-        latent_sizes=_sums(stations, "latent_size"),
-        encoder_params=_sums(stations, "encoder_params"),
-        encoder_macs=_sums(stations, "encoder_macs"),
+        latent_sizes=sums(stations, "latent_size"),
+        encoder_params=sums(stations, "encoder_params"),
+        encoder_macs=sums(stations, "encoder_macs"),
         relative_errors=np.array([station.relative_error for station in stations]),
         **record,
         settings=settings | {"payload_bytes": projections[0].payload_bytes, "fit_images": n_fit},
@@ -175,130 +213,3 @@ def _checked_rates(payload_bytes: Any) -> tuple[int, ...] | None:
     if not rates:
         raise ArgumentError("payload_bytes: the list of rates is empty. Give bytes per frame, such as (250, 1000).")
     return tuple(rates)
-
-
-@dataclass
-class _Station:
-    """A cut, and for each of its tensors the projection, its plan, and the encoder and decoder once fitted."""
-
-    cut: Cut
-    tensors: tuple[int, ...]
-    projections: list[Projection]
-    plans: list[LatentPlan]
-    models: list[tuple[keras.Model, keras.Model]]
-    relative_error: float = 0.0
-
-    @classmethod
-    def at(cls, program: Program, cut: Cut, projection: Projection) -> "_Station":
-        """Return the station of a cut, with a projection for each of its tensors."""
-        shapes: Any = cut.shapes  # no dimension is None
-        try:
-            projections = projection.for_parts(shapes)
-            plans = [part.plan(shape) for part, shape in zip(projections, shapes, strict=True)]
-        except ArgumentError as error:
-            raise ArgumentError(f"Cut '{cut.name}': {error}") from error
-        return cls(cut, place_of(program, cut), projections, plans, [])
-
-    def restore(self, values: dict[int, Any]) -> dict[int, Any]:
-        """Return each tensor after its encoder and decoder."""
-        pairs = zip(self.tensors, self.models, strict=True)
-        return {t: decoder(encoder(values[t], training=False), training=False) for t, (encoder, decoder) in pairs}
-
-
-def _sums(stations: Sequence[_Station], name: str) -> np.ndarray:
-    """Return a number of the plans for each cut, summed over its tensors, int64 `(n_cuts,)`."""
-    return np.array([sum(getattr(plan, name) for plan in station.plans) for station in stations], np.int64)
-
-
-def _fit(
-    program: Program,
-    stations: list[_Station],
-    logits: Logits,
-    data: Any,
-    common: dict[str, Any],
-    *,
-    batch_size: int,
-    progress: bool,
-) -> int:
-    """Fit the projections of all stations, and return the number of images."""
-    weighted = logits if common["weighting"] == "task" else None
-    source = pass_of_program(program, [station.tensors for station in stations], weighted)
-    plans = [plan for station in stations for plan in station.plans]
-    moments = [collector(plan.shape, plan.patch, weighted=weighted is not None) for plan in plans]
-    n_images = gather(
-        source,
-        moments,
-        data,
-        images=common["fit_images"],
-        seed=common["seed"],
-        batch_size=batch_size,
-        progress=progress,
-    )
-    with bar(total=len(plans), desc="solve", unit="tensor", enabled=progress) as progress_bar:
-        projections = iter(fit_all(moments, [plan.latent_shape[-1] for plan in plans], done=progress_bar.update))
-    for station in stations:
-        cut_projections = [next(projections) for _ in station.plans]
-        for fitted, projection, plan in zip(cut_projections, station.projections, station.plans, strict=True):
-            station.models.append(projection.build(plan.shape))
-            put(fitted, *station.models[-1])
-        station.relative_error = error_of(
-            cut_projections, [math.prod(plan.latent_shape[:-1]) for plan in station.plans]
-        )
-    return n_images
-
-
-def _classify(
-    program: Program,
-    stations: Sequence[_Station],
-    output: Output,
-    data: Any,
-    max_images: int | None,
-    *,
-    batch_size: int,
-    progress: bool,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the labels `(N,)` and the predicted classes `(N, 1 + n_cuts)`, the whole model's first."""
-    labels, predictions = [], []
-    with bar(total=count_images(data, max_images), desc="accuracy", unit="image", enabled=progress) as progress_bar:
-        outputs_of = _traced(program, stations)
-        for batch in batches(data, n_classes=output.n_classes, batch_size=batch_size, max_images=max_images):
-            classes = [
-                to_probabilities(scores.numpy(), output).argmax(axis=1) for scores in outputs_of(feed(program, batch.x))
-            ]
-            labels.append(np.asarray(batch.labels))
-            predictions.append(np.stack(classes, axis=1))
-            progress_bar.update(batch.size)
-    return np.concatenate(labels), np.concatenate(predictions)
-
-
-def _traced(program: Program, stations: Sequence[_Station]) -> Callable[[list[tf.Tensor]], Iterator[tf.Tensor]]:
-    """Return a function that yields the outputs for a batch: the whole model's, then those behind each projection."""
-    crossing = sorted({tensor for station in stations for tensor in station.tensors})
-
-    @tf.function(input_signature=[input_signature(program)], autograph=False)
-    def whole(inputs: list[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        values = program.run(dict(zip(program.inputs, inputs, strict=True)))
-        return values[program.outputs[0]], [values[tensor] for tensor in crossing]
-
-    # Concrete functions: TensorFlow would take the functions of one place in the code for one traced too often.
-    def tail(station: _Station) -> Any:
-        tail_steps = program.steps[place_maker(program, station.tensors) + 1 :]
-
-        @tf.function(input_signature=[input_signature(program, station.tensors)], autograph=False)
-        def call(tensors: list[tf.Tensor]) -> tf.Tensor:
-            restored = station.restore(dict(zip(station.tensors, tensors, strict=True)))
-            return program.run(restored, tail_steps)[program.outputs[0]]
-
-        return call.get_concrete_function()
-
-    run_whole = whole.get_concrete_function()
-    tails = [(station.tensors, tail(station)) for station in stations]
-
-    def outputs_of(inputs: list[tf.Tensor]) -> Iterator[tf.Tensor]:
-        output, features = run_whole(inputs)
-        values = dict(zip(crossing, features, strict=True))
-        yield output
-        for tensors, call in tails:
-            yield call([values[tensor] for tensor in tensors])
-
-    return outputs_of

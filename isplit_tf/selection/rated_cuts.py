@@ -26,7 +26,7 @@ from ..graph.outputs import Logits
 from ..graph.program import Program
 
 # Images of the fit whose latents give step and tables, and the most elements of their latents that are kept.
-_CODE_IMAGES, _CODE_ELEMENTS = 128, 2**22
+_CODE_IMAGES, _CODE_ELEMENTS = 64, 2**22
 _THREADS = 2
 
 
@@ -193,7 +193,7 @@ def fit_rated(
         cuts: The cuts, which are changed.
         logits: Where the class scores are, for a metric of the task; None for the features' own metric.
         data: Images; labels are not needed.
-        fit_images: Images of the first pass. The second takes at most 128 of them.
+        fit_images: Images of the first pass. The second takes at most 64 of them.
         seed: Seed of the choice of images and of random numbers.
         batch_size: Images per batch if the data are arrays.
         progress: Whether to show bars.
@@ -232,7 +232,7 @@ def fit_rated(
 def _gather_latents(
     program: Program, chain: Chain, cuts: Sequence[RatedCut], data: Any, *, batch_size: int, progress: bool
 ) -> None:
-    """Keep the latents of up to 128 images for every basis of a coded latent."""
+    """Keep the latents of up to 64 images for every basis of a coded latent."""
     at: dict[tuple[int, ...], list[RatedCut]] = {}
     for cut in cuts:
         at.setdefault(cut.place, []).append(cut)

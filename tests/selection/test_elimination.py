@@ -40,13 +40,23 @@ def test_the_exact_tests():
     assert chance_to_win(3, 1, 64, 200) > chance_to_win(2, 2, 64, 200)
 
 
-@pytest.mark.parametrize(("lost", "images"), [(8, 8), (12, 16), (30, 64), (120, 256)])
-def test_a_loss_is_clear_only_beyond_the_margin(lost, images):
+@pytest.mark.parametrize(("lost", "images"), [(4, 8), (8, 8), (12, 16), (30, 64), (120, 256)])
+@pytest.mark.parametrize("wrong", [0, 1, 40])
+def test_a_loss_is_clear_only_beyond_the_margin(lost, images, wrong):
     """The bounds are those of Clopper and Pearson; just above the margin nothing is clear."""
-    lowest = stats.binomtest(lost, images).proportion_ci(0.98, "exact").low
-    highest = stats.binomtest(0, images).proportion_ci(0.98, "exact").high
-    assert loses_more(0, lost, images, 0.2, 0.02) == (lowest - highest > 0.2)
-    assert not loses_more(0, round(0.26 * images), images, 0.25, 0.01)
+    lowest = images * stats.binomtest(lost, images).proportion_ci(0.98, "exact").low
+    highest = wrong * stats.binomtest(0, wrong).proportion_ci(0.98, "exact").high if wrong else 0
+    total = images + wrong
+    assert loses_more(0, lost, images, total, 0.2, 0.02) == (lowest - highest > 0.2 * total)
+    assert not loses_more(0, round(0.26 * images), images, total, 0.25, 0.01)
+
+
+def test_after_eight_images_that_are_all_lost_it_is_clear():
+    """A cut that keeps nothing is out at the first look, also if the whole model has an image wrong."""
+    whole = np.ones(512, bool)
+    whole[3] = False
+    _, saw = run(np.zeros((1, 1, 512), bool), whole)
+    assert saw[0, 0] == FIRST_LOOK
 
 
 def test_an_earlier_cut_never_drops_out_for_a_later_one():
