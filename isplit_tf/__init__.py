@@ -27,17 +27,22 @@ if TYPE_CHECKING:
     from .importance.measure import measure_importance
     from .importance.sanity import SanityCheck, sanity_check
     from .selection.accuracy_curve import AccuracyCurve
+    from .selection.accuracy_map import AccuracyMap
     from .selection.candidates import Candidate, Candidates, propose
+    from .selection.codec import measure_codecs
+    from .selection.codec_curve import CodecCurve
     from .selection.prediction import predict_accuracy
     from .splitting import SplitModel, split
     from .training import Distillation, History, train
 
 _HOMES = {
     "AccuracyCurve": "selection.accuracy_curve",
+    "AccuracyMap": "selection.accuracy_map",
     "Autoencoder": "bottlenecks.autoencoder",
     "Bundle": "export.bundle",
     "Candidate": "selection.candidates",
     "Candidates": "selection.candidates",
+    "CodecCurve": "selection.codec_curve",
     "Curve": "importance.curve",
     "Cut": "graph.cuts",
     "Distillation": "training",
@@ -50,6 +55,7 @@ _HOMES = {
     "export_bundle": "export.bundle",
     "find_cuts": "graph.cuts",
     "include_preprocessor": "graph.preprocessor",
+    "measure_codecs": "selection.codec",
     "measure_importance": "importance.measure",
     "predict_accuracy": "selection.prediction",
     "propose": "selection.candidates",
@@ -61,10 +67,12 @@ _MODULES = ("datasets", "edge", "errors")
 
 __all__ = [
     "AccuracyCurve",
+    "AccuracyMap",
     "Autoencoder",
     "Bundle",
     "Candidate",
     "Candidates",
+    "CodecCurve",
     "Curve",
     "Cut",
     "Distillation",
@@ -81,6 +89,7 @@ __all__ = [
     "export_bundle",
     "find_cuts",
     "include_preprocessor",
+    "measure_codecs",
     "measure_importance",
     "predict_accuracy",
     "propose",

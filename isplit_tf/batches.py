@@ -11,6 +11,7 @@ from keras import tree
 
 from .display.quiet import without_tracing_advice
 from .errors import DataError, checked_integer
+from .labels import read_labels
 
 _KINDS = "a batched tf.data.Dataset of (x, y) or (x, y, weight), a pair of arrays (x, y), or a keras.utils.PyDataset"
 
@@ -199,66 +200,6 @@ def is_endless(data: Any) -> bool:
     return isinstance(data, keras.utils.PyDataset) and data.num_batches is None
 
 
-def read_labels(y: Any, n_classes: int | None, size: int, *, multi_label: bool = False) -> np.ndarray:
-    """Return labels as int64 `(N,)`, from integers `(N,)` or `(N, 1)`, or from one-hot `(N, n_classes)`.
-
-    With `multi_label`, labels `(N, n_classes)` of 0 and 1 stay what they are, int64.
-
-    Raises:
-        DataError: If the labels have another shape, are not whole numbers, or are out of range.
-    """
-    if isinstance(y, dict | list | tuple):
-        raise DataError(f"Expected one array of labels. Received: {type(y).__name__} of {len(y)}.")
-    labels = np.asarray(y)
-    form = "multi-hot" if multi_label else "one-hot"
-    expected = "integers (N,) or (N, 1)" + (f", or {form} (N, {n_classes})" if n_classes else f", or {form}")
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]
-    if labels.dtype.kind not in "iufb" or labels.ndim not in (1, 2) or len(labels) != size:
-        hint = (
-            " Batch it: call .batch(32) on the data set."
-            if labels.shape == (n_classes,) and labels.dtype.kind in "iufb"
-            else ""
-        )
-        raise DataError(
-            f"Expected labels as {expected} for {size} images. Received: {labels.dtype} {labels.shape}.{hint}"
-        )
-    if labels.ndim == 2:
-        return _read_rows(labels, n_classes, expected, multi_label=multi_label)
-    with np.errstate(invalid="ignore"):  # NaN becomes a whole number, which then differs
-        whole = labels.astype(np.int64)
-    if not np.array_equal(whole, labels):
-        raise DataError(
-            f"Expected labels as {expected}. Received: {labels.dtype}, {labels[whole != labels][0]} among them."
-        )
-    if whole.size and (whole.min() < 0 or (n_classes is not None and whole.max() >= n_classes)):
-        limit = "" if n_classes is None else f" to {n_classes - 1}"
-        raise DataError(f"Expected labels from 0{limit}. Received: labels from {whole.min()} to {whole.max()}.")
-    return whole
-
-
-def is_multi_hot(labels: np.ndarray) -> bool:
-    """Check whether labels `(N, n_classes)` give some image none or several; integers `(N,)` never do."""
-    return labels.ndim == 2 and bool((labels.sum(axis=1) != 1).any())
-
-
-def _read_rows(labels: np.ndarray, n_classes: int | None, expected: str, *, multi_label: bool) -> np.ndarray:
-    """Return labels `(N, n_classes)` as int64: `(N,)` if they are one-hot, unchanged if they are multi-hot."""
-    of_labels = bool(((labels == 0) | (labels == 1)).all())
-    valid = of_labels and (multi_label or not is_multi_hot(labels))
-    if not valid or (n_classes is not None and labels.shape[1] != n_classes):
-        why = " in which not every row is a single 1 among zeros"
-        if multi_label:
-            why = " with other values than 0 and 1 among them"
-        elif of_labels:
-            why += ". Labels of which an image may have several need a model of independent sigmoids, or one of which "
-            why += "output_kind='multi_label' says so"
-        raise DataError(
-            f"Expected labels as {expected}. Received: {labels.dtype} {labels.shape}{'' if valid else why}."
-        )
-    return labels.astype(np.int64) if multi_label else labels.argmax(axis=1).astype(np.int64)
-
-
 def _elements(data: Any, batch_size: int, labels: bool) -> Iterator[Any]:
     if isinstance(data, tf.data.Dataset):
         yield from data.prefetch(tf.data.AUTOTUNE)
@@ -323,90 +264,3 @@ def _length(x: Any) -> int:
     if len(lengths) != 1 or -1 in lengths:
         raise DataError(f"Expected a batch of images. Received parts of {sorted(lengths)} images (-1: a single value).")
     return lengths.pop()
-
-
-def take_part(data: Any, images: int, *, seed: int | None = None) -> Any:
-    """Return about `images` images of the data, spread over all of them; labels are left out of arrays.
-
-    Args:
-        data: As in `batches`; x alone is also allowed.
-        images: Number of images.
-        seed: Choose at random among arrays; None takes images in even steps, including the first and the last.
-
-    Returns:
-        Data of the same kind with at least `images` images, if there are so many. Arrays give exactly this number, a
-        PyDataset and a `tf.data.Dataset` of known length give every n-th batch, and other data are returned unchanged.
-    """
-    if isinstance(data, tf.data.Dataset):
-        n_batches = int(data.cardinality())
-        step = _step(n_batches, data, images)
-        return data.shard(step, 0) if step > 1 else data
-    if isinstance(data, keras.utils.PyDataset):
-        step = _step(data.num_batches or 0, data, images)
-        return _Every(data, step) if step > 1 else data
-    x = data[0] if isinstance(data, tuple | list) and 1 <= len(data) <= 3 else data
-    require_dense(x)
-    leaves = tree.flatten(x)
-    if not leaves or not all(getattr(leaf, "shape", ()) for leaf in leaves):
-        return data  # refused when it is read
-    total = len(leaves[0])
-    if total > images:
-        if seed is None:
-            positions = np.linspace(0, total - 1, images).round().astype(int)
-        else:
-            positions = np.sort(np.random.default_rng(seed).choice(total, images, replace=False))
-        x = tree.map_structure(lambda array: np.asarray(array)[positions], x)
-    return (x, None)
-
-
-def _step(n_batches: int, data: Any, images: int) -> int:
-    if n_batches <= 1:
-        return 1
-    size = next(iter(batches(data, labels=False, max_images=2**31))).size
-    return max(1, n_batches // -(-images // size))
-
-
-class _Every(keras.utils.PyDataset):
-    """Every n-th batch of another PyDataset."""
-
-    def __init__(self, data: keras.utils.PyDataset, step: int):
-        super().__init__()
-        self._data, self._step = data, step
-
-    def __len__(self) -> int:
-        return -(-int(self._data.num_batches or 0) // self._step)
-
-    def __getitem__(self, index: int) -> Any:
-        return self._data[index * self._step]
-
-
-class Reservoir:
-    """A random sample of a stream, where each item has the same probability (Vitter, ACM TOMS 11, 1985, Algorithm R).
-
-    Args:
-        room: Most items to keep.
-
-    Attributes:
-        items: The items kept.
-        seen: The number of items so far.
-    """
-
-    def __init__(self, room: int):
-        self.items: list[Any] = []
-        self.seen = 0
-        self._room = room
-
-    def draw(self, random: np.random.Generator) -> int | None:
-        """Count one more item, and return the place where to put it, or None if it is not kept."""
-        place = self.seen if self.seen < self._room else int(random.integers(self.seen + 1))
-        self.seen += 1
-        return place if place < self._room else None
-
-    def put(self, place: int, item: Any) -> None:
-        """Keep an item at a place that `draw` returned."""
-        self.items[place : place + 1] = [item]
-
-    @property
-    def is_whole(self) -> bool:
-        """Check whether all items so far are kept."""
-        return self.seen <= self._room

@@ -15,7 +15,7 @@ from rooms import find_modules, module_of, read_imports
 
 ROWS = [
     {"errors", "display"},
-    {"graph", "datasets", "batches", "storage", "plots", "sweep", "server"},
+    {"graph", "datasets", "batches", "labels", "sampling", "storage", "plots", "sweep", "server"},
     {"importance", "bottlenecks", "evaluation"},
     {"splitting", "selection"},
     {"training", "export"},
@@ -125,9 +125,10 @@ def test_importing_loads_no_tensorflow(package):
 def test_public_names():
     """The names of the contract, and nothing that is only there by accident."""
     assert sorted(isplit_tf.__all__) == sorted(
-        "AccuracyCurve Autoencoder Bundle Candidate Candidates Curve Cut Distillation Evaluation History "
-        "ISplitError Projection SanityCheck SplitModel __version__ datasets edge evaluate export_bundle find_cuts "
-        "include_preprocessor measure_importance predict_accuracy propose sanity_check split train".split()
+        "AccuracyCurve AccuracyMap Autoencoder Bundle Candidate Candidates CodecCurve Curve Cut Distillation "
+        "Evaluation History ISplitError Projection SanityCheck SplitModel __version__ datasets edge evaluate "
+        "export_bundle find_cuts include_preprocessor measure_codecs measure_importance "
+        "predict_accuracy propose sanity_check split train".split()
     )
     for name in isplit_tf.__all__:
         assert getattr(isplit_tf, name).__doc__

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from . import choosing, coding, memory, parts, passes, processors, serving, starting, steps
+from . import choosing, coding, maps, memory, parts, passes, processors, serving, starting, steps
 
 Found = dict[str, Any]
 
@@ -116,6 +116,14 @@ MEASURES = {
         "an epoch of training the network, 5,000 images",
         "less than the epoch",
         lambda _: steps.projections(1.0),
+    ),
+    "accuracy_map": Measure(
+        "accuracy at four rates and all main cuts, 224 pixels, in a race; the fit from as many images",
+        "`model.predict` on the same images, warm",
+        "at most 8 times, the fit at most 4 times",
+        lambda _: maps.accuracy_map(8.0, 4.0),
+        "cuts that are close to each other have to see many images, which pass the layers behind each of them; the "
+        "fit takes a forward and a backward pass and the products of patches at every cut",
     ),
     "input_waiting": Measure(
         "share of the time that `measure_importance` waits for images",

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from .inputs import open_images, open_model, read_cut
+from .inputs import open_images, open_model, read_cut, read_rates
 from .options import MODEL, add_command, add_custom_objects, add_data, add_input, add_output, add_output_kind
 from .output import Result, free_output, say
 
@@ -128,7 +128,21 @@ def define_accuracy(commands: Any) -> None:
     add_data(parser, name="--fit-data", required=False, what="images to fit the projections from (default: --data)")
     amount = parser.add_mutually_exclusive_group()
     amount.add_argument("--compression", type=float, help="share of the elements left out (default: 0.9)")
-    amount.add_argument("--payload-bytes", type=int, metavar="N", help="bytes a frame that may cross at each cut")
+    amount.add_argument(
+        "--payload-bytes", type=read_rates, metavar="N[,N...]", help="mean bytes a frame at each cut; several for a map"
+    )
+    parser.add_argument("--coding", choices=["entropy", "none"], help="of the latents (default: entropy for bytes)")
+    parser.add_argument(
+        "--encoder-share", type=float, metavar="X", help="most work of an encoder, as a share of the head's"
+    )
+    parser.add_argument("--no-race", dest="race", action="store_false", help="measure every cut at every rate")
+    parser.add_argument(
+        "--max-loss",
+        type=float,
+        default=0.25,
+        metavar="X",
+        help="loss that drops a cut out of the race (default: 0.25)",
+    )
     parser.add_argument("--cuts", default="main", help="main, all, or names or indices separated by commas")
     parser.add_argument("--weighting", default="task", choices=["task", "features"])
     parser.add_argument("--fit-images", type=int, default=2000, metavar="N", help="images of the fit (default: 2000)")
@@ -141,7 +155,7 @@ def define_accuracy(commands: Any) -> None:
 
 
 def run_accuracy(args: argparse.Namespace) -> Result:
-    """Run `isplit accuracy`: predict the accuracy of a split at every cut."""
+    """Run `isplit accuracy`: predict the accuracy of a split at every cut, at one rate or several."""
     from ..plots import save_figure
     from ..selection.prediction import predict_accuracy
 
@@ -155,6 +169,10 @@ def run_accuracy(args: argparse.Namespace) -> Result:
         data,
         compression=args.compression,
         payload_bytes=args.payload_bytes,
+        coding=args.coding,
+        encoder_share=args.encoder_share,
+        race=args.race,
+        max_loss=args.max_loss,
         cuts=_chosen_cuts(args.cuts),
         fit_data=fit_data,
         weighting=args.weighting,
@@ -169,7 +187,7 @@ def run_accuracy(args: argparse.Namespace) -> Result:
     if args.plot:
         save_figure(curve.plot().figure, Path(args.plot))
         say(f"wrote {args.plot}")
-    facts = {"model": curve.model_name, "n_images": curve.n_images, "original": curve.original}
+    facts = {"model": curve.model_name, "n_images": len(curve.labels), "original": curve.original}
     return Result(curve.table(), facts | {"cuts": curve.rows()})
 
 
@@ -180,6 +198,7 @@ def define_propose(commands: Any) -> None:
     )
     parser.add_argument("curve", help="what isplit importance wrote")
     parser.add_argument("--accuracy", metavar="FILE", help="what isplit accuracy wrote")
+    parser.add_argument("--payload-bytes", type=int, metavar="N", help="the rate to take, if that is a map of several")
     parser.add_argument("--rank", default="importance", choices=["importance", "accuracy"])
     parser.add_argument("--min-accuracy", type=float, metavar="X", help="leave out cuts predicted to keep less")
     parser.add_argument("--max-payload-bytes", type=int, metavar="N", help="leave out cuts that send more a frame")
@@ -193,13 +212,12 @@ def run_propose(args: argparse.Namespace) -> Result:
     """Run `isplit propose`: rank the candidates for the split."""
     from ..bottlenecks.autoencoder import Autoencoder
     from ..importance.curve import Curve
-    from ..selection.accuracy_curve import AccuracyCurve
     from ..selection.candidates import propose
 
     output = free_output(args)
     candidates = propose(
         Curve.load(args.curve),
-        accuracy=AccuracyCurve.load(args.accuracy) if args.accuracy else None,
+        accuracy=_read_accuracy(args),
         rank=args.rank,
         min_accuracy=args.min_accuracy,
         max_payload_bytes=args.max_payload_bytes,
@@ -210,6 +228,18 @@ def run_propose(args: argparse.Namespace) -> Result:
     candidates.save(output)
     say(f"wrote {output}")
     return Result(candidates.table(), json.loads(output.read_text())["candidates"])
+
+
+def _read_accuracy(args: argparse.Namespace) -> Any:
+    """Return the curve that `isplit accuracy` wrote, of a map that at `--payload-bytes`; None without a file."""
+    from ..selection.accuracy_curve import AccuracyCurve
+    from ..selection.accuracy_map import AccuracyMap
+
+    if not args.accuracy:
+        return None
+    if args.payload_bytes is None:
+        return AccuracyCurve.load(args.accuracy)
+    return AccuracyMap.load(args.accuracy).at(args.payload_bytes)
 
 
 def _chosen_cuts(text: str) -> str | list[str | int]:

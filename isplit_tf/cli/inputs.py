@@ -15,6 +15,12 @@ def read_cut(text: str) -> str | int:
     return int(text) if text.strip().isdigit() else text.strip()
 
 
+def read_rates(text: str) -> int | tuple[int, ...]:
+    """Return bytes per frame as they were typed: one number, or several with commas between."""
+    rates = tuple(int(rate) for rate in text.split(","))
+    return rates if "," in text else rates[0]
+
+
 def first_candidate(path: str) -> Any:
     """Return the first candidate's cut from a file of `isplit propose`."""
     from ..selection.candidates import Candidates

@@ -1,12 +1,10 @@
 """The images of a study, as arrays for its network."""
 
-import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from ..datasets.source import open_data
 from ..errors import DataError
@@ -133,25 +131,3 @@ def _some(part: Part, wanted: int | None) -> Part:
 
 def _first(part: Part, wanted: int | None) -> Part:
     return part[0][:wanted], part[1][:wanted]
-
-
-def through_codec(pixels: np.ndarray, codec: str, quality: int | None) -> tuple[np.ndarray, np.ndarray]:
-    """Compress images, and decode them again.
-
-    Args:
-        pixels: uint8 `(N, H, W, 3)`. Grey images, with all channels equal, are compressed as grey.
-        codec: `jpeg`, `webp` or `png`.
-        quality: 1 to 100; None for `png`.
-
-    Returns:
-        The decoded images, uint8 `(N, H, W, 3)`, and the size of each file in bytes, int64 `(N,)`.
-    """
-    is_grey = bool(np.all(pixels == pixels[..., :1]))
-    settings = {} if quality is None else {"quality": quality}
-    decoded, sizes = np.empty_like(pixels), np.empty(len(pixels), np.int64)
-    for k, image in enumerate(pixels):
-        file = io.BytesIO()
-        Image.fromarray(image[..., 0] if is_grey else image).save(file, format=codec, **settings)
-        sizes[k] = file.tell()
-        decoded[k] = np.asarray(Image.open(file).convert("RGB"))
-    return decoded, sizes

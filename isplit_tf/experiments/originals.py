@@ -202,6 +202,11 @@ def preparation(recipe: ModelRecipe) -> Callable[[np.ndarray], np.ndarray]:
     return lambda x: x / np.float32(127.5) - np.float32(1)
 
 
+def form_of(recipe: ModelRecipe) -> str:
+    """Return the name of that preprocessing, as `export_bundle` takes it."""
+    return "caffe" if recipe.imagenet else "tf"
+
+
 def build_network(
     recipe: ModelRecipe, size: int, n_classes: int, *, seed: int, weights: Path | None = None
 ) -> keras.Model:

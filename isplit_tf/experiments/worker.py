@@ -17,12 +17,13 @@ from isplit_edge.wire import payload_bytes
 from ..bottlenecks.autoencoder import Autoencoder
 from ..bottlenecks.projection import Projection
 from ..importance.measure import measure_importance
+from ..selection.codec import measure_codecs
 from ..selection.prediction import predict_accuracy
 from ..splitting import SplitModel, split
 from ..sweep.store import Row
-from .images import Part, through_codec
+from .images import Part
 from .jobs import PREDICTED, Job, Score, packed
-from .originals import Workshop, fingerprint, preparation
+from .originals import Workshop, fingerprint, form_of
 from .recipes import Series
 
 Fields = dict[str, Any]
@@ -178,13 +179,19 @@ def _do_rate(shop: Workshop, job: Job) -> Fields:
 def _do_codec(shop: Workshop, job: Job) -> Fields:
     """Classify images that were compressed and decoded, with the whole original."""
     assert job.codec is not None
-    prepare = preparation(shop.study.model)
-    points, where = [], shop.rated
-    for quality in shop.study.qualities if job.codec != "png" else (None,):
-        pixels, sizes = through_codec(shop.images.test_pixels[where], job.codec, quality)
-        data = prepare(pixels.astype(np.float32)), shop.images.test[1][where]
-        report = shop.evaluate(shop.original_of(job.seed), data)
-        points.append({"quality": quality, "bytes": float(np.mean(sizes)), "accuracy": report.accuracy})
+    where = shop.rated
+    curve = measure_codecs(
+        shop.original_of(job.seed),
+        shop.images.test_pixels[where],
+        shop.images.test[1][where],
+        codecs=(job.codec,),
+        qualities=shop.study.qualities,
+        preprocessing=form_of(shop.study.model),
+        progress=False,
+    )
+    points = [
+        {"quality": row["quality"], "bytes": row["mean_bytes"], "accuracy": row["accuracy"]} for row in curve.rows()
+    ]
     return {"codec": job.codec, "points": points, "test_images": len(where)}
 
 

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from keras import tree
 
-from ..batches import Batch, Reservoir, batches, count_images
+from ..batches import Batch, batches, count_images
 from ..display.progress import bar
 from ..errors import DataError
+from ..sampling import Reservoir
 from .settling import Settling
 from .statistics import ClassStatistics, image_means
 

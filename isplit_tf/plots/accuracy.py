@@ -78,24 +78,53 @@ def rate_and_accuracy(
     Returns:
         A matplotlib figure.
     """
+    return draw_rates(splits, codecs, references=references, title=title).figure
+
+
+def draw_rates(
+    splits: Mapping[str, Sequence[tuple[float, float]]],
+    codecs: Mapping[str, Sequence[tuple[float, float]]],
+    *,
+    references: Mapping[str, float],
+    title: str = "",
+    ax: Any = None,
+) -> Any:
+    """Draw accuracy over bytes per frame, as `rate_and_accuracy` does, and return the axes.
+
+    Args:
+        splits: For each split by name, pairs of bytes and accuracy; more than six have colours in their order.
+        codecs: For each codec by name, pairs of bytes and accuracy, drawn as grey lines.
+        references: Accuracies to draw as level lines, by name.
+        title: Title above the plot.
+        ax: Matplotlib axes to draw on, with a legend inside; by default new ones, with a legend beside them.
+    """
     import matplotlib.pyplot as plt
     import numpy as np
 
-    figure, ax = plt.subplots(figsize=(9, 4.6), layout="constrained")
+    beside = ax is None
+    if ax is None:
+        ax = plt.subplots(figsize=(9, 4.6), layout="constrained")[1]
     draw_accuracies(ax, [], np.empty(0), references)
-    for (name, points), style in zip(codecs.items(), ("-", "--", ":") * len(codecs), strict=False):
+    for (name, points), style in zip(codecs.items(), ("-", "--", ":", "-.") * len(codecs), strict=False):
         x, y = np.array(points, float).T
         ax.plot(x, 100 * y, color="0.5", linestyle=style, marker="." if len(x) < 3 else None, label=name)
-    styles = (*STYLES, ("#E69F00", "P", "--")) * len(splits)
-    for (name, points), (color, marker, style) in zip(splits.items(), styles, strict=False):
+    styles = (*STYLES, ("#E69F00", "P", "--"))
+    many = len(splits) > len(styles)
+    for k, (name, points) in enumerate(splits.items()):
+        own, marker, style = styles[k % len(styles)]
         x, y = np.array(points, float).T
+        color: Any = plt.get_cmap("viridis")(k / (len(splits) - 1)) if many else own
         ax.plot(x, 100 * y, color=color, marker=marker, linestyle=style, markersize=6, label=name)
     ax.set_xscale("log")
     ax.set_xlabel("bytes a frame")
     ax.set_title(title)
     ax.grid(alpha=0.3)
-    figure.legend(loc="outside right upper", fontsize=8)
-    return figure
+    if beside:
+        columns = 1 + (len(splits) + len(codecs)) // 24
+        ax.figure.legend(loc="outside right upper", fontsize=8, ncols=columns)
+    else:
+        ax.legend(fontsize=8)
+    return ax
 
 
 def f1_before_and_after(before: Any, after: Any, *, names: Sequence[str], title: str = "") -> Any:

@@ -17,7 +17,9 @@ from ..evaluation.metrics import wilson_interval
 from ..graph.cuts import Cut
 from ..storage.records import read_arrays, write_arrays
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 2: the bytes of coded payloads
+UNSEEN = -1
+"""The class predicted for an image that a cut did not see, since it had dropped out of a race."""
 _KIND = "accuracy"
 _PLAIN = ("class_names", "model_name", "settings")
 _ARRAYS = (
@@ -38,17 +40,20 @@ class AccuracyCurve:
     Attributes:
         cuts: The cuts, in topological order.
         labels: int64 `(N,)`.
-        predictions: int64 `(N, n_cuts)`, the class predicted behind the projection at each cut.
+        predictions: int64 `(N, n_cuts)`, the class predicted behind the projection at each cut; -1 where a cut that
+            had dropped out of a race did not see the image: its accuracy is then NaN.
         original_predictions: int64 `(N,)`, the class predicted by the whole model.
         latent_sizes: int64 `(n_cuts,)`, elements of the latent at each cut.
         encoder_params: int64 `(n_cuts,)`, weights of the encoder, which the device runs after the head.
         encoder_macs: int64 `(n_cuts,)`, multiply-accumulates of the encoder per image.
         relative_errors: float64 `(n_cuts,)`, error of the features on the images of the fit: the sum of
-            ||F - restored||^2 over the sum of ||F||^2.
+            ||F - restored||^2 over the sum of ||F||^2. If the latents are coded, on the first images classified.
         class_names: Names of the classes, or None.
         model_name: Name of the model.
         settings: The arguments `compression`, `payload_bytes`, `latent_size`, `weighting`, `patch`, `seed` and
             `fit_images` (the number of images that were read).
+        mean_bytes: float64 `(n_cuts,)`, the mean bytes per frame of coded latents on these images; None if each element
+            takes as many bits as another.
     """
 
     cuts: list[Cut]
@@ -62,6 +67,7 @@ class AccuracyCurve:
     class_names: list[str] | None
     model_name: str
     settings: Mapping[str, Any]
+    mean_bytes: np.ndarray | None = None
 
     @property
     def n_images(self) -> int:
@@ -71,7 +77,7 @@ class AccuracyCurve:
     @property
     def accuracy(self) -> np.ndarray:
         """Return the share of images classified correctly behind each projection, float64 `(n_cuts,)`."""
-        return np.mean(self.predictions == self.labels[:, None], axis=0)
+        return self._shares(self.predictions == self.labels[:, None])
 
     @property
     def original(self) -> float:
@@ -81,11 +87,21 @@ class AccuracyCurve:
     @property
     def agreement(self) -> np.ndarray:
         """Return the share of images with the whole model's answer, right or wrong, float64 `(n_cuts,)`."""
-        return np.mean(self.predictions == self.original_predictions[:, None], axis=0)
+        return self._shares(self.predictions == self.original_predictions[:, None])
+
+    def _shares(self, hits: np.ndarray) -> np.ndarray:
+        """Return the share of hits at each cut; NaN for a cut that did not see all images."""
+        return np.where(np.all(self.predictions != UNSEEN, axis=0), np.mean(hits, axis=0), np.nan)
 
     @property
     def payload_bytes(self) -> np.ndarray:
-        """Return the bytes per frame on the wire with an int8 latent, int64 `(n_cuts,)`."""
+        """Return the bytes per frame on the wire, int64 `(n_cuts,)`: with an int8 latent, or, coded, in the mean.
+
+        A cut that dropped out of a race has the bytes that were asked for.
+        """
+        if self.mean_bytes is not None:
+            asked = self.settings.get("payload_bytes") or 0
+            return np.rint(np.where(np.isnan(self.mean_bytes), asked, self.mean_bytes)).astype(np.int64)
         return np.array([payload_bytes("int8", (size,)) for size in self.latent_sizes], np.int64)
 
     def interval(self, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
@@ -95,8 +111,8 @@ class AccuracyCurve:
             confidence: Between 0 and 1.
 
         Returns:
-            low and high, float64 `(n_cuts,)`. Since all cuts saw the same images, an overlap of two intervals says
-            little about the difference between two cuts.
+            low and high, float64 `(n_cuts,)`, NaN for a cut that dropped out of a race. Since all cuts saw the same
+            images, an overlap of two intervals says little about the difference between two cuts.
 
         Raises:
             ArgumentError: If the confidence is not between 0 and 1.
@@ -104,12 +120,14 @@ class AccuracyCurve:
         checked_share("confidence", confidence)
         n_correct = np.count_nonzero(self.predictions == self.labels[:, None], axis=0)
         bounds = np.array([wilson_interval(int(n), self.n_images, confidence) for n in n_correct])
+        bounds[np.isnan(self.accuracy)] = np.nan
         return bounds[:, 0], bounds[:, 1]
 
     @property
     def best(self) -> Cut:
         """Return the cut of highest accuracy; of equal ones, the smallest payload, then the first."""
-        order = np.lexsort((np.arange(len(self.cuts)), self.payload_bytes, -self.accuracy))
+        accuracy = np.nan_to_num(self.accuracy, nan=-1.0)
+        order = np.lexsort((np.arange(len(self.cuts)), self.payload_bytes, -accuracy))
         return self.cuts[int(order[0])]
 
     def position(self, cut: Cut) -> int | None:
@@ -170,8 +188,8 @@ class AccuracyCurve:
                 "x".join(map(str, row["shape"])),
                 row["payload_bytes"],
                 row["accuracy"],
-                f"{row['low']:.4f} to {row['high']:.4f}",
-                f"{100 * row['drop']:.2f}",
+                "dropped out" if np.isnan(row["accuracy"]) else f"{row['low']:.4f} to {row['high']:.4f}",
+                "-" if np.isnan(row["accuracy"]) else f"{100 * row['drop']:.2f}",
                 "best" if row["best"] else "",
             ]
             for row in self.rows()
@@ -202,7 +220,10 @@ class AccuracyCurve:
             **{name: getattr(self, name) for name in _PLAIN},
             "settings": dict(self.settings),
         }
-        write_arrays(target, FORMAT_VERSION, record, {name: getattr(self, name) for name in _ARRAYS})
+        arrays = {name: getattr(self, name) for name in _ARRAYS}
+        if self.mean_bytes is not None:
+            arrays["mean_bytes"] = self.mean_bytes
+        write_arrays(target, FORMAT_VERSION, record, arrays)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "AccuracyCurve":
@@ -212,12 +233,10 @@ class AccuracyCurve:
             BundleError: If the file does not exist, is no accuracy curve, is damaged, or has a newer format.
         """
         fault = "is not a curve that AccuracyCurve.save wrote"
-        record, arrays = read_arrays(path, FORMAT_VERSION, fault=fault)
-        if record.get("kind") != _KIND:
-            raise BundleError(f"'{path}' {fault}: it holds something else.")
+        record, arrays = read_arrays(path, FORMAT_VERSION, fault=fault, kind=_KIND)
         try:
             cuts = [Cut.from_json(cut) for cut in record["cuts"]]
-            present: dict[str, Any] = {name: arrays[name] for name in _ARRAYS if name in arrays}
+            present: dict[str, Any] = {name: arrays[name] for name in (*_ARRAYS, "mean_bytes") if name in arrays}
             return cls(cuts=cuts, **present, **{name: record[name] for name in _PLAIN})
         except (KeyError, TypeError) as error:
             raise BundleError(f"'{path}' is damaged: {error!r}") from error

@@ -1,5 +1,6 @@
 """Candidates for the split: the cuts that importance, tensor sizes or accuracy suggest, and the costs of each."""
 
+import math
 import os
 import warnings
 from collections.abc import Iterable
@@ -43,7 +44,8 @@ class Candidate:
         reason: Why the cut is proposed, in words.
         warning: Why the cut may be a bad choice, in words, or None: the split cannot be exported, or not in integers;
             the payload is larger than the compressed image; or the bottleneck does not take the shape.
-        predicted_accuracy: The accuracy that `predict_accuracy` gave for the cut, or None.
+        predicted_accuracy: The accuracy that `predict_accuracy` gave for the cut; None without one, or if the cut
+            dropped out of the race.
     """
 
     cut: Cut
@@ -260,19 +262,20 @@ def _candidate(
     cut = curve.cuts[position]
     place = None if accuracy is None else accuracy.position(cut)
     payload = params = macs = None
+    predicted = math.nan if accuracy is None or place is None else float(accuracy.accuracy[place])
     warning: str | None
     try:
         if accuracy is not None and place is not None and bottleneck is None:
-            sizes = accuracy.latent_sizes, accuracy.encoder_params, accuracy.encoder_macs
-            latent_size, params, macs = (int(values[place]) for values in sizes)
+            params, macs = int(accuracy.encoder_params[place]), int(accuracy.encoder_macs[place])
+            payload = int(accuracy.payload_bytes[place])
         else:
             parts = for_parts(bottleneck or Autoencoder(), cut.shapes)
             costs = (latent_cost(part, shape) for part, shape in zip(parts, cut.shapes, strict=True))
             latent_size, params, macs = map(sum, zip(*costs, strict=True))
+            payload = payload_bytes("int8", (latent_size,), sent_bits("int8", getattr(bottleneck, "latent_bits", None)))
     except ArgumentError as error:
         warning = str(error)
     else:
-        payload = payload_bytes("int8", (latent_size,), sent_bits("int8", getattr(bottleneck, "latent_bits", None)))
         warning = payload_warning(payload, image_bytes, curve.input_shape)
     obstacle = export_warning(cut.shape, curve.input_shape, curve.n_inputs)
     return Candidate(
@@ -285,5 +288,5 @@ def _candidate(
         encoder_macs=macs,
         reason=reason,
         warning="; ".join(text for text in (obstacle, warning) if text) or None,
-        predicted_accuracy=None if accuracy is None or place is None else float(accuracy.accuracy[place]),
+        predicted_accuracy=None if math.isnan(predicted) else predicted,
     )

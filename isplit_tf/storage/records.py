@@ -91,7 +91,7 @@ def write_arrays(
 
 
 def read_arrays(
-    path: str | os.PathLike[str], version: int, *, fault: str
+    path: str | os.PathLike[str], version: int, *, fault: str, kind: str | None = None
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Read a file that `write_arrays` wrote.
 
@@ -99,12 +99,14 @@ def read_arrays(
         path: The file.
         version: The newest known format version.
         fault: Words of the error message for any other file, for instance "is not a curve that Curve.save wrote".
+        kind: The kind of record that is expected; any if None.
 
     Returns:
         The record, and the arrays by name.
 
     Raises:
-        BundleError: If the file is missing, does not hold arrays with a record, or has a newer format.
+        BundleError: If the file is missing, does not hold arrays with a record, is of another kind, or has a newer
+            format.
     """
     try:
         # The file is opened here, because numpy does not close a file that turns out to be truncated.
@@ -116,6 +118,8 @@ def read_arrays(
         raise BundleError(f"'{path}' {fault}: {reason}") from error
     if not isinstance(record, dict):
         raise BundleError(f"'{path}' {fault}: its record is of the type {type(record).__name__}.")
+    if kind is not None and record.get("kind") != kind:
+        raise BundleError(f"'{path}' {fault}: it holds something else.")
     _check_version(path, record, version)
     return record, arrays
 

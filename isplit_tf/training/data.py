@@ -12,11 +12,12 @@ import numpy as np
 import tensorflow as tf
 from keras import tree
 
-from ..batches import batches, count_images, is_multi_hot, predict_rows, require_dense
+from ..batches import batches, count_images, predict_rows, require_dense
 from ..display.progress import bar
 from ..errors import DataError
 from ..graph.inputs import feed
 from ..graph.program import Program
+from ..labels import is_multi_hot
 from .objectives import Objective
 
 

@@ -106,6 +106,27 @@ def test_accuracy_is_predicted_ranked_by_and_split_at_without_training(place, tm
     assert "A projection has no hidden layer" in capsys.readouterr().err
 
 
+def test_accuracy_at_several_rates(place, tmp_path, capsys):
+    """Rates with commas give a map, of which propose takes one rate; one that it has not is named."""
+    model, data = place / "tiny.keras", place / "images.npz"
+    ask = ["accuracy", model, "--data", data, "--payload-bytes", "24,40", "--max-loss", 0.5, "--json"]
+    assert isplit(*ask, "-o", tmp_path / "map.npz", "--plot", tmp_path / "map.svg") == 0
+    rows = json.loads(capsys.readouterr().out)["cuts"]
+    assert len(rows) == 12
+    assert {row["payload_bytes"] for row in rows} == {24, 40}
+    assert all((row["accuracy"] is None) == (row["n_images"] < 120) for row in rows)
+    assert isplit(*ask, "--no-race", "--coding", "none", "-o", tmp_path / "all.npz") == 0
+    rows = json.loads(capsys.readouterr().out)["cuts"]
+    assert all(row["mean_bytes"] == row["most_bytes"] for row in rows)
+
+    assert isplit("importance", model, "--data", data, "-o", tmp_path / "curve.npz", "--max-images", 20) == 0
+    rank = ["propose", tmp_path / "curve.npz", "--accuracy", tmp_path / "map.npz", "--rank", "accuracy"]
+    assert isplit(*rank, "--payload-bytes", 40, "-o", tmp_path / "candidates.json") == 0
+    capsys.readouterr()
+    assert isplit(*rank, "--payload-bytes", 41, "-o", tmp_path / "other.json") == 2
+    assert "the map was made for [24, 40]" in capsys.readouterr().err
+
+
 def test_an_output_that_exists_is_kept(place, capsys):
     """Without --overwrite nothing is done, exit status 2."""
     (place / "kept.json").write_text("mine")

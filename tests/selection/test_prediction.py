@@ -69,7 +69,7 @@ def test_at_full_rank_every_cut_keeps_everything(net):
 @pytest.mark.parametrize("bound", [13, 20, 45, 100])
 def test_a_payload_is_a_bound(net, bound):
     """No cut sends more than that, unless its grid cannot hold fewer numbers than it has positions."""
-    curve = predict(net[0], net[2], payload_bytes=bound, cuts="all", fit_images=20)
+    curve = predict(net[0], net[2], payload_bytes=bound, coding="none", cuts="all", fit_images=20)
     for cut, size, payload in zip(curve.cuts, curve.latent_sizes, curve.payload_bytes, strict=True):
         assert payload == 12 + size
         least = isplit.Projection(latent_size=1).plan(cut.shape).latent_size
@@ -155,7 +155,14 @@ def test_save_and_load(net, tmp_path):
     [
         ({"compression": 0.9, "payload_bytes": 50}, "Give one of"),
         ({"compression": 0.9, "latent_size": 50}, "Give one of"),
-        ({"payload_bytes": 12}, "payload_bytes: expected an integer of at least 13"),
+        ({"payload_bytes": 12, "coding": "none"}, "payload_bytes: expected an integer of at least 13"),
+        ({"payload_bytes": 19}, "payload_bytes: expected an integer of at least 20"),
+        ({"payload_bytes": ()}, "the list of rates is empty"),
+        ({"payload_bytes": (100, 3)}, "payload_bytes: expected an integer of at least 20"),
+        ({"payload_bytes": (100, 200.5)}, "payload_bytes: expected an integer"),
+        ({"payload_bytes": "100"}, "payload_bytes: expected an integer"),
+        ({"payload_bytes": (100,), "compression": 0.5}, "Give one of"),
+        ({"payload_bytes": (100,), "max_loss": 1.5}, "max_loss: expected a number between 0 and 1"),
         ({"weighting": "labels"}, "weighting: expected one of"),
         ({"fit_images": 0}, "fit_images"),
         ({"class_names": ["a"]}, "tells 3 classes apart"),

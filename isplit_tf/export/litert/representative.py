@@ -10,9 +10,10 @@ import numpy as np
 from isplit_edge.images import is_raw
 from isplit_edge.preprocessing import preprocess
 
-from ...batches import batches, take_part
+from ...batches import batches
 from ...display.progress import bar
 from ...errors import DataError
+from ...sampling import take_part
 
 LEAST_IMAGES = 16
 ENOUGH_IMAGES = 100
