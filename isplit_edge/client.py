@@ -1,6 +1,7 @@
 """A device's client: it runs the head on the device and asks the tail on a server."""
 
 import dataclasses
+import math
 import os
 import ssl
 import time
@@ -25,8 +26,9 @@ MAX_REQUEST_BYTES = 8 << 20
 class Client:
     """A client that runs the head of a bundle on the device and asks its tail on a TensorFlow Serving server.
 
-    It reads only manifest.json and edge/ of the bundle, and asks the server for the version in the manifest. Only one
-    thread may use it at a time.
+    It reads only manifest.json and edge/ of the bundle, and asks the server for the version in the manifest. Threads
+    may share it: over REST their requests wait for each other. A process that is forked from this one opens a
+    connection of its own (multiprocessing, `os.fork`).
 
     Args:
         bundle: The bundle's directory.
@@ -39,12 +41,15 @@ class Client:
         max_batch: The largest number of images in one request; a server accepts no more than its batching.config
             allows.
         max_request_bytes: The largest body, in bytes, of a request that carries more than one image.
-        token: A bearer token; over plain http and grpc it travels unencrypted.
+        token: A bearer token; over plain http it travels unencrypted. Over gRPC it needs grpcs, except to this
+            machine.
         ssl_context: For https; the system's certificates by default. For grpcs the environment's
             GRPC_DEFAULT_SSL_ROOTS_FILE_PATH names other certificates.
         num_threads: Threads of the head's interpreter; LiteRT's own choice by default.
         fallback_pause_s: For a bundle that holds the whole model: seconds for which `run` answers on the device
             without asking the server, after the server could not be reached.
+        deadline_s: Seconds for a whole call of `predict` or `run`, whatever the number of its images and tries; images
+            without an answer by then are told as failed. By default each request has only its own limits.
 
     Raises:
         BundleError: If the bundle is incomplete, was changed or has a newer format.
@@ -73,10 +78,13 @@ class Client:
         ssl_context: ssl.SSLContext | None = None,
         num_threads: int | None = None,
         fallback_pause_s: float = 5.0,
+        deadline_s: float | None = None,
     ):
         schema.integer(1)("max_batch", max_batch)
         schema.integer(1)("max_request_bytes", max_request_bytes)
         schema.number(0)("fallback_pause_s", fallback_pause_s)
+        schema.nullable(schema.number(above=0))("deadline_s", deadline_s)
+        self._deadline_s = math.inf if deadline_s is None else deadline_s
         times: dict[str, Any] = {"timeout_s": timeout_s, "connect_timeout_s": connect_timeout_s, "retries": retries}
         if _scheme(url) in rpc.SCHEMES:
             if ssl_context is not None:
@@ -167,6 +175,7 @@ class Client:
         self.close()
 
     def _ask(self, images: Any, preprocessed: bool, *, keep_going: bool) -> Answer:
+        until = time.monotonic() + self._deadline_s
         frames = self.head.frames(images, preprocessed)
         batch = _Batch.of(len(frames), self.manifest.n_classes)
         for start in range(0, len(frames), self._batch):
@@ -175,8 +184,10 @@ class Client:
             try:
                 if keep_going and self._local is not None and time.monotonic() < self._asking_from:
                     raise ServerUnreachableError(self._why_local)
+                if time.monotonic() >= until:
+                    raise ServerTimeoutError(f"The time for the whole call, {self._deadline_s:g} s, is over")
                 payloads = self._payloads(part, preprocessed, batch.timings_s)
-                batch.fill(rows, *self._send(payloads, batch.timings_s))
+                batch.fill(rows, *self._send(payloads, batch.timings_s, until))
             except ServerError as error:
                 if not keep_going:
                     raise
@@ -200,10 +211,10 @@ class Client:
             timings_s["head"] += time.perf_counter() - middle
         return payloads
 
-    def _send(self, payloads: list[bytes], timings_s: dict[str, float]) -> tuple[np.ndarray, np.ndarray]:
+    def _send(self, payloads: list[bytes], timings_s: dict[str, float], until: float) -> tuple[np.ndarray, np.ndarray]:
         begin = time.perf_counter()
         try:
-            found, codes = self._transport.predict(payloads)
+            found, codes = self._transport.predict(payloads, until=until)
             check_answer(found, codes, len(payloads), self.manifest)
             return found, codes
         finally:
