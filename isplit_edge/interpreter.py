@@ -76,7 +76,8 @@ class Head:
         dtype, scale, zero_point = self._input.dtype, self._input.scale, self._input.zero_point
         if scale:
             return quantize(x, scale, zero_point, dtype)
-        y = x.astype(dtype, copy=False)
+        with np.errstate(invalid="ignore", over="ignore"):  # what does not fit is told below
+            y = x.astype(dtype, copy=False)
         if dtype.kind in "iu" and not np.array_equal(x, y):
             raise DataError(f"This head takes whole numbers that fit {dtype}. Received others.")
         return y
