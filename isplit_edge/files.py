@@ -10,10 +10,11 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, BinaryIO
 
-from .errors import ArgumentError, BundleError
+from .errors import ArgumentError, BundleError, ISplitError, StorageError
 
 BAD_FILE: tuple[type[Exception], ...] = (
     *(ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError, SyntaxError),
@@ -64,7 +65,7 @@ def inside(root: Path, name: str) -> Path:
     return path
 
 
-def open_plain(path: str | os.PathLike[str]) -> BinaryIO:
+def open_plain(path: str | os.PathLike[str]) -> BufferedReader:
     """Open a file for reading: not a folder, a pipe or a device, which may have no end or keep its reader waiting.
 
     Raises:
@@ -138,19 +139,43 @@ def open_atomic(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Open a file for writing that replaces `path` when the block ends without an error.
 
     A reader, or a run after a crash, finds either the whole old content or the whole new content.
+
+    Raises:
+        StorageError: If the file cannot be written; the old content is still there.
     """
     target = Path(path)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
+    with writing(target):
+        try:
+            with open(temporary, "xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, target)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+
+
+@contextlib.contextmanager
+def writing(target: str | os.PathLike[str], *others: type[Exception]) -> Iterator[None]:
+    """Turn errors of the system while something is written into `StorageError`s that name it.
+
+    Args:
+        target: What is written.
+        others: Further errors with which a library tells that it could not write.
+    """
     try:
-        with open(temporary, "xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
+        yield
+    except (ISplitError, FileExistsError):
         raise
+    except (OSError, *others) as error:  # type: ignore[misc]
+        code = getattr(error, "errno", None)
+        why = os.strerror(code) if code is not None else str(error)[:300] or type(error).__name__
+        failure = StorageError(f"'{target}' cannot be written, and what was there is still there: {why}")
+        failure.errno = code
+        raise failure from error
 
 
 def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:

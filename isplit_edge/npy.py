@@ -60,7 +60,7 @@ def read_npy(file: BinaryIO, size_bytes: int) -> np.ndarray:
     content = bytearray(wanted)
     if _fill(file, memoryview(content)) < wanted:
         raise DataError("it is cut off")
-    return np.frombuffer(content, dtype).reshape(shape, order=order)
+    return np.frombuffer(content, dtype).reshape(shape, order="F" if order == "F" else "C")
 
 
 def _parsed(text: str) -> tuple[np.dtype, str, tuple[int, ...]]:

@@ -16,6 +16,7 @@ from isplit_edge.errors import (
     ServerError,
     ServerTimeoutError,
     ServerUnreachableError,
+    StorageError,
 )
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "ServerError",
     "ServerTimeoutError",
     "ServerUnreachableError",
+    "StorageError",
     "SweepError",
 ]
 

@@ -5,6 +5,8 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
+from isplit_edge.text import printable
+
 from .inputs import in_order_of, open_images, open_model, read_image, read_preprocessing
 from .options import add_command, add_data, add_input, add_output
 from .output import Result, free_output, say
@@ -166,5 +168,5 @@ def run_predict(args: argparse.Namespace) -> Result:
                 best = int(row.argmax())
                 label = names[best] if names else str(best)
                 rows.append({"image": path, "class": label, "probability": float(row[best])})
-    text = "\n".join(f"{row['image']}: {row['class']} ({row['probability']:.1%})" for row in rows)
+    text = "\n".join(printable(f"{row['image']}: {row['class']} ({row['probability']:.1%})") for row in rows)
     return Result(text, rows)

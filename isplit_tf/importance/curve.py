@@ -15,6 +15,7 @@ import numpy as np
 from ..errors import ArgumentError, BundleError
 from ..graph.cuts import Cut
 from ..storage.records import read_arrays, write_arrays
+from .curve_file import check_curve
 from .kernels import title
 from .statistics import ClassStatistics, best_position, peak_positions
 
@@ -336,12 +337,14 @@ class Curve:
         """
         record, arrays = read_arrays(path, FORMAT_VERSION, fault="is not a curve that Curve.save wrote")
         try:
+            cuts = [Cut.from_json(cut) for cut in record["cuts"]]
+            check_curve(record, arrays, len(cuts))
             return cls(
-                cuts=[Cut.from_json(cut) for cut in record["cuts"]],
+                cuts=cuts,
                 statistics=ClassStatistics(*(arrays[name] for name in _ARRAYS)),
                 input_shape=tuple(record["input_shape"]),
                 # Files of the first release lack the last fields.
                 **{name: record[name] for name in _PLAIN if name in record},
             )
-        except (KeyError, TypeError, AttributeError, IndexError) as error:
+        except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
             raise BundleError(f"'{path}' is a damaged curve: {error!r}") from error

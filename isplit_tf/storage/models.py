@@ -10,7 +10,11 @@ from typing import Any
 
 import keras
 
+from isplit_edge.files import BAD_FILE
+
 from ..errors import ModelError
+
+_NOT_LOADED: tuple[type[Exception], ...] = (*BAD_FILE, ImportError)
 
 
 def load_model(
@@ -29,7 +33,7 @@ def load_model(
     """
     try:
         return keras.models.load_model(path, custom_objects=custom_objects, compile=compiled, safe_mode=True)
-    except (ValueError, TypeError, OSError, KeyError, AttributeError, ImportError, zipfile.BadZipFile) as error:
+    except _NOT_LOADED as error:
         names = _lambdas_in_file(path)
         if names:
             raise ModelError(
@@ -63,7 +67,7 @@ def _lambdas_in_file(path: str | os.PathLike[str]) -> list[str]:
     try:
         with zipfile.ZipFile(path) as archive:
             config = json.loads(archive.read("config.json"))
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+    except BAD_FILE:
         return []
     return list(dict.fromkeys(_layers_with_lambda(config)))
 

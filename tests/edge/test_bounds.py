@@ -7,7 +7,7 @@ import grpc
 import numpy as np
 import pytest
 
-from isplit_edge import Client, DataError, Manifest, messages
+from isplit_edge import Client, DataError, Manifest, ServerError, messages
 from support.grpc_loopback import GrpcLoopback
 from support.loopback import Loopback
 
@@ -100,7 +100,7 @@ def test_tensors_that_claim_memory(bundles, images, name, times, watched):
     try:
         with Client(bundles["float32"], f"grpc://127.0.0.1:{port}", retries=0) as client:
             assert client.run(images).status.tolist() == [3] * len(images)
-            with pytest.raises(OSError):
+            with pytest.raises(ServerError):
                 client.check()
     finally:
         server.stop(None).wait()
