@@ -1,6 +1,6 @@
 """All tests under faults, load and abuse with full counts, as one table in docs/faults.md.
 
-    python benchmarks/faults.py                  everything, about half an hour on 2 cores
+    python benchmarks/faults.py                  everything, about three quarters of an hour on 2 cores
     python benchmarks/faults.py --scale 0.01     a hundredth of the counts; writes no table
     python benchmarks/faults.py payloads rest    only these parts; writes no table
 
@@ -21,7 +21,7 @@ HERE = Path(__file__).resolve().parent
 TABLE = HERE.parent / "docs" / "faults.md"
 sys.path.insert(0, str(HERE))
 
-from trouble import abuse, crash, link, load, tamper  # noqa: E402
+from trouble import abuse, crash, crowds, failing, link, load, mutation, sharing, tamper  # noqa: E402
 from trouble.place import Row, ServerProcess, make_place  # noqa: E402
 
 HEAD = """# Faults, load and abuse
@@ -34,7 +34,10 @@ not run.
 How to read it: a REST request or gRPC call that was spoiled and is still a good one is answered (HTTP 200, OK). gRPC
 has INTERNAL for bytes that are no message. "closed" are connections on which nothing was sent. While the server is
 down, and for devices of a version that is not served at that moment, images are told as failed, each with its reason.
-Of the 64 clients, and of the devices whose version stays, a single failure would be wrong.
+Of the 64 clients, of the devices whose version stays, and of clients that processes or threads share or that stand
+beside a crowd, a single failure would be wrong. A request whose end is not clear must get one answer, an error; a
+mutated file must be read or refused by an error of the project; a write that fails must be told so, with the old
+content whole ("done in spite of it": what failed was not needed, or the call was made again).
 
 """
 
@@ -69,6 +72,15 @@ def parts(scale: float, directory: Path) -> dict[str, Callable[[], Row]]:
         "memory": served(lambda s: load.flat_memory(place, s, n(100_000))),
         "tampered": lambda: tamper.tampered(place, directory, n(2_000)),
         "exports": lambda: crash.killed_exports(place.bundle, directory / "exports", n(200)),
+        "forks": served(lambda s: sharing.forks(place, s.url, n(6_000))),
+        "threads": served(lambda s: sharing.threads(place, (s.url, s.grpc_url), n(10_000))),
+        "interim": served(lambda s: sharing.interim(place, s.url, n(10_000))),
+        "crowds": served(lambda s: crowds.crowds(place, s.url, 10 * max(scale, 0.1))),
+        "calls": served(lambda s: crowds.silent_calls(place, s.grpc_url, 512, n(2_000))),
+        "claims": served(lambda s: crowds.claims(place, s.url, n(5_000))),
+        "ends": served(lambda s: mutation.unclear_ends(s.url, n(5_000))),
+        "files": lambda: mutation.mutated_files(place, directory / "mutated", n(30_000)),
+        "storage": lambda: failing.failing_storage(directory / "storage", step=max(1, int(0.1 / scale))),
     }
 
 

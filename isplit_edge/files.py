@@ -178,6 +178,16 @@ def writing(target: str | os.PathLike[str], *others: type[Exception]) -> Iterato
         raise failure from error
 
 
+def make_folder(path: str | os.PathLike[str]) -> None:
+    """Make a folder, with those around it, unless it is there.
+
+    Raises:
+        StorageError: If it cannot be made.
+    """
+    with writing(path):
+        Path(path).mkdir(parents=True, exist_ok=True)
+
+
 def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
     """Write a file as `open_atomic` does."""
     with open_atomic(path) as file:

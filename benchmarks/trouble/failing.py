@@ -148,11 +148,11 @@ def _trials(directory: Path) -> dict[str, tuple[Callable[[Path], object], Callab
     split.save(directory / "split")
     return {
         "curve": (
-            lambda root: curve.save(root / "c.npz", overwrite=True),
+            lambda root: curve.save(root / "c.npz"),
             lambda root: isplit.Curve.load(root / "c.npz").table(),
         ),
         "accuracy": (
-            lambda root: accuracy.save(root / "a.npz", overwrite=True),
+            lambda root: accuracy.save(root / "a.npz"),
             lambda root: isplit.AccuracyCurve.load(root / "a.npz").table(),
         ),
         "save": (lambda root: split.save(root / "split", overwrite=True), read_split),

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from isplit_edge.files import make_folder
+
 from ..errors import ArgumentError, BundleError
 from ..graph.cuts import Cut
 from ..storage.records import read_arrays, write_arrays
@@ -320,7 +322,7 @@ class Curve:
     def save(self, path: str | os.PathLike) -> None:
         """Write the curve as an `.npz` file without pickle. An interrupted write leaves no partial file."""
         target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(target.parent)
         record = {
             "cuts": [cut.to_json() for cut in self.cuts],
             "input_shape": list(self.input_shape),

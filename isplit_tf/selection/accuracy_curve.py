@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from isplit_edge import schema
+from isplit_edge.files import make_folder
 from isplit_edge.wire import payload_bytes
 
 from ..display.tables import html_table, text_table
@@ -196,7 +197,7 @@ class AccuracyCurve:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the curve as an `.npz` without pickle; a failed write leaves no partial file."""
         target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(target.parent)
         record = {
             "kind": _KIND,
             "cuts": [cut.to_json() for cut in self.cuts],
