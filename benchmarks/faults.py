@@ -3,6 +3,7 @@
     python benchmarks/faults.py                  everything, about three quarters of an hour on 2 cores
     python benchmarks/faults.py --scale 0.01     a hundredth of the counts; writes no table
     python benchmarks/faults.py payloads rest    only these parts; writes no table
+    python benchmarks/faults.py --update forks   only these parts, whose rows in the table are replaced or added
 
 The full counts are those of the table. The exit status is 1 if any part finds an error.
 """
@@ -80,7 +81,7 @@ def parts(scale: float, directory: Path) -> dict[str, Callable[[], Row]]:
         "claims": served(lambda s: crowds.claims(place, s.url, n(5_000))),
         "ends": served(lambda s: mutation.unclear_ends(s.url, n(5_000))),
         "files": lambda: mutation.mutated_files(place, directory / "mutated", n(30_000)),
-        "storage": lambda: failing.failing_storage(directory / "storage", step=max(1, int(0.1 / scale))),
+        "storage": lambda: failing.failing_storage(directory / "storage", step=max(1, int(0.5 / scale))),
     }
 
 
@@ -94,10 +95,17 @@ def table(rows: list[Row]) -> Iterator[str]:
         yield f"| {row.what} | {row.count:,} | {came} | {row.outcome['WRONG']} | {row.seconds:.0f} |"
 
 
+def merged(old: list[str], new: list[str]) -> list[str]:
+    """Return the lines of the old table, with the rows of the new one in the place of theirs, or behind them."""
+    rows = {line.split(" | ")[0]: line for line in [*old, *new] if line.startswith("| ") and line != new[0]}
+    return [*new[:2], *rows.values()]
+
+
 def main() -> int:
     """Run the parts and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("parts", nargs="*", help="all by default")
+    parser.add_argument("--update", action="store_true", help="replace or add the rows of these parts in the table")
     parser.add_argument("--scale", type=float, default=1.0, help="share of the full counts (default: 1)")
     args = parser.parse_args()
     rows = []
@@ -112,10 +120,12 @@ def main() -> int:
             rows.append(row)
             for text in row.wrong:
                 print(f"  WRONG: {text}", file=sys.stderr, flush=True)
-    text = "\n".join(table(rows))
-    print(text)
-    if not args.parts and args.scale == 1.0:
-        TABLE.write_text(HEAD + text + "\n\n" + f"{_machine()}\n")
+    lines = list(table(rows))
+    print("\n".join(lines))
+    if args.update:
+        lines = merged(TABLE.read_text().splitlines(), lines)
+    if args.update or (not args.parts and args.scale == 1.0):
+        TABLE.write_text("\n".join([*HEAD.splitlines(), *lines, "", _machine(), ""]))
     return 1 if any(row.wrong for row in rows) else 0
 
 

@@ -23,7 +23,7 @@ _BODY = b'{"inputs":["x"]}'
 
 
 def mutated_files(place: Place, directory: Path, count: int, seed: int = 0) -> Row:
-    """Change, cut off and insert bytes; each file must be read, or refused by an error of ours."""
+    """Change files by bytes that are other, missing or more; each must be read, or refused by an error of ours."""
     row, begin, rng = Row("mutated files of every kind that is read", count), time.monotonic(), random.Random(seed)
     directory.mkdir(parents=True, exist_ok=True)
     kinds = _kinds(place)

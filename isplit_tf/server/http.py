@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from .connection import Connection
 from .crowd import Crowd
-from .loop import run_there
+from .loop import event_loop, run_there
 from .model import Catalogue
 from .request import Policy
 from .rest import Response, error_response, handle
@@ -19,7 +19,7 @@ MAX_CONNECTIONS = 512
 MAX_OF_ONE_ADDRESS = 384
 _WORKERS = 64
 _BACKLOG = 1024
-_STEP_S = 0.01
+_STEP_S, _PAUSE_S = 0.01, 0.1
 _LOG = logging.getLogger(__name__)
 
 
@@ -47,27 +47,49 @@ class HttpPort:
         self._policy = Policy(max_body_bytes, str(self.server_address[0]))
         self._crowd = Crowd(MAX_CONNECTIONS, MAX_OF_ONE_ADDRESS)
         self._workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="isplit-rest")
-        self._server: asyncio.Server | None = None
-        self._closing = False
+        self._socket.setblocking(False)
+        self._serving: set[asyncio.Task[None]] = set()
+        self._started = self._closing = False
 
     def start(self) -> None:
         """Start answering requests, unless already started."""
-        if self._server is None and not self._closing:
-            self._server = run_there(asyncio.start_server(self._serve, sock=self._socket, backlog=_BACKLOG))
+        if not self._started and not self._closing:
+            self._started = True
+            event_loop().call_soon_threadsafe(self._listen)
 
     def finish(self, grace_s: float) -> None:
         """Accept no more requests, give those in progress `grace_s` seconds to end, and close all connections."""
         if self._closing:
             return
         self._closing = True
-        if self._server is None:
-            self._socket.close()
-        else:
-            run_there(self._finish(self._server, grace_s))
+        run_there(self._finish(grace_s))
         self._workers.shutdown(wait=False, cancel_futures=True)
 
-    async def _finish(self, server: asyncio.Server, grace_s: float) -> None:
-        server.close()
+    def _listen(self) -> None:
+        if not self._closing:
+            event_loop().add_reader(self._socket, self._accept)
+
+    def _accept(self) -> None:
+        """Accept the connections that wait; without asyncio's own server, which loses some of them when it closes."""
+        loop = event_loop()
+        for _ in range(_BACKLOG):
+            try:
+                accepted, _address = self._socket.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:  # such as too many open files
+                _LOG.warning("No connection is accepted for a moment: %s", error)
+                loop.remove_reader(self._socket)
+                loop.call_later(_PAUSE_S, self._listen)
+                return
+            accepted.setblocking(False)
+            task = loop.create_task(self._serve(accepted))
+            self._serving.add(task)
+            task.add_done_callback(self._serving.discard)
+
+    async def _finish(self, grace_s: float) -> None:
+        event_loop().remove_reader(self._socket)
+        self._socket.close()
         for connection in self._connections():
             connection.closing = True
             if not connection.in_progress:
@@ -80,13 +102,17 @@ class HttpPort:
     async def _emptied(self, within_s: float) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within_s):
-                while len(self._crowd):
+                while self._serving:
                     await asyncio.sleep(_STEP_S)
 
     def _connections(self) -> Iterator[Connection]:
         return (place for place in self._crowd if isinstance(place, Connection))
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, accepted: socket.socket) -> None:
+        loop, reader = asyncio.get_running_loop(), asyncio.StreamReader()
+        protocol = asyncio.StreamReaderProtocol(reader)
+        transport, _ = await loop.connect_accepted_socket(lambda: protocol, accepted)
+        writer = asyncio.StreamWriter(transport, protocol, reader, loop)
         connection = Connection(
             (reader, writer),
             crowd=self._crowd,
@@ -95,13 +121,19 @@ class HttpPort:
             timeout_s=self._timeout_s,
         )
         try:
-            if self._crowd.enter(connection):
+            if self._closing:
+                connection.end()
+            elif self._crowd.enter(connection):
                 await connection.serve()
             else:
                 await connection.refuse()
         finally:
             self._crowd.leave(connection)
             writer.close()
+            with contextlib.suppress(OSError, TimeoutError):
+                async with asyncio.timeout(self._timeout_s):
+                    await writer.wait_closed()
+            transport.abort()  # what the other end did not take in time
 
     async def _answer(self, method: str, target: str, body: bytes) -> Response:
         work = functools.partial(handle, self._catalogue, method, target, body)

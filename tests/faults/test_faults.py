@@ -17,6 +17,18 @@ def test_the_table_says_what_came_and_what_was_wrong():
     assert list(faults.table([row]))[2:] == ["| requests | 1,200 | status 0: 199, status 2: 1,000 | 1 | 3 |"]
 
 
+def test_rows_of_single_parts_are_put_into_the_table():
+    """A row is replaced by its name, a new one comes behind, and the rest stays as it is."""
+    first, second = Row("old", 1, seconds=1), Row("other", 2, seconds=2)
+    old = ["# Title", "", *faults.table([first, second]), "", "machine"]
+    new = list(faults.table([Row("other", 3, seconds=3), Row("new", 4, seconds=4)]))
+    assert [line.split("|")[1:3] for line in faults.merged(old, new)][2:] == [
+        [" old ", " 1 "],
+        [" other ", " 3 "],
+        [" new ", " 4 "],
+    ]
+
+
 def test_malformed_payloads(place, served, check):
     """Truncated, extended, flipped, of another bundle, noise: each gets its status, good neighbours are right."""
     row = abuse.malformed_payloads(place, (served.url, served.grpc_url), 3000)
