@@ -51,7 +51,7 @@ class Store:
                 try:
                     row = json.loads(line)
                     self._rows[row["key"]] = row
-                except (ValueError, KeyError, TypeError) as error:
+                except (ValueError, KeyError, TypeError, RecursionError) as error:
                     raise BundleError(f"Line {number} of '{path}' is no row of results: {error!r}") from error
 
     def __contains__(self, key: object) -> bool:
