@@ -49,7 +49,8 @@ class Client:
         fallback_pause_s: For a bundle that holds the whole model: seconds for which `run` answers on the device
             without asking the server, after the server could not be reached.
         deadline_s: Seconds for a whole call of `predict` or `run`, whatever the number of its images and tries; images
-            without an answer by then are told as failed. By default each request has only its own limits.
+            without an answer by then are told as failed, or answered on the device if the bundle holds the whole model.
+            By default each request has only its own limits.
 
     Raises:
         BundleError: If the bundle is incomplete, was changed or has a newer format.

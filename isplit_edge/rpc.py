@@ -171,7 +171,8 @@ class GrpcTransport:
             return self._channel.unary_unary(method)
 
     def _shown(self, text: str | None) -> str:
-        return shortened((text or "nothing").replace(self._token or "\0", "(the token)"))
+        text = text or "nothing"
+        return shortened(text if self._token is None else text.replace(self._token, "(the token)"))
 
     def _server_error(self, error: Any, method: str, limit_s: float) -> ServerError:
         """Return the error of our tree for a failed call; no other function maps them."""
