@@ -1,8 +1,9 @@
 """All tests under faults, load and abuse with full counts, as one table in docs/faults.md.
 
-    python benchmarks/faults.py                  everything, about half an hour on 2 cores
+    python benchmarks/faults.py                  everything, about three quarters of an hour on 2 cores
     python benchmarks/faults.py --scale 0.01     a hundredth of the counts; writes no table
     python benchmarks/faults.py payloads rest    only these parts; writes no table
+    python benchmarks/faults.py --update forks   only these parts, whose rows in the table are replaced or added
 
 The full counts are those of the table. The exit status is 1 if any part finds an error.
 """
@@ -21,7 +22,7 @@ HERE = Path(__file__).resolve().parent
 TABLE = HERE.parent / "docs" / "faults.md"
 sys.path.insert(0, str(HERE))
 
-from trouble import abuse, crash, link, load, tamper  # noqa: E402
+from trouble import abuse, crash, crowds, failing, link, load, mutation, sharing, tamper  # noqa: E402
 from trouble.place import Place, Row, ServerProcess, make_place  # noqa: E402
 
 HEAD = """# Faults, load and abuse
@@ -34,7 +35,10 @@ not run.
 How to read it: a REST request or gRPC call that was spoiled and is still a good one is answered (HTTP 200, OK). gRPC
 has INTERNAL for bytes that are no message. "closed" are connections on which nothing was sent. While the server is
 down, and for devices of a version that is not served at that moment, images are told as failed, each with its reason.
-Of the 64 clients, and of the devices whose version stays, a single failure would be wrong.
+Of the 64 clients, of the devices whose version stays, and of clients that processes or threads share or that stand
+beside a crowd, a single failure would be wrong. A request whose end is not clear must get one answer, an error; a
+mutated file must be read or refused by an error of the project; a write that fails must be told so, with the old
+content whole ("done in spite of it": what failed was not needed, or the call was made again).
 
 """
 
@@ -73,6 +77,15 @@ def parts(scale: float, directory: Path) -> dict[str, Callable[[], Row]]:
         "memory": served(lambda s: load.flat_memory(place, s, n(100_000))),
         "tampered": lambda: tamper.tampered(place, directory, n(2_000)),
         "exports": lambda: crash.killed_exports(place.bundle, directory / "exports", n(200)),
+        "forks": served(lambda s: sharing.forks(place, s.url, n(6_000))),
+        "threads": served(lambda s: sharing.threads(place, (s.url, s.grpc_url), n(10_000))),
+        "interim": served(lambda s: sharing.interim(place, s.url, n(10_000))),
+        "crowds": served(lambda s: crowds.crowds(place, s.url, 10 * max(scale, 0.1))),
+        "calls": served(lambda s: crowds.silent_calls(place, s.grpc_url, 512, n(2_000))),
+        "claims": served(lambda s: crowds.claims(place, s.url, n(5_000))),
+        "ends": served(lambda s: mutation.unclear_ends(s.url, n(5_000))),
+        "files": lambda: mutation.mutated_files(place, directory / "mutated", n(30_000)),
+        "storage": lambda: failing.failing_storage(directory / "storage", step=max(1, int(0.5 / scale))),
     }
 
 
@@ -86,10 +99,17 @@ def table(rows: list[Row]) -> Iterator[str]:
         yield f"| {row.what} | {row.count:,} | {came} | {row.outcome['WRONG']} | {row.seconds:.0f} |"
 
 
+def merged(old: list[str], new: list[str]) -> list[str]:
+    """Return the lines of the old table, with the rows of the new one in the place of theirs, or behind them."""
+    rows = {line.split(" | ")[0]: line for line in [*old, *new] if line.startswith("| ") and line != new[0]}
+    return [*new[:2], *rows.values()]
+
+
 def main() -> int:
     """Run the parts and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("parts", nargs="*", help="all by default")
+    parser.add_argument("--update", action="store_true", help="replace or add the rows of these parts in the table")
     parser.add_argument("--scale", type=float, default=1.0, help="share of the full counts (default: 1)")
     args = parser.parse_args()
     rows = []
@@ -104,10 +124,12 @@ def main() -> int:
             rows.append(row)
             for text in row.wrong:
                 print(f"  WRONG: {text}", file=sys.stderr, flush=True)
-    text = "\n".join(table(rows))
-    print(text)
-    if not args.parts and args.scale == 1.0:
-        TABLE.write_text(HEAD + text + "\n\n" + f"{_machine()}\n")
+    lines = list(table(rows))
+    print("\n".join(lines))
+    if args.update:
+        lines = merged(TABLE.read_text().splitlines(), lines)
+    if args.update or (not args.parts and args.scale == 1.0):
+        TABLE.write_text("\n".join([*HEAD.splitlines(), *lines, "", _machine(), ""]))
     return 1 if any(row.wrong for row in rows) else 0
 
 

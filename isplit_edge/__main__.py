@@ -6,14 +6,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from .answer import Answer
 from .client import Client
-from .errors import DataError, ISplitError, MissingDependencyError, ServerError
-from .images import ARRAYS, read_array
-
-_PICTURES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
+from .errors import DataError, ISplitError, ServerError
+from .images import ARRAYS
+from .pictures import PICTURES, read_images_file
+from .text import printable
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -30,6 +28,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--token", help="a bearer token")
     parser.add_argument("--timeout", type=float, default=10.0, metavar="SECONDS", help="for one request")
     parser.add_argument("--payload-bytes", type=int, metavar="N", help="the most bytes of each coded payload")
+    parser.add_argument("--deadline", type=float, metavar="SECONDS", help="for all requests of one file")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     return parser.parse_intermixed_args(argv)  # options may stand between the files
 
@@ -41,15 +40,15 @@ def run(args: argparse.Namespace) -> int:
         The exit status: 0 if every image was answered, 1 if not, 2 if a file holds no images for the bundle.
     """
     answered, bad = True, False
-    options = {"token": args.token, "timeout_s": args.timeout, "payload_bytes": args.payload_bytes}
-    with Client(args.bundle, args.url, **options) as client:
+    limits = {"timeout_s": args.timeout, "deadline_s": args.deadline, "payload_bytes": args.payload_bytes}
+    with Client(args.bundle, args.url, token=args.token, **limits) as client:
         if not args.files:
             sys.stdout.write(f"{client.check()}\n")
         for path in _found(args.files):
             try:
                 answer = _asked(client, path)
             except DataError as error:  # the other files can still be classified
-                sys.stderr.write(f"isplit_edge: {error}\n")
+                sys.stderr.write(f"isplit_edge: {printable(str(error))}\n")
                 bad = True
                 continue
             answered &= bool(answer.answered.all())
@@ -64,48 +63,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return run(parse(argv))
     except ISplitError as error:
-        sys.stderr.write(f"isplit_edge: {error}\n")
+        sys.stderr.write(f"isplit_edge: {printable(str(error))}\n")
         return 1 if isinstance(error, ServerError) else 2
 
 
 def _found(paths: Sequence[Path]) -> Iterator[Path]:
     for path in paths:
         if path.is_dir():
-            inside = sorted(one for one in path.rglob("*") if one.suffix.lower() in ARRAYS + _PICTURES)
+            inside = sorted(one for one in path.rglob("*") if one.suffix.lower() in ARRAYS + PICTURES)
             if not inside:
-                raise DataError(f"{path} holds no {', '.join(ARRAYS + _PICTURES)} files")
+                raise DataError(f"{path} holds no {', '.join(ARRAYS + PICTURES)} files")
             yield from inside
         else:
             yield path
 
 
 def _asked(client: Client, path: Path) -> Answer:
-    images = _read(path, client.manifest.shapes["input"])
+    images = read_images_file(path, grey=client.manifest.shapes["input"][-1] == 1)
     try:
         return client.run(images)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
-
-
-def _read(path: Path, input_shape: tuple[int, ...]) -> np.ndarray:
-    try:
-        return read_array(path) if path.suffix.lower() in ARRAYS else _picture(path, grey=input_shape[-1] == 1)
-    except (OSError, DataError) as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
-
-
-def _picture(path: Path, *, grey: bool) -> np.ndarray:
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"Reading {path.name} needs Pillow: pip install pillow; .npy files need nothing"
-        ) from error
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("L" if grey else "RGB"))
-    except (ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(str(error)) from error
 
 
 def _line(path: Path, row: int, answer: Answer, *, as_json: bool) -> str:
@@ -125,10 +103,11 @@ def _line(path: Path, row: int, answer: Answer, *, as_json: bool) -> str:
                 "reason": answer.reasons.get(row),
             }
         )
+    shown = printable(str(path))
     if probability is None:
-        return f"{path}\t{row}\tstatus {answer.status[row]}\t{answer.reasons[row]}"
+        return f"{shown}\t{row}\tstatus {answer.status[row]}\t{printable(answer.reasons[row])}"
     where = "\tlocal" if answer.local[row] else ""
-    return f"{path}\t{row}\t{label}\t{probability:.4f}{where}"
+    return f"{shown}\t{row}\t{printable(str(label))}\t{probability:.4f}{where}"
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import numpy as np
 from . import wire
 from .errors import ServerError
 from .manifest import Manifest
+from .text import printable
 
 STATUS_NO_ANSWER = 3
 """No answer came for this image. The device sets this status, never a server."""
@@ -77,9 +78,9 @@ class Answer:
 
     def _row(self, row: int) -> str:
         if row in self.reasons:
-            return f"status {self.status[row]}, {self.reasons[row]}"
+            return f"status {self.status[row]}, {printable(self.reasons[row])}"
         best = int(self.classes[row])
-        name = f"class {best}" if self.class_names is None else self.class_names[best]
+        name = f"class {best}" if self.class_names is None else printable(self.class_names[best])
         return f"{name} {self.probabilities[row, best]:.3f}"
 
 

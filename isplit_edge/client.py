@@ -1,6 +1,7 @@
 """A device's client: it runs the head on the device and asks the tail on a server."""
 
 import dataclasses
+import math
 import os
 import ssl
 import time
@@ -25,8 +26,9 @@ MAX_REQUEST_BYTES = 8 << 20
 class Client:
     """A client that runs the head of a bundle on the device and asks its tail on a TensorFlow Serving server.
 
-    It reads only manifest.json and edge/ of the bundle, and asks the server for the version in the manifest. Only one
-    thread may use it at a time.
+    It reads only manifest.json and edge/ of the bundle, and asks the server for the version in the manifest. Threads
+    may share it: over REST their requests wait for each other. A process that is forked from this one opens a
+    connection of its own (multiprocessing, `os.fork`).
 
     Args:
         bundle: The bundle's directory.
@@ -39,7 +41,8 @@ class Client:
         max_batch: The largest number of images in one request; a server accepts no more than its batching.config
             allows.
         max_request_bytes: The largest body, in bytes, of a request that carries more than one image.
-        token: A bearer token; over plain http and grpc it travels unencrypted.
+        token: A bearer token; over plain http it travels unencrypted. Over gRPC it needs grpcs, except to this
+            machine.
         ssl_context: For https; the system's certificates by default. For grpcs the environment's
             GRPC_DEFAULT_SSL_ROOTS_FILE_PATH names other certificates.
         num_threads: Threads of the head's interpreter; LiteRT's own choice by default.
@@ -47,6 +50,9 @@ class Client:
             without asking the server, after the server could not be reached.
         payload_bytes: For a bundle with coded payloads: the most bytes of each. What does not fit is left out, from the
             channel of the latent on that is worth least.
+        deadline_s: Seconds for a whole call of `predict` or `run`, whatever the number of its images and tries; images
+            without an answer by then are told as failed, or answered on the device if the bundle holds the whole model.
+            By default each request has only its own limits.
 
     Raises:
         BundleError: If the bundle is incomplete, was changed or has a newer format.
@@ -76,10 +82,13 @@ class Client:
         num_threads: int | None = None,
         fallback_pause_s: float = 5.0,
         payload_bytes: int | None = None,
+        deadline_s: float | None = None,
     ):
         schema.integer(1)("max_batch", max_batch)
         schema.integer(1)("max_request_bytes", max_request_bytes)
         schema.number(0)("fallback_pause_s", fallback_pause_s)
+        schema.nullable(schema.number(above=0))("deadline_s", deadline_s)
+        self._deadline_s = math.inf if deadline_s is None else deadline_s
         times: dict[str, Any] = {"timeout_s": timeout_s, "connect_timeout_s": connect_timeout_s, "retries": retries}
         if _scheme(url) in rpc.SCHEMES:
             if ssl_context is not None:
@@ -178,6 +187,7 @@ class Client:
     def _ask(self, images: Any, preprocessed: bool, payload_bytes: int | None, *, keep_going: bool) -> Answer:
         self.manifest.form.bound(payload_bytes)
         bound = self._payload_bytes if payload_bytes is None else payload_bytes
+        until = time.monotonic() + self._deadline_s
         frames = self.head.frames(images, preprocessed)
         batch = _Batch.of(len(frames), self.manifest.n_classes)
         for start in range(0, len(frames), self._batch):
@@ -186,8 +196,10 @@ class Client:
             try:
                 if keep_going and self._local is not None and time.monotonic() < self._asking_from:
                     raise ServerUnreachableError(self._why_local)
+                if time.monotonic() >= until:
+                    raise ServerTimeoutError(f"The time for the whole call, {self._deadline_s:g} s, is over")
                 payloads = self._payloads(part, preprocessed, bound, batch.timings_s)
-                batch.fill(rows, *self._send(payloads, batch.timings_s))
+                batch.fill(rows, *self._send(payloads, batch.timings_s, until))
             except ServerError as error:
                 if not keep_going:
                     raise
@@ -213,10 +225,10 @@ class Client:
             timings_s["head"] += time.perf_counter() - middle
         return payloads
 
-    def _send(self, payloads: list[bytes], timings_s: dict[str, float]) -> tuple[np.ndarray, np.ndarray]:
+    def _send(self, payloads: list[bytes], timings_s: dict[str, float], until: float) -> tuple[np.ndarray, np.ndarray]:
         begin = time.perf_counter()
         try:
-            found, codes = self._transport.predict(payloads)
+            found, codes = self._transport.predict(payloads, until=until)
             check_answer(found, codes, len(payloads), self.manifest)
             return found, codes
         finally:

@@ -6,6 +6,7 @@ ISplitError                         every error below; catch this one to catch a
 ├── DataError (ValueError)          images or labels of a wrong shape, type or range; no data; endless data
 ├── BundleError (ValueError)        a bundle that is incomplete, changed, or of a newer format
 ├── MissingDependencyError (ImportError)   an optional package is not installed
+├── StorageError (OSError)          a file could not be written; what was there before is still there
 ├── ServerError (OSError)           the server refused, failed, or answered rubbish
 │   ├── ServerUnreachableError (ConnectionError)
 │   └── ServerTimeoutError (TimeoutError)
@@ -40,6 +41,10 @@ class BundleError(ISplitError, ValueError):
 
 class MissingDependencyError(ISplitError, ImportError):
     """An optional package is not installed; the message names the line that installs it."""
+
+
+class StorageError(ISplitError, OSError):
+    """A file could not be written: the disk is full or fails, or permission is missing. What was there is kept."""
 
 
 class ServerError(ISplitError, OSError):

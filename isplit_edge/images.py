@@ -1,38 +1,25 @@
-"""Reading and checking images from the user; nothing is copied."""
+"""Checking images from the user; nothing is copied."""
 
-import zipfile
-import zlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .errors import DataError
+from .npy import read_array as read_array  # the kits of former releases import it from here
 
+# numpy's errors, and those of a foreign object's own conversion to an array.
+_NO_ARRAY = (
+    ArithmeticError,
+    AttributeError,
+    BufferError,
+    LookupError,
+    MemoryError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 ARRAYS = (".npy", ".npz")
-
-
-def read_array(path: Path) -> np.ndarray:
-    """Read the array of a .npy file, or the array `x`, else the first one, of an .npz file.
-
-    Nothing in the file is executed.
-
-    Raises:
-        DataError: If the file is empty, torn, or holds no plain array; the caller adds the file's name to the message.
-        OSError: If the file cannot be opened.
-    """
-    with path.open("rb") as file:
-        try:
-            loaded = np.load(file, allow_pickle=False)
-            if isinstance(loaded, np.ndarray):
-                return loaded
-            name = "x" if "x" in loaded else next(iter(loaded), None)
-            if name is not None:
-                return loaded[name]
-        except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise DataError(str(error)) from error
-    raise DataError("it holds no array")
 
 
 def is_raw(array: np.ndarray, input_shape: tuple[int, ...]) -> bool:
@@ -71,7 +58,7 @@ def frames(
     """
     try:
         array = np.asarray(images)
-    except ValueError as error:
+    except _NO_ARRAY as error:
         raise DataError(f"Images of one batch have one shape. Received a list that has not: {error}") from error
     if array.size == 0:
         raise DataError(f"There are no images to classify: received an array of shape {array.shape}")
@@ -122,6 +109,8 @@ def _check_numbers(array: np.ndarray) -> None:
         raise DataError(f"Preprocessed images must be numbers. Received: dtype {array.dtype}")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise DataError("Preprocessed images must be finite. Received: NaN or infinity among them")
+    if array.dtype.kind == "f" and array.dtype.itemsize > 4 and np.abs(array).max() > np.finfo(np.float32).max:
+        raise DataError("Preprocessed images must be numbers that float32 holds. Received: larger ones among them")
 
 
 def _dtype_message(array: np.ndarray, input_shape: tuple[int, ...]) -> str:

@@ -3,6 +3,7 @@
 import os
 import threading
 from pathlib import Path
+from types import TracebackType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,9 +13,11 @@ from .errors import ArgumentError, BundleError, DataError, MissingDependencyErro
 from .images import frames
 from .manifest import HEAD_FILE, Manifest
 from .preprocessing import preprocess
+from .process import renew_in_children
 
 # The largest float32 below one half: added before truncation, it rounds halves away from zero and changes nothing else.
 _ALMOST_HALF = np.nextafter(np.float32(0.5), np.float32(0))
+_abandoned: list[Any] = []
 
 
 class _Slot(NamedTuple):
@@ -30,7 +33,8 @@ class _Slot(NamedTuple):
 class Head:
     """The head of a bundle: images in, payloads for the tail out.
 
-    One call runs at a time; threads that share a head wait for each other.
+    One call runs at a time; threads that share a head wait for each other. A process that is forked from this one
+    loads the file again.
 
     Args:
         bundle: The bundle's directory; manifest.json and edge/ are enough.
@@ -50,10 +54,10 @@ class Head:
         num_threads: int | None = None,
     ):
         self.manifest = Manifest.load(bundle) if manifest is None else manifest
-        self._interpreter = load_interpreter(Path(bundle) / HEAD_FILE, num_threads)
-        self._input = _only(self._interpreter.get_input_details(), "input")
-        self._output = _only(self._interpreter.get_output_details(), "output")
-        self._lock = threading.Lock()
+        self._model = Interpreted(Path(bundle) / HEAD_FILE, num_threads)
+        with self._model as interpreter:
+            self._input = _only(interpreter.get_input_details(), "input")
+            self._output = _only(interpreter.get_output_details(), "output")
         self._check_against_manifest()
 
     def frames(self, images: Any, preprocessed: bool = False) -> np.ndarray:
@@ -71,7 +75,8 @@ class Head:
         dtype, scale, zero_point = self._input.dtype, self._input.scale, self._input.zero_point
         if scale:
             return quantize(x, scale, zero_point, dtype)
-        y = x.astype(dtype, copy=False)
+        with np.errstate(invalid="ignore", over="ignore"):  # what does not fit is told below
+            y = x.astype(dtype, copy=False)
         if dtype.kind in "iu" and not np.array_equal(x, y):
             raise DataError(f"This head takes whole numbers that fit {dtype}. Received others.")
         return y
@@ -82,12 +87,12 @@ class Head:
         Raises:
             DataError: If the payload is coded and not even the first channel of the latent fits.
         """
-        with self._lock:
+        with self._model as interpreter:
             # The interpreter refuses to run while views of its memory exist.
-            self._interpreter.tensor(self._input.tensor)()[...] = x
-            self._interpreter.invoke()
+            interpreter.tensor(self._input.tensor)()[...] = x
+            interpreter.invoke()
             try:
-                return self.manifest.form.pack(self._interpreter.tensor(self._output.tensor)(), payload_bytes)
+                return self.manifest.form.pack(interpreter.tensor(self._output.tensor)(), payload_bytes)
             except ArgumentError as error:
                 raise DataError(f"{error}. Possible: a larger payload_bytes") from error
 
@@ -147,6 +152,47 @@ def quantize(x: np.ndarray, scale: np.float32, zero_point: int, dtype: np.dtype)
     whole = y.astype(np.int32)
     whole += zero_point
     return whole.astype(dtype)
+
+
+class Interpreted:
+    """A `.tflite` file in LiteRT, for one thread of one process at a time.
+
+    As a context it gives the interpreter, which nobody else uses until its end.
+
+    Args:
+        path: The file.
+        num_threads: Threads of the interpreter; LiteRT's own choice by default.
+
+    Raises:
+        BundleError: If LiteRT cannot run the file.
+        MissingDependencyError: If ai-edge-litert is not installed.
+    """
+
+    def __init__(self, path: Path, num_threads: int | None = None):
+        self._path, self._num_threads = path.absolute(), num_threads
+        self._interpreter: Any = load_interpreter(path, num_threads)
+        self._lock = threading.Lock()
+        renew_in_children(self)
+
+    def renew(self) -> None:
+        """Let go of the interpreter of the process from which this one was forked: its threads do not exist here."""
+        _abandoned.append(self._interpreter)  # to end it would be to wait for these threads
+        self._interpreter, self._lock = None, threading.Lock()
+
+    def __enter__(self) -> Any:
+        self._lock.acquire()
+        if self._interpreter is None:
+            try:
+                self._interpreter = load_interpreter(self._path, self._num_threads)
+            except BaseException:
+                self._lock.release()
+                raise
+        return self._interpreter
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lock.release()
 
 
 def load_interpreter(path: Path, num_threads: int | None = None) -> Any:

@@ -1,12 +1,11 @@
 """The whole model on the device: it answers if the server cannot be reached."""
 
-import threading
 from pathlib import Path
 
 import numpy as np
 
 from .errors import BundleError
-from .interpreter import load_interpreter
+from .interpreter import Interpreted
 from .manifest import Manifest
 from .preprocessing import preprocess
 
@@ -31,10 +30,11 @@ class LocalModel:
 
     def __init__(self, path: Path, manifest: Manifest, *, num_threads: int | None = None):
         self._preprocessing = manifest.preprocessing
-        self._interpreter = load_interpreter(path, num_threads)
-        self._lock = threading.Lock()
+        self._model = Interpreted(path, num_threads)
+        with self._model as interpreter:
+            inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
         ends = []
-        for details in (self._interpreter.get_input_details(), self._interpreter.get_output_details()):
+        for details in (inputs, outputs):
             ends.append([(tuple(int(n) for n in one["shape"]), np.dtype(one["dtype"]).name) for one in details])
         expected = [[((1, *manifest.shapes["input"]), "float32")], [((1, manifest.n_classes), "float32")]]
         if ends != expected:
@@ -42,8 +42,7 @@ class LocalModel:
                 f"{LOCAL_FILE} is not the whole model that the manifest describes: from {ends[0]} to {ends[1]}; "
                 f"expected from {expected[0]} to {expected[1]}. Export the bundle again."
             )
-        self._input = self._interpreter.get_input_details()[0]["index"]
-        self._output = self._interpreter.get_output_details()[0]["index"]
+        self._input, self._output = inputs[0]["index"], outputs[0]["index"]
 
     def predict(self, frames: np.ndarray, preprocessed: bool = False) -> np.ndarray:
         """Classify images from `Head.frames`, one by one.
@@ -59,8 +58,8 @@ class LocalModel:
 
     def _one(self, frame: np.ndarray, preprocessed: bool) -> np.ndarray:
         x = frame if preprocessed else preprocess(frame, self._preprocessing)
-        with self._lock:
+        with self._model as interpreter:
             # The interpreter refuses to run while views of its memory exist.
-            self._interpreter.tensor(self._input)()[...] = x
-            self._interpreter.invoke()
-            return self._interpreter.get_tensor(self._output)
+            interpreter.tensor(self._input)()[...] = x
+            interpreter.invoke()
+            return interpreter.get_tensor(self._output)

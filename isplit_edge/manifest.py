@@ -15,7 +15,7 @@ from . import micro, schema, wire
 from .code import RECORD as CODE
 from .code import Code
 from .errors import ArgumentError, BundleError
-from .files import check_file, file_record, relative_path, write_atomic
+from .files import check_file, file_record, read_limited, relative_path, write_atomic
 from .form import RATES, PayloadForm
 from .identity import array_sha256, bundle_id, canonical_json, contract, tagged_sha256
 from .preprocessing import RECORD, check_fits
@@ -43,6 +43,8 @@ PRECISIONS = ("int8", "int16x8", "float16", "dynamic", "float32")
 DEVICE_REQUIREMENTS = ("ai-edge-litert>=2.0", "isplit-edge>=0.1.0", "numpy>=1.26")
 """The lines of a bundle's edge/requirements.txt."""
 
+# Far more than any bundle has, and little enough for the memory and the time of a device.
+_MOST_BYTES, _MOST_FILES, _MOST_CLASSES = 4 << 20, 1000, 1 << 17
 _LIMITS = {"int8": (-128, 127), "int16": (-32768, 32767)}
 _COUNT = schema.integer(0)
 _INDEPENDENT = ("multi_label", "sigmoids")  # the latter in bundles of isplit-tf 0.1.0
@@ -71,6 +73,8 @@ def _utc(key: str, value: Any) -> str:
 
 def _files(key: str, value: Any) -> Mapping[str, Any]:
     files = schema.mapping(schema.record({"sha256": schema.hexadecimal(64), "size_bytes": _COUNT}))(key, value)
+    if len(files) > _MOST_FILES:
+        raise ArgumentError(f"{key} names {len(files)} files. A bundle has at most {_MOST_FILES}")
     for name in files:
         relative_path(name)
     if HEAD_FILE not in files:
@@ -96,7 +100,7 @@ _FIELDS: dict[str, schema.Check] = {
         }
     ),
     "shapes": schema.record({"input": schema.shape, "cut": schema.shape, "latent": schema.shape}),
-    "n_classes": schema.integer(2),
+    "n_classes": schema.integer(2, _MOST_CLASSES),
     "class_names": schema.nullable(schema.sequence(schema.text)),
     "dtype": schema.choice(*wire.DTYPES),
     "scale": schema.nullable(schema.number(above=0)),
@@ -266,8 +270,7 @@ class Manifest:
         root = Path(directory)
         path = root / MANIFEST_FILE
         try:
-            record = json.loads(path.read_bytes(), parse_constant=_refuse_constant)
-            manifest = cls.from_dict(record)
+            manifest = cls.from_dict(schema.parse_json(read_limited(path, _MOST_BYTES)))
         except FileNotFoundError as error:
             raise BundleError(f"{root} is not a bundle: it has no {MANIFEST_FILE}") from error
         except (OSError, ValueError, RecursionError) as error:
@@ -322,10 +325,6 @@ def _refuse_newer(record: Mapping[str, Any], key: str, known: int) -> None:
             f"{key} is {found}, newer than this isplit-edge knows ({known}): update isplit-edge, or export "
             "again with the isplit-tf of the same release"
         )
-
-
-def _refuse_constant(token: str) -> float:
-    raise ArgumentError(f"{token} is not a number that a manifest may hold")
 
 
 def _check_together(manifest: Manifest) -> None:

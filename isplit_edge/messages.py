@@ -19,7 +19,10 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _FIXED_BYTES = {_FIXED64: 8, _FIXED32: 4}
 _DTYPES = {DT_FLOAT: np.dtype("<f4"), DT_INT32: np.dtype("<i4")}
 _FLOAT_VAL, _INT_VAL = 5, 7
-_MOST_ELEMENTS = 1 << 26
+# Limits of what a few bytes of a server may claim, for callers that set none of their own.
+_MOST_ELEMENTS = 1 << 20
+_MOST_AXES = 8
+_MOST_OUTPUTS = 64
 
 Value = int | bytes
 
@@ -72,47 +75,62 @@ def predict_request(spec: bytes, input_name: str, strings: Sequence[bytes]) -> b
     return field(1, spec) + field(2, field(1, input_name.encode()) + field(2, string_tensor(strings)))
 
 
-def read_outputs(message: bytes) -> dict[str, np.ndarray]:
+def read_outputs(message: bytes, most_elements: int = _MOST_ELEMENTS) -> dict[str, np.ndarray]:
     """Read the float32 and int32 outputs of a `PredictResponse`, by name; other outputs are left out.
 
+    Args:
+        message: The bytes.
+        most_elements: The largest number of elements that an output may claim.
+
     Raises:
-        ServerError: If the bytes are no such message.
+        ServerError: If the bytes are no such message, or claim more elements.
     """
-    outputs = {}
+    outputs: dict[str, np.ndarray] = {}
     for number, entry in fields(message):
         if number == 1 and isinstance(entry, bytes):
             name, content = b"", b""
             for part, value in fields(entry):
                 if isinstance(value, bytes):
                     name, content = (value, content) if part == 1 else (name, value if part == 2 else content)
-            tensor = read_tensor(content)
+            tensor = read_tensor(content, most_elements)
             if tensor is not None:
+                if len(outputs) == _MOST_OUTPUTS:
+                    raise ServerError(f"The server's answer holds more than {_MOST_OUTPUTS} outputs")
                 outputs[name.decode("utf-8", "replace")] = tensor
     return outputs
 
 
-def read_tensor(message: bytes) -> np.ndarray | None:
+def read_tensor(message: bytes, most_elements: int = _MOST_ELEMENTS) -> np.ndarray | None:
     """Read a `TensorProto` as an array; None if its type is neither float32 nor int32.
 
     Its values are stored as bytes or one by one. If there are fewer values than elements, the last value fills the
     rest.
 
+    Args:
+        message: The bytes.
+        most_elements: The largest number of elements that the tensor may claim; nothing larger is allocated.
+
     Raises:
-        ServerError: If the bytes are no such message, or shape and values do not fit each other.
+        ServerError: If the bytes are no such message, claim more elements, or shape and values do not fit each other.
     """
     dtype, shape, content = None, None, b""
     values: list[np.ndarray] = []
+    found = 0
     for number, value in fields(message):
         if number == 1 and isinstance(value, int):
             dtype = _DTYPES.get(value)
         elif number == 2 and isinstance(value, bytes):
-            shape = _read_shape(value)
+            shape = _read_shape(value, most_elements)
         elif number == 4 and isinstance(value, bytes):
             content = value
         elif number == _FLOAT_VAL and isinstance(value, bytes):
             values.append(_packed_floats(value))
+            found += values[-1].size
         elif number == _INT_VAL:
-            values.append(_integers(value))
+            values.append(_integers(value, most_elements))
+            found += values[-1].size
+        if found > most_elements or len(values) > most_elements:
+            raise ServerError(f"The server's answer holds more than {most_elements} numbers for one output")
     if dtype is None:
         return None
     if shape is None:
@@ -179,7 +197,7 @@ def _read_varint(view: memoryview, at: int) -> tuple[int, int]:
     raise ServerError("The server's answer is no message of its API: a number does not end")
 
 
-def _read_shape(message: bytes) -> tuple[int, ...]:
+def _read_shape(message: bytes, most_elements: int) -> tuple[int, ...]:
     axes = []
     for number, value in fields(message):
         if number == 2 and isinstance(value, bytes):
@@ -187,8 +205,13 @@ def _read_shape(message: bytes) -> tuple[int, ...]:
             axes.append(sizes[-1] if sizes else 0)
         elif number == 3 and value:
             raise ServerError("The server's answer holds a tensor of unknown rank")
-    if len(axes) > 8 or any(axis > _MOST_ELEMENTS for axis in axes) or math.prod(axes) > _MOST_ELEMENTS:
-        raise ServerError(f"The server's answer holds a tensor of {len(axes)} axes that cannot be: {axes[:8]}")
+        if len(axes) > _MOST_AXES or any(axis > most_elements for axis in axes[-1:]):
+            break
+    if len(axes) > _MOST_AXES or math.prod(axes) > most_elements:
+        raise ServerError(
+            f"The server's answer holds a tensor of {len(axes)} axes that cannot be: {axes[:_MOST_AXES]}, where at "
+            f"most {most_elements} elements are possible"
+        )
     return tuple(axes)
 
 
@@ -198,12 +221,12 @@ def _packed_floats(content: bytes) -> np.ndarray:
     return np.frombuffer(content, "<f4")
 
 
-def _integers(value: Value) -> np.ndarray:
+def _integers(value: Value, most: int) -> np.ndarray:
     """Read one integer, or several packed integers; negative ones are stored in 64 bits."""
     whole = [value] if isinstance(value, int) else []
     if isinstance(value, bytes):
         view, at = memoryview(value), 0
-        while at < len(view):
+        while at < len(view) and len(whole) <= most:
             one, at = _read_varint(view, at)
             whole.append(one)
     return np.array([struct.unpack("<i", struct.pack("<I", one & 0xFFFFFFFF))[0] for one in whole], "<i4")
@@ -213,6 +236,8 @@ def _shaped(flat: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     size = math.prod(shape)
     if flat.size > size or (size and not flat.size):
         raise ServerError(f"The server's answer holds {flat.size} numbers for a tensor of shape {list(shape)}")
+    if flat.size == 1:
+        return np.broadcast_to(flat[0], shape)
     if flat.size < size:
         flat = np.concatenate([flat, np.full(size - flat.size, flat[-1], flat.dtype)])
     return flat.reshape(shape)

@@ -2,12 +2,14 @@
 
 import base64
 import json
+import math
 from typing import Any
 
 import numpy as np
 
 from .errors import ServerError, ServerUnreachableError
 from .manifest import Manifest
+from .text import shortened
 from .transport import HttpConnection
 
 SIGNATURE = "serving_default"
@@ -17,6 +19,11 @@ _SPARE_BYTES = 1 << 16
 _NUMBER_BYTES = 32
 # Names, brackets and indentation of a row.
 _ROW_BYTES = 256
+# Values that a row and a whole answer may have besides the probabilities.
+_ROW_VALUES, _SPARE_VALUES = 16, 1024
+# No probability or status is as large; a number of JSON may have any size.
+_BEYOND = 2**63
+_SHOWN_VERSIONS = 10
 
 
 def request_bytes(payload_bytes: int) -> int:
@@ -39,8 +46,12 @@ class RestTransport:
         self._version = f"{self._model}/versions/{manifest.version}"
         self._wanted = f"version {manifest.version} of model {manifest.model_name!r}"
 
-    def predict(self, payloads: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
+    def predict(self, payloads: list[bytes], *, until: float = math.inf) -> tuple[np.ndarray, np.ndarray]:
         """Send payloads in one request.
+
+        Args:
+            payloads: N payloads.
+            until: The moment of `time.monotonic()` at which all tries have to end.
 
         Returns:
             probabilities (N, n_classes) float64 and status (N,) int64 as the server sent them.
@@ -50,11 +61,18 @@ class RestTransport:
         """
         limit = _SPARE_BYTES + len(payloads) * (_NUMBER_BYTES * (self._n_classes + 1) + _ROW_BYTES)
         code, answer = self._connection.request(
-            "POST", f"{self._version}:predict", _body(payloads), max_answer_bytes=limit
+            "POST", f"{self._version}:predict", _body(payloads), max_answer_bytes=limit, until=until
         )
         if code != 200:
             raise self._refused(code, answer)
-        return _rows(_parsed(answer))
+        # Each value of JSON but the first one stands behind a comma or a bracket, and takes far more memory than text.
+        values = sum(map(answer.count, (b",", b"[", b"{")))
+        if values > _SPARE_VALUES + len(payloads) * (self._n_classes + _ROW_VALUES):
+            raise ServerError(
+                f"The server's answer holds about {values} values, far more than the {len(payloads)} images of "
+                f"{self._n_classes} classes have"
+            )
+        return _rows(self._parsed(answer))
 
     def check(self) -> str:
         """Ask whether the server has the version.
@@ -68,7 +86,7 @@ class RestTransport:
         code, answer = self._connection.request("GET", self._version)
         if code != 200:
             raise self._refused(code, answer)
-        states = _states(_parsed(answer))
+        states = _states(self._parsed(answer))
         if "AVAILABLE" not in states.values():
             raise ServerError(f"{self._wanted} is not available on {self._connection.url}: {listed(states)}")
         return "AVAILABLE"
@@ -78,7 +96,7 @@ class RestTransport:
         self._connection.close()
 
     def _refused(self, code: int, answer: bytes) -> ServerError:
-        where, said = self._connection.url, _error_text(answer)
+        where, said = self._connection.url, self._said(answer)
         if code == 404:
             return ServerError(f"{where} does not have {self._wanted}. It has: {self._others()}. It said: {said}")
         hints = {
@@ -94,24 +112,35 @@ class RestTransport:
         """Return the versions that the server has of this model instead, for another error's message."""
         try:
             code, answer = self._connection.request("GET", self._model)
-            return listed(_states(_parsed(answer))) if code == 200 else "nothing of this name"
+            return listed(_states(self._parsed(answer))) if code == 200 else "nothing of this name"
         except ServerError:
             return "unknown"
+
+    def _parsed(self, answer: bytes) -> dict[str, Any]:
+        try:
+            value = json.loads(answer)  # NaN is a bare token there, which Python's reader accepts
+        except (ValueError, RecursionError) as error:
+            raise ServerError(f"The server's answer is not JSON: {self._shown(answer)}") from error
+        if not isinstance(value, dict):
+            raise ServerError(f"The server's answer is not a JSON object: {self._shown(answer)}")
+        return value
+
+    def _said(self, answer: bytes) -> str:
+        """Return the message of a server's error."""
+        try:
+            value = json.loads(answer)
+        except (ValueError, RecursionError):
+            return self._shown(answer)
+        error = value.get("error") if isinstance(value, dict) else None
+        return self._shown(error.encode("utf-8", "replace") if isinstance(error, str) else answer)
+
+    def _shown(self, answer: bytes) -> str:
+        return shortened(self._connection.without_token(answer.decode("utf-8", "replace")))
 
 
 def _body(payloads: list[bytes]) -> bytes:
     rows = b"},{".join(b'"payload":{"b64":"%b"}' % base64.b64encode(payload) for payload in payloads)
     return b'{"signature_name":"%b","instances":[{%b}]}' % (SIGNATURE.encode(), rows)
-
-
-def _parsed(answer: bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(answer)  # NaN is a bare token there, which Python's reader accepts
-    except (ValueError, RecursionError) as error:
-        raise ServerError(f"The server's answer is not JSON: {_shown(answer)}") from error
-    if not isinstance(value, dict):
-        raise ServerError(f"The server's answer is not a JSON object: {_shown(answer)}")
-    return value
 
 
 def _rows(answer: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
@@ -123,46 +152,40 @@ def _rows(answer: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     ):
         raise ServerError(
             "The server's predictions are not rows of probabilities and status: is this model the tail of a "
-            f"bundle? It answered {_shown(json.dumps(answer).encode())}"
+            f"bundle? It answered {shortened(repr(answer))}"
         )
+    # numpy itself would make room for texts, and for lists of lists, of any size that the server likes.
+    probabilities = [row["probabilities"] for row in rows]
+    if not all(isinstance(row, list) for row in probabilities):
+        raise _no_numbers("probabilities", probabilities)
+    if len(set(map(len, probabilities))) > 1:
+        raise ServerError("The server's probabilities are not rows of one length")
     return (
-        _numbers([row["probabilities"] for row in rows], "f", "probabilities"),
-        _numbers([row["status"] for row in rows], "i", "status"),
+        np.array([_numbers("probabilities", row, float, int) for row in probabilities], np.float64),
+        np.array(_numbers("status", [row["status"] for row in rows], int), np.int64),
     )
 
 
-def _numbers(values: list[Any], kind: str, name: str) -> np.ndarray:
-    try:
-        array = np.array(values)
-    except (ValueError, OverflowError) as error:
-        raise ServerError(f"The server's {name} are not rows of one length") from error
-    if array.dtype.kind not in {"f": "fi", "i": "i"}[kind]:
-        raise ServerError(f"The server's {name} are not numbers: {_shown(repr(values).encode())}")
-    return array
+def _numbers(name: str, values: list[Any], *kinds: type) -> list[Any]:
+    if any(type(value) not in kinds or abs(value) >= _BEYOND for value in values):
+        raise _no_numbers(name, values)
+    return values
+
+
+def _no_numbers(name: str, values: list[Any]) -> ServerError:
+    return ServerError(f"The server's {name} are not numbers, statuses whole ones: {shortened(repr(values))}")
 
 
 def _states(answer: dict[str, Any]) -> dict[str, str]:
     """Return the state of each version in an answer of the model status API."""
     entries = answer.get("model_version_status")
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise ServerError(f"The server's model status is none: {_shown(json.dumps(answer).encode())}")
+        raise ServerError(f"The server's model status is none: {shortened(repr(answer))}")
     return {str(entry.get("version")): str(entry.get("state")) for entry in entries}
 
 
 def listed(states: dict[str, str]) -> str:
     """Return the versions of a model with their states, as part of a message."""
-    return ", ".join(f"version {version} ({state})" for version, state in states.items()) or "no version"
-
-
-def _error_text(answer: bytes) -> str:
-    try:
-        value = json.loads(answer)
-    except (ValueError, RecursionError):
-        return _shown(answer)
-    error = value.get("error") if isinstance(value, dict) else None
-    return _shown(error.encode()) if isinstance(error, str) else _shown(answer)
-
-
-def _shown(text: bytes, limit: int = 200) -> str:
-    shown = " ".join(text[: limit + 1].decode("utf-8", "replace").split())
-    return f"{shown[:limit]}..." if len(text) > limit else shown or "nothing"
+    shown = ", ".join(f"version {version} ({state})" for version, state in list(states.items())[:_SHOWN_VERSIONS])
+    more = len(states) - _SHOWN_VERSIONS
+    return shortened(f"{shown}, and {more} more" if more > 0 else shown or "no version", 1000)

@@ -3,6 +3,9 @@
 It needs grpcio, but neither TensorFlow nor generated classes: `messages` writes and reads the messages.
 """
 
+import math
+import threading
+import time
 import urllib.parse
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from . import __version__, messages, schema
+from .addresses import is_loopback, without_password
 from .errors import (
     ArgumentError,
     MissingDependencyError,
@@ -18,7 +22,9 @@ from .errors import (
     ServerUnreachableError,
 )
 from .manifest import Manifest
+from .process import renew_in_children
 from .rest import SIGNATURE, listed
+from .text import shortened
 from .transport import BACKOFF_S, MAX_BACKOFF_S, check_token, with_retries
 
 SCHEMES = ("grpc", "grpcs")
@@ -26,7 +32,7 @@ _PREDICT = "/tensorflow.serving.PredictionService/Predict"
 _STATUS = "/tensorflow.serving.ModelService/GetModelStatus"
 _SPARE_BYTES = 1 << 16
 _ELEMENT_BYTES = 16
-_SHOWN = 200
+_abandoned: list[Any] = []
 
 
 def message_bytes(payload_bytes: int) -> int:
@@ -46,7 +52,7 @@ class GrpcTransport:
         timeout_s: Seconds for one try at a call, from sending to the answer.
         connect_timeout_s: Seconds for opening a connection.
         retries: How often a call is tried again.
-        token: A bearer token; it needs grpcs.
+        token: A bearer token; it needs grpcs, except to this machine.
         max_batch: The largest number of payloads in one call; it bounds the size of an answer.
 
     Raises:
@@ -70,18 +76,36 @@ class GrpcTransport:
         schema.integer(0)("retries", retries)
         self._grpc = _grpc()
         self.url, self._target, self._secure = _parse(url)
+        host = urllib.parse.urlsplit(self.url).hostname or ""
+        if token is not None and not self._secure and not is_loopback(host):
+            raise ArgumentError(
+                f"A token over grpc:// could be read on its way to {host}; possible is grpcs://, which encrypts it"
+            )
         self._timeout_s, self._retries = timeout_s, retries
         self._metadata = [] if token is None else [("authorization", f"Bearer {check_token(token)}")]
         answer_bytes = _SPARE_BYTES + max_batch * _ELEMENT_BYTES * (manifest.n_classes + 2)
         self._options = _options(connect_timeout_s, answer_bytes)
+        self._n_classes = manifest.n_classes
         self._model = manifest.model_name
         self._wanted = f"version {manifest.version} of model {manifest.model_name!r}"
         self._spec = messages.model_spec(manifest.model_name, manifest.version, SIGNATURE)
         self._status_spec = messages.model_spec(manifest.model_name, manifest.version)
+        self._token = token
         self._channel: Any = None
+        self._opening = threading.Lock()
+        renew_in_children(self)
 
-    def predict(self, payloads: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
+    def renew(self) -> None:
+        """Let go of the connection of the process from which this one was forked; its threads do not exist here."""
+        _abandoned.append(self._channel)  # closing it would wait for these threads
+        self._channel, self._opening = None, threading.Lock()
+
+    def predict(self, payloads: Sequence[bytes], *, until: float = math.inf) -> tuple[np.ndarray, np.ndarray]:
         """Send payloads in one call.
+
+        Args:
+            payloads: N payloads.
+            until: The moment of `time.monotonic()` at which all tries have to end.
 
         Returns:
             probabilities (N, n_classes) float32 and status (N,) int32 as the server sent them.
@@ -89,13 +113,16 @@ class GrpcTransport:
         Raises:
             ServerError: If the server cannot be reached, refuses, or its answer breaks the API.
         """
-        outputs = messages.read_outputs(self._call(_PREDICT, messages.predict_request(self._spec, "payload", payloads)))
+        request = messages.predict_request(self._spec, "payload", payloads)
+        answer = self._call(_PREDICT, request, until)
+        outputs = messages.read_outputs(answer, most_elements=max(1, len(payloads)) * self._n_classes)
         try:
             return outputs["probabilities"], outputs["status"]
         except KeyError as error:
+            found = shortened(str(sorted(outputs)))
             raise ServerError(
-                f"The server's outputs are not probabilities and status but {sorted(outputs)}: is this model the tail "
-                "of a bundle?"
+                f"The server's outputs are not probabilities and status but {found}: is this model the tail of a "
+                "bundle?"
             ) from error
 
     def check(self) -> str:
@@ -114,35 +141,46 @@ class GrpcTransport:
 
     def close(self) -> None:
         """Close the connection; a later call opens a new one."""
-        if self._channel is not None:
-            self._channel.close()
-            self._channel = None
+        with self._opening:
+            if self._channel is not None:
+                self._channel.close()
+                self._channel = None
 
-    def _call(self, method: str, message: bytes) -> bytes:
-        return with_retries(lambda: self._try(method, message), self._retries)
+    def _call(self, method: str, message: bytes, until: float = math.inf) -> bytes:
+        return with_retries(lambda: self._try(method, message, until), self._retries, until=until)
 
-    def _try(self, method: str, message: bytes) -> bytes:
+    def _try(self, method: str, message: bytes, until: float) -> bytes:
+        limit_s = min(self._timeout_s, until - time.monotonic())
+        if limit_s <= 0:
+            raise ServerTimeoutError(f"{method.rsplit('/', 1)[-1]} {self.url}: no time was left for it")
         try:
-            return self._stub(method)(message, timeout=self._timeout_s, metadata=self._metadata)
+            return self._stub(method)(message, timeout=limit_s, metadata=self._metadata)
         except self._grpc.RpcError as error:
-            raise self._server_error(error, method) from error
+            raise self._server_error(error, method, limit_s) from error
+        except ValueError as error:  # grpcio's, where another thread closes the channel meanwhile
+            raise ServerUnreachableError(f"{self.url}: the client was closed during the call: {error}") from error
 
     def _stub(self, method: str) -> Callable[..., bytes]:
-        if self._channel is None:
-            if self._secure:
-                credentials = self._grpc.ssl_channel_credentials()
-                self._channel = self._grpc.secure_channel(self._target, credentials, self._options)
-            else:
-                self._channel = self._grpc.insecure_channel(self._target, self._options)
-        return self._channel.unary_unary(method)
+        with self._opening:
+            if self._channel is None:
+                if self._secure:
+                    credentials = self._grpc.ssl_channel_credentials()
+                    self._channel = self._grpc.secure_channel(self._target, credentials, self._options)
+                else:
+                    self._channel = self._grpc.insecure_channel(self._target, self._options)
+            return self._channel.unary_unary(method)
 
-    def _server_error(self, error: Any, method: str) -> ServerError:
+    def _shown(self, text: str | None) -> str:
+        text = text or "nothing"
+        return shortened(text if self._token is None else text.replace(self._token, "(the token)"))
+
+    def _server_error(self, error: Any, method: str, limit_s: float) -> ServerError:
         """Return the error of our tree for a failed call; no other function maps them."""
         codes = self._grpc.StatusCode
-        code, said = error.code(), _shown(error.details())
+        code, said = error.code(), self._shown(error.details())
         where = f"{method.rsplit('/', 1)[-1]} {self.url}"
         if code == codes.DEADLINE_EXCEEDED:
-            return ServerTimeoutError(f"{where}: no whole answer within {self._timeout_s:g} s")
+            return ServerTimeoutError(f"{where}: no whole answer within {limit_s:g} s")
         if code == codes.UNAVAILABLE:
             return ServerUnreachableError(
                 f"{where}: no connection, or it broke off, or the server is too busy: {said}. Is the server up, and is "
@@ -188,9 +226,9 @@ def _parse(url: str) -> tuple[str, str, bool]:
         parts = urllib.parse.urlsplit(url)
         fine = parts.scheme in SCHEMES and parts.hostname and parts.port and url.isascii() and " " not in url
     except ValueError as error:
-        raise ArgumentError(f"{expected}. Received: {url!r} ({error})") from error
+        raise ArgumentError(f"{expected}. Received: {without_password(url)!r}") from error
     if not fine or parts.path.strip("/") or parts.query or parts.fragment or parts.username is not None:
-        raise ArgumentError(f"{expected}, without a user, path, query or fragment. Received: {url!r}")
+        raise ArgumentError(f"{expected}, without a user, path, query or fragment. Received: {without_password(url)!r}")
     return f"{parts.scheme}://{parts.netloc}", parts.netloc, parts.scheme == "grpcs"
 
 
@@ -205,8 +243,3 @@ def _options(connect_timeout_s: float, answer_bytes: int) -> list[tuple[str, Any
         ("grpc.primary_user_agent", f"isplit-edge/{__version__}"),
         ("grpc.use_local_subchannel_pool", 1),  # each client of a process has its own connection
     ]
-
-
-def _shown(text: str | None) -> str:
-    shown = " ".join((text or "nothing").split())
-    return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."

@@ -3,6 +3,7 @@
 Lists become tuples and objects read-only mappings, so that a record built from them cannot be changed.
 """
 
+import json
 import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -167,6 +168,33 @@ def plain(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [plain(one) for one in value]
     return value
+
+
+def parse_json(content: bytes) -> Any:
+    """Parse JSON that every reader takes for the same value: no key twice, no NaN, not nested without end.
+
+    Raises:
+        ArgumentError: If it is no such JSON.
+    """
+    try:
+        return json.loads(content, parse_constant=_refuse_constant, object_pairs_hook=_without_repeats)
+    except ArgumentError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise ArgumentError(f"it is no JSON that can be read: {error}") from error
+
+
+def _refuse_constant(token: str) -> float:
+    raise ArgumentError(f"{token} is not a number that a manifest may hold")
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    record: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in record:
+            raise ArgumentError(f"the key {_short(key)} is there twice: which of its values counts?")
+        record[key] = value
+    return record
 
 
 def _short(value: Any, limit: int = 120) -> str:

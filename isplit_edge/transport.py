@@ -3,20 +3,24 @@
 import contextlib
 import functools
 import http.client
-import io
+import math
 import random
 import selectors
 import socket
 import ssl
+import threading
 import time
 import urllib.parse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol, TypeVar
 
 import numpy as np
 
-from . import __version__, schema
+from . import __version__, framing, schema
+from .addresses import without_password
 from .errors import ArgumentError, ServerError, ServerTimeoutError, ServerUnreachableError
+from .http_answer import HttpAnswer
+from .process import renew_in_children
 
 T = TypeVar("T")
 
@@ -25,14 +29,17 @@ MAX_BACKOFF_S = 2.0
 # Too many requests, bad gateway, unavailable, gateway time-out: failures that may pass without a change.
 RETRIED_STATUSES = frozenset({429, 502, 503, 504})
 # The errors of a request that is sent at the moment when the server closes the idle connection.
-_CLOSED = (http.client.RemoteDisconnected, ConnectionResetError, ConnectionAbortedError, BrokenPipeError)
+_CLOSED = (ConnectionResetError, ConnectionAbortedError, BrokenPipeError)
 
 
 class Transport(Protocol):
     """The calls that a client makes to a tail, over REST or gRPC."""
 
-    def predict(self, payloads: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
-        """Return probabilities (N, n_classes) float and status (N,) integer, not yet checked."""
+    def predict(self, payloads: list[bytes], *, until: float = math.inf) -> tuple[np.ndarray, np.ndarray]:
+        """Return probabilities (N, n_classes) float and status (N,) integer, not yet checked.
+
+        `until` is the moment of `time.monotonic()` at which all tries have to end.
+        """
 
     def check(self) -> str:
         """Return the state of the model's version on the server; raise ServerError if the server lacks it."""
@@ -43,6 +50,9 @@ class Transport(Protocol):
 
 class HttpConnection:
     """One HTTP or HTTPS connection to a server, opened when first needed and kept for further requests.
+
+    Threads that share it wait for each other. A process that is forked from this one opens a connection of its own.
+    A connection on which anything came that was not expected is closed, and not used for another request.
 
     Every request must be harmless to repeat. A request whose connection broke off before the answer was complete is
     sent again, up to `retries` times, after a pause that doubles and is drawn at random, so that devices do not come
@@ -80,9 +90,23 @@ class HttpConnection:
         self._headers = _headers(token)
         self._connect_timeout_s = connect_timeout_s
         self._http = _unopened(parts, connect_timeout_s, ssl_context)
+        self._token = token
+        self.renew()
+        renew_in_children(self)
+
+    def renew(self) -> None:
+        """Let go of the connection of the process from which this one was forked."""
+        self._turn, self._busy = threading.RLock(), False
+        self._http.close()  # its other end is told nothing while the parent's socket is open
 
     def request(
-        self, method: str, path: str, body: bytes | None = None, *, max_answer_bytes: int = 1 << 20
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        *,
+        max_answer_bytes: int = 1 << 20,
+        until: float = math.inf,
     ) -> tuple[int, bytes]:
         """Send a request and read the answer, with any HTTP status.
 
@@ -91,6 +115,7 @@ class HttpConnection:
             path: Path of the API, beginning with a slash.
             body: JSON, or None.
             max_answer_bytes: A longer answer is refused.
+            until: The moment of `time.monotonic()` at which all tries have to end.
 
         Returns:
             The HTTP status and the answer's body.
@@ -100,67 +125,95 @@ class HttpConnection:
             ServerTimeoutError: If the answer did not come in time.
             ServerError: If the answer is not HTTP or too long, or the certificate is not trusted.
         """
-        return with_retries(
-            lambda: self._try(method, path, body, max_answer_bytes),
-            self._retries,
-            passes=lambda answer: answer[0] in RETRIED_STATUSES,
-        )
+        with self._alone(until):
+            return with_retries(
+                lambda: self._try(method, path, body, max_answer_bytes, until),
+                self._retries,
+                passes=lambda answer: answer[0] in RETRIED_STATUSES,
+                until=until,
+            )
 
     def close(self) -> None:
         """Close the connection; a later request opens a new one."""
-        self._http.close()
+        with self._turn:
+            self._http.close()
 
-    def _try(self, method: str, path: str, body: bytes | None, max_answer_bytes: int) -> tuple[int, bytes]:
+    def without_token(self, text: str) -> str:
+        """Return a text of the server without the token that it was sent, so that no message shows it."""
+        return text if self._token is None else text.replace(self._token, "(the token)")
+
+    @contextlib.contextmanager
+    def _alone(self, until: float) -> Iterator[None]:
+        turn = self._turn
+        if not turn.acquire(timeout=-1 if math.isinf(until) else max(0.0, until - time.monotonic())):
+            raise ServerTimeoutError(f"{self.url}: no time was left behind the requests of other threads")
         try:
-            response = self._send(method, path, body)
-            answer = response.read(max_answer_bytes + 1)
-            if len(answer) > max_answer_bytes:
-                raise ServerError(f"{self.url}{path} answered more than {max_answer_bytes} bytes")
-            if response.length:
-                raise http.client.IncompleteRead(answer, response.length)
-            return response.status, answer
+            if self._busy:
+                raise ServerError(f"{self.url} was asked from inside a request to it, as a signal's handler does")
+            self._busy = True
+            try:
+                yield
+            finally:
+                self._busy = False
+        finally:
+            turn.release()
+
+    def _try(
+        self, method: str, path: str, body: bytes | None, max_answer_bytes: int, until: float
+    ) -> tuple[int, bytes]:
+        limit_s = min(self._timeout_s, until - time.monotonic())
+        request = f"{method} {self.url}{self._base}{path}"
+        if limit_s <= 0:
+            raise ServerTimeoutError(f"{request}: no time was left for it")
+        try:
+            answer = self._send(method, path, body, max_answer_bytes, limit_s)
+            return answer.status, bytes(answer.body)
         except BaseException as error:
             # After any failure, also an interrupt from the keyboard, a late answer must not reach the next request.
             self._http.close()
-            if isinstance(error, ServerError) or not isinstance(error, OSError | http.client.HTTPException):
-                raise
-            raise self._server_error(error, f"{method} {self.url}{self._base}{path}") from error
+            if isinstance(error, OSError | http.client.HTTPException | framing.Malformed):
+                raise self._server_error(error, request, limit_s) from error
+            raise
 
-    def _send(self, method: str, path: str, body: bytes | None) -> http.client.HTTPResponse:
+    def _send(self, method: str, path: str, body: bytes | None, max_answer_bytes: int, limit_s: float) -> HttpAnswer:
+        moment = time.monotonic() + limit_s
+        answer = functools.partial(HttpAnswer, moment=moment, max_bytes=max_answer_bytes)
+        self._http.response_class = answer  # type: ignore[assignment]
         if self._http.sock is not None and _readable(self._http.sock):
             # No request is open, so these bytes are the end of the connection, or an answer to no request.
             self._http.close()
         if self._http.sock is not None:
             try:
-                return self._exchange(method, path, body)
+                return self._exchange(method, path, body, limit_s)
             except _CLOSED:
                 self._http.close()
-        self._connect()
-        return self._exchange(method, path, body)
+        self._connect(limit_s)
+        return self._exchange(method, path, body, max(moment - time.monotonic(), 1e-3))
 
-    def _connect(self) -> None:
+    def _connect(self, limit_s: float) -> None:
+        self._http.timeout = min(self._connect_timeout_s, limit_s)
         try:
             self._http.connect()
         except TimeoutError as error:
             raise ServerUnreachableError(
-                f"No connection to {self.url} within {self._connect_timeout_s:g} s. Is it the right host?"
+                f"No connection to {self.url} within {self._http.timeout:g} s. Is it the right host?"
             ) from error
 
-    def _exchange(self, method: str, path: str, body: bytes | None) -> http.client.HTTPResponse:
-        moment = time.monotonic() + self._timeout_s
-        self._http.sock.settimeout(self._timeout_s)
-        self._http.response_class = functools.partial(_response, moment=moment)  # type: ignore[assignment]
-        try:
+    def _exchange(self, method: str, path: str, body: bytes | None, limit_s: float) -> HttpAnswer:
+        self._http.sock.settimeout(limit_s)
+        # A server that refuses a request before it is sent completely has often already answered why.
+        with contextlib.suppress(BrokenPipeError):
             self._http.request(method, self._base + path, body=body, headers=self._headers)
-        except BrokenPipeError:
-            # A server that refuses a request before it is sent completely has often already answered why.
-            return self._http.getresponse()
-        return self._http.getresponse()
+        return self._http.getresponse()  # type: ignore[return-value]
 
-    def _server_error(self, error: OSError | http.client.HTTPException, request: str) -> ServerError:
+    def _server_error(self, error: Exception, request: str, limit_s: float) -> ServerError:
         """Return the error of our tree for a failure of the connection; no other function maps them."""
+        if isinstance(error, ServerError):
+            return error
         if isinstance(error, TimeoutError):
-            return ServerTimeoutError(f"{request}: no whole answer within {self._timeout_s:g} s")
+            return ServerTimeoutError(f"{request}: no whole answer within {limit_s:g} s")
+        if isinstance(error, framing.Malformed) and error.status == 413:
+            return ServerError(f"{request.partition(' ')[2]} answered {error.message}")
         if isinstance(error, ssl.SSLCertVerificationError):
             return ServerError(f"{request}: the server's certificate is not trusted: {error.verify_message}")
         if isinstance(error, ssl.SSLError) and error.reason == "WRONG_VERSION_NUMBER":
@@ -171,70 +224,44 @@ class HttpConnection:
             )
         if isinstance(error, socket.gaierror):
             return ServerUnreachableError(f"{request}: the host's name is not known: {error.strerror}")
-        if isinstance(error, http.client.IncompleteRead | OSError):
-            text = str(error) or type(error).__name__
+        text = str(error) or type(error).__name__
+        if isinstance(error, OSError):
             return ServerUnreachableError(f"{request}: the connection broke off before the answer: {text}")
         return ServerError(
-            f"{request}: the answer is not HTTP ({type(error).__name__}). TensorFlow Serving's REST port is "
+            f"{request}: the answer is not HTTP ({self.without_token(text)}). TensorFlow Serving's REST port is "
             "usually 8501; 8500 speaks gRPC"
         )
 
 
-def with_retries(request: Callable[[], T], retries: int, *, passes: Callable[[T], bool] = lambda answer: False) -> T:
+def with_retries(
+    request: Callable[[], T],
+    retries: int,
+    *,
+    passes: Callable[[T], bool] = lambda answer: False,
+    until: float = math.inf,
+) -> T:
     """Make a request, and repeat it while no server is reached, after a pause that doubles.
 
     Args:
         request: Makes the request once.
         retries: How often the request is tried again; the last try's answer or error is the result.
         passes: Tells whether an answer is a refusal that may pass without a change.
+        until: The moment of `time.monotonic()` after which no further try begins.
 
     Raises:
         ServerError: The error of the last try, or of a try that reached the server.
     """
     for attempt in range(retries):
-        with contextlib.suppress(ServerUnreachableError):
+        pause_s = min(BACKOFF_S * 2**attempt, MAX_BACKOFF_S) * random.uniform(0.5, 1.0)
+        try:
             answer = request()
-            if not passes(answer):
+            if not passes(answer) or time.monotonic() + pause_s >= until:
                 return answer
-        time.sleep(min(BACKOFF_S * 2**attempt, MAX_BACKOFF_S) * random.uniform(0.5, 1.0))
+        except ServerUnreachableError:
+            if time.monotonic() + pause_s >= until:
+                raise
+        time.sleep(pause_s)
     return request()
-
-
-class _TimedSocket:
-    """A substitute for the socket of an answer, with one deadline for the whole answer.
-
-    A socket's own time-out starts anew with every byte, so a server that sends slowly would never exceed it.
-    """
-
-    def __init__(self, sock: socket.socket, moment: float):
-        self._sock, self._moment = sock, moment
-
-    def makefile(self, mode: str) -> io.BufferedReader:
-        return io.BufferedReader(_TimedReader(self._sock, self._moment))
-
-
-class _TimedReader(io.RawIOBase):
-    def __init__(self, sock: socket.socket, moment: float):
-        self._sock, self._moment = sock, moment
-        self._raw = sock.makefile("rb", buffering=0)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer) -> int | None:
-        left_s = self._moment - time.monotonic()
-        if left_s <= 0:
-            raise TimeoutError
-        self._sock.settimeout(left_s)
-        return self._raw.readinto(buffer)
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
-
-
-def _response(sock: socket.socket, *, moment: float, **options) -> http.client.HTTPResponse:
-    return http.client.HTTPResponse(_TimedSocket(sock, moment), **options)  # type: ignore[arg-type]
 
 
 def _readable(sock: socket.socket) -> bool:
@@ -246,14 +273,14 @@ def _readable(sock: socket.socket) -> bool:
 def _parse(url: str) -> urllib.parse.SplitResult:
     expected = "url must be like 'http://server:8501' or 'https://server/path'"
     if not isinstance(url, str) or not url.isascii() or any(letter <= " " for letter in url):
-        raise ArgumentError(f"{expected}. Received: {url!r}")
+        raise ArgumentError(f"{expected}. Received: {without_password(url)!r}")
     try:
         parts = urllib.parse.urlsplit(url)
         plain = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError as error:
-        raise ArgumentError(f"{expected}. Received: {url!r} ({error})") from error
+    except ValueError:  # its own text shows the address with its password
+        plain = False
     if not plain:
-        raise ArgumentError(f"{expected}. Received: {url!r}")
+        raise ArgumentError(f"{expected}. Received: {without_password(url)!r}")
     if parts.username is not None or parts.query or parts.fragment:
         raise ArgumentError(f"{expected}, without a user, query or fragment; a token goes into token=...")
     return parts

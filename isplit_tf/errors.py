@@ -17,6 +17,7 @@ from isplit_edge.errors import (
     ServerError,
     ServerTimeoutError,
     ServerUnreachableError,
+    StorageError,
 )
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "ServerError",
     "ServerTimeoutError",
     "ServerUnreachableError",
+    "StorageError",
     "SweepError",
 ]
 

@@ -14,19 +14,20 @@ FILES = [
 # A verb that is missing here is added; a noun, a participle or "Whether" is not.
 VERBS = frozenset(
     """
-    accept add adjust allocate allow answer append apply ask assign bind break bring build call cancel capture
-    cast change check choose classify clear close collect combine compare compile complete compress compute
+    accept add adjust allocate allow answer append apply ask assign begin bind break bring build call cancel
+    capture cast change check choose classify clear close collect combine compare compile complete compress compute
     concatenate connect convert copy correlate count create cut decode define delete describe detect divide do
     download drain draw drop embed encode end enlarge ensure enter enumerate estimate evaluate exchange execute
-    explain export extract fetch fill filter find fine-tune finish fit flatten fold format forward freeze gather
-    generate get give group handle hash hold identify ignore import increase infer insert install invoke join keep
-    kill label launch leave let limit list load lock look make map mark match measure merge move name normalize
-    number obey open order pack pad parse pass place plan plot point predict prepare prevent print process produce
-    project propose publish put quantize raise rank read receive record reduce refuse register reload remove
-    rename render repeat replace report request require reset reshape resize resolve restore resume return reverse
-    round run sample save scale search select send separate serve set shuffle shut simulate skip solve sort split
-    spread stack start stop store sum summarize suppress switch take tell test time trace track train transpose
-    try turn undo unpack update use validate verify wait walk warn watch wrap write yield
+    explain export extract fail fetch fill filter find fine-tune finish fit flatten fold fork format forward freeze
+    gather generate get give group handle hash hold identify ignore import increase infer insert install interpret
+    invoke join keep kill label launch leave let limit list load lock look make map mark match measure merge move
+    name normalize note number obey open order pack pad parse pass place plan plot point predict prepare prevent
+    print process produce project propose publish put quantize raise rank read receive record reduce refuse
+    register reload remove rename render repeat replace report request require reset reshape resize resolve restore
+    resume return reverse round run sample save say scale search select send separate serve set shuffle shut
+    simulate skip solve sort split spread stack start stop store sum summarize suppress switch take tell test time
+    trace track train transpose try turn undo unpack update use validate verify wait walk warn watch wrap write
+    yield
     """.split()
 )
 

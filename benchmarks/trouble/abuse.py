@@ -192,7 +192,7 @@ def _request(good: bytes, place: Place, rng: random.Random) -> tuple[str, str, b
 
 
 def _raw_request(good: bytes, rng: random.Random) -> bytes:
-    head = b"POST /v1/models/tail:predict HTTP/1.1\r\nHost: x\r\n"
+    head = b"POST /v1/models/tail:predict HTTP/1.1\r\nHost: localhost\r\n"
     return rng.choice(
         [
             head + b"Content-Length: 999999999999\r\n\r\n" + good,  # endless

@@ -25,7 +25,7 @@ import zlib
 from collections.abc import Sequence
 
 import numpy as np
-from link_frames import ANSWER, HEADER_BYTES, pack_answer, pack_frame
+from link_frames import ANSWER, HEADER_BYTES, MOST_CLASSES, pack_answer, pack_frame
 from link_sources import MOST_DATAGRAM_BYTES, Datagrams, Request, SerialLine
 
 from isplit_edge import wire
@@ -143,7 +143,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--udp", metavar="HOST:PORT", help="listen there for datagrams; port 0 for a free one")
     parser.add_argument("--serial", metavar="DEVICE", help="listen on a serial line")
     parser.add_argument("--baud", type=int, default=None, help="of the serial line (default: as it is set)")
-    parser.add_argument("--top", type=int, default=3, help="classes in an answer (default: 3)")
+    parser.add_argument("--top", type=int, default=3, help=f"classes in an answer (default: 3, at most {MOST_CLASSES})")
     parser.add_argument("--timeout", type=float, default=5.0, metavar="S", help="for the server (default: 5)")
     parser.add_argument("--max-batch", type=int, default=32, metavar="N", help="payloads in a request (default: 32)")
     parser.add_argument("--verbose", action="store_true", help="say what is passed over")

@@ -13,6 +13,8 @@ CHECK = struct.Struct("<I")
 HEADER_BYTES = FRAME.size + CHECK.size
 VERSION = 1
 REQUEST, ANSWER = 1, 2
+MOST_CLASSES = 8
+"""ISPLIT_MOST_CLASSES of src/isplit_wire.h: a device has no room for an answer of more."""
 
 
 def pack_frame(kind: int, sequence: int, body: bytes) -> bytes:
@@ -35,10 +37,10 @@ def unpack_frame(frame: bytes, kind: int) -> tuple[int, bytes] | None:
 
 
 def pack_answer(status: int, probabilities: np.ndarray | None, top: int) -> bytes:
-    """Return the body of an answer: status, and the most probable classes."""
+    """Return the body of an answer: status, and the most probable classes, of which surplus ones are left out."""
     if status != wire.STATUS_OK or probabilities is None:
         return struct.pack("<iI", status, 0)
-    best = np.argsort(-probabilities, kind="stable")[:top]
+    best = np.argsort(-probabilities, kind="stable")[: min(top, MOST_CLASSES)]
     pairs = b"".join(struct.pack("<If", int(k), float(probabilities[k])) for k in best)
     return struct.pack("<iI", status, len(best)) + pairs
 

@@ -24,6 +24,7 @@ from sources import PICTURES, Camera, Folder, Frame, Source, complain, fitted
 
 from isplit_edge import Answer, Client, DataError, ISplitError, Manifest
 from isplit_edge.answer import STATUS_NO_ANSWER
+from isplit_edge.text import printable
 
 _CAMERA_SIZE = (480, 640)
 _LONGEST_PAUSE_S = 60.0
@@ -43,8 +44,8 @@ def line(frame: Frame, answer: Answer, *, as_json: bool) -> str:
         return json.dumps(record)
     times = "  ".join(f"{phase} {value:.1f} ms" for phase, value in ms.items())
     if label is None:
-        return f"{frame.name}: no answer, {answer.reasons[0]}  ({times})"
-    return f"{frame.name}: {label} {probability:.3f}  {times}"
+        return printable(f"{frame.name}: no answer, {answer.reasons[0]}  ({times})")
+    return printable(f"{frame.name}: {label} {probability:.3f}  {times}")
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -118,7 +119,10 @@ def _classify(client: Client, frame: Frame, args: argparse.Namespace) -> bool | 
 def _source(args: argparse.Namespace, manifest: Manifest) -> Source:
     shape = manifest.shapes["input"]
     if args.folder is not None:
-        return Folder(args.folder, grey=shape[-1] == 1, settle=not args.once)
+        notes = os.environ.get("RUNTIME_DIRECTORY")  # systemd's, of the unit
+        return Folder(
+            args.folder, grey=shape[-1] == 1, settle=not args.once, notes=None if notes is None else Path(notes)
+        )
     if len(shape) != 3 or shape[-1] not in (1, 3):
         raise DataError(f"--camera needs a model of images of 1 or 3 channels. This one's input is {tuple(shape)}")
     return Camera(_CAMERA_SIZE)

@@ -21,7 +21,7 @@ usage() {
 
 	  --prefix DIR        where to install (default: $prefix)
 	  --package WHAT      isplit-edge: a wheel, its source directory, or a name that pip finds
-	                      (default: the sources of this checkout; without them "isplit-edge")
+	                      (default: the sources of this checkout)
 	  --python PYTHON     3.11 or newer, of 64 bit (default: $python)
 	  --pictures          install Pillow too, to read .png, .jpg and others; .npy files need nothing
 	  --camera            let the environment see the system's picamera2 (apt install python3-picamera2)
@@ -54,8 +54,10 @@ done
 
 case $prefix in /*) ;; *) prefix=$PWD/$prefix ;; esac
 if [ -z "$package" ]; then
-	package=isplit-edge
-	[ -f "$here/../../isplit_edge/pyproject.toml" ] && package=$here/../../isplit_edge
+	package=$here/../../isplit_edge
+	# A name alone could be anybody's: what runs as root is never looked up on its own.
+	[ -f "$package/pyproject.toml" ] ||
+		fail "there are no sources of isplit-edge beside this script: --package WHEEL, the one of the same release"
 fi
 
 command -v "$python" >/dev/null || fail "$python is not installed: sudo apt install python3 python3-venv"

@@ -1,19 +1,23 @@
 """Where the images of `classify.py` come from: a folder that is watched, or the camera."""
 
 import contextlib
+import json
 import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from isplit_edge import DataError, Manifest, MissingDependencyError
-from isplit_edge.images import read_array
+from isplit_edge import DataError, ISplitError, Manifest, MissingDependencyError
+from isplit_edge.files import write_atomic
+from isplit_edge.pictures import PICTURES, read_images_file
 from isplit_edge.preprocessing import resize
+from isplit_edge.text import printable
 
-PICTURES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
+__all__ = ["PICTURES", "Camera", "Folder", "Frame", "Source", "complain", "fitted"]
+_MOST_TRIES = 2
 # ITU-R 601 luma with 16 bits after the point, as Pillow's convert("L") has it.
 _LUMA = np.array([19595, 38470, 7471], np.uint32)
 
@@ -48,13 +52,15 @@ class Folder:
         path: The folder; it may be made later, and go away for a while.
         grey: Whether pictures are read as grey ones.
         settle: Whether to wait for a second round.
+        notes: A folder for notes that outlive this program's end: a file on which it ended twice is set aside.
     """
 
-    def __init__(self, path: Path, *, grey: bool, settle: bool = True):
+    def __init__(self, path: Path, *, grey: bool, settle: bool = True, notes: Path | None = None):
         self._path = path
         self._grey = grey
         self._settle = settle
         self._missing = False
+        self._tries = Tries(None if notes is None else notes / "tries.json")
         self._seen: dict[Path, tuple[int, int]] = {}
         self._finished: dict[Path, tuple[int, int]] = {}
 
@@ -65,13 +71,19 @@ class Folder:
         for path, state in sorted(self._seen.items()):
             if path in self._finished or (self._settle and before.get(path) != state):
                 continue
-            try:
-                yield Frame(path.name, _read(path, grey=self._grey))
-            except FileNotFoundError:
-                continue
-            except (OSError, ValueError, DataError) as error:
-                complain(f"{path.name} cannot be read: {error}")
+            if not self._tries.begin(path.name, state):
+                complain(f"{path.name} is set aside: this program ended {_MOST_TRIES} times while it worked on it")
                 self._finished[path] = state
+                continue
+            try:
+                image = read_images_file(path, grey=self._grey)
+            except ISplitError as error:
+                if path.exists():
+                    complain(str(error))
+                    self._finished[path] = state
+            else:
+                yield Frame(path.name, image)
+            self._tries.end(path.name)
 
     def done(self, frame: Frame, answered: bool) -> None:
         """Keep an answered file from being read again."""
@@ -99,6 +111,45 @@ class Folder:
         else:
             self._missing = False
         return found
+
+
+class Tries:
+    """Which files were being worked on when this program ended without a chance to say why.
+
+    A crash in a library, or a kill for want of memory, would otherwise come again at the same file after each start.
+
+    Args:
+        path: Where the notes are kept; on a file system in memory, as they change with every file. None for none.
+    """
+
+    def __init__(self, path: Path | None):
+        self._path = path
+        self._times: dict[str, Any] = {}
+        with contextlib.suppress(OSError, ValueError, RecursionError):
+            found = json.loads(path.read_bytes()) if path is not None else {}
+            self._times = found if isinstance(found, dict) else {}
+
+    def begin(self, name: str, state: tuple[int, int]) -> bool:
+        """Note that work on a file begins; return False if the program already ended twice at it, as it is now."""
+        if self._path is None:
+            return True
+        found = self._times.get(name)
+        times = found[1] if isinstance(found, list) and len(found) == 2 and found[0] == list(state) else 0
+        if not isinstance(times, int) or times >= _MOST_TRIES:
+            return False
+        self._times[name] = [list(state), times + 1]
+        self._write()
+        return True
+
+    def end(self, name: str) -> None:
+        """Note that work on a file ended, in whatever way."""
+        if self._times.pop(name, None) is not None:
+            self._write()
+
+    def _write(self) -> None:
+        with contextlib.suppress(OSError):  # without notes the work goes on
+            if self._path is not None:
+                write_atomic(self._path, json.dumps(self._times).encode())
 
 
 class Camera:
@@ -165,21 +216,7 @@ def fitted(image: np.ndarray, manifest: Manifest) -> np.ndarray:
     return np.rint(resize(image, (height, width))).astype(np.uint8)
 
 
-def _read(path: Path, *, grey: bool) -> np.ndarray:
-    if path.suffix.lower() == ".npy":
-        return read_array(path)
-    try:
-        from PIL import Image, UnidentifiedImageError
-    except ImportError as error:
-        raise DataError(f"pictures need Pillow: pip install pillow; .npy files need nothing ({error})") from error
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("L" if grey else "RGB"))
-    except (UnidentifiedImageError, Image.DecompressionBombError, SyntaxError) as error:
-        raise DataError(str(error)) from error
-
-
 def complain(text: str) -> None:
     """Print a message on standard error."""
-    sys.stderr.write(f"classify: {text}\n")
+    sys.stderr.write(f"classify: {printable(text)}\n")
     sys.stderr.flush()

@@ -5,6 +5,8 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
+from isplit_edge.text import printable
+
 from .inputs import in_order_of, open_images, open_model, read_image, read_preprocessing
 from .options import add_command, add_custom_objects, add_data, add_input, add_output, add_output_kind
 from .output import Result, free_output, say
@@ -182,7 +184,7 @@ def run_predict(args: argparse.Namespace) -> Result:
                 if manifest.multi_label:
                     record["labels"] = {name: float(p) for name, p in zip(names, row, strict=True) if p > 0.5}
                 rows.append(record)
-    return Result("\n".join(map(_answer_line, rows)), rows)
+    return Result("\n".join(printable(_answer_line(row)) for row in rows), rows)
 
 
 def _answer_line(record: dict[str, Any]) -> str:

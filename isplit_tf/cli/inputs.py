@@ -180,7 +180,9 @@ def read_image(path: Path, manifest: Any) -> Any:
     """
     import tensorflow as tf
 
-    from isplit_edge.images import ARRAYS, read_array
+    from isplit_edge.images import ARRAYS
+    from isplit_edge.npy import read_array
+    from isplit_edge.pictures import check_picture
 
     shape, record = tuple(manifest.shapes["input"]), manifest.preprocessing
     if not path.is_file():
@@ -188,13 +190,14 @@ def read_image(path: Path, manifest: Any) -> Any:
     if path.suffix.lower() in ARRAYS:
         try:
             return read_array(path)
-        except DataError as error:
+        except (OSError, DataError) as error:
             raise DataError(f"'{path}' cannot be read as an array: {error}") from error
     if len(shape) != 3:
         raise DataError(f"'{path}' is a picture, and the model's input is {shape}. Give an .npy or .npz of that.")
     try:
+        check_picture(path, ("BMP", "GIF", "JPEG", "PNG"))  # before its pixels take memory
         image = tf.io.decode_image(path.read_bytes(), channels=shape[-1], expand_animations=False)
-    except (tf.errors.InvalidArgumentError, OSError) as error:
+    except (tf.errors.OpError, OSError, DataError) as error:
         raise DataError(
             f"'{path}' cannot be read as an image (.png, .jpg, .bmp, .gif): {str(error).splitlines()[0][:200]}"
         ) from error

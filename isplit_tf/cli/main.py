@@ -15,8 +15,9 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from isplit_edge import __version__
+from isplit_edge.text import printable
 
-from ..errors import ISplitError, ModelError, ServerError
+from ..errors import ISplitError, ModelError, ServerError, StorageError
 from . import choice, deployment, machine, split_training, study
 from .custom_objects import custom_objects
 
@@ -60,8 +61,10 @@ def run(args: argparse.Namespace) -> int:
         with custom_objects(getattr(args, "custom_objects", None)):
             result = args.run(args)
     except ISplitError as error:
-        print(f"isplit {args.command}: {error}", file=sys.stderr)
-        return 1 if isinstance(error, ServerError) else 2
+        shown = "\n".join(map(printable, str(error).split("\n")))
+        print(f"isplit {args.command}: {shown}", file=sys.stderr)
+        of_a_path = isinstance(error.__cause__, _OF_A_PATH)
+        return 1 if isinstance(error, ServerError | StorageError) and not of_a_path else 2
     except OSError as error:
         if error.filename is None:
             raise

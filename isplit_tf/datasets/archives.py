@@ -1,13 +1,19 @@
 """Reading of image archives without unpacking: no member is ever written to disk."""
 
+import bz2
+import contextlib
+import gzip
 import hashlib
+import lzma
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO
+
+from isplit_edge.files import BAD_FILE
 
 from ..errors import DataError
 
@@ -16,8 +22,10 @@ MAX_MEMBER_BYTES = 64 * 2**20
 """Larger members are not read: images of the known data sets are far smaller, a zip bomb is not."""
 
 _BLOCK_BYTES = 2**20
+_PIECE_BYTES = 2**16
+_PACKED: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open, b"]\0\0": lzma.open}
 _JUNK = ("__MACOSX", "Thumbs.db", "desktop.ini")
-_DAMAGED = (EOFError, OSError, tarfile.TarError, zipfile.BadZipFile, zlib.error)
+_DAMAGED: tuple[type[Exception], ...] = (*BAD_FILE, tarfile.TarError)
 
 
 class UnreadableError(Exception):
@@ -63,10 +71,37 @@ def is_archive(path: Path) -> bool:
     if zipfile.is_zipfile(path):
         return True
     try:
-        with tarfile.open(path, "r:*"):
+        with _open_tar(path):
             return True
     except _DAMAGED:
         return False
+
+
+class _Bounded:
+    """A stream from which nobody reads more at once than the largest member has, whatever a header of it claims."""
+
+    def __init__(self, stream: BinaryIO):
+        self._stream = stream
+        self.seek, self.tell, self.close = stream.seek, stream.tell, stream.close
+
+    def read(self, size: int = -1) -> bytes:
+        """Read up to `size` bytes."""
+        if not 0 <= size <= MAX_MEMBER_BYTES + _BLOCK_BYTES:
+            raise tarfile.ReadError(f"a header claims {size} bytes")
+        return self._stream.read(size)
+
+
+def _tar(stream: Any) -> tarfile.TarFile:
+    return tarfile.open(fileobj=stream, mode="r:")
+
+
+@contextlib.contextmanager
+def _open_tar(path: Path) -> Iterator[tarfile.TarFile]:
+    with path.open("rb") as file:
+        start = file.read(6)
+    opener = next((opener for magic, opener in _PACKED.items() if start.startswith(magic)), open)
+    with opener(path, "rb") as stream, _tar(_Bounded(stream)) as archive:
+        yield archive
 
 
 class Archive:
@@ -141,29 +176,32 @@ class Archive:
                     yield member, "a link" if is_link else None
 
     def _tar_members(self) -> Iterator[tuple[Member, str | None]]:
-        with tarfile.open(self.path, "r:*") as archive:
+        with _open_tar(self.path) as archive:
             for info in archive:
                 if not info.isdir():
-                    member = Member(info.name, info.size, partial(_read_tarred, archive, info))
+                    member = Member(info.name, info.size, partial(_read_tarred, self.path, archive, info))
                     yield member, None if info.isfile() else "a link or device"
                 archive.members = []  # type: ignore[attr-defined]  # else tarfile keeps a record of every file
 
 
 def _read_zipped(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+    content = bytearray()
     try:
-        return archive.read(info)
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise UnreadableError(f"damaged in the archive: {error}") from error
-    except RuntimeError as error:  # encrypted, or packed in a way that Python cannot undo
-        raise UnreadableError(str(error)) from error
+        with archive.open(info) as file:
+            # In pieces, as the whole is unpacked before it is compared with the size that is declared.
+            while piece := file.read(_PIECE_BYTES):
+                content += piece
+        return bytes(content)
+    except BAD_FILE as error:  # damaged, encrypted, or packed in a way that Python cannot undo
+        raise UnreadableError(f"damaged in the archive: {error or type(error).__name__}") from error
 
 
-def _read_tarred(archive: tarfile.TarFile, info: tarfile.TarInfo) -> bytes:
+def _read_tarred(path: Path, archive: tarfile.TarFile, info: tarfile.TarInfo) -> bytes:
     try:
         file = archive.extractfile(info)
         return file.read() if file else b""  # None for members that are neither files nor links
     except _DAMAGED as error:
-        raise DataError(f"'{archive.name!s}' is damaged in {info.name}: {error or type(error).__name__}") from error
+        raise DataError(f"'{path}' is damaged in {info.name}: {error or type(error).__name__}") from error
 
 
 def _reason(name: str, parts: tuple[str, ...]) -> str | None:

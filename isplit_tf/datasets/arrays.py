@@ -2,15 +2,21 @@
 
 import os
 import zipfile
-import zlib
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
+from isplit_edge.files import BAD_FILE
+from isplit_edge.npy import open_npz
+
 from ..errors import DataError
 from .pixels import ImageForm, map_images, shuffled
+
+
+class _Missing(Exception):
+    """An array that a file must hold is not there."""
 
 
 def read_npz(path: Path, split: str | None) -> tuple[np.ndarray, np.ndarray, tuple[str, ...] | None]:
@@ -31,13 +37,13 @@ def read_npz(path: Path, split: str | None) -> tuple[np.ndarray, np.ndarray, tup
     if not zipfile.is_zipfile(path):
         raise DataError(f"{path} is no .npz file, or a damaged one. Expected what numpy.savez writes.")
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            x_key, y_key = _keys(path, arrays.files, split)
-            x, y = arrays[x_key], arrays[y_key]
-            names = tuple(map(str, arrays["class_names"])) if "class_names" in arrays.files else None
-    except DataError:
-        raise
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        with open_npz(path) as arrays:
+            x_key, y_key = _keys(path, list(arrays.names), split)
+            x, y = arrays.read(x_key), arrays.read(y_key)
+            names = tuple(map(str, arrays.read("class_names"))) if "class_names" in arrays.names else None
+    except _Missing as error:
+        raise DataError(str(error)) from error
+    except BAD_FILE as error:
         raise DataError(
             f"{path} cannot be read as an .npz file of plain arrays, as numpy.savez writes them: {error}"
         ) from error
@@ -72,7 +78,7 @@ def _keys(path: Path, found: list[str], split: str | None) -> tuple[str, str]:
         if set(pair) <= set(found):
             return pair
     expected = " or ".join(f"{x!r} and {y!r}" for x, y in pairs)
-    raise DataError(f"{path} must hold {expected}. Found: {', '.join(sorted(found)) or 'nothing'}.")
+    raise _Missing(f"{path} must hold {expected}. Found: {', '.join(sorted(found)) or 'nothing'}.")
 
 
 def _labels(y: np.ndarray) -> np.ndarray:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from isplit_edge.text import printable
+
 from ..display.progress import bar
 from ..errors import DataError
 from .pixels import ImageForm, map_images, shuffled
@@ -29,7 +31,7 @@ _NAMED = 5  # unreadable files listed in a message
 class _Images:
     """The readable images of a folder: paths, labels, and shapes (H, W, C)."""
 
-    paths: list[str]
+    paths: list[bytes]
     labels: list[int]
     shapes: Counter
 
@@ -61,10 +63,16 @@ def open_folder(
     directory = _enter_split(directory, split)
     folders = _subfolders(directory)
     names = tuple(folder.name for folder in folders)
+    for name in names:
+        if not name.isprintable() and printable(name) != name:
+            raise DataError(
+                f"The class folder '{printable(name)}' in {directory} has a name that no text can show: it is not "
+                "UTF-8, or holds control characters. Rename it."
+            )
     files = [(path, label) for label, folder in enumerate(folders) for path in _image_files(folder)]
     if not files:
         raise DataError(_no_images(directory, names))
-    files.sort(key=lambda file: hashlib.sha256(file[0].relative_to(directory).as_posix().encode()).digest())
+    files.sort(key=lambda file: hashlib.sha256(os.fsencode(file[0].relative_to(directory).as_posix())).digest())
     images = _read_all(directory, files, channels=form.channels or 3)
     if form.size is None:
         form = replace(form, size=_common_size(directory, images.shapes))
@@ -127,7 +135,7 @@ def _read_all(directory: Path, files: Sequence[tuple[Path, int]], channels: int)
     def shape_of(file: tuple[Path, int]) -> tuple[int, ...] | str:
         try:
             image = tf.io.decode_image(file[0].read_bytes(), channels=channels, expand_animations=False)
-        except (tf.errors.InvalidArgumentError, OSError) as error:
+        except (tf.errors.OpError, OSError) as error:
             return str(error).splitlines()[0][:120]
         return tuple(image.shape)
 
@@ -136,14 +144,16 @@ def _read_all(directory: Path, files: Sequence[tuple[Path, int]], channels: int)
     bad = [(file[0], result) for file, result in zip(files, results, strict=True) if isinstance(result, str)]
     good = [(file, result) for file, result in zip(files, results, strict=True) if not isinstance(result, str)]
     if bad:
-        named = "; ".join(f"{path.relative_to(directory)} ({why})" for path, why in sorted(bad)[:_NAMED])
+        named = "; ".join(
+            f"{printable(str(path.relative_to(directory)))} ({why})" for path, why in sorted(bad)[:_NAMED]
+        )
         more = f"; and {len(bad) - _NAMED} more" if len(bad) > _NAMED else ""
         text = f"{len(bad)} of {len(files)} images in {directory} cannot be read: {named}{more}"
         if not good:
             raise DataError(f"{text}.")
         warnings.warn(f"{text}. They are left out.", stacklevel=5)
     return _Images(
-        paths=[str(file[0]) for file, _ in good],
+        paths=[os.fsencode(file[0]) for file, _ in good],  # names that are not UTF-8 have no other form
         labels=[file[1] for file, _ in good],
         shapes=Counter(shape for _, shape in good),
     )

@@ -5,6 +5,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from isplit_edge.text import printable
+
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """Return a table as text: the first column and columns of text to the left, columns of numbers to the right.
@@ -23,6 +25,7 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
         conv  1,200
         pool      -
     """
+    header = [printable(name) for name in header]
     cells = [[cell_text(cell) for cell in row] for row in rows]
     right_aligned = [index > 0 and all(not isinstance(row[index], str) for row in rows) for index in range(len(header))]
     widths = [max(len(row[index]) for row in [list(header), *cells]) for index in range(len(header))]
@@ -55,4 +58,4 @@ def cell_text(cell: Any) -> str:
         return f"{cell:,}"
     if isinstance(cell, float):
         return f"{cell:.4f}" if cell == 0 or 1e-3 <= abs(cell) < 1e5 else f"{cell:.3e}"
-    return str(cell)
+    return printable(str(cell))

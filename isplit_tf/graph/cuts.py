@@ -61,7 +61,19 @@ class Cut:
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> "Cut":
-        """Return the cut that `to_json` wrote."""
+        """Return the cut that `to_json` wrote.
+
+        Raises:
+            TypeError, KeyError: If it is none.
+        """
+        for key, value in record.items():
+            for shape in [value] if key == "shape" else value if key == "shapes" else []:
+                sizes = [one for one in shape if one is not None] if isinstance(shape, list) else [""]
+                if not all(type(one) is int and one > 0 for one in sizes):
+                    raise TypeError(f"{key} is {value!r:.80}: expected sizes of axes")
+            expected = str if key in ("name", "layer_type") else int
+            if key not in ("shape", "shapes") and type(value) is not expected:
+                raise TypeError(f"{key} is {value!r:.80}: expected {expected.__name__}")
         shapes = tuple(tuple(shape) for shape in record.get("shapes", [record["shape"]]))
         return cls(**(record | {"shape": tuple(record["shape"]), "shapes": shapes}))
 

@@ -12,9 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from isplit_edge.files import make_folder
+
 from ..errors import ArgumentError, BundleError
 from ..graph.cuts import Cut
 from ..storage.records import read_arrays, write_arrays
+from .curve_file import check_curve
 from .kernels import title
 from .statistics import ClassStatistics, best_position, peak_positions
 
@@ -303,13 +306,12 @@ class Curve:
 
     def _title(self) -> str:
         """Return a one-line description of the measurement."""
-        n_classes = int((self.counts > 0).sum())
+        score = f"{self.target} class" if self.target == "predicted" else self.target
+        precision = "" if self.precision == "float32" else f", in {self.precision}"
         return (
-            f"Importance of {len(self.cuts)} cuts of '{self.model_name}': {title(self.method)}, "
-            f"{self.reduction} over the tensor, "
-            f"score of the {self.target}{' class' if self.target == 'predicted' else ''}, "
-            f"{self.n_images} images of {n_classes} classes, mean over {self.weighting}"
-            f"{'' if self.precision == 'float32' else f', in {self.precision}'}{self._sureness()}"
+            f"Importance of {len(self.cuts)} cuts of '{self.model_name}': {title(self.method)}, {self.reduction} over "
+            f"the tensor, score of the {score}, {self.n_images} images of {int((self.counts > 0).sum())} classes, mean "
+            f"over {self.weighting}{precision}{self._sureness()}"
         )
 
     def _sureness(self) -> str:
@@ -321,15 +323,15 @@ class Curve:
     def save(self, path: str | os.PathLike) -> None:
         """Write the curve as an `.npz` file without pickle. An interrupted write leaves no partial file."""
         target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(target.parent)
         record = {
             "cuts": [cut.to_json() for cut in self.cuts],
             "input_shape": list(self.input_shape),
             **{name: getattr(self, name) for name in _PLAIN},
         }
         arrays = self.statistics.arrays()
-        version = FORMAT_VERSION if "images_counts" in arrays else 1  # 1 is what release 0.1.0 reads
-        write_arrays(target, version, record, arrays)
+        # Release 0.1.0 reads version 1.
+        write_arrays(target, FORMAT_VERSION if "images_counts" in arrays else 1, record, arrays)
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Curve":
@@ -340,11 +342,12 @@ class Curve:
         """
         record, arrays = read_arrays(path, FORMAT_VERSION, fault="is not a curve that Curve.save wrote")
         try:
+            check_curve(record, arrays, len(record["cuts"]))
             return cls(
                 cuts=[Cut.from_json(cut) for cut in record["cuts"]],
                 statistics=ClassStatistics.from_arrays(arrays),
                 input_shape=tuple(record["input_shape"]),
                 **{name: record[name] for name in _PLAIN if name in record},  # the first release lacks some
             )
-        except (KeyError, TypeError, AttributeError, IndexError) as error:
+        except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
             raise BundleError(f"'{path}' is a damaged curve: {error!r}") from error

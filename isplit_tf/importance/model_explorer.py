@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from isplit_edge.files import open_atomic
+from isplit_edge.files import make_folder, open_atomic
 
 from ..errors import ArgumentError, DataError
 from ..graph.cuts import Cut
@@ -51,7 +51,7 @@ def write_node_data(
     }
     text = json.dumps({"name": name, "results": results, "gradient": _GRADIENT}, indent=2, allow_nan=False)
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
     with open_atomic(target) as file:
         file.write(text.encode())
 

@@ -4,6 +4,8 @@ import io
 from pathlib import Path
 from typing import Any
 
+from isplit_edge.files import writing
+
 FORMATS = ("png", "svg", "pdf")
 
 # Without a date and with a fixed salt of identifiers, the same figure gives the same file.
@@ -34,7 +36,7 @@ def save_figure(figure: Any, path: Path) -> None:
     import matplotlib.pyplot as plt
 
     file_format = picture_format(path)
-    with plt.rc_context(_SALT):
+    with plt.rc_context(_SALT), writing(path):
         figure.savefig(path, dpi=144, format=file_format, metadata=_WITHOUT_DATE.get(file_format))
     plt.close(figure)
 

@@ -9,13 +9,15 @@ from typing import Any
 
 import numpy as np
 
+from isplit_edge import schema
+from isplit_edge.files import make_folder
 from isplit_edge.wire import payload_bytes
 
 from ..display.tables import html_table, text_table
 from ..errors import BundleError, checked_share
 from ..evaluation.metrics import wilson_interval
 from ..graph.cuts import Cut
-from ..storage.records import read_arrays, write_arrays
+from ..storage.records import check_arrays, read_arrays, write_arrays
 
 FORMAT_VERSION = 2  # 2: the bytes of coded payloads
 UNSEEN = -1
@@ -213,7 +215,7 @@ class AccuracyCurve:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the curve as an `.npz` without pickle; a failed write leaves no partial file."""
         target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(target.parent)
         record = {
             "kind": _KIND,
             "cuts": [cut.to_json() for cut in self.cuts],
@@ -236,7 +238,20 @@ class AccuracyCurve:
         record, arrays = read_arrays(path, FORMAT_VERSION, fault=fault, kind=_KIND)
         try:
             cuts = [Cut.from_json(cut) for cut in record["cuts"]]
+            _check_loaded(record, arrays, len(cuts))
             present: dict[str, Any] = {name: arrays[name] for name in (*_ARRAYS, "mean_bytes") if name in arrays}
             return cls(cuts=cuts, **present, **{name: record[name] for name in _PLAIN})
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
             raise BundleError(f"'{path}' is damaged: {error!r}") from error
+
+
+def _check_loaded(record: Mapping[str, Any], arrays: Mapping[str, np.ndarray], n_cuts: int) -> None:
+    """Check values and shapes of a file, which may have been changed; ValueError if any cannot be."""
+    schema.nullable(schema.sequence(schema.text))("class_names", record["class_names"])
+    schema.text("model_name", record["model_name"])
+    schema.mapping(lambda key, value: value)("settings", record["settings"])
+    n = len(np.atleast_1d(arrays["labels"]))
+    numbers = {"labels": (n,), "predictions": (n, n_cuts), "original_predictions": (n,), "latent_sizes": (n_cuts,)}
+    check_arrays(arrays, numbers | dict.fromkeys(("encoder_params", "encoder_macs"), (n_cuts,)), "iu")
+    if "relative_errors" in arrays and arrays["relative_errors"].shape != (n_cuts,):
+        raise ValueError(f"relative_errors has the shape {arrays['relative_errors'].shape}. Expected {(n_cuts,)}")

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from google.protobuf import json_format
+from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
+from isplit_edge.files import BAD_FILE, open_plain
 from isplit_edge.manifest import Manifest
 
 from ..errors import BundleError
@@ -19,6 +21,10 @@ from .models_config import MODELS_CONFIG, ModelsConfig
 from .refusal import INTERNAL, INVALID_ARGUMENT, NOT_FOUND, RESOURCE_EXHAUSTED, UNAVAILABLE, Refusal
 
 DEFAULT_SIGNATURE = "serving_default"
+# Values of JSON in a request to a model that does not tell the size of its inputs, and beside those of the inputs.
+_ANY_VALUES, _SPARE_VALUES = 1 << 22, 1 << 10
+# TensorFlow's reader of SavedModels meets damage with whatever error the place happens to give.
+_NOT_LOADED = (*BAD_FILE, AssertionError, BufferError, DecodeError, tf.errors.OpError)
 _CODES = {
     tf.errors.INVALID_ARGUMENT: INVALID_ARGUMENT,
     tf.errors.OUT_OF_RANGE: INVALID_ARGUMENT,
@@ -46,11 +52,17 @@ class ServedModel:
         self.version = version
         self.max_instances = None if batching is None else batching.max_size
         try:
+            for path in Path(directory).rglob("*"):
+                if not path.is_dir():
+                    open_plain(path).close()  # TensorFlow would wait for a pipe without end
             self._model = tf.saved_model.load(os.fspath(directory))
             record = saved_model_pb2.SavedModel.FromString((Path(directory) / "saved_model.pb").read_bytes())
-        except (OSError, ValueError, tf.errors.OpError) as error:
-            raise BundleError(f"{directory} is not a SavedModel that can be loaded: {error}") from error
-        self.definitions: Mapping[str, meta_graph_pb2.SignatureDef] = record.meta_graphs[0].signature_def
+            self.definitions: Mapping[str, meta_graph_pb2.SignatureDef] = record.meta_graphs[0].signature_def
+        except _NOT_LOADED as error:
+            raise BundleError(
+                f"{directory} is not a SavedModel that can be loaded: {str(error) or type(error).__name__}"
+            ) from error
+        self.most_values = self._most_values()
         self._batchers: dict[str, Batcher] = {}
         if batching is not None:
             for signature in self._model.signatures:
@@ -102,6 +114,22 @@ class ServedModel:
     def signature_def(self) -> dict[str, Any]:
         """Return the signatures in the form of TensorFlow Serving's metadata."""
         return {name: _as_json(definition) for name, definition in sorted(self.definitions.items())}
+
+    def _most_values(self) -> int:
+        """Return a limit on the number of values that a request in JSON has."""
+        most = _ANY_VALUES
+        if self.max_instances is not None:
+            sizes = [self._values(specs) for specs in map(self.inputs, self._model.signatures)]
+            known = [size for size in sizes if size is not None]
+            if len(known) == len(sizes):
+                most = min(most, _SPARE_VALUES + self.max_instances * max(known, default=0))
+        return most
+
+    @staticmethod
+    def _values(specs: Mapping[str, tf.TensorSpec]) -> int | None:
+        """Return a limit on the values of one instance, brackets and names included; None if a size is not known."""
+        sizes = [spec.shape[1:].num_elements() if spec.shape.rank else None for spec in specs.values()]
+        return None if None in sizes else sum(4 + 2 * size for size in sizes if size is not None)
 
     def _run(self, signature: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         function, specs = self._function(signature), self.inputs(signature)
@@ -159,6 +187,10 @@ class Catalogue:
     def models(self) -> dict[tuple[str, int], ServedModel]:
         """Return the models by name and version."""
         return dict(self._models)
+
+    def labels(self, name: str) -> dict[str, int]:
+        """Return the versions of a model by label."""
+        return dict(self._labels.get(name, {}))
 
     def replace(self, models: Sequence[ServedModel], labels: Mapping[str, Mapping[str, int]] | None = None) -> None:
         """Replace all models and labels; requests that have already found their model are still answered by it."""

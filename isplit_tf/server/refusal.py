@@ -7,6 +7,7 @@ DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
 UNAVAILABLE = "UNAVAILABLE"
 INTERNAL = "INTERNAL"
 UNIMPLEMENTED = "UNIMPLEMENTED"
+_LONGEST = 1000
 
 
 class Refusal(Exception):
@@ -18,6 +19,12 @@ class Refusal(Exception):
     """
 
     def __init__(self, code: str, message: str):
+        message = cut(message)
         super().__init__(message)
         self.code = code
         self.message = message
+
+
+def cut(message: str) -> str:
+    """Return a message as it is sent: what a request holds is shown in part, however long it is."""
+    return message if len(message) <= _LONGEST else f"{message[:_LONGEST]}..."

@@ -26,6 +26,7 @@ from .refusal import (
     UNAVAILABLE,
     UNIMPLEMENTED,
     Refusal,
+    cut,
 )
 
 HTTP_STATUS = {
@@ -52,7 +53,7 @@ class Response:
 
 def error_response(status: int, message: str) -> Response:
     """Return the answer for an error, with the message in a JSON body."""
-    return Response(status, json.dumps({"error": message}).encode())
+    return Response(status, json.dumps({"error": cut(message)}).encode())
 
 
 def handle(catalogue: Catalogue, method: str, target: str, body: bytes) -> Response:
@@ -133,6 +134,7 @@ def _metadata(catalogue: Catalogue, name: str, version: int | None, label: str |
 
 
 def _predict(model: ServedModel, body: bytes) -> Any:
+    _check_size(model, body)
     document = _parsed(body)
     signature = document.get("signature_name", DEFAULT_SIGNATURE)
     if not isinstance(signature, str):
@@ -147,12 +149,30 @@ def _predict(model: ServedModel, body: bytes) -> Any:
             document, "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist "
         )
     if "instances" in document:
-        inputs = _from_instances(document, specs)
+        inputs = _from_instances(document, specs, model.max_instances)
         return {"predictions": tensors.rows(model.predict(signature, inputs))}
     if "inputs" in document:
-        inputs = _from_inputs(document["inputs"], specs)
+        inputs = _from_inputs(document["inputs"], specs, model.max_instances)
         return {"outputs": tensors.columns(model.predict(signature, inputs))}
     raise _invalid("Missing 'inputs' or 'instances' key")
+
+
+def _check_size(model: ServedModel, body: bytes) -> None:
+    """Refuse a body of more values than any request to the model has, by counting what stands before each of them.
+
+    Parsed, a value takes up to a hundred times the memory and the time of its text.
+    """
+    values = sum(map(body.count, (b",", b"[", b"{")))
+    if values > model.most_values:
+        raise _invalid(
+            f"The request has about {values} values, and {model.most_values} are possible: its task size is larger "
+            f"than maximum input batch size {model.max_instances}"
+        )
+
+
+def _check_count(count: int, limit: int | None) -> None:
+    if limit is not None and count > limit:
+        raise _invalid(f"Task size {count} is larger than maximum input batch size {limit}")
 
 
 def _parsed(body: bytes) -> dict[str, Any]:
@@ -178,13 +198,16 @@ def _finite(text: str) -> float:
     return number
 
 
-def _from_instances(document: Mapping[str, Any], specs: Mapping[str, tf.TensorSpec]) -> dict[str, np.ndarray]:
+def _from_instances(
+    document: Mapping[str, Any], specs: Mapping[str, tf.TensorSpec], limit: int | None
+) -> dict[str, np.ndarray]:
     """Read inputs in row format: a list with a value, or an object of named values, for each instance."""
     instances = document["instances"]
     if not isinstance(instances, list):
         raise _malformed(document, "Excepting 'instances' to be an list/array")
     if not instances:
         raise _malformed(document, "No values in 'instances' array")
+    _check_count(len(instances), limit)
     named = _is_named(instances[0])
     if not named and len(specs) > 1:
         raise _invalid(
@@ -216,7 +239,7 @@ def _instance(index: int, instance: Any, specs: Mapping[str, tf.TensorSpec], nam
         raise _failed_element(index, f"{refusal.code}: {refusal.message}") from refusal
 
 
-def _from_inputs(value: Any, specs: Mapping[str, tf.TensorSpec]) -> dict[str, np.ndarray]:
+def _from_inputs(value: Any, specs: Mapping[str, tf.TensorSpec], limit: int | None) -> dict[str, np.ndarray]:
     """Read inputs in column format: one tensor, or an object of named tensors."""
     if not _is_named(value):
         if len(specs) > 1:
@@ -228,6 +251,8 @@ def _from_inputs(value: Any, specs: Mapping[str, tf.TensorSpec]) -> dict[str, np
     missing = [name for name in specs if name not in value]
     if missing:
         raise _invalid(f"Missing named input: {missing[0]} in 'inputs' object.")
+    for name in specs:
+        _check_count(len(value[name]) if isinstance(value[name], list) else 1, limit)
     return {name: tensors.tensor(value[name], spec.dtype) for name, spec in specs.items()}
 
 

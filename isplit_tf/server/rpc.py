@@ -3,12 +3,16 @@
 Only this module of the server needs grpcio and tensorflow-serving-api.
 """
 
-import threading
-from collections.abc import Mapping
+import asyncio
+import functools
+import math
+import urllib.parse
+from collections.abc import Callable, Mapping
 from concurrent import futures
 from typing import Any, NoReturn
 
 import grpc
+import grpc.aio
 import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
@@ -19,158 +23,170 @@ from tensorflow_serving.apis import (
     get_model_status_pb2,
     inference_pb2,
     model_management_pb2,
-    model_service_pb2_grpc,
     predict_pb2,
-    prediction_service_pb2_grpc,
     regression_pb2,
 )
 
+from .crowd import Crowd, Place, group_of
+from .loop import event_loop, run_there
 from .model import DEFAULT_SIGNATURE, Catalogue, ServedModel
-from .refusal import INTERNAL, INVALID_ARGUMENT, NOT_FOUND, UNIMPLEMENTED, Refusal
+from .refusal import (
+    DEADLINE_EXCEEDED,
+    INTERNAL,
+    INVALID_ARGUMENT,
+    NOT_FOUND,
+    RESOURCE_EXHAUSTED,
+    UNIMPLEMENTED,
+    Refusal,
+)
 
 _AVAILABLE = get_model_status_pb2.ModelVersionStatus.AVAILABLE
 _METADATA_FIELD = "signature_def"
-_CALLS = {
-    "Predict": predict_pb2.PredictRequest,
-    "GetModelMetadata": get_model_metadata_pb2.GetModelMetadataRequest,
-    "Classify": classification_pb2.ClassificationRequest,
-    "Regress": regression_pb2.RegressionRequest,
-    "MultiInference": inference_pb2.MultiInferenceRequest,
-}
-_MODEL_CALLS = {
-    "GetModelStatus": get_model_status_pb2.GetModelStatusRequest,
-    "HandleReloadConfigRequest": model_management_pb2.ReloadConfigRequest,
-}
 _WORKERS = 64
-_MOST_CALLS = 512
+_MOST_CALLS, _MOST_OF_ONE_ADDRESS = 512, 384
+_MOST_CONNECTIONS = 4096
+_MOST_STREAMS = 128
+Serve = Callable[[Catalogue, Any], Any]
 
 
 class GrpcPort:
-    """The port that listens for gRPC calls.
+    """The port that listens for gRPC calls, which take no thread until their message is there.
 
     Args:
         host: Address to listen on.
         port: Port to listen on; 0 for any free one.
         catalogue: The models.
         max_message_bytes: Longer requests are refused.
+        timeout_s: Seconds within which the message of a call, and its answer, have each to be there, and after which an
+            idle connection is closed.
 
     Raises:
         RuntimeError: If the address and port cannot be listened on.
     """
 
-    def __init__(self, host: str, port: int, catalogue: Catalogue, max_message_bytes: int):
+    def __init__(self, host: str, port: int, catalogue: Catalogue, max_message_bytes: int, timeout_s: float = 30.0):
         self._started = False
-        self._server = grpc.server(
-            futures.ThreadPoolExecutor(_WORKERS, thread_name_prefix="isplit-grpc"),
-            maximum_concurrent_rpcs=_MOST_CALLS,
-            options=[
-                ("grpc.so_reuseport", 0),  # a port in use is an error
-                ("grpc.max_receive_message_length", max_message_bytes),
-            ],
-        )
-        self._server.add_generic_rpc_handlers(
-            (
-                _service("PredictionService", _Prediction(catalogue), _CALLS),
-                _service("ModelService", _Models(catalogue), _MODEL_CALLS),
-            )
-        )
+        self._catalogue, self._timeout_s = catalogue, timeout_s
+        self._crowd = Crowd(_MOST_CALLS, _MOST_OF_ONE_ADDRESS)
+        self._workers = futures.ThreadPoolExecutor(_WORKERS, thread_name_prefix="isplit-grpc")
         shown = f"[{host}]" if ":" in host else host
-        self.port = self._server.add_insecure_port(f"{shown}:{port}")
-        if not self.port:
+        self._server, self.port = run_there(self._open(f"{shown}:{port}", max_message_bytes))
+
+    async def _open(self, address: str, max_message_bytes: int) -> tuple[grpc.aio.Server, int]:
+        timeout_ms = max(1, int(1000 * self._timeout_s))
+        options = [
+            ("grpc.so_reuseport", 0),  # a port in use is an error
+            ("grpc.max_receive_message_length", max_message_bytes),
+            ("grpc.max_concurrent_streams", _MOST_STREAMS),
+            ("grpc.max_allowed_incoming_connections", _MOST_CONNECTIONS),
+            ("grpc.max_connection_idle_ms", timeout_ms),
+            ("grpc.server_handshake_timeout_ms", timeout_ms),
+        ]
+        server = grpc.aio.server(options=options)
+        server.add_generic_rpc_handlers((self._service("PredictionService"), self._service("ModelService")))
+        port = server.add_insecure_port(address)
+        if not port:
             raise RuntimeError("the address cannot be listened on")
+        return server, port
 
     def start(self) -> None:
         """Start answering calls, unless already started."""
         if not self._started:
             self._started = True
-            self._server.start()
+            run_there(self._server.start())
 
-    def stop(self, grace_s: float) -> threading.Event:
+    def stop(self, grace_s: float) -> futures.Future[None]:
         """Accept no more calls and give those in progress `grace_s` seconds to end.
 
         Returns:
-            An event that is set when all calls have ended.
+            What is done when all calls have ended.
         """
-        return self._server.stop(grace_s)
+        return asyncio.run_coroutine_threadsafe(self._stop(grace_s), event_loop())
 
+    async def _stop(self, grace_s: float) -> None:
+        for call in self._crowd:
+            if not call.busy:
+                call.end()
+        await self._server.stop(grace_s)
+        self._workers.shutdown(wait=False, cancel_futures=True)
 
-def _service(name: str, servicer: Any, calls: Mapping[str, Any]) -> Any:
-    """Return the handlers of a service; they parse messages, since grpcio would log a traceback for malformed ones."""
+    def _service(self, name: str) -> Any:
+        handlers = {method: self._handler(kind, serve) for method, (kind, serve) in _CALLS[name].items()}
+        return grpc.method_handlers_generic_handler(f"tensorflow.serving.{name}", handlers)
 
-    def handler(method: str, kind: Any) -> Any:
-        def answer(content: bytes, context: Any) -> bytes:
+    def _handler(self, kind: Any, serve: Serve) -> Any:
+        # On the wire a stream of one message is a message; only of a stream can be told how long it may be waited for.
+        async def answer(messages: Any, context: Any) -> bytes:
             try:
-                request = kind.FromString(content)
-            except DecodeError:
-                _abort(context, Refusal(INTERNAL, f"The request is no message of type {kind.DESCRIPTOR.name}"))
-            return getattr(servicer, method)(request, context).SerializeToString()
+                return await self._answered(kind, serve, messages, context)
+            except Refusal as refusal:
+                await context.abort(getattr(grpc.StatusCode, refusal.code), refusal.message)
+                raise  # not reached, since `abort` raises
 
-        return grpc.unary_unary_rpc_method_handler(answer)
+        return grpc.stream_unary_rpc_method_handler(answer)
 
-    handlers = {method: handler(method, kind) for method, kind in calls.items()}
-    return grpc.method_handlers_generic_handler(f"tensorflow.serving.{name}", handlers)
-
-
-class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
-    def __init__(self, catalogue: Catalogue):
-        self._catalogue = catalogue
-
-    def Predict(self, request: Any, context: Any) -> Any:  # noqa: N802
-        """Run a signature."""
+    async def _answered(self, kind: Any, serve: Serve, messages: Any, context: Any) -> bytes:
+        message = asyncio.ensure_future(anext(messages))
+        call = Place(group_of(_address(context.peer())), message.cancel)
+        if not self._crowd.enter(call):
+            message.cancel()
+            raise Refusal(RESOURCE_EXHAUSTED, "Too many calls are busy here")
         try:
-            return _predict(self._catalogue, request)
-        except Refusal as refusal:
-            _abort(context, refusal)
+            content = await self._message(message)
+            call.busy = True
+            work = functools.partial(self._work, kind, serve, content)
+            async with asyncio.timeout(self._timeout_s):
+                return await asyncio.get_running_loop().run_in_executor(self._workers, work)
+        except TimeoutError:
+            what = "The answer" if call.busy else "The message of the call"
+            raise Refusal(DEADLINE_EXCEEDED, f"{what} took more than {self._timeout_s:g} s") from None
+        finally:
+            self._crowd.leave(call)
 
-    def GetModelMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802
-        """Return the signatures of a version."""
+    async def _message(self, message: asyncio.Future[bytes]) -> bytes:
         try:
-            return _metadata(self._catalogue, request)
-        except Refusal as refusal:
-            _abort(context, refusal)
-
-    def Classify(self, request: Any, context: Any) -> Any:  # noqa: N802
-        """Refuse the call: a tail has no classify signature."""
-        self._refuse(request.model_spec, context, "classify")
-
-    def Regress(self, request: Any, context: Any) -> Any:  # noqa: N802
-        """Refuse the call: a tail has no regress signature."""
-        self._refuse(request.model_spec, context, "regress")
-
-    def MultiInference(self, request: Any, context: Any) -> Any:  # noqa: N802
-        """Refuse the call: a tail has neither classify nor regress signatures."""
-        _abort(context, Refusal(UNIMPLEMENTED, "MultiInference is for models with classify or regress signatures"))
-
-    def _refuse(self, spec: Any, context: Any, verb: str) -> NoReturn:
+            async with asyncio.timeout(self._timeout_s):
+                await asyncio.wait([message])
+        finally:
+            message.cancel()
+        if message.cancelled():
+            raise Refusal(RESOURCE_EXHAUSTED, "The call made room for others, since its message did not come")
         try:
-            _find(self._catalogue, spec)
-        except Refusal as refusal:
-            _abort(context, refusal)
-        message = (
-            f"Expected {verb} signature method_name to be tensorflow/serving/{verb}. Was: tensorflow/serving/predict"
+            return message.result()
+        except StopAsyncIteration:
+            raise Refusal(INTERNAL, "The call has no message") from None
+
+    def _work(self, kind: Any, serve: Serve, content: bytes) -> bytes:
+        try:
+            request = kind.FromString(content)
+        except DecodeError:
+            raise Refusal(INTERNAL, f"The request is no message of type {kind.DESCRIPTOR.name}") from None
+        return serve(self._catalogue, request).SerializeToString()
+
+
+def _address(peer: str) -> str:
+    """Return the address in gRPC's name of a peer, such as "ipv4:127.0.0.1:5000" or "ipv6:%5B::1%5D:5000"."""
+    return urllib.parse.unquote(peer.partition(":")[2].rpartition(":")[0]).strip("[]")
+
+
+def _refuse_signature(verb: str) -> Serve:
+    """Return the answer to a call for a signature that a tail does not have."""
+
+    def serve(catalogue: Catalogue, request: Any) -> NoReturn:
+        _find(catalogue, request.model_spec)
+        raise Refusal(
+            INVALID_ARGUMENT,
+            f"Expected {verb} signature method_name to be tensorflow/serving/{verb}. Was: tensorflow/serving/predict",
         )
-        _abort(context, Refusal(INVALID_ARGUMENT, message))
+
+    return serve
 
 
-class _Models(model_service_pb2_grpc.ModelServiceServicer):
-    def __init__(self, catalogue: Catalogue):
-        self._catalogue = catalogue
+def _refuse_call(message: str) -> Serve:
+    def serve(catalogue: Catalogue, request: Any) -> NoReturn:
+        raise Refusal(UNIMPLEMENTED, message)
 
-    def GetModelStatus(self, request: Any, context: Any) -> Any:  # noqa: N802
-        """Return the state of the versions of a model."""
-        try:
-            return _status(self._catalogue, request.model_spec)
-        except Refusal as refusal:
-            _abort(context, refusal)
-
-    def HandleReloadConfigRequest(self, request: Any, context: Any) -> Any:  # noqa: N802
-        """Refuse the call: the list of models is read from a file."""
-        _abort(context, Refusal(UNIMPLEMENTED, "The models are changed by their models.config, not over the network"))
-
-
-def _abort(context: Any, refusal: Refusal) -> NoReturn:
-    context.abort(getattr(grpc.StatusCode, refusal.code), refusal.message)
-    raise refusal  # not reached, since `abort` raises
+    return serve
 
 
 def _find(catalogue: Catalogue, spec: Any) -> ServedModel:
@@ -223,6 +239,10 @@ def _values(name: str, tensor: Any, spec: tf.TensorSpec, limit: int | None) -> n
         raise Refusal(INVALID_ARGUMENT, f"Tensor {name} has shape {list(shape)}, which does not fit {spec.shape}")
     if limit is not None and shape and shape[0] > limit:
         raise Refusal(INVALID_ARGUMENT, f"Task size {shape[0]} is larger than maximum input batch size {limit}")
+    if len(tensor.string_val) > math.prod(shape):
+        raise Refusal(
+            INVALID_ARGUMENT, f"Tensor {name} cannot be read: {len(tensor.string_val)} values for {list(shape)}"
+        )
     try:
         return tf.make_ndarray(tensor)
     except (TypeError, ValueError) as error:
@@ -245,7 +265,8 @@ def _metadata(catalogue: Catalogue, request: Any) -> Any:
     return answer
 
 
-def _status(catalogue: Catalogue, spec: Any) -> Any:
+def _status(catalogue: Catalogue, request: Any) -> Any:
+    spec = request.model_spec
     versions: Mapping[int, None] = dict.fromkeys(sorted(catalogue.versions(spec.name), reverse=True))
     version = spec.version.value if spec.HasField("version") else None
     if spec.version_label:
@@ -258,3 +279,24 @@ def _status(catalogue: Catalogue, spec: Any) -> Any:
     for number in versions:
         answer.model_version_status.add(version=number, state=_AVAILABLE).status.error_code = 0
     return answer
+
+
+_CALLS: Mapping[str, Mapping[str, tuple[Any, Serve]]] = {
+    "PredictionService": {
+        "Predict": (predict_pb2.PredictRequest, _predict),
+        "GetModelMetadata": (get_model_metadata_pb2.GetModelMetadataRequest, _metadata),
+        "Classify": (classification_pb2.ClassificationRequest, _refuse_signature("classify")),
+        "Regress": (regression_pb2.RegressionRequest, _refuse_signature("regress")),
+        "MultiInference": (
+            inference_pb2.MultiInferenceRequest,
+            _refuse_call("MultiInference is for models with classify or regress signatures"),
+        ),
+    },
+    "ModelService": {
+        "GetModelStatus": (get_model_status_pb2.GetModelStatusRequest, _status),
+        "HandleReloadConfigRequest": (
+            model_management_pb2.ReloadConfigRequest,
+            _refuse_call("The models are changed by their models.config, not over the network"),
+        ),
+    },
+}

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from isplit_edge.addresses import is_loopback
 from isplit_edge.client import MAX_BATCH
 from isplit_edge.manifest import MANIFEST_FILE
 
@@ -45,14 +46,14 @@ class Server:
         batching: How simultaneous requests are joined, and how many instances a request may have; by default the
             settings that a bundle's `batching.config` gives to TensorFlow Serving.
         max_body_bytes: Longer requests are refused.
-        request_timeout_s: Seconds within which a request's body has to arrive, and after which an idle connection is
-            closed.
+        request_timeout_s: Seconds within which the head of a request, its body, and its answer have each to be there,
+            and after which an idle connection is closed; as in TensorFlow Serving, 30.
         grace_s: Seconds that `close` gives to requests in progress.
 
     Raises:
         ArgumentError: If a number is out of range, or labels are given for a folder.
         BundleError: If the bundle is incomplete, was changed, or has a newer format; or if the folder's
-            `models.config` or a model in it cannot be loaded.
+            `models.config`, or every model in it, cannot be loaded.
         MissingDependencyError: If a gRPC port is requested and gRPC is not installed.
         ServerError: If an address and port cannot be listened on.
 
@@ -71,7 +72,7 @@ class Server:
         labels: Mapping[str, int] | None = None,
         batching: Batching = _BATCHING,
         max_body_bytes: int = MAX_BODY_BYTES,
-        request_timeout_s: float = 60.0,
+        request_timeout_s: float = 30.0,
         grace_s: float = 10.0,
     ):
         ports = (port, grpc_port or 0)
@@ -97,7 +98,7 @@ class Server:
             self._catalogue.close()
             raise ServerError(f"Cannot listen on {host}:{port}: {error}") from error
         if grpc_port is not None:
-            self._open_grpc(host, grpc_port, max_body_bytes)
+            self._open_grpc(host, grpc_port, max_body_bytes, request_timeout_s)
 
     @property
     def port(self) -> int:
@@ -141,14 +142,14 @@ class Server:
         stopped = None if self._rpc is None else self._rpc.stop(self._grace_s)
         self._http.finish(self._grace_s)
         if stopped is not None:
-            stopped.wait()
+            stopped.result()
         self._catalogue.close()
 
-    def _open_grpc(self, host: str, port: int, max_body_bytes: int) -> None:
+    def _open_grpc(self, host: str, port: int, max_body_bytes: int, timeout_s: float) -> None:
         try:
             from .rpc import GrpcPort
 
-            self._rpc = GrpcPort(host, port, self._catalogue, max_body_bytes)
+            self._rpc = GrpcPort(host, port, self._catalogue, max_body_bytes, timeout_s)
         except ImportError as error:
             self.close()
             raise MissingDependencyError(
@@ -167,7 +168,7 @@ class Server:
         with _on_sigterm(stop):
             self.start()
             addresses = self.url if self.grpc_url is None else f"{self.url} and {self.grpc_url}"
-            sys.stderr.write(f"Serving on {addresses}. {NOTICE}\n")
+            sys.stderr.write(f"Serving on {addresses}. {self._warning()}{NOTICE}\n")
             try:
                 while not stop.wait(0.5):
                     pass
@@ -175,6 +176,15 @@ class Server:
                 pass
             finally:
                 self.close()
+
+    def _warning(self) -> str:
+        host = str(self._http.server_address[0])
+        if is_loopback(host):
+            return ""
+        return (
+            f"WARNING: it listens on {host}, so everybody who reaches this machine may ask it: there are no users and "
+            "no encryption. "
+        )
 
     def __enter__(self) -> "Server":
         return self.start()

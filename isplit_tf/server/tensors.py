@@ -56,8 +56,12 @@ def tensor(value: Any, dtype: tf.DType) -> np.ndarray:
 
 def shown(value: Any) -> str:
     """Return a JSON value as text for an error message, shortened if it is long."""
-    text = json.dumps(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+    text = ""
+    for piece in json.JSONEncoder().iterencode(value):  # not all of a long value is written to show its beginning
+        text += piece[: _SHOWN + 1]
+        if len(text) > _SHOWN:
+            return f"{text[:_SHOWN]}..."
+    return text
 
 
 def _flatten(value: Any, level: int, shape: tuple[int, ...], dtype: tf.DType, flat: list[Any]) -> None:

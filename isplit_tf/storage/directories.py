@@ -10,6 +10,8 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from isplit_edge.files import writing
+
 from ..errors import ArgumentError, ExistsError
 
 _NEW = ".new-"
@@ -52,7 +54,7 @@ def check_not_current(target: Path) -> None:
 
 
 @contextlib.contextmanager
-def replacing(target: str | os.PathLike[str]) -> Iterator[Path]:
+def replacing(target: str | os.PathLike[str], *errors: type[Exception]) -> Iterator[Path]:
     """Yield an empty directory to write into, and replace `target` with it if the block ends without an error.
 
     The new directory is beside `target`, on the same file system. All files are synced to disk before the two
@@ -65,10 +67,20 @@ def replacing(target: str | os.PathLike[str]) -> Iterator[Path]:
 
     Args:
         target: The directory to make or replace; a link to a directory stays a link.
+        errors: Further errors, besides OSError, with which a library tells that it could not write.
 
     Yields:
         An empty directory.
+
+    Raises:
+        StorageError: If it cannot be written; the old directory is still there.
     """
+    with writing(target, *errors), _replacing(target) as scratch:
+        yield scratch
+
+
+@contextlib.contextmanager
+def _replacing(target: str | os.PathLike[str]) -> Iterator[Path]:
     destination = Path(target).resolve()
     destination.parent.mkdir(parents=True, exist_ok=True)
     with locked(destination.parent):

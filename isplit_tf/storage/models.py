@@ -12,7 +12,11 @@ from typing import Any
 
 import keras
 
+from isplit_edge.files import BAD_FILE
+
 from ..errors import ModelError, keras_reason
+
+_NOT_LOADED: tuple[type[Exception], ...] = (*BAD_FILE, ImportError)
 
 
 def load_model(
@@ -40,7 +44,7 @@ def load_model(
         if before_weights is not None:
             return _load_in_steps(path, custom_objects, before_weights)
         model = keras.models.load_model(path, custom_objects=custom_objects, compile=False, safe_mode=True)
-    except (ValueError, TypeError, OSError, KeyError, AttributeError, ImportError, zipfile.BadZipFile) as error:
+    except _NOT_LOADED as error:
         names = _lambdas_in_file(path)
         if names:
             raise ModelError(
@@ -198,7 +202,7 @@ def _lambdas_in_file(path: str | os.PathLike[str]) -> list[str]:
     try:
         with zipfile.ZipFile(path) as archive:
             config = json.loads(archive.read("config.json"))
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+    except BAD_FILE:
         return []
     return list(dict.fromkeys(_layers_with_lambda(config)))
 

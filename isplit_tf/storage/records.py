@@ -3,14 +3,13 @@
 import json
 import math
 import os
-import zipfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from isplit_edge.files import open_atomic, write_atomic
+from isplit_edge.files import BAD_FILE, open_atomic, open_plain, write_atomic
+from isplit_edge.npy import open_npz
 
 from ..errors import BundleError
 
@@ -57,8 +56,9 @@ def read_json(path: str | os.PathLike[str], version: int, *, fault: str, kind: s
         BundleError: If the file is not there, is no JSON object, is of another kind, or has a newer format.
     """
     try:
-        record = json.loads(Path(path).read_bytes())
-    except (OSError, ValueError) as error:  # JSON and UTF-8 errors are ValueErrors
+        with open_plain(path) as file:
+            record = json.loads(file.read())
+    except (OSError, ValueError, RecursionError) as error:  # JSON and UTF-8 errors are ValueErrors
         raise BundleError(f"{fault}: {error}") from error
     if not isinstance(record, dict) or (kind is not None and record.get("kind") != kind):
         found = record.get("kind") if isinstance(record, dict) else type(record).__name__
@@ -109,19 +109,40 @@ def read_arrays(
             format.
     """
     try:
-        # The file is opened here, because numpy does not close a file that turns out to be truncated.
-        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        with open_npz(path) as file:
+            arrays = {name: file.read(name) for name in file.names}
+        if _RECORD not in arrays:
+            raise BundleError(f"'{path}' {fault}: it is not an .npz file with a record.")
         record = json.loads(arrays.pop(_RECORD).tobytes())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
-        reason = "it is not an .npz file of numbers" if "pickle" in str(error) else error
-        raise BundleError(f"'{path}' {fault}: {reason}") from error
+    except BundleError:
+        raise
+    except BAD_FILE as error:
+        raise BundleError(f"'{path}' {fault}: {error}") from error
     if not isinstance(record, dict):
         raise BundleError(f"'{path}' {fault}: its record is of the type {type(record).__name__}.")
     if kind is not None and record.get("kind") != kind:
         raise BundleError(f"'{path}' {fault}: it holds something else.")
     _check_version(path, record, version)
     return record, arrays
+
+
+def check_arrays(arrays: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]], kinds: str = "if") -> None:
+    """Check that arrays which were read have the shapes that their record tells, and hold finite numbers.
+
+    Args:
+        arrays: By name.
+        shapes: The shape of each.
+        kinds: Kinds of their numbers, as numpy's `dtype.kind` names them.
+
+    Raises:
+        ValueError: If one is missing, or is another one.
+    """
+    for name, shape in shapes.items():
+        array = arrays[name]
+        if array.shape != shape or array.dtype.kind not in kinds:
+            raise ValueError(f"{name} is {array.dtype} {array.shape}. Expected numbers of the shape {shape}")
+        if not np.isfinite(array).all():
+            raise ValueError(f"{name} holds NaN or infinity")
 
 
 def _check_version(path: str | os.PathLike[str], record: dict[str, Any], version: int) -> None:

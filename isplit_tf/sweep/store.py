@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from isplit_edge.files import make_folder, writing
+
 from ..errors import BundleError
 
 Row = dict[str, Any]
@@ -49,7 +51,7 @@ class Store:
                 try:
                     row = json.loads(line)
                     self._rows[row["key"]] = row
-                except (ValueError, KeyError, TypeError) as error:
+                except (ValueError, KeyError, TypeError, RecursionError) as error:
                     raise BundleError(f"Line {number} of '{path}' is no row of results: {error!r}") from error
 
     def __contains__(self, key: object) -> bool:
@@ -70,8 +72,8 @@ class Store:
     def append(self, row: Row) -> None:
         """Append the row of a finished job; it is on the disk when this returns."""
         line = json.dumps(row, allow_nan=False, sort_keys=True).encode() + b"\n"
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.path, "r+b" if self.path.exists() else "xb") as file:
+        make_folder(self.path.parent)
+        with writing(self.path), open(self.path, "r+b" if self.path.exists() else "xb") as file:
             file.truncate(_whole_size(self.path))
             file.seek(0, os.SEEK_END)
             file.write(line)

@@ -12,6 +12,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from isplit_edge.files import make_folder
+
 from ..errors import ArgumentError, BundleError
 from ..splitting import SplitModel
 from ..storage.records import number_or_nan, number_or_none, read_arrays, write_arrays
@@ -77,7 +79,7 @@ class Checkpoint:
         directory = Path(directory)
         if directory.exists() and not directory.is_dir():
             raise ArgumentError(f"checkpoint_dir: '{directory}' is a file. Expected a directory.")
-        directory.mkdir(parents=True, exist_ok=True)
+        make_folder(directory)
         self.path, self._teacher_path = directory / FILE_NAME, directory / TEACHER_FILE_NAME
         for path in (self.path, self._teacher_path):
             for partial in directory.glob(f".{path.name}.*"):  # left by a process that died while it wrote

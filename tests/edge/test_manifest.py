@@ -291,3 +291,57 @@ def test_the_device_installs_what_the_small_distribution_needs():
     assert sorted(project["dependencies"]) == sorted(others)
     assert [re.split("[>=<~]", line)[0] for line in DEVICE_REQUIREMENTS] == ["ai-edge-litert", "isplit-edge", "numpy"]
     assert (ROOT / "LICENSE").read_bytes() == (ROOT.parent / "LICENSE").read_bytes()
+
+
+def edited(directory, change) -> None:
+    """Changes the text of a bundle's manifest."""
+    path = directory / "manifest.json"
+    path.write_text(change(path.read_text()))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda text: text.replace('"version": 1,', '"version": 1, "version": 2,', 1), "'version' is there twice"),
+        (lambda text: text.replace('"index": 0,', '"index": 0, "index": 0,', 1), "'index' is there twice"),
+        (
+            lambda text: text.replace('"n_classes": 3', f'"n_classes": {10**12}'),
+            "n_classes must be a whole number from",
+        ),
+        (lambda text: text.replace('"n_classes": 3', f'"n_classes": {"9" * 5000}'), "integer string conversion"),
+        (lambda text: text + " " * (4 << 20), "more than 4194304 bytes"),
+        (lambda text: text.replace('"isplit_tf": "0.1.0"', '"isplit_tf": ' + "[" * 3000), "recursion"),
+    ],
+)
+def test_a_manifest_that_two_readers_read_in_two_ways_or_in_no_time(written, change, message):
+    """A key twice, more classes, digits, bytes or levels than can be: refused by name, before it takes memory."""
+    edited(written, change)
+    with pytest.raises(BundleError, match=message):
+        Manifest.load(written)
+
+
+def test_a_manifest_of_files_without_end(written):
+    """No bundle names thousands of files, each of which would be opened."""
+    entry = json.dumps({"sha256": "0" * 64, "size_bytes": 1})
+    more = ", ".join(f'"edge/{k}": {entry}' for k in range(1001))
+    edited(written, lambda text: text.replace('"files": {', f'"files": {{{more}, ', 1))
+    with pytest.raises(BundleError, match="files names 1002 files. A bundle has at most 1000"):
+        Manifest.load(written)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "edge/head.tflite"])
+def test_files_that_are_links_to_themselves_pipes_or_folders(written, name):
+    """None keeps the reader waiting, and each is a BundleError."""
+    path = written / name
+    path.unlink()
+    path.symlink_to(path)
+    with pytest.raises(BundleError, match=path.name):
+        Manifest.load(written)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(BundleError, match=path.name):
+        Manifest.load(written)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(BundleError, match=path.name):
+        Manifest.load(written)

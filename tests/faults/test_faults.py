@@ -1,7 +1,9 @@
 """Faults, load and abuse, short; `benchmarks/faults.py` runs the same parts long."""
 
+import shutil
+
 import pytest
-from trouble import abuse, crash, link, load, tamper
+from trouble import abuse, crash, crowds, failing, link, load, mutation, sharing, tamper
 from trouble.place import Row, ServerProcess, make_place
 
 import faults
@@ -13,6 +15,18 @@ def test_the_table_says_what_came_and_what_was_wrong():
     row.outcome.update({"status 2": 1000, "status 0": 199})
     row.fail("one")
     assert list(faults.table([row]))[2:] == ["| requests | 1,200 | status 0: 199, status 2: 1,000 | 1 | 3 |"]
+
+
+def test_rows_of_single_parts_are_put_into_the_table():
+    """A row is replaced by its name, a new one comes behind, and the rest stays as it is."""
+    first, second = Row("old", 1, seconds=1), Row("other", 2, seconds=2)
+    old = ["# Title", "", *faults.table([first, second]), "", "machine"]
+    new = list(faults.table([Row("other", 3, seconds=3), Row("new", 4, seconds=4)]))
+    assert [line.split("|")[1:3] for line in faults.merged(old, new)][2:] == [
+        [" old ", " 1 "],
+        [" other ", " 3 "],
+        [" new ", " 4 "],
+    ]
 
 
 def test_malformed_payloads(place, served, check):
@@ -78,3 +92,49 @@ def test_a_server_that_is_killed_and_comes_back(place, check):
 def test_exports_that_are_killed(place, tmp_path, check):
     """The old bundle or the new one, whole, whenever the writer dies."""
     check(crash.killed_exports(place.bundle, tmp_path, 6, workers=1), "the old bundle, whole")
+
+
+def test_clients_that_processes_and_threads_share(place, served, check):
+    """Forked while used, and used by threads at once: everybody gets their own answers."""
+    check(sharing.forks(place, served.url, 100), "answered right")
+    check(sharing.threads(place, (served.url, served.grpc_url), 160), "answered right")
+
+
+def test_answers_before_and_bytes_behind_the_answer(place, served, check):
+    """None becomes the answer to another image."""
+    check(sharing.interim(place, served.url, 200), "answered right")
+
+
+def test_answers_that_claim_memory(place, served, check):
+    """Told as failed, within a device's memory."""
+    check(crowds.claims(place, served.url, 60), "told as failed")
+
+
+def test_calls_without_a_message(place, served, check):
+    """They take no worker from others."""
+    check(crowds.silent_calls(place, served.grpc_url, 100, 50), "answered right")
+
+
+@pytest.mark.slow
+def test_a_crowd_that_waits(place, served):
+    """Good clients are answered beside it; how fast is for the long run, on a machine of its own."""
+    row = crowds.crowds(place, served.url, 0.5, idle=600, dripping=100)
+    assert [text for text in row.wrong if not text.startswith("good clients kept")] == []
+    assert row.outcome["answered right"] > 50
+
+
+def test_requests_whose_end_is_not_clear(served, check):
+    """One answer to each, and it is an error."""
+    check(mutation.unclear_ends(served.url, 300), "HTTP 400")
+
+
+def test_mutated_files(place, tmp_path, check):
+    """Read, or refused by an error of ours."""
+    check(mutation.mutated_files(place, tmp_path / "mutated", 500), "read", "refused")
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="no compiler for what lets writes fail")
+@pytest.mark.slow
+def test_storage_that_fails(tmp_path, check):
+    """Full, broken or interrupted at some of the changes: told, and nothing lost."""
+    check(failing.failing_storage(tmp_path / "storage", ("curve", "save", "publish"), step=5), "told, nothing lost")

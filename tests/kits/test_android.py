@@ -1,8 +1,12 @@
 """The Android kit: its Kotlin compiles, and what it sends is what isplit_edge sends, bit for bit."""
 
 import base64
+import contextlib
 import json
 import shutil
+import socket
+import threading
+import time
 from pathlib import Path
 
 import keras
@@ -215,6 +219,41 @@ def test_what_is_no_answer_is_refused(opened, row):
     assert len(application.ask("rows 1", json.dumps({"predictions": [good]}).encode())) == 20
     with pytest.raises(jvm.KotlinError, match="ServerException: A row is no answer"):
         application.ask("rows 2", json.dumps({"predictions": [good, row]}).encode())
+
+
+DROPS = {
+    "a head": [b"HTTP/1.1 200 OK\r\n", *[b"A: b\r\n"] * 500],
+    "a line": [b"HTTP/1.1 200 OK\r\nA: ", *[b"b"] * 500],
+    "a body": [b"HTTP/1.1 200 OK\r\nContent-Length: 600\r\n\r\n", *[b" "] * 500],
+    "nothing": [b""] * 500,
+}
+
+
+@pytest.mark.parametrize("case", DROPS)
+def test_a_dripping_answer_is_given_up(opened, raw_images, case):
+    """A byte now and then does not keep the application waiting beyond the time for the whole request."""
+    application, head = opened("caffe int8")
+    payload = head.payloads(raw_images("caffe int8")[:1])[0]
+    stop = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def drip():
+            connection, _ = listener.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.recv(1 << 16)
+                for drop in DROPS[case]:
+                    connection.sendall(drop)
+                    if stop.wait(0.05):
+                        return
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        begin = time.monotonic()
+        with pytest.raises(jvm.KotlinError, match="ServerException: .* did not answer in time"):
+            application.ask(f"ask http://127.0.0.1:{listener.getsockname()[1]} 500", payload)
+        assert time.monotonic() - begin < 10
+        stop.set()
+        thread.join()
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"predictions": []}', '{"error": "x"}', "<html>", "NaN"])

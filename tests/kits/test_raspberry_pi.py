@@ -262,3 +262,56 @@ def test_the_loop_needs_no_memory_that_is_writable_and_executable(kit_bundle, ra
     if done.returncode == 77:
         pytest.skip("this kernel does not know PR_SET_MDWE (Linux 6.3 and newer do)")
     assert "head " in done.stdout
+
+
+def test_a_bad_file_costs_itself(kit_bundle, raw_images, tmp_path):
+    """Damaged arrays, bombs, programs, pipes and names with commands: each named once, and what is after them read."""
+    from isplit_tf.server import Server
+
+    folder = tmp_path / "incoming"
+    folder.mkdir()
+    np.save(folder / "z.npy", raw_images(NAME, 2)[0])
+    whole = (folder / "z.npy").read_bytes()
+    for at in (0, 6, 8, 11, 20, 40, 60):
+        (folder / f"b{at}.npy").write_bytes(whole[:at] + b"\xff" + whole[at + 1 :])
+    (folder / "c.npy").write_bytes(whole.replace(b"'shape': (", b"'shape': (9999999,"))
+    (folder / "d.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
+    (folder / "e\x1b[2J\n.npy").write_bytes(b"")
+    os.mkfifo(folder / "f.npy")
+    with Server(kit_bundle(NAME), port=0) as server:
+        done = run_classify(kit_bundle(NAME), "--url", server.url, "--folder", folder, "--once", "--json")
+    assert json.loads(done.stdout.splitlines()[-1])["image"] == "z.npy"
+    assert "Traceback" not in done.stderr
+    assert [done.stderr.count(f"/{name}") for name in ("b0.npy", "c.npy", "d.png", "e")] == [1] * 4
+    assert "\x1b" not in done.stderr
+
+
+def test_a_file_that_ends_the_program_is_set_aside_after_twice(tmp_path, capsys):
+    """Notes that outlive the program tell on what it ended; a changed file is tried again."""
+    sys.path.insert(0, str(KIT))
+    try:
+        from sources import Folder
+    finally:
+        sys.path.remove(str(KIT))
+    notes, images = tmp_path / "notes", tmp_path / "images"
+    notes.mkdir()
+    images.mkdir()
+    for name in ("a", "b"):
+        np.save(images / f"{name}.npy", np.zeros((2, 2, 3), np.uint8))
+
+    def a_start() -> str:
+        """The file at which this run ends, as if it crashed there."""
+        frames = Folder(images, grey=False, settle=False, notes=notes).frames()
+        name = next(frames).name
+        assert capsys.readouterr().err == "" or name == "b.npy"
+        return name
+
+    assert [a_start() for _ in range(3)] == ["a.npy", "a.npy", "b.npy"]
+    np.save(images / "a.npy", np.ones((2, 2, 3), np.uint8))
+    os.utime(images / "a.npy", (1, 1))
+    assert a_start() == "a.npy"
+    folder = Folder(images, grey=False, settle=False, notes=notes)
+    assert [frame.name for frame in folder.frames()] == ["a.npy", "b.npy"]
+    assert json.loads((notes / "tries.json").read_text()) == {}
+    (notes / "tries.json").write_text("[")
+    assert len(list(Folder(images, grey=False, settle=False, notes=notes).frames())) == 2

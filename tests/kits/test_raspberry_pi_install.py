@@ -41,6 +41,18 @@ def test_machines_without_litert_are_refused_before_anything_is_written(tmp_path
     assert not (tmp_path / "opt").exists()
 
 
+def test_without_sources_no_name_is_looked_up(tmp_path):
+    """Away from its checkout the script asks for a wheel: a name alone could be anybody's package."""
+    alone = tmp_path / "a" / "b" / "install.sh"
+    alone.parent.mkdir(parents=True)
+    shutil.copy(KIT / "install.sh", alone)
+    command = ["sh", str(alone), "--prefix", str(tmp_path / "opt"), "--python", sys.executable]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert "no sources of isplit-edge beside this script: --package WHEEL" in done.stderr
+    assert not (tmp_path / "opt").exists()
+
+
 def test_unknown_options_are_refused(tmp_path):
     """A mistyped option installs nothing."""
     assert install("--prefx", tmp_path / "opt").returncode == 2

@@ -1,5 +1,6 @@
 """The local server on a real socket, asked by the real client."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -17,6 +18,7 @@ import pytest
 from isplit_edge.client import Client
 from isplit_tf.errors import ArgumentError, BundleError, ServerError, ServerUnreachableError
 from isplit_tf.server import Server
+from isplit_tf.server import http as module
 
 
 def raw(server: Server, request: bytes, *, finish: bool = False) -> bytes:
@@ -100,7 +102,7 @@ def test_chunked_bodies(server):
     assert answer["outputs"]["status"] == [2, 2]
 
 
-HEAD = b"POST /v1/models/tail:predict HTTP/1.1\r\nHost: x\r\n"
+HEAD = b"POST /v1/models/tail:predict HTTP/1.1\r\nHost: localhost\r\n"
 BROKEN = {
     "too long": (HEAD + b"Content-Length: 999999999999\r\n\r\n", b"413"),
     "no length": (HEAD + b"Content-Length: -5\r\n\r\n", b"400"),
@@ -126,7 +128,9 @@ def test_broken_requests_are_answered_and_closed(server, case):
     head, _, body = answer.partition(b"\r\n\r\n")
     assert status in head.split(b"\r\n")[0], answer
     assert list(json.loads(body)) == ["error"]
-    assert b"HTTP/1.1 200" in raw(server, b"GET /v1/models/tail HTTP/1.1\r\nConnection: close\r\n\r\n")
+    assert b"HTTP/1.1 200" in raw(
+        server, b"GET /v1/models/tail HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    )
 
 
 def test_a_slow_body_is_given_up(bundle):
@@ -183,16 +187,39 @@ def test_close_does_not_wait_for_ever(bundle):
     server.close()
 
 
-def test_connections_without_end_are_refused(server, monkeypatch):
-    """Beyond so many open connections a further one is told so and closed; once one ends there is room again."""
-    monkeypatch.setattr("isplit_tf.server.http.MAX_CONNECTIONS", 2)
-    first, second = (socket.create_connection(("127.0.0.1", server.port), timeout=20) for _ in range(2))
-    time.sleep(0.2)
-    assert raw(server, b"").startswith(b"HTTP/1.1 503")
-    first.close()
-    time.sleep(0.3)
-    assert raw(server, b"GET /v1/models/tail HTTP/1.1\r\nConnection: close\r\n\r\n").startswith(b"HTTP/1.1 200")
-    second.close()
+GET = b"GET /v1/models/tail HTTP/1.1\r\nHost: localhost\r\n"
+
+
+def test_connections_without_end_make_room(server):
+    """Beyond so many open connections the one that has waited longest is closed, and a new one is answered."""
+    server._http._crowd.most = 2
+    with contextlib.ExitStack() as stack:
+        idle = [stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=20)) for _ in range(4)]
+        idle[3].sendall(GET[:9])
+        assert raw(server, GET + b"Connection: close\r\n\r\n").startswith(b"HTTP/1.1 200")
+        for each in idle[:3]:
+            with contextlib.suppress(ConnectionError):
+                assert each.recv(1) == b""
+
+
+def test_where_all_are_busy_a_further_one_is_told(server, monkeypatch):
+    """A connection whose request is being answered gives its place to nobody."""
+    server._http._crowd.most = 1
+    begun, go_on = threading.Event(), threading.Event()
+    handle = module.handle
+
+    def slow(*arguments):
+        begun.set()
+        go_on.wait(20)
+        return handle(*arguments)
+
+    monkeypatch.setattr(module, "handle", slow)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as busy:
+        busy.sendall(GET + b"\r\n")
+        assert begun.wait(20)
+        assert raw(server, GET + b"\r\n").startswith(b"HTTP/1.1 503")
+        go_on.set()
+        assert busy.recv(100).startswith(b"HTTP/1.1 200")
 
 
 def test_it_listens_on_this_machine_only(server):

@@ -117,7 +117,8 @@ class Application:
     def _infer(self, data: bytes) -> bytes:
         slot = self._head._input
         self._head.encode(np.frombuffer(data, slot.dtype).reshape(slot.shape[1:]))
-        return self._head._interpreter.get_tensor(self._head._output.tensor).tobytes()
+        with self._head._model as interpreter:
+            return interpreter.get_tensor(self._head._output.tensor).tobytes()
 
     def _send(self, name: str, body: bytes) -> None:
         for part in (name.encode("ascii"), body):

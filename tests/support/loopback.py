@@ -45,6 +45,7 @@ class Loopback(ThreadingHTTPServer):
         seen: (method, path, number of instances) of each request, in order.
         headers: Those of the last request.
         connections: How many were opened.
+        interim: What is sent before every answer.
     """
 
     daemon_threads = True
@@ -59,6 +60,7 @@ class Loopback(ThreadingHTTPServer):
         self.seen: list[tuple[str, str, int]] = []
         self.headers: dict[str, str] = {}
         self.connections = 0
+        self.interim = b""
         self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01})
 
     @property
@@ -120,6 +122,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def reply_bytes(self, code: int, body: bytes) -> None:
         """Sends any body with its length."""
+        self.wfile.write(self.server.interim)
         self.send_response(code)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))

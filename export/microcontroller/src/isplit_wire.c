@@ -112,7 +112,8 @@ int isplit_read_answer(const uint8_t* frame, size_t n, uint32_t sequence, isplit
 }
 
 size_t isplit_take(isplit_reader* reader, uint8_t byte) {
-  if (reader->filled == reader->capacity) reader->filled = 0;
+  if (reader->capacity == 0) return 0;
+  if (reader->filled >= reader->capacity) reader->filled = 0;
   reader->buffer[reader->filled++] = byte;
   while (reader->filled > 0) {
     size_t length = 0;

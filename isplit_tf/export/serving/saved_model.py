@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from isplit_edge import wire
 from isplit_edge.code import Code
+from isplit_edge.files import writing
 
 from ...graph.output_kinds import Output
 from ..litert.float32 import Read, in_float32, in_inference
@@ -124,7 +125,8 @@ def write(
     module.weights = [variable for variable in stored if id(variable) in used_ids]
     module.signatures_ = list(signatures.values())
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
-    tf.saved_model.save(module, os.fspath(Path(directory)), signatures=signatures, options=options)
+    with writing(directory, tf.errors.OpError):
+        tf.saved_model.save(module, os.fspath(Path(directory)), signatures=signatures, options=options)
 
 
 def _traced(function: Any, spec: tf.TensorSpec) -> Any:

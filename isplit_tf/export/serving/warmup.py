@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from isplit_edge.files import writing
 from isplit_edge.messages import field, integer_field
 
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
@@ -44,7 +45,7 @@ def write_warmup(
     """
     path = Path(directory) / WARMUP_FILE
     path.parent.mkdir(exist_ok=True)
-    with tf.io.TFRecordWriter(os.fspath(path)) as writer:
+    with writing(path, tf.errors.OpError), tf.io.TFRecordWriter(os.fspath(path)) as writer:
         for count in batches:
             writer.write(prediction_log(model_name, version, "payload", [payload] * count))
 

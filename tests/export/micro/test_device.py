@@ -156,6 +156,69 @@ def test_answers_are_found_in_a_noisy_stream(tmp_path, rng):
     assert found == [line for line in expected if line in set(found)]
 
 
+SMALL = """
+#include <stdio.h>
+#include <string.h>
+#include "isplit_wire.h"
+int main(void) {
+  static uint8_t memory[64];
+  size_t capacity, k;
+  for (capacity = 0; capacity <= 20; ++capacity) {
+    isplit_reader reader = {memory + 16, 0, 0};
+    reader.capacity = capacity;
+    memset(memory, 0xee, sizeof memory);
+    for (k = 0; k < 200; ++k) {
+      if (isplit_take(&reader, (uint8_t)"IS\\1\\2xxxx\\377"[k % 9]) != 0) return 1;
+      if (reader.filled > capacity) return 2;
+    }
+    reader.filled = capacity + 3; /* as a caller's mistake may leave it */
+    isplit_take(&reader, 'I');
+    for (k = 0; k < sizeof memory; ++k) {
+      if ((k < 16 || k >= 16 + capacity) && memory[k] != 0xee) return 3;
+    }
+  }
+  return 0;
+}
+"""
+
+
+def test_a_reader_without_room_writes_nowhere(tmp_path):
+    """Whatever its capacity, none included, a reader stays within its buffer."""
+    (tmp_path / "main.c").write_text(SMALL.replace("\\\\", "\\"))
+    program = compile_c(tmp_path, [tmp_path / "main.c", KIT / "src" / "isplit_wire.c"])
+    assert subprocess.run([program], timeout=20).returncode == 0
+
+
+@pytest.mark.parametrize("top", [0, 1, 7, 8, 9, 100])
+def test_surplus_classes_are_left_out(top, tmp_path, rng):
+    """Whatever --top says, a device has room for the answer, with the most probable classes."""
+    (tmp_path / "main.c").write_text(TAKING)
+    program = compile_c(tmp_path, [tmp_path / "main.c", KIT / "src" / "isplit_wire.c"])
+    probabilities = rng.dirichlet(np.ones(20)).astype(np.float32)
+    frame = pack_frame(ANSWER, 7, pack_answer(0, probabilities, top))
+    done = subprocess.run([program], input=frame, capture_output=True, check=True, timeout=20)
+    best = np.argsort(-probabilities, kind="stable")[: min(top, 8)]
+    assert done.stdout.decode().split() == " ".join(["0", *(f"{j} {probabilities[j]:.9g}" for j in best)]).split()
+
+
+def test_a_number_that_is_no_probability_becomes_no_other(tmp_path):
+    """The example's percent of NaN, infinities and numbers that fit no int."""
+    if shutil.which("g++") is None:
+        pytest.skip("no g++ here")
+    (percent,) = re.findall(r"int Percent\(.*?\n}\n", (KIT / "src" / "main.cc").read_text(), re.S)
+    values = "0, -0.0f, 0.004f, 0.005f, 0.5f, 1, 1.5f, -1, 1e30f, -1e30f, INFINITY, -INFINITY, NAN"
+    main = f'int main() {{ for (float p : std::initializer_list<float>{{{values}}}) std::printf("%d ", Percent(p)); }}'
+    (tmp_path / "main.cc").write_text(
+        f"#include <cmath>\n#include <cstdio>\n#include <initializer_list>\n{percent}{main}\n"
+    )
+    command = ["g++", "-std=c++17", "-fsanitize=undefined,float-cast-overflow", "-fno-sanitize-recover=all"]
+    built = subprocess.run([*command, tmp_path / "main.cc", "-o", tmp_path / "main"], capture_output=True, timeout=60)
+    if built.returncode:
+        pytest.skip("no sanitizer here")
+    done = subprocess.run([tmp_path / "main"], capture_output=True, text=True, timeout=20, check=True)
+    assert done.stdout.split() == "0 0 0 1 50 100 100 0 100 0 100 0 0".split()
+
+
 def test_requests_are_found_in_a_noisy_stream(rng):
     """So does the gateway, whatever the pieces are in which the bytes come."""
     reader = FrameReader(most_body_bytes=64)

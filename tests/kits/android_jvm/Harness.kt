@@ -111,7 +111,11 @@ private fun perform(command: String, body: ByteArray): ByteArray {
             val name = answer.best?.let { classifier!!.manifest.nameOf(it) }
             "$name ${answer.payloadBytes} ${answer.preprocessMs} ${answer.headMs} ${answer.wireMs}".toByteArray()
         }
-        "ask" -> bytesOf(TailClient(classifier!!.manifest, arguments[0]).predict(listOf(body)).single())
+        "ask" -> {
+            val limit = arguments.getOrNull(1)?.toInt() ?: 15_000
+            val tail = TailClient(classifier!!.manifest, arguments[0], totalTimeoutMs = limit)
+            bytesOf(tail.predict(listOf(body)).single())
+        }
         "body" -> TailClient.requestBody(listOf(body, body))
         "rows" -> {
             val text = String(body, Charsets.UTF_8)

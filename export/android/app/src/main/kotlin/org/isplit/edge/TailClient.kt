@@ -7,6 +7,9 @@ import java.net.MalformedURLException
 import java.net.SocketTimeoutException
 import java.net.URL
 import java.util.Base64
+import java.util.Timer
+import java.util.concurrent.atomic.AtomicBoolean
+import kotlin.concurrent.schedule
 import kotlin.math.abs
 
 /** What a tail answered to one payload; the probabilities are NaN where the status is not 0. */
@@ -19,13 +22,16 @@ class Row(val probabilities: FloatArray, val status: Int)
  *
  * @param url the server's REST address: http://server:8501 or https://...
  * @param token a bearer token; plain http shows it to everyone on the way.
+ * @param readTimeoutMs for each piece of an answer.
+ * @param totalTimeoutMs for a whole request, from its connection to the last byte of its answer.
  */
 class TailClient(
     private val manifest: Manifest,
     url: String,
     private val token: String? = null,
     private val connectTimeoutMs: Int = 3_000,
-    private val readTimeoutMs: Int = 10_000
+    private val readTimeoutMs: Int = 10_000,
+    private val totalTimeoutMs: Int = 15_000
 ) {
     private val address: URL
 
@@ -57,6 +63,13 @@ class TailClient(
 
     private fun post(body: ByteArray, limit: Int): Pair<Int, String> {
         val connection = address.openConnection() as HttpURLConnection
+        // A time-out of the connection begins anew with every byte that comes; this one ends it whatever comes.
+        val over = AtomicBoolean()
+        val watchdog = Timer("isplit-time-out", true)
+        watchdog.schedule(totalTimeoutMs.toLong()) {
+            over.set(true)
+            connection.disconnect()
+        }
         try {
             connection.requestMethod = "POST"
             connection.connectTimeout = connectTimeoutMs
@@ -73,7 +86,10 @@ class TailClient(
         } catch (error: SocketTimeoutException) {
             throw ServerException("$address did not answer in time", error)
         } catch (error: IOException) {
+            if (over.get()) throw ServerException("$address did not answer in time", error)
             throw ServerException("$address cannot be reached: ${error.message}", error)
+        } finally {
+            watchdog.cancel()
         }
     }
 
