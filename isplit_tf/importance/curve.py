@@ -341,12 +341,8 @@ class Curve:
         try:
             cuts = [Cut.from_json(cut) for cut in record["cuts"]]
             check_curve(record, arrays, len(cuts))
-            return cls(
-                cuts=cuts,
-                statistics=ClassStatistics(*(arrays[name] for name in _ARRAYS)),
-                input_shape=tuple(record["input_shape"]),
-                # Files of the first release lack the last fields.
-                **{name: record[name] for name in _PLAIN if name in record},
-            )
+            statistics = ClassStatistics(*(arrays[name] for name in _ARRAYS))
+            fields = {name: record[name] for name in _PLAIN if name in record}  # the first release lacks the last ones
+            return cls(cuts, statistics, input_shape=tuple(record["input_shape"]), **fields)
         except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
             raise BundleError(f"'{path}' is a damaged curve: {error!r}") from error
