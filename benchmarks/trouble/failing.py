@@ -106,7 +106,6 @@ def _trials(directory: Path) -> dict[str, tuple[Callable[[Path], object], Callab
 
     import isplit_tf as isplit
     from isplit_edge.manifest import Manifest
-    from isplit_tf.export.publication import publish
 
     from .place import SHAPE, make_split
 
@@ -132,18 +131,6 @@ def _trials(directory: Path) -> dict[str, tuple[Callable[[Path], object], Callab
     def read_split(root: Path) -> object:
         return [weight.tolist() for weight in isplit.SplitModel.load(root / "split").model.get_weights()][:1]
 
-    def publish_again(root: Path) -> None:
-        for path in root.glob("models/tail/1"):
-            shutil.rmtree(path)
-        for path in root.glob("models/models.config"):
-            path.unlink()
-        publish(bundle, root / "models", labels=["stable"])
-
-    def read_models(root: Path) -> object:
-        list_ = root / "models/models.config"
-        # Either the list does not name the version, or the version is there and whole.
-        return not list_.exists() or bool(Manifest.load(bundle, check=("serving",)) and _same(bundle, root)) or "torn"
-
     isplit.export_bundle(split, bundle, **export)
     split.save(directory / "split")
     return {
@@ -156,13 +143,28 @@ def _trials(directory: Path) -> dict[str, tuple[Callable[[Path], object], Callab
             lambda root: isplit.AccuracyCurve.load(root / "a.npz").table(),
         ),
         "save": (lambda root: split.save(root / "split", overwrite=True), read_split),
-        "publish": (publish_again, read_models),
+        "publish": (lambda root: _publish_again(bundle, root), lambda root: _read_models(bundle, root)),
         "train": (lambda root: (_kept(directory / "split", root / "split"), train(root)), read_split),
         "export": (
             lambda root: isplit.export_bundle(split, root / "bundle", **export),
             lambda root: Manifest.load(root / "bundle", check=("edge", "serving")).bundle_id,
         ),
     }
+
+
+def _publish_again(bundle: Path, root: Path) -> None:
+    from isplit_tf.export.publication import publish
+
+    for path in root.glob("models/tail/1"):
+        shutil.rmtree(path)
+    for path in root.glob("models/models.config"):
+        path.unlink()
+    publish(bundle, root / "models", labels=["stable"])
+
+
+def _read_models(bundle: Path, root: Path) -> object:
+    """Tell whether the list names no version, or the version is there and whole."""
+    return not (root / "models/models.config").exists() or _same(bundle, root) or "torn"
 
 
 def _same(bundle: Path, root: Path) -> bool:

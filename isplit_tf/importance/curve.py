@@ -342,12 +342,10 @@ class Curve:
         """
         record, arrays = read_arrays(path, FORMAT_VERSION, fault="is not a curve that Curve.save wrote")
         try:
-            check_curve(record, arrays, len(record["cuts"]))
-            return cls(
-                cuts=[Cut.from_json(cut) for cut in record["cuts"]],
-                statistics=ClassStatistics.from_arrays(arrays),
-                input_shape=tuple(record["input_shape"]),
-                **{name: record[name] for name in _PLAIN if name in record},  # the first release lacks some
-            )
+            cuts = [Cut.from_json(cut) for cut in record["cuts"]]
+            check_curve(record, arrays, len(cuts))
+            statistics = ClassStatistics.from_arrays(arrays)
+            fields = {name: record[name] for name in _PLAIN if name in record}  # the first release lacks the last ones
+            return cls(cuts, statistics, input_shape=tuple(record["input_shape"]), **fields)
         except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
             raise BundleError(f"'{path}' is a damaged curve: {error!r}") from error

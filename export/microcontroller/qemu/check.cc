@@ -81,7 +81,7 @@ int Ask(size_t n) {
   semihosting_write(" ");
   WriteNumber(answer.classes[0]);
   semihosting_write(" ");
-  WriteNumber(static_cast<uint32_t>(1000.0f * answer.probabilities[0] + 0.5f));
+  WriteNumber(isplit_parts(answer.probabilities[0], 1000));
   semihosting_write("\n");
   return answer.count > 0 ? 0 : 1;
 }

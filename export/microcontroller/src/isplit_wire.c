@@ -111,6 +111,11 @@ int isplit_read_answer(const uint8_t* frame, size_t n, uint32_t sequence, isplit
   return 1;
 }
 
+uint32_t isplit_parts(float probability, uint32_t whole) {
+  if (!(probability > 0.0f)) return 0; /* NaN too */
+  return probability < 1.0f ? (uint32_t)(probability * (float)whole + 0.5f) : whole;
+}
+
 size_t isplit_take(isplit_reader* reader, uint8_t byte) {
   if (reader->capacity == 0) return 0;
   if (reader->filled >= reader->capacity) reader->filled = 0;

@@ -72,6 +72,10 @@ size_t isplit_check_frame(const uint8_t* frame, size_t n, enum isplit_kind kind)
 /* Reads the answer to a request; returns 1, or 0 where it is damaged or answers another request. */
 int isplit_read_answer(const uint8_t* frame, size_t n, uint32_t sequence, isplit_answer* answer);
 
+/* A probability in parts of a whole (100 for percent, up to a million), rounded. An answer may hold any number: what is
+ * no probability becomes 0 or the whole, as a float that fits no integer must not be turned into one. */
+uint32_t isplit_parts(float probability, uint32_t whole);
+
 /* Finds answers in a stream of bytes. Set filled to 0 to begin, and after each frame. */
 typedef struct {
   uint8_t* buffer;

@@ -38,12 +38,6 @@ void Quantize(const std::uint8_t* image, std::int8_t* input) {
   }
 }
 
-// What came over the line may be any number, and one that fits no int must not become one.
-int Percent(float probability) {
-  if (!(probability > 0.0f)) return 0;
-  return probability < 1.0f ? static_cast<int>(100.0f * probability + 0.5f) : 100;
-}
-
 int Fail(const char* what) {
   std::printf("%s\n", what);
   return 1;
@@ -75,7 +69,8 @@ int main() {
     } else if (answer.status != ISPLIT_OK || answer.count == 0) {
       std::printf("status %d\n", static_cast<int>(answer.status));
     } else {
-      std::printf("class %u, %d %%\n", static_cast<unsigned>(answer.classes[0]), Percent(answer.probabilities[0]));
+      std::printf("class %u, %u %%\n", static_cast<unsigned>(answer.classes[0]),
+                  static_cast<unsigned>(isplit_parts(answer.probabilities[0], 100)));
     }
   }
   return 0;
