@@ -79,6 +79,7 @@ class SplitModel:
         self.loss = loss
         self.fine_tuned = fine_tuned
         self.fitted = fitted
+        self._code: Code | None = None
         self.program = program = read_program(model)
         self._boundaries = boundaries
         self._programs: dict[int, Program] = {}
@@ -114,13 +115,20 @@ class SplitModel:
 
     @property
     def latent_bits(self) -> int | None:
-        """Return how many bits of each element of the latent are sent; None if all bits of the head's output are."""
+        """Return how many bits of each element of the latent are sent; None for all bits of the head's output."""
         return getattr(self.bottleneck, "latent_bits", None)
 
     @property
     def bottleneck_code(self) -> Code | None:
-        """Return the code by which the latent is sent; None if it is not coded, or not fitted yet."""
-        return code_of(self.encoder)
+        """Return the code by which the latent is sent; None if it is not coded, or not fitted yet.
+
+        Set it for integers that a bottleneck of your own makes; it is then not saved with the split.
+        """
+        return self._code or code_of(self.encoder)
+
+    @bottleneck_code.setter
+    def bottleneck_code(self, code: Code | None) -> None:
+        self._code = code
 
     def fit_bottleneck(self, data: Any, *, batch_size: int = 32, progress: bool = True) -> dict[str, float]:
         """Fit a `Projection` from images; the split then needs no training.
@@ -133,7 +141,7 @@ class SplitModel:
             progress: Whether to show bars on standard error.
 
         Returns:
-            `relative_error`, the sum of ||F - restored||^2 over the sum of ||F||^2, of a projection without rounding;
+            `relative_error`, the error of the features before rounding (sum of squares over sum of squares), and
             `fit_images`, how many images were read.
 
         Raises:

@@ -157,7 +157,7 @@ def _wire_version(bits: int | None, code: Code | None) -> int:
 
 def _code(split: SplitModel, precision: str) -> Code | None:
     """Return the code of the split's latent; None if it is sent as it is."""
-    code = getattr(split, "bottleneck_code", None)
+    code = split.bottleneck_code
     if code is None:
         return None
     if precision != "int8":

@@ -55,6 +55,7 @@ def test_all_candidates_get_the_bottleneck_that_is_asked_for(place, few_candidat
     (model, candidates), data, output = few_candidates, place / "images.npz", place / "projected"
     words = ["train", candidates, "--all-candidates", "--model", model, "--data", data, "--validation-data", data]
     words += ["--bottleneck", "projection", "--fine-tune-epochs", "1", "--keep-best", "-o", output, "--json"]
+    words += ["--coding", "none"]
     for bound in (20, 30):
         capsys.readouterr()
         assert isplit(*words, "--payload-bytes", bound) == 0
