@@ -7,9 +7,9 @@ import scipy.sparse
 import tensorflow as tf
 
 from isplit_tf.batches import batches, count_images, is_endless
+from isplit_tf.batches.labels import read_labels
+from isplit_tf.batches.sampling import Reservoir, take_part
 from isplit_tf.errors import ArgumentError, DataError
-from isplit_tf.labels import read_labels
-from isplit_tf.sampling import Reservoir, take_part
 
 X = np.arange(10 * 2, dtype="float32").reshape(10, 2)
 Y = np.arange(10) % 3

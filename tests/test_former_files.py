@@ -1,6 +1,7 @@
 """Files that an earlier release saved, read by this one; `tests/support/former_files/make.py` made them."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -68,7 +69,8 @@ def test_a_split(former, data, name):
     """A split predicts what it predicted; saved again it is the same record."""
     halves, expected = isplit.SplitModel.load(former[0] / name), former[1][name]
     assert (halves.cut.name, list(halves.latent_shape)) == (expected["cut"], expected["latent_shape"])
-    assert repr(halves.bottleneck) == expected["bottleneck"]
+    since = r", (coding='none'|encoder_share=None|head_macs=None)"  # arguments of later releases, as they were
+    assert re.sub(since, "", repr(halves.bottleneck)) == expected["bottleneck"]
     wanted = np.array(expected["predictions"])
     np.testing.assert_allclose(halves.predict(data[0][: len(wanted)]), wanted, rtol=1e-5, atol=1e-6)
     halves.save(former[0] / f"{name}_again", overwrite=True)

@@ -15,7 +15,7 @@ from rooms import find_modules, module_of, read_imports
 
 ROWS = [
     {"errors", "display"},
-    {"graph", "datasets", "batches", "labels", "sampling", "storage", "plots", "sweep", "server"},
+    {"graph", "datasets", "batches", "storage", "plots", "sweep", "server"},
     {"importance", "bottlenecks", "evaluation"},
     {"splitting", "selection"},
     {"training", "export"},

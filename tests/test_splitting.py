@@ -40,10 +40,10 @@ class TestParts:
     @pytest.mark.parametrize("bits", [None, 8, 4])
     def test_more_bytes_than_asked_for_are_said(self, model, bits, recwarn):
         """Where the grid has more positions than the payload has room for; and only there."""
-        split(model, "pool1", Projection(payload_bytes=14, latent_bits=bits))
+        split(model, "pool1", Projection(payload_bytes=14, latent_bits=bits, coding="none"))
         assert not [one for one in recwarn if "payload_bytes" in str(one.message)]
         with pytest.warns(UserWarning, match=r"2\d bytes a frame cross at 'pool1', more than payload_bytes=13"):
-            split(model, "pool1", Projection(payload_bytes=13, patch=1, latent_bits=bits))
+            split(model, "pool1", Projection(payload_bytes=13, patch=1, latent_bits=bits, coding="none"))
 
     def test_with_bottleneck(self, model):
         """Head, encoder, decoder and tail, one after the other, are the whole."""
@@ -161,7 +161,7 @@ class TestErrors:
         """A bottleneck needs a fixed shape; without one, a varying shape is split."""
         model = ZOO["varying_size"]()
         assert split(model, "conv1").head.output_shape == (None, None, None, 3)
-        with pytest.raises(ModelError, match="Cut 'conv1' has shape .* Build the model with a fixed input size"):
+        with pytest.raises(ModelError, match="Cut 'conv1' has shape .* Give the model a fixed input size"):
             split(model, "conv1", Autoencoder())
 
     def test_layer_without_config(self):

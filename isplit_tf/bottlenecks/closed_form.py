@@ -9,13 +9,13 @@ import keras
 import numpy as np
 
 from ..batches import batches, count_images, predict_rows
+from ..batches.sampling import take_part
 from ..display.progress import bar
 from ..errors import ArgumentError, NumericsError
 from ..graph.cuts import Cut
 from ..graph.keras_layers import all_layers
 from ..graph.output_kinds import Output
 from ..graph.program import Program
-from ..sampling import take_part
 from .base import LatentPlan, for_parts
 from .coded import fit_symbols, put_symbols, refit_code, symbol_layer
 from .embedding import embed, hidden_numbers

@@ -14,6 +14,7 @@ import tensorflow as tf
 from threadpoolctl import threadpool_limits
 
 from ..batches import batches, count_images
+from ..batches.sampling import take_part
 from ..display.progress import bar
 from ..errors import NumericsError
 from ..graph.cuts import Cut
@@ -21,7 +22,6 @@ from ..graph.inputs import feed
 from ..graph.outputs import Logits, Output, find_logits
 from ..graph.passes import gradients_at, input_signature, watch_pass
 from ..graph.program import Program, Step
-from ..sampling import take_part
 from .layers import DECODE, ENCODE, assign, fisher_score, layer_named
 from .linear_map import Fitted
 from .moments import Moments, Sample

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..sampling import Reservoir
+from ..batches.sampling import Reservoir
 from .linear_map import Fitted, lost_variance, metric_of, solve, solve_rows
 
 

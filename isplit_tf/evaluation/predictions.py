@@ -11,6 +11,7 @@ import numpy as np
 from isplit_edge.images import is_raw
 
 from ..batches import batches, check_data, count_images, predict_rows
+from ..batches.labels import is_multi_hot
 from ..display.progress import bar
 from ..errors import ArgumentError, DataError, ModelError, NumericsError, checked_class_names
 from ..graph.inputs import feed
@@ -18,7 +19,6 @@ from ..graph.output_kinds import Output, checked_word, to_probabilities
 from ..graph.outputs import compiled_loss, find_logits
 from ..graph.passes import require_runnable
 from ..graph.program import Program, read_program
-from ..labels import is_multi_hot
 
 # Room for rounding in probabilities that a predictor gives.
 _SLACK = 1e-4

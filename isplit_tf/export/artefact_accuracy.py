@@ -149,8 +149,7 @@ def measure_accuracy(
     Returns:
         The manifest's record of accuracy.
     """
-    model = request.split.model
-    program = read_program(model, training=False)
+    model, program = request.split.model, request.split.program
     predictors = {
         "original": original,
         "split": Prepared(_call_of(model, program, program), request.output, request),

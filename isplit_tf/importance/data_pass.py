@@ -9,9 +9,9 @@ import numpy as np
 from keras import tree
 
 from ..batches import Batch, batches, count_images
+from ..batches.sampling import Reservoir
 from ..display.progress import bar
 from ..errors import DataError
-from ..sampling import Reservoir
 from .settling import Settling
 from .statistics import ClassStatistics, image_means
 

@@ -12,10 +12,10 @@ from PIL import Image, features
 
 from isplit_edge.preprocessing import preprocess, resize, resolve_preprocessing
 
+from ..batches.labels import read_labels
 from ..display.progress import bar
 from ..errors import ArgumentError, DataError, checked_class_names, checked_integer
 from ..evaluation.predictions import Predictions, predict_all
-from ..labels import read_labels
 from .codec_curve import CodecCurve
 
 LOSSLESS = ("PNG",)

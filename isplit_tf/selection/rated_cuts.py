@@ -11,6 +11,7 @@ import tensorflow as tf
 from isplit_edge.wire import HEADER_BYTES
 
 from ..batches import batches, count_images
+from ..batches.sampling import take_part
 from ..bottlenecks.base import LatentPlan
 from ..bottlenecks.coded import OVERHEAD_BYTES, Symbols, fit_symbols, symbols_of
 from ..bottlenecks.fit import fit_all, gather, pass_of_program
@@ -24,7 +25,6 @@ from ..graph.cuts import Cut, place_of
 from ..graph.inputs import feed
 from ..graph.outputs import Logits
 from ..graph.program import Program
-from ..sampling import take_part
 
 # Images of the fit whose latents give step and tables, and the most elements of their latents that are kept.
 _CODE_IMAGES, _CODE_ELEMENTS = 64, 2**22

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from ..batches import batches, count_images
+from ..batches.labels import is_multi_hot
 from ..bottlenecks.base import LatentPlan
 from ..bottlenecks.fit import error_of, fit_all, gather, pass_of_program, put
 from ..bottlenecks.moments import collector
@@ -22,7 +23,6 @@ from ..graph.output_kinds import Output, to_probabilities
 from ..graph.outputs import Logits
 from ..graph.passes import input_signature
 from ..graph.program import Program
-from ..labels import is_multi_hot
 from .label_sets import LabelSets
 
 

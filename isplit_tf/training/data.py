@@ -13,11 +13,11 @@ import tensorflow as tf
 from keras import tree
 
 from ..batches import batches, count_images, predict_rows, require_dense
+from ..batches.labels import is_multi_hot
 from ..display.progress import bar
 from ..errors import DataError
 from ..graph.inputs import feed
 from ..graph.program import Program
-from ..labels import is_multi_hot
 from .objectives import Objective
 
 

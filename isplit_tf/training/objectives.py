@@ -10,9 +10,9 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from ..batches.labels import read_labels
 from ..errors import ArgumentError, DataError
 from ..graph.output_kinds import Output
-from ..labels import read_labels
 
 Form = Literal["integers", "one_hot", "unit"]
 SQUARED_ERROR = "squared_error"

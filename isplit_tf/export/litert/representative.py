@@ -11,9 +11,9 @@ from isplit_edge.images import is_raw
 from isplit_edge.preprocessing import preprocess
 
 from ...batches import batches
+from ...batches.sampling import take_part
 from ...display.progress import bar
 from ...errors import DataError
-from ...sampling import take_part
 
 LEAST_IMAGES = 16
 ENOUGH_IMAGES = 100

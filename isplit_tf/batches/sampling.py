@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from keras import tree
 
-from .batches import batches, require_dense
+from . import batches, require_dense
 
 
 def take_part(data: Any, images: int, *, seed: int | None = None) -> Any:

@@ -9,8 +9,8 @@ import numpy as np
 import tensorflow as tf
 from keras import tree
 
-from .display.quiet import without_tracing_advice
-from .errors import DataError, checked_integer
+from ..display.quiet import without_tracing_advice
+from ..errors import DataError, checked_integer
 from .labels import read_labels
 
 _KINDS = "a batched tf.data.Dataset of (x, y) or (x, y, weight), a pair of arrays (x, y), or a keras.utils.PyDataset"

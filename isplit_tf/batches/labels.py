@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import DataError
+from ..errors import DataError
 
 
 def read_labels(y: Any, n_classes: int | None, size: int, *, multi_label: bool = False) -> np.ndarray:
