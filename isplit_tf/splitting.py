@@ -140,8 +140,8 @@ class SplitModel:
         """
         if not is_final(self) and getattr(self.bottleneck, "init", None) != "projection":
             raise ArgumentError(
-                f"Only a Projection, or Autoencoder(init='projection'), is fitted. Received: {self.bottleneck!r}, which "
-                "isplit_tf.train trains."
+                f"Only a Projection, or Autoencoder(init='projection'), is fitted. Received: {self.bottleneck!r}. "
+                "isplit_tf.train trains it."
             )
         images = Images(data, batch_size, progress)
         metrics = fit_weights(self, images)
@@ -152,8 +152,8 @@ class SplitModel:
         """Raise `ArgumentError` if the bottleneck has no weights yet."""
         if not self.fitted:
             raise ArgumentError(
-                f"The {type(self.bottleneck).__name__} at '{self.cut.name}' is not fitted yet: the split cannot answer. "
-                "Give images: split(..., fit_data=images), split.fit_bottleneck(images), isplit_tf.train, or on the "
+                f"The {type(self.bottleneck).__name__} at '{self.cut.name}' is not fitted yet. Give "
+                "images: split(..., fit_data=images), split.fit_bottleneck(images), isplit_tf.train, or on the "
                 "command line isplit split --fit-data."
             )
 

@@ -18,7 +18,7 @@ from isplit_edge.wire import HEADER_BYTES
 from ..errors import DataError
 from .quantizer import LatentSymbols, roundings, scales
 
-# Bytes of a coded frame besides the ideal length: header, number of channels, number of lanes, and the coder's own loss.
+# Bytes of a coded frame besides the ideal length: header, numbers of channels and lanes, and the coder's own loss.
 OVERHEAD_BYTES = HEADER_BYTES + 5
 # Without a rate, a step is this share of the largest deviation of a channel: it loses nothing that can be measured.
 _FINE = 1 / 16

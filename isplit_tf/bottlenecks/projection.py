@@ -23,8 +23,8 @@ _BUDGET = 45
 # Least latent numbers per position, even if the encoder then has more weights: with fewer, rounding to a whole number
 # misses the requested size.
 _FEWEST_CHANNELS = 8
-# Coded latents. Patches grow until this many bytes are left for each: on EfficientNet-Lite1, maps of 15 x 15 and 30 x 30
-# kept most with 15 to 30 bytes per patch, and patches that are wider than needed keep less of images that were not seen.
+# Coded latents. Patches grow until this many bytes are left for each. On EfficientNet-Lite1, maps of 15 x 15 and 30 x
+# 30 kept most with 15 to 30 bytes per patch; wider patches than needed keep less of images that were not seen.
 _BYTES_PER_PATCH = 15
 # Latents for each bit of a patch: at the step that the rate allows, channels behind these are zero nearly always.
 _LATENTS_PER_BIT = 1.25

@@ -161,7 +161,7 @@ class LatentSymbols(Rounding):
         clipped = ops.clip(unit, -128.0, 127.0)
         if training and self.rate_weight and self.costs is not None:
             noisy = clipped + keras.random.uniform(ops.shape(clipped), -0.5, 0.5, unit.dtype, seed=self._random)
-            self.add_loss(self.rate_weight * self._bits(noisy))
+            self.add_loss(self.rate_weight * self._bits(noisy, self.costs))
             symbols = noisy
         else:
             symbols = clipped + ops.stop_gradient(ops.round(clipped) - clipped)
@@ -169,9 +169,9 @@ class LatentSymbols(Rounding):
             symbols = symbols * self._prefixes(symbols)
         return ops.where(self.observed > 0, symbols, unit)
 
-    def _bits(self, symbols: Any) -> Any:
+    def _bits(self, symbols: Any, costs: np.ndarray) -> Any:
         """Return the bits that symbols need, in the mean over images; linear between whole numbers."""
-        zero, one, more = (ops.convert_to_tensor(cost, symbols.dtype) for cost in self.costs)
+        zero, one, more = (ops.convert_to_tensor(cost, symbols.dtype) for cost in costs)
         magnitude = ops.abs(symbols)
         bits = zero + (one - zero) * ops.minimum(magnitude, 1.0) + more * ops.maximum(magnitude - 1.0, 0.0)
         return ops.mean(ops.sum(bits, axis=tuple(range(1, len(symbols.shape)))))

@@ -203,8 +203,8 @@ def _checked_rate_weight(split: SplitModel, value: Any) -> float:
         raise ArgumentError(f"rate_weight: expected a number of at least 0. Received: {value!r}")
     if value and symbol_layer(split.encoder) is None:
         raise ArgumentError(
-            f"rate_weight={value!r} weighs the bits of a coded latent. Received: {split.bottleneck!r}. Give a bottleneck "
-            "with coding='entropy'."
+            f"rate_weight={value!r} weighs the bits of a coded latent. Received: {split.bottleneck!r}. Give a "
+            "bottleneck with coding='entropy'."
         )
     return float(value)
 

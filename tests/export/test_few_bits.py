@@ -10,7 +10,7 @@ import pytest
 import isplit_tf as isplit
 from isplit_edge import wire
 from isplit_edge.client import Client
-from isplit_tf.bottlenecks.quantizer import quantizers, set_ranges
+from isplit_tf.bottlenecks.quantizer import roundings, set_ranges
 from isplit_tf.errors import ArgumentError
 from isplit_tf.export.litert.converter import convert
 from isplit_tf.server import Server
@@ -194,7 +194,7 @@ def test_the_same_split_is_the_same_bundle_and_other_bits_are_another(quick, tra
     assert first.bundle_id == second.bundle_id
     for old, new in zip(before, quick.model.weights, strict=True):
         np.testing.assert_array_equal(old, new)
-    assert all(layer.rounds for layer in quantizers(quick.encoder))
+    assert all(layer.rounds for layer in roundings(quick.encoder))
 
 
 @pytest.mark.parametrize("kind", ["Autoencoder", "Projection"])

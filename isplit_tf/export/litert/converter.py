@@ -14,12 +14,14 @@ from tensorflow.lite.python.convert_phase import ConverterError
 
 from isplit_edge.manifest import PRECISIONS
 
+from ...bottlenecks.coded import symbol_layer
 from ...bottlenecks.quantizer import unrounded
 from ...display.progress import bar
 from ...display.quiet import quiet
 from ...errors import ArgumentError, DataError, ExportError, NumericsError
 from .contents import Contents, Operator, read_contents
 from .float32 import Answer, Read, in_float32, in_inference
+from .output_scale import with_output_scale
 from .representative import LEAST_IMAGES
 from .trace import INPUT_NAME, SIGNATURE, TracedHead, trace_head
 from .verification import relative_error, run_file
@@ -105,6 +107,8 @@ def convert(
     content = _run_converter(traced, precision, representative, progress)
     contents = read_contents(content)
     _check_operators(contents, precision, traced)
+    if precision == "int8" and symbol_layer(encoder) is not None:
+        content = with_output_scale(content, 1.0, 0)
     run = run_file(content, images)
     if not np.isfinite(run.latents).all():
         raise NumericsError(
