@@ -139,9 +139,9 @@ def define_accuracy(commands: Any) -> None:
     parser.add_argument(
         "--max-loss",
         type=float,
-        default=0.25,
+        default=0.1,
         metavar="X",
-        help="loss that drops a cut out of the race (default: 0.25)",
+        help="loss that drops a cut out of the race (default: 0.1)",
     )
     parser.add_argument("--cuts", default="main", help="main, all, or names or indices separated by commas")
     parser.add_argument("--weighting", default="task", choices=["task", "features"])
