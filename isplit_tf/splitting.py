@@ -151,8 +151,7 @@ class SplitModel:
 
         Example:
             >>> halves = split(model, "block4_pool", Projection(payload_bytes=1000))
-            >>> halves.fit_bottleneck(images)["fit_images"]
-            2000.0
+            >>> metrics = halves.fit_bottleneck(images, progress=False)
         """
         return fit_split(self, Images(data, batch_size, progress))
 
@@ -228,7 +227,7 @@ class SplitModel:
             "output_kind": self.output_kind,
             "loss": loss_to_json(self.loss),
             "fine_tuned": self.fine_tuned,
-            "fitted": self.fitted,
+            **({} if self.fitted else {"fitted": False}),
         }
 
     @classmethod

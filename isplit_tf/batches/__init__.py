@@ -140,6 +140,11 @@ def check_data(
     return tree.map_structure(lambda a: a[:batch_size], first.x) if are_arrays else first.x
 
 
+def first_images(data: Any, count: int = 8) -> Any:
+    """Return the x of the first images of the data, at most `count` of the first batch."""
+    return next(iter(batches(data, batch_size=count, max_images=count, labels=False))).x
+
+
 def count_images(data: Any, max_images: int | None = None, batch_size: int = 32) -> int | None:
     """Return the number of images that `batches` will give, or None if it is unknown without reading.
 

@@ -139,7 +139,7 @@ class Projection(Bottleneck):
             )
         grid = grid_of(space, patch)
         positions = math.prod(grid)
-        latent = self._latents(requested, positions, elements)
+        latent = self._latents(requested, positions, elements, max(1, size // positions))
         return LatentPlan(
             shape=shape,
             latent_shape=(*grid, latent),
@@ -153,12 +153,12 @@ class Projection(Bottleneck):
             patch=patch,
         )
 
-    def _latents(self, requested: int, positions: int, elements: int) -> int:
-        """Return the latents of a patch."""
+    def _latents(self, requested: int, positions: int, elements: int, most: int) -> int:
+        """Return the latents of a patch, at most `most`."""
         latents = self.channels(requested, positions)
         if self.is_coded and self.payload_bytes is not None:
             bits = 8 * self.payload_bytes / positions
-            latents = min(elements, max(_FEWEST_LATENTS, math.ceil(_LATENTS_PER_BIT * bits)))
+            latents = min(most, max(_FEWEST_LATENTS, math.ceil(_LATENTS_PER_BIT * bits)))
         if self.encoder_share is not None and self.head_macs is not None:
             latents = min(latents, max(1, int(self.encoder_share * self.head_macs / (positions * elements))))
         return latents
@@ -204,13 +204,14 @@ class Projection(Bottleneck):
 
 
 def _coded_patch(space: Sequence[int], channels: int, payload_bytes: int) -> tuple[int, ...]:
-    """Return the smallest patch that leaves enough bytes for each, or the largest of at most 4,096 elements."""
+    """Return the smallest patch that leaves enough bytes for each, or the largest that is allowed."""
     best = _balanced(space, 1)
     for side in range(2, max(space, default=1) + 1):
         if math.prod(grid_of(space, best)) * _BYTES_PER_PATCH <= payload_bytes:
             break
         patch = _balanced(space, side)
-        if math.prod(patch) * channels > LARGE:
+        is_scarce = math.prod(grid_of(space, best)) > payload_bytes  # less than a byte for each patch
+        if math.prod(patch) * channels > (_MOST_ELEMENTS if is_scarce else LARGE):
             break
         best = patch
     return best

@@ -215,7 +215,7 @@ def _input_shapes(model: keras.Model) -> tuple:
 
     They are the arguments of its `build`, given or default, without those that are no shapes.
     """
-    given = model._build_shapes_dict or {}
+    given = model._build_shapes_dict or model.get_build_config() or {}
     defaults = {
         name: parameter.default
         for name, parameter in inspect.signature(type(model).build).parameters.items()

@@ -14,7 +14,6 @@ import numpy as np
 import tensorflow as tf
 from keras import tree
 
-from ..batches import batches
 from ..errors import ArgumentError, ModelError
 from .inputs import feed
 from .keras_state import check_model
@@ -28,7 +27,7 @@ _SLACK = {"float16": 2e-2, "bfloat16": 5e-2}
 _METHODS = ("predict", "predict_on_batch", "predict_step", "make_predict_function", "__call__")
 
 
-def require_same_as_predict(model: keras.Model, program: Program, data: Any = None) -> None:
+def require_same_as_predict(model: keras.Model, program: Program, images: Callable[[], Any] | None = None) -> None:
     """Check on one batch that `model.predict` gives what the layers of the model give, before any work.
 
     Nothing is run for a model whose `predict` is that of Keras.
@@ -36,7 +35,7 @@ def require_same_as_predict(model: keras.Model, program: Program, data: Any = No
     Args:
         model: The model.
         program: Its program, with all outputs or one of them.
-        data: Data whose first batch is taken; made-up images if None, and where they are the model's own input.
+        images: Gives some images, as the model takes them; made-up ones if None.
 
     Raises:
         ModelError: If the two differ; the message names the preprocessor.
@@ -44,7 +43,7 @@ def require_same_as_predict(model: keras.Model, program: Program, data: Any = No
     doer = _doer(model, _METHODS)
     if doer is None:
         return
-    predict, layers = _answers(model, program, data)
+    predict, layers = _answers(model, program, images)
     if (predict is None and layers is None) or (
         predict is not None and layers is not None and all(map(_same, predict, layers))
     ):
@@ -68,7 +67,7 @@ def warn_of_train_step(model: keras.Model, program: Program) -> None:
     """
     if type(model).train_step is keras.Model.train_step:
         return
-    x = _first_batch(model, program, None)
+    x = _first_batch(program, None)
     entering = [np.asarray(leaf) for leaf in tree.flatten(x)]
     seen = _tried(lambda: _seen_in_training(model, x))
     if not seen or len(seen) != len(entering):
@@ -125,10 +124,10 @@ def _doer(model: keras.Model, methods: tuple[str, ...]) -> str | None:
 
 
 def _answers(
-    model: keras.Model, program: Program, data: Any
+    model: keras.Model, program: Program, images: Callable[[], Any] | None
 ) -> tuple[list[np.ndarray] | None, list[np.ndarray] | None]:
     """Return the outputs for a batch as `predict` gives them and as the layers do; None where one does not run."""
-    x = _first_batch(model, program, data)
+    x = _first_batch(program, images)
     predict = _tried(lambda: _predicted(model, x))
     if predict is not None and len(predict) != len(program.outputs):  # one of several outputs was chosen
         return predict, _tried(lambda: [np.asarray(leaf) for leaf in tree.flatten(model(x, training=False))])
@@ -147,10 +146,9 @@ def _run(program: Program, x: Any) -> list[np.ndarray]:
     return [np.asarray(values[tensor]) for tensor in program.outputs]
 
 
-def _first_batch(model: keras.Model, program: Program, data: Any) -> Any:
-    if data is not None:
-        first = next(iter(batches(data, batch_size=8, max_images=8, labels=False)))
-        return tree.map_structure(_as_tensor, first.x)
+def _first_batch(program: Program, images: Callable[[], Any] | None) -> Any:
+    if images is not None:
+        return tree.map_structure(_as_tensor, images())
     made_up = made_up_inputs(program)
     return tree.map_structure(lambda ref: made_up[ref.tensor], program.input_structure)
 
@@ -317,6 +315,7 @@ def _with_own_names(program: Program) -> Program:
 
     def renamed(step: Step) -> Step:
         own = step.name.rsplit("/", 1)[-1]
-        return dataclasses.replace(step, name=own) if last[own.split("#")[0]] == 1 else step
+        plain = own.split("#")[0]
+        return dataclasses.replace(step, name=own, path=plain) if last[plain] == 1 else step
 
     return dataclasses.replace(program, steps=tuple(map(renamed, program.steps)))

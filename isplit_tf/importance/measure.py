@@ -6,7 +6,7 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from ..batches import check_data
+from ..batches import check_data, first_images
 from ..errors import ArgumentError, checked_class_names, checked_share
 from ..graph.axis import choose_cuts
 from ..graph.cuts import Cut, place_of
@@ -108,7 +108,7 @@ def measure_importance(
     confidence = None if confidence is None else checked_share("confidence", confidence)
     program = read_program(model, output=output, training=False)
     require_runnable(program)
-    require_same_as_predict(model, program, data)
+    require_same_as_predict(model, program, lambda: first_images(data))
     chosen = choose_cuts(program, cuts)
     logits = find_logits(program, loss=compiled_loss(model, output), from_logits=from_logits, output_kind=output_kind)
     classes = logits.output.n_classes

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from scipy import stats
 
-from ..batches import Batch, batches
+from ..batches import Batch, batches, first_images
 from ..display.tables import html_table, text_table
 from ..errors import ArgumentError, ModelError, checked_integer
 from ..graph.axis import choose_cuts
@@ -192,7 +192,7 @@ def sanity_check(
     draws = checked_integer("draws", draws, 1)
     program = read_program(model, output=output, training=False)
     require_runnable(program)
-    require_same_as_predict(model, program, data)
+    require_same_as_predict(model, program, lambda: first_images(data))
     chosen = choose_cuts(program, cuts)
     logits = find_logits(program, loss=compiled_loss(model, output), from_logits=from_logits, output_kind=output_kind)
     twins = _Twins(program, logits.operation)

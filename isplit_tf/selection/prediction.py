@@ -7,7 +7,7 @@ from typing import Any, Literal, overload
 import keras
 import numpy as np
 
-from ..batches import check_data
+from ..batches import check_data, first_images
 from ..bottlenecks.projection import Projection
 from ..errors import ArgumentError, checked_class_names, checked_integer, checked_share
 from ..graph.axis import choose_cuts
@@ -176,7 +176,7 @@ def predict_accuracy(
     rates, max_loss = _checked_rates(payload_bytes), checked_share("max_loss", max_loss)
     program = read_program(model, output=output, training=False)
     require_runnable(program)
-    require_same_as_predict(model, program, data)
+    require_same_as_predict(model, program, lambda: first_images(data))
     logits = find_logits(program, loss=compiled_loss(model, output), from_logits=from_logits, output_kind=output_kind)
     names = checked_class_names(class_names, logits.output.n_classes, source=data)
     fit_options: dict[str, Any] = {"patch": patch, "weighting": weighting, "fit_images": fit_images, "seed": seed}

@@ -63,8 +63,9 @@ def test_one_of_several_outputs():
 def test_varying_size_needs_a_size():
     """A mean over elements needs to know how many there are."""
     model = ZOO["varying_size"]()
-    with pytest.raises(ModelError, match="Cut 'conv1' has shape .* Build the model with a fixed input size"):
-        measure_importance(model, (random_input(model, 2), np.zeros(2)), **OPTIONS)
+    data = (random_input(model, 2), np.zeros(2))
+    with pytest.raises(ModelError, match="Cut 'conv1' has shape .* Give the model a fixed input size"):
+        measure_importance(model, data, **OPTIONS | {"cuts": ["conv1"]})
 
 
 @pytest.mark.parametrize("form", ["(N, 1)", "one-hot", "float"])
