@@ -153,7 +153,8 @@ def lanes_of(operations: int, signs: int, n_units: int) -> int:
 def most_steps(n_units: int, positions: int, farthest: int) -> int:
     """Return the most operations that a lane of a valid code may have.
 
-    255 lanes never need more; and four, which cost next to nothing, may share out a latent of hardly any signs.
+    255 lanes never need more; and four, which cost next to nothing, may share out a latent of
+    fewer than 80 signs, wherever they are.
 
     Args:
         n_units: The number of units in all channels.
@@ -161,7 +162,7 @@ def most_steps(n_units: int, positions: int, farthest: int) -> int:
         farthest: The largest distance of an int8 from a centre.
     """
     unit = -(-positions // units(positions).count)
-    return max(-(-n_units // 255) * unit * (2 + (farthest - 1) // LIMIT), n_units // 4 + 64)
+    return max(-(-n_units // 255) * unit * (2 + (farthest - 1) // LIMIT), n_units // 4 + 160)
 
 
 def rows_of(latent: np.ndarray, channels: int, centres: Sequence[int] | np.ndarray) -> np.ndarray:

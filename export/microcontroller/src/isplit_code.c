@@ -193,7 +193,7 @@ static uint32_t most_steps(const isplit_code* code) {
     const int32_t centre = code->centres[channel];
     farthest = at_least(farthest, (uint32_t)(centre < 0 ? 127 - centre : centre + 128));
   }
-  return at_least((code->channels * n + 254u) / 255u * unit * (2u + (farthest - 1u) / LIMIT), code->channels * n / 4u + 64u);
+  return at_least((code->channels * n + 254u) / 255u * unit * (2u + (farthest - 1u) / LIMIT), code->channels * n / 4u + 160u);
 }
 
 /* Gives the first signs to the states, 16 each, and writes the others, from the last one on. */

@@ -24,7 +24,7 @@ class Code(
         val farthest = centres.fold(0) { most, centre -> maxOf(most, maxOf(127 - centre, centre + 128)) }
         val unit = (positions + perChannel - 1) / perChannel
         val units = channels * perChannel
-        maxOf((units + MOST_LANES - 1) / MOST_LANES * unit * (2 + (farthest - 1) / LIMIT), units / 4 + 64)
+        maxOf((units + MOST_LANES - 1) / MOST_LANES * unit * (2 + (farthest - 1) / LIMIT), units / 4 + 160)
     }
 
     /**
