@@ -76,7 +76,7 @@ def fit_symbols(latents: np.ndarray, payload_bytes: int | None) -> Symbols:
         found = _symbols(latents, center, step)
         excess = (found.mean_bytes - OVERHEAD_BYTES) / asked
         if 0.99 <= excess <= 1 or (excess < 1 and step <= least):
-            break
+            return found
         step = _step_for(rows, asked * asked / max(asked * excess * 1.003, 1e-9), least, deviation)
     return _symbols(latents, center, step)
 
