@@ -63,7 +63,8 @@ class TailClient(
 
     private fun post(body: ByteArray, limit: Int): Pair<Int, String> {
         val connection = address.openConnection() as HttpURLConnection
-        // A time-out of the connection begins anew with every byte that comes; this one ends it whatever comes.
+        // A time-out of the connection begins anew with every byte that comes; this one ends it whatever comes. Where a
+        // body is being read, disconnect may wait for the reader, which therefore looks for itself.
         val over = AtomicBoolean()
         val watchdog = Timer("isplit-time-out", true)
         watchdog.schedule(totalTimeoutMs.toLong()) {
@@ -73,7 +74,7 @@ class TailClient(
         try {
             connection.requestMethod = "POST"
             connection.connectTimeout = connectTimeoutMs
-            connection.readTimeout = readTimeoutMs
+            connection.readTimeout = minOf(readTimeoutMs, totalTimeoutMs)
             connection.instanceFollowRedirects = false
             connection.doOutput = true
             connection.setFixedLengthStreamingMode(body.size)
@@ -82,7 +83,7 @@ class TailClient(
             connection.outputStream.use { it.write(body) }
             val code = connection.responseCode
             val stream = if (code < HttpURLConnection.HTTP_BAD_REQUEST) connection.inputStream else connection.errorStream
-            return Pair(code, stream?.use { readAtMost(it, limit) } ?: "")
+            return Pair(code, stream?.use { readAtMost(it, limit, over) } ?: "")
         } catch (error: SocketTimeoutException) {
             throw ServerException("$address did not answer in time", error)
         } catch (error: IOException) {
@@ -146,10 +147,11 @@ class TailClient(
             shown(answer)
         }
 
-        private fun readAtMost(stream: InputStream, limit: Int): String {
+        private fun readAtMost(stream: InputStream, limit: Int, over: AtomicBoolean): String {
             val bytes = java.io.ByteArrayOutputStream()
             val block = ByteArray(8192)
             while (true) {
+                if (over.get()) throw IOException("the time for the whole request is over")
                 val n = stream.read(block)
                 if (n < 0) return String(bytes.toByteArray(), Charsets.UTF_8)
                 bytes.write(block, 0, n)
