@@ -23,7 +23,9 @@ def _set_aside() -> None:
     gc.freeze()
 
 
-_IN_HALF_PRECISION = re.compile(r"float16|mixed_precision|several_dtypes|/test_precision\.py|lower_precision|importance/test_strategy\.py")
+_IN_HALF_PRECISION = re.compile(
+    r"float16|mixed_precision|several_dtypes|/test_precision\.py|lower_precision|importance/test_strategy\.py"
+)
 _HALF_PRODUCTS = "import tensorflow as tf; [tf.matmul(*[tf.ones((8, 8), t)] * 2) for t in (tf.bfloat16, tf.float16)]"
 
 
