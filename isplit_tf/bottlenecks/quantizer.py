@@ -264,8 +264,8 @@ def set_ranges(encoder: keras.Model, decoder: keras.Model, latents: np.ndarray) 
     """
     start = 0
     rows = latents.reshape(len(latents), -1)
-    for quantizer, scale in zip(roundings(encoder), scales(decoder), strict=True):
-        assert isinstance(quantizer, LatentQuantizer)  # a coded latent gets its step from `coded`
+    levels = [layer for layer in roundings(encoder) if isinstance(layer, LatentQuantizer)]
+    for quantizer, scale in zip(levels, scales(decoder), strict=True):
         size = int(np.prod(quantizer.latent_shape))
         values = rows[:, start : start + size].reshape(-1, quantizer.latent_shape[-1])
         center, reach = best_ranges(values, quantizer.bits)

@@ -13,6 +13,7 @@ from ..errors import ArgumentError, DataError, ModelError, checked_integer
 from ..evaluation.evaluation import evaluate
 from ..graph.output_kinds import Output, to_probabilities
 from ..graph.outputs import compiled_loss, find_logits
+from ..graph.preprocessor import require_same_as_predict
 from ..graph.program import Program, read_program
 from .litert.representative import model_input
 from .request import ExportRequest
@@ -55,7 +56,7 @@ def read_original(
 
     Raises:
         ArgumentError: If it is no model of the split's input and classes.
-        ModelError: If it cannot be read, or its output is not class scores.
+        ModelError: If it cannot be read, its output is not class scores, or its `predict` does more than its layers.
     """
     if not isinstance(original, keras.Model):
         raise ArgumentError(f"original: expected the Keras model that was split. Received: {type(original).__name__}.")
@@ -81,6 +82,7 @@ def read_original(
             f"original: expected a model of {request.output.n_classes} classes, as the split has. "
             f"Found: {logits.output.n_classes}."
         )
+    require_same_as_predict(original, program)
     return Prepared(_call_of(original, program, chosen), logits.output, request)
 
 

@@ -17,8 +17,6 @@ from isplit_edge.wire import STATUS_MEANINGS, STATUS_OK
 
 from ..display.quiet import quiet
 from ..errors import ArgumentError, BundleError
-from ..graph.preprocessor import require_same_as_predict
-from ..graph.program import read_program
 from ..importance.curve import Curve
 from ..splitting import SplitModel
 from .artefact_accuracy import check_evaluation, measure_artefacts, read_original
@@ -277,8 +275,6 @@ def export_bundle(
         )
     check_evaluation(request, evaluation_data, max_evaluation_images)
     whole = None if original is None else read_original(original, original_output, request, from_logits)
-    if original is not None:
-        require_same_as_predict(original, read_program(original))
     head, images = _converted(request, representative_data, progress)
     if request.code is not None and images is not None:
         request = request.with_lengths(measure_lengths(head, images, request.code), max_payload_bytes)
