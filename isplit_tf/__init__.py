@@ -17,12 +17,14 @@ from .errors import ISplitError
 
 if TYPE_CHECKING:
     from isplit_edge.device_profile import DeviceProfile
+    from isplit_edge.kit import Kit
 
     from . import datasets, edge
     from .bottlenecks.autoencoder import Autoencoder
     from .bottlenecks.projection import Projection
     from .evaluation.evaluation import Evaluation, evaluate
     from .export.bundle import Bundle, export_bundle
+    from .export.kit import build_kit
     from .graph.cuts import Cut, find_cuts
     from .graph.preprocessor import include_preprocessor
     from .importance.curve import Curve
@@ -51,9 +53,11 @@ _HOMES = {
     "Distillation": "training",
     "Evaluation": "evaluation.evaluation",
     "History": "training",
+    "Kit": "edge",
     "Projection": "bottlenecks.projection",
     "SanityCheck": "importance.sanity",
     "SplitModel": "splitting",
+    "build_kit": "export.kit",
     "evaluate": "evaluation.evaluation",
     "export_bundle": "export.bundle",
     "find_cuts": "graph.cuts",
@@ -83,10 +87,12 @@ __all__ = [
     "Evaluation",
     "History",
     "ISplitError",
+    "Kit",
     "Projection",
     "SanityCheck",
     "SplitModel",
     "__version__",
+    "build_kit",
     "datasets",
     "edge",
     "evaluate",
