@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .importance.curve import Curve
     from .importance.measure import measure_importance
     from .importance.sanity import SanityCheck, sanity_check
+    from .planning.server_profile import ServerProfile
     from .selection.accuracy_curve import AccuracyCurve
     from .selection.accuracy_map import AccuracyMap
     from .selection.candidates import Candidate, Candidates, propose
@@ -50,6 +51,7 @@ _HOMES = {
     "History": "training",
     "Projection": "bottlenecks.projection",
     "SanityCheck": "importance.sanity",
+    "ServerProfile": "planning.server_profile",
     "SplitModel": "splitting",
     "evaluate": "evaluation.evaluation",
     "export_bundle": "export.bundle",
@@ -81,6 +83,7 @@ __all__ = [
     "ISplitError",
     "Projection",
     "SanityCheck",
+    "ServerProfile",
     "SplitModel",
     "__version__",
     "datasets",

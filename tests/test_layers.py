@@ -17,7 +17,7 @@ ROWS = [
     {"errors", "display"},
     {"graph", "datasets", "batches", "storage", "plots", "sweep", "server"},
     {"importance", "bottlenecks", "evaluation"},
-    {"splitting", "selection"},
+    {"splitting", "selection", "planning"},
     {"training", "export"},
     {"experiments", "demo"},
     {"cli"},
@@ -128,6 +128,7 @@ def test_public_names():
         "AccuracyCurve AccuracyMap Autoencoder Bundle Candidate Candidates CodecCurve Curve Cut Distillation "
         "Evaluation History ISplitError Projection SanityCheck SplitModel __version__ datasets edge evaluate "
         "export_bundle find_cuts include_preprocessor measure_codecs measure_importance "
+        "ServerProfile "
         "predict_accuracy propose sanity_check split train".split()
     )
     for name in isplit_tf.__all__:
