@@ -16,6 +16,8 @@ from isplit_edge import __version__
 from .errors import ISplitError
 
 if TYPE_CHECKING:
+    from isplit_edge.device_profile import DeviceProfile
+
     from . import datasets, edge
     from .bottlenecks.autoencoder import Autoencoder
     from .bottlenecks.projection import Projection
@@ -46,6 +48,7 @@ _HOMES = {
     "CodecCurve": "selection.codec_curve",
     "Curve": "importance.curve",
     "Cut": "graph.cuts",
+    "DeviceProfile": "edge",
     "Distillation": "training",
     "Evaluation": "evaluation.evaluation",
     "History": "training",
@@ -77,6 +80,7 @@ __all__ = [
     "CodecCurve",
     "Curve",
     "Cut",
+    "DeviceProfile",
     "Distillation",
     "Evaluation",
     "History",
