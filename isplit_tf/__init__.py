@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .importance.curve import Curve
     from .importance.measure import measure_importance
     from .importance.sanity import SanityCheck, sanity_check
+    from .planning.server_measurement import measure_server
     from .planning.server_profile import ServerProfile
     from .selection.accuracy_curve import AccuracyCurve
     from .selection.accuracy_map import AccuracyMap
@@ -62,6 +63,7 @@ _HOMES = {
     "include_preprocessor": "graph.preprocessor",
     "measure_codecs": "selection.codec",
     "measure_importance": "importance.measure",
+    "measure_server": "planning.server_measurement",
     "predict_accuracy": "selection.prediction",
     "propose": "selection.candidates",
     "sanity_check": "importance.sanity",
@@ -98,6 +100,7 @@ __all__ = [
     "include_preprocessor",
     "measure_codecs",
     "measure_importance",
+    "measure_server",
     "predict_accuracy",
     "propose",
     "sanity_check",
