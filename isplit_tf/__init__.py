@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .bottlenecks.projection import Projection
     from .evaluation.evaluation import Evaluation, evaluate
     from .export.bundle import Bundle, export_bundle
+    from .export.micro.device_estimate import estimate_device
     from .graph.cuts import Cut, find_cuts
     from .graph.preprocessor import include_preprocessor
     from .importance.curve import Curve
@@ -57,6 +58,7 @@ _HOMES = {
     "SanityCheck": "importance.sanity",
     "ServerProfile": "planning.server_profile",
     "SplitModel": "splitting",
+    "estimate_device": "export.micro.device_estimate",
     "evaluate": "evaluation.evaluation",
     "export_bundle": "export.bundle",
     "find_cuts": "graph.cuts",
@@ -94,6 +96,7 @@ __all__ = [
     "__version__",
     "datasets",
     "edge",
+    "estimate_device",
     "evaluate",
     "export_bundle",
     "find_cuts",

@@ -128,7 +128,7 @@ def test_public_names():
         "AccuracyCurve AccuracyMap Autoencoder Bundle Candidate Candidates CodecCurve Curve Cut DeviceProfile "
         "Distillation Evaluation History ISplitError Projection SanityCheck SplitModel __version__ datasets edge "
         "evaluate export_bundle find_cuts include_preprocessor measure_codecs measure_importance "
-        "measure_server predict_accuracy propose sanity_check ServerProfile split train".split()
+        "estimate_device measure_server predict_accuracy propose sanity_check ServerProfile split train".split()
     )
     for name in isplit_tf.__all__:
         assert getattr(isplit_tf, name).__doc__

@@ -11,8 +11,7 @@ from isplit_tf.errors import ArgumentError, BundleError, ISplitError, ServerErro
 from isplit_tf.planning.kit_calls import InProcess, OverRest
 from isplit_tf.planning.timing import Point, measure_points
 from isplit_tf.server import Batching, Server
-
-from .conftest import KINDS
+from support.kits import KINDS
 
 QUICK = {"batches": (1, 3), "seconds": 0.001, "progress": False}
 
