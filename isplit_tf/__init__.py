@@ -24,12 +24,18 @@ if TYPE_CHECKING:
     from .bottlenecks.projection import Projection
     from .evaluation.evaluation import Evaluation, evaluate
     from .export.bundle import Bundle, export_bundle
+<<<<<<< HEAD
     from .export.kit import build_kit
+=======
+    from .export.micro.device_estimate import estimate_device
+>>>>>>> server
     from .graph.cuts import Cut, find_cuts
     from .graph.preprocessor import include_preprocessor
     from .importance.curve import Curve
     from .importance.measure import measure_importance
     from .importance.sanity import SanityCheck, sanity_check
+    from .planning.server_measurement import measure_server
+    from .planning.server_profile import ServerProfile
     from .selection.accuracy_curve import AccuracyCurve
     from .selection.accuracy_map import AccuracyMap
     from .selection.candidates import Candidate, Candidates, propose
@@ -56,14 +62,20 @@ _HOMES = {
     "Kit": "edge",
     "Projection": "bottlenecks.projection",
     "SanityCheck": "importance.sanity",
+    "ServerProfile": "planning.server_profile",
     "SplitModel": "splitting",
+<<<<<<< HEAD
     "build_kit": "export.kit",
+=======
+    "estimate_device": "export.micro.device_estimate",
+>>>>>>> server
     "evaluate": "evaluation.evaluation",
     "export_bundle": "export.bundle",
     "find_cuts": "graph.cuts",
     "include_preprocessor": "graph.preprocessor",
     "measure_codecs": "selection.codec",
     "measure_importance": "importance.measure",
+    "measure_server": "planning.server_measurement",
     "predict_accuracy": "selection.prediction",
     "propose": "selection.candidates",
     "sanity_check": "importance.sanity",
@@ -90,17 +102,20 @@ __all__ = [
     "Kit",
     "Projection",
     "SanityCheck",
+    "ServerProfile",
     "SplitModel",
     "__version__",
     "build_kit",
     "datasets",
     "edge",
+    "estimate_device",
     "evaluate",
     "export_bundle",
     "find_cuts",
     "include_preprocessor",
     "measure_codecs",
     "measure_importance",
+    "measure_server",
     "predict_accuracy",
     "propose",
     "sanity_check",

@@ -17,7 +17,7 @@ ROWS = [
     {"errors", "display"},
     {"graph", "datasets", "batches", "storage", "plots", "sweep", "server"},
     {"importance", "bottlenecks", "evaluation"},
-    {"splitting", "selection"},
+    {"splitting", "selection", "planning"},
     {"training", "export"},
     {"experiments", "demo"},
     {"cli"},
@@ -125,10 +125,10 @@ def test_importing_loads_no_tensorflow(package):
 def test_public_names():
     """The names of the contract, and nothing that is only there by accident."""
     assert sorted(isplit_tf.__all__) == sorted(
-        "AccuracyCurve AccuracyMap Autoencoder Bundle Candidate Candidates CodecCurve Curve Cut DeviceProfile "
-        "Distillation Evaluation History ISplitError Kit Projection SanityCheck SplitModel __version__ build_kit "
-        "datasets edge evaluate export_bundle find_cuts include_preprocessor measure_codecs measure_importance "
-        "predict_accuracy propose sanity_check split train".split()
+        "__version__ AccuracyCurve AccuracyMap Autoencoder build_kit Bundle Candidate Candidates CodecCurve Curve "
+        "Cut datasets DeviceProfile Distillation edge estimate_device evaluate Evaluation export_bundle find_cuts "
+        "History include_preprocessor ISplitError Kit measure_codecs measure_importance measure_server "
+        "predict_accuracy Projection propose sanity_check SanityCheck ServerProfile split SplitModel train".split()
     )
     for name in isplit_tf.__all__:
         assert getattr(isplit_tf, name).__doc__

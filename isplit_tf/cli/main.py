@@ -27,7 +27,11 @@ _COMMANDS = (  # in the order of --help
     choice.define_cuts,
     choice.define_importance,
     choice.define_accuracy,
+<<<<<<< HEAD
     planning.define_kit,
+=======
+    planning.define_profile,
+>>>>>>> server
     choice.define_propose,
     split_training.define_split,
     split_training.define_train,
