@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .answer import Answer
     from .client import Client
+    from .device_profile import DeviceProfile
     from .errors import (
         ArgumentError,
         BundleError,
@@ -35,6 +36,7 @@ __all__ = [
     "BundleError",
     "Client",
     "DataError",
+    "DeviceProfile",
     "Head",
     "ISplitError",
     "Manifest",
@@ -45,7 +47,13 @@ __all__ = [
     "__version__",
 ]
 
-_HOMES = {"Answer": "answer", "Client": "client", "Head": "interpreter", "Manifest": "manifest"}
+_HOMES = {
+    "Answer": "answer",
+    "Client": "client",
+    "DeviceProfile": "device_profile",
+    "Head": "interpreter",
+    "Manifest": "manifest",
+}
 
 
 def __getattr__(name: str):

@@ -16,6 +16,8 @@ from isplit_edge import __version__
 from .errors import ISplitError
 
 if TYPE_CHECKING:
+    from isplit_edge.device_profile import DeviceProfile
+
     from . import datasets, edge
     from .bottlenecks.autoencoder import Autoencoder
     from .bottlenecks.projection import Projection
@@ -26,6 +28,10 @@ if TYPE_CHECKING:
     from .importance.curve import Curve
     from .importance.measure import measure_importance
     from .importance.sanity import SanityCheck, sanity_check
+    from .planning.deployment import plan_deployment
+    from .planning.link import Link
+    from .planning.option import Option
+    from .planning.plan import Plan
     from .planning.server_profile import ServerProfile
     from .selection.accuracy_curve import AccuracyCurve
     from .selection.accuracy_map import AccuracyMap
@@ -46,9 +52,13 @@ _HOMES = {
     "CodecCurve": "selection.codec_curve",
     "Curve": "importance.curve",
     "Cut": "graph.cuts",
+    "DeviceProfile": "edge",
     "Distillation": "training",
     "Evaluation": "evaluation.evaluation",
     "History": "training",
+    "Link": "planning.link",
+    "Option": "planning.option",
+    "Plan": "planning.plan",
     "Projection": "bottlenecks.projection",
     "SanityCheck": "importance.sanity",
     "ServerProfile": "planning.server_profile",
@@ -59,6 +69,7 @@ _HOMES = {
     "include_preprocessor": "graph.preprocessor",
     "measure_codecs": "selection.codec",
     "measure_importance": "importance.measure",
+    "plan_deployment": "planning.deployment",
     "predict_accuracy": "selection.prediction",
     "propose": "selection.candidates",
     "sanity_check": "importance.sanity",
@@ -77,10 +88,14 @@ __all__ = [
     "CodecCurve",
     "Curve",
     "Cut",
+    "DeviceProfile",
     "Distillation",
     "Evaluation",
     "History",
     "ISplitError",
+    "Link",
+    "Option",
+    "Plan",
     "Projection",
     "SanityCheck",
     "ServerProfile",
@@ -94,6 +109,7 @@ __all__ = [
     "include_preprocessor",
     "measure_codecs",
     "measure_importance",
+    "plan_deployment",
     "predict_accuracy",
     "propose",
     "sanity_check",

@@ -125,11 +125,10 @@ def test_importing_loads_no_tensorflow(package):
 def test_public_names():
     """The names of the contract, and nothing that is only there by accident."""
     assert sorted(isplit_tf.__all__) == sorted(
-        "AccuracyCurve AccuracyMap Autoencoder Bundle Candidate Candidates CodecCurve Curve Cut Distillation "
-        "Evaluation History ISplitError Projection SanityCheck SplitModel __version__ datasets edge evaluate "
-        "export_bundle find_cuts include_preprocessor measure_codecs measure_importance "
-        "ServerProfile "
-        "predict_accuracy propose sanity_check split train".split()
+        "AccuracyCurve AccuracyMap Autoencoder Bundle Candidate Candidates CodecCurve Curve Cut DeviceProfile "
+        "Distillation Evaluation History ISplitError Link Option Plan Projection SanityCheck ServerProfile SplitModel "
+        "__version__ datasets edge evaluate export_bundle find_cuts include_preprocessor measure_codecs "
+        "measure_importance plan_deployment predict_accuracy propose sanity_check split train".split()
     )
     for name in isplit_tf.__all__:
         assert getattr(isplit_tf, name).__doc__

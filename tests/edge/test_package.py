@@ -21,6 +21,7 @@ PUBLIC = [
     "BundleError",
     "Client",
     "DataError",
+    "DeviceProfile",
     "Head",
     "ISplitError",
     "Manifest",
