@@ -21,12 +21,6 @@ class Accuracy:
     value: float | None = None
     interval: tuple[float, float] | None = None
 
-    def least(self) -> float:
-        """Return the low end of the interval; the value where there is none, minus infinity where nothing is known."""
-        if self.value is None:
-            return -math.inf
-        return self.value if self.interval is None else self.interval[0]
-
 
 @dataclass(frozen=True)
 class SplitPoint:
@@ -155,7 +149,7 @@ def measured_accuracies(measured: Mapping[Any, Any] | None, find: Any) -> dict[A
         find: Returns the `Cut` for a cut, its index or its name.
 
     Returns:
-        Accuracies by "local", "remote", (codec in capitals, quality), or (index of the cut, bytes).
+        Accuracies by "local", "remote", (codec in capitals, quality), or (`Cut`, bytes).
 
     Raises:
         ArgumentError: If a key or a value is none of these.
@@ -187,7 +181,7 @@ def _key(key: Any, find: Any) -> Any:
 
 
 def with_measured(points: list[SplitPoint], measured: Mapping[Any, Accuracy]) -> list[SplitPoint]:
-    """Return the points of splits with measured accuracies in place of predicted ones, and those that are only measured."""
+    """Return the points of splits with measured accuracies in place of predicted ones, and those with no other."""
     by_place = {(point.cut.index, point.payload_bytes): point for point in points}
     for key, accuracy in measured.items():
         if isinstance(key, tuple) and isinstance(key[0], Cut):

@@ -13,7 +13,15 @@ from ..errors import ArgumentError, PlanError
 from ..graph.cuts import Cut, list_cuts, resolve_cut
 from ..graph.model_identity import program_sha256
 from ..graph.program import Program, read_program
-from .accuracies import Accuracy, SplitPoint, image_points, measured_accuracies, of_original, split_points, with_measured
+from .accuracies import (
+    Accuracy,
+    SplitPoint,
+    image_points,
+    measured_accuracies,
+    of_original,
+    split_points,
+    with_measured,
+)
 from .alternatives import Alternatives
 from .link import LinkTimes, link_times
 from .measured_times import DeviceTimes, ServerTimes

@@ -178,9 +178,7 @@ def _measured(fit: Any) -> LinkTimes:
     down = up if fit.down_s_per_byte is None else fit.down_s_per_byte
     sizes = sorted({point.sent_bytes for point in fit.points if getattr(point, "served", True)})
     bends = tuple(
-        (float(size), float(fit.answer_s(size) - fit.base_s - up * size))
-        for size in sizes
-        if hasattr(fit, "answer_s")
+        (float(size), float(fit.answer_s(size) - fit.base_s - up * size)) for size in sizes if hasattr(fit, "answer_s")
     )
     return LinkTimes(
         *(np.array([value], np.float64) for value in (fit.base_s, up, down, 1.0)),

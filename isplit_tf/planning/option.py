@@ -192,8 +192,10 @@ class Option:
 
     def _energy(self, parts: Mapping[str, float], watts: Mapping[str, float]) -> float:
         computing = sum(parts[part] for part in _ON_DEVICE)
-        return watts["compute"] * computing + watts["send"] * parts["up"] + watts["wait"] * (
-            parts["server"] + parts["down"]
+        return (
+            watts["compute"] * computing
+            + watts["send"] * parts["up"]
+            + watts["wait"] * (parts["server"] + parts["down"])
         )
 
     def to_json(self) -> dict[str, Any]:
