@@ -255,7 +255,7 @@ def export_bundle(
 
     Example:
         >>> export_bundle(split, "bundle/", representative_data=train, evaluation_data=test, overwrite=True)
-        >>> export_bundle(plan.best(kind="split"), "bundle/", original=model, representative_data=train)
+        >>> export_bundle(plan.best(kind="split"), "chosen/", original=model, representative_data=train)
     """
     split = chosen_split(split, original, representative_data, preprocessing, precision)
     request = make_request(

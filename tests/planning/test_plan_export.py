@@ -35,7 +35,7 @@ def test_the_best_option_is_exported(plan, tmp_path):
         (
             {"kind": "split"},
             {"precision": "float16"},
-            "was measured with heads in 'int8'. Received: precision='float16'",
+            "measured with heads in 'int8'. Received: precision='float16'",
         ),
         ({"kind": "split"}, {"original": None}, "It needs original=, the model of the plan"),
         ({"kind": "split"}, {"representative_data": None}, "It needs representative_data=, images"),

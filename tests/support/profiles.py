@@ -1,5 +1,6 @@
 """A small model with profiles of a device and a server in round numbers, so that plans can be counted by hand."""
 
+import dataclasses
 import functools
 
 import keras
@@ -182,3 +183,21 @@ def make_plan(**changes) -> isplit.Plan:
         "link": isplit.Link(1e6, 0.02),
     }
     return isplit.plan_deployment(make_model(), **(given | changes))
+
+
+def profiles_of(model: keras.Model) -> tuple[DeviceProfile, of_server.ServerProfile, isplit.AccuracyMap]:
+    """Profiles and predicted accuracies of any model, with heads at every second cut; a MAC takes a microsecond."""
+    found = isplit.find_cuts(model)
+    whole = found[0].head_macs + found[0].tail_macs
+    changes = {"model_name": model.name, "model_sha256": model_sha256(model)}
+    heads = tuple(
+        head(1, 1 + cut.head_macs / 1000, index=cut.index, name=cut.name, head_macs=cut.head_macs) for cut in found[::2]
+    )
+    tails = tuple(
+        of_server.TailTimes(cut.index, cut.name, 1000.0, batches(1 + cut.tail_macs / 4000)) for cut in found[::2]
+    )
+    run = WholeTimes(preprocess=ms(1), run=ms(1 + whole / 1000), size_bytes=9000, ram_bytes=20000)
+    device = device_profile(cuts=heads, whole=run, link=link_fit(), **changes)
+    table = {one: {250: 0.85, 1000: 0.9} for one in range(len(cuts()))}
+    accuracy = dataclasses.replace(accuracy_map(table), cuts=found[: len(table)], model_name=model.name)
+    return device, server_profile(tails=tails, **changes), accuracy
