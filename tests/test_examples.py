@@ -39,8 +39,8 @@ class Lenient(doctest.OutputChecker):
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    """What the examples take for granted: a model, data, a split, a curve, a plan, and bundles, profiles and the model's
-    file in the current folder."""
+    """What the examples take for granted: a model, data, a split, a curve, a plan, and bundles, profiles and a model
+    as files in the current folder."""
     folder = tmp_path_factory.mktemp("examples")
     keras.utils.set_random_seed(0)
     layers = keras.layers
