@@ -14,6 +14,8 @@ TIE = 0.05
 """Options whose latencies differ by no more than this share count as equally fast; the simpler one is then taken."""
 GIVEN_UP = 0.01
 """The accuracy below the highest one that may be given up where no least accuracy is asked for."""
+# What a bound such as `original - 0.01` may be off by.
+_ROUNDING = 1e-9
 
 _BOUNDS = {
     "min_accuracy": schema.number(0, 1),
@@ -73,7 +75,8 @@ def misses(option: Option, bounds: Mapping[str, float]) -> list[Miss]:
     found = []
     for name, limit in bounds.items():
         value = getattr(option, _VALUES[name])
-        if value is None or (value < limit if name.startswith("min") else value > limit):
+        slack = _ROUNDING * abs(limit)
+        if value is None or (value < limit - slack if name.startswith("min") else value > limit + slack):
             found.append(Miss(name, limit, value))
     return found
 
@@ -109,7 +112,7 @@ def choose(options: Sequence[Option], bounds: Mapping[str, float], kind: str | N
         raise _nothing(known, bounds)
     if "min_accuracy" not in bounds:
         least = max(option.accuracy or 0.0 for option in within) - GIVEN_UP
-        within = [option for option in within if (option.accuracy or 0.0) >= least]
+        within = [option for option in within if (option.accuracy or 0.0) >= least - _ROUNDING]
     return _fastest(within)
 
 

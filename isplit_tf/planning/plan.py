@@ -16,7 +16,7 @@ from ..display.tables import html_table, text_table
 from ..errors import ArgumentError, BundleError
 from ..storage.records import read_record, write_record
 from . import kernels
-from .choice import GIVEN_UP, checked_bounds, choose
+from .choice import GIVEN_UP, checked_bounds, choose, misses
 from .link import LinkTimes, link_times, rate_text
 from .option import WATTS, Option
 from .reason import reason
@@ -185,8 +185,8 @@ class Plan:
         bounds = checked_bounds({"min_accuracy": min_accuracy})
         choose(self.options, bounds)
         highest = max(one.accuracy for one in self.options if one.accuracy is not None)
-        least = bounds.get("min_accuracy", highest - GIVEN_UP)
-        return [one for one in self.options if one.accuracy is not None and one.accuracy >= least]
+        bounds.setdefault("min_accuracy", highest - GIVEN_UP)
+        return [one for one in self.options if not misses(one, bounds)]
 
     def rows(self, options: Sequence[Option] | None = None) -> list[dict[str, Any]]:
         """Return one record of plain values per option: its name, kind, accuracy, times, bytes, memory and energy."""

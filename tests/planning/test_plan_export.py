@@ -52,8 +52,7 @@ def test_an_option_that_cannot_be_exported_is_refused(plan, tmp_path, which, cha
 @pytest.fixture(scope="module")
 def curve():
     """Importance at every cut, on noise."""
-    images = np.random.default_rng(1).uniform(size=(8, 16, 16, 3)).astype(np.float32)
-    return isplit.measure_importance(profiles.make_model(), (images, np.arange(8)), cuts="all", progress=False)
+    return profiles.importance_curve()
 
 
 def test_candidates_are_bounded_by_their_latency(plan, curve, tmp_path):

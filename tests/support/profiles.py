@@ -185,6 +185,13 @@ def make_plan(**changes) -> isplit.Plan:
     return isplit.plan_deployment(make_model(), **(given | changes))
 
 
+@functools.cache
+def importance_curve() -> isplit.Curve:
+    """Importance at every cut of the small model, on noise."""
+    images = np.random.default_rng(1).uniform(size=(20, *SIZE, 3)).astype(np.float32)
+    return isplit.measure_importance(make_model(), (images, np.arange(20) % 10), cuts="all", progress=False)
+
+
 def profiles_of(model: keras.Model) -> tuple[DeviceProfile, of_server.ServerProfile, isplit.AccuracyMap]:
     """Profiles and predicted accuracies of any model, with heads at every second cut; a MAC takes a microsecond."""
     found = isplit.find_cuts(model)
