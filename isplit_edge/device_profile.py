@@ -28,7 +28,8 @@ def utc_now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _utc(key: str, value: Any) -> str:
+def utc(key: str, value: Any) -> str:
+    """Check that a value is a date and time in UTC, ISO 8601."""
     expected = "a date and time in UTC such as '2026-01-31T12:00:00+00:00'"
     try:
         moment = datetime.fromisoformat(value)
@@ -186,7 +187,7 @@ class DeviceProfile(Record):
         "model_name": schema.text,
         "model_sha256": schema.hexadecimal(64),
         "precision": schema.choice(*PRECISIONS),
-        "created": _utc,
+        "created": utc,
         "source": schema.choice("measured", "estimate"),
         "note": schema.nullable(schema.text),
         "machine": schema.mapping(schema.scalar),

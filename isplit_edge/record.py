@@ -37,7 +37,11 @@ class Record:
             return value
         if not isinstance(value, Mapping):
             raise schema.wrong(key, value, f"an object with the keys {', '.join(cls.RULES)}")
-        needed = [field.name for field in dataclasses.fields(cls) if field.default is dataclasses.MISSING]
+        needed = [
+            field.name
+            for field in dataclasses.fields(cls)
+            if field.default is dataclasses.MISSING and field.name in cls.RULES
+        ]
         missing = [name for name in needed if name not in value]
         unknown = [str(name) for name in value if name not in cls.RULES]
         if missing or unknown:

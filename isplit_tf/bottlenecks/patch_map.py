@@ -38,10 +38,12 @@ class PatchMap:
         patch: Elements of a patch on each axis besides the channels.
 
     Attributes:
+        found: The fitted projection.
         positions: Patches of an image.
     """
 
     def __init__(self, found: Fitted, shape: Sequence[int], patch: Sequence[int]):
+        self.found = found
         self.positions = math.prod(grid_of(shape[:-1], patch))
         self._shape, self._patch = tuple(shape), tuple(patch)
         mean = np.tile(found.mean, found.map.encode.shape[1] // len(found.mean))

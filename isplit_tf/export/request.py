@@ -139,7 +139,7 @@ def make_request(
         "accuracy": _NOT_MEASURED,
         "encoder": _cost(split, split.encoder),
         "head": {**_cost(split, split.head), "size_bytes": 0},  # until it is converted
-        "versions": _versions(),
+        "versions": package_versions(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     if bits is not None:
@@ -245,7 +245,8 @@ def _cost(split: SplitModel, part: keras.Model | None) -> dict[str, int]:
     return {"params": int(part.count_params() - folded), "macs": int(program_macs(split.read(part)))}
 
 
-def _versions() -> dict[str, str]:
+def package_versions() -> dict[str, str]:
+    """Return the versions of the packages that make an export."""
     return {
         "isplit_tf": __version__,
         "tensorflow": tf.__version__,

@@ -58,7 +58,7 @@ def representative_images(
     max_images = min(MOST_IMAGES, max(ENOUGH_IMAGES, _MOST_BYTES // image_bytes)) if quantizing else _CHECKED_IMAGES
     images: list[np.ndarray] = []
     with bar(desc="reading representative images", total=max_images, enabled=progress, unit="image") as progress_bar:
-        for image in _each(take_part(data, max_images), max_images):
+        for image in each_image(take_part(data, max_images), max_images):
             images.append(model_input(image, input_shape, preprocessing))
             progress_bar.update(1)
     if quantizing:
@@ -87,7 +87,12 @@ def model_input(image: np.ndarray, input_shape: tuple[int, ...], preprocessing: 
     return image
 
 
-def _each(data: Any, most: int) -> Iterator[np.ndarray]:
+def each_image(data: Any, most: int) -> Iterator[np.ndarray]:
+    """Yield up to `most` images of the data, one by one.
+
+    Raises:
+        DataError: If there are several arrays for an image.
+    """
     for batch in batches(data, max_images=most, labels=False):
         if isinstance(batch.x, dict | list | tuple):
             raise DataError(f"Expected one array of images. Received: {type(batch.x).__name__} of {len(batch.x)}.")
