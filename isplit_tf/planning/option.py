@@ -173,6 +173,14 @@ class Option:
             frames_s=1 / busiest if busiest > 0 else float("inf"),
         )
 
+    def slower(self, factor: float) -> "Option":
+        """Return this option on a device that is so many times slower, before `over` counts it again."""
+        times = {
+            name: (factor * pair[0], factor * pair[1]) if name in _ON_DEVICE else pair
+            for name, pair in self.times_s.items()
+        }
+        return replace(self, times_s=times)
+
     def _link_s(self, link: LinkTimes, state: int) -> Pair:
         """Return the seconds in which the bytes of a frame keep the link busy, up and down."""
         if self.exchange is None:

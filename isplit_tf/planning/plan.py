@@ -76,20 +76,29 @@ class Plan:
     server: Mapping[str, Any]
     notes: tuple[str, ...] = ()
 
-    def at(self, link: Any, *, watts: Mapping[str, float] | None = None) -> "Plan":
-        """Return the same options over another link; nothing is measured again.
+    def at(self, link: Any = None, *, slowdown: float = 1.0, watts: Mapping[str, float] | None = None) -> "Plan":
+        """Return the same options over another link, or on a device of another speed; nothing is measured again.
 
         Args:
-            link: As for `plan_deployment`.
+            link: As for `plan_deployment`; by default the plan's own.
+            slowdown: How many times slower the device is than the measured one: a guess, of which the notes say so.
             watts: Of the device there; by default those of this plan.
 
         Raises:
-            ArgumentError: If the link or the watts are not possible.
+            ArgumentError: If the link, the slowdown or the watts are not possible.
         """
-        times = link_times(link)
+        factor = schema.number(above=0)("slowdown", slowdown)
+        times = self.link if link is None else link_times(link)
         power = self.watts if watts is None else checked_watts(watts)
-        options = tuple(option.over(times, self.overhead_s, power) for option in self.options)
-        return replace(self, options=options, link=times, watts=power)
+        options = self.options if factor == 1 else tuple(option.slower(factor) for option in self.options)
+        guess = f"The device's times are {factor:g} times those that were measured: a guess."
+        return replace(
+            self,
+            options=tuple(option.over(times, self.overhead_s, power) for option in options),
+            link=times,
+            watts=power,
+            notes=self.notes if factor == 1 else (*self.notes, guess),
+        )
 
     @property
     def pareto(self) -> list[Option]:

@@ -180,6 +180,19 @@ def test_a_trace_tells_median_and_95th_percentile_over_time():
     assert trace.latency_p95_s == pytest.approx(slow.latency_s, rel=0.01)
 
 
+def test_a_slower_device_is_a_guess(plan):
+    """Its parts are multiplied, the others are not, and a note says so."""
+    slow = plan.at(slowdown=3)
+    before, after = (at(one, 1, 1000).parts_s for one in (plan, slow))
+    assert after == pytest.approx(
+        {part: (3 if part in ("preprocessing", "head", "coding") else 1) * before[part] for part in PARTS}
+    )
+    assert "The device's times are 3 times those that were measured: a guess." in slow.notes
+    assert plan.at().table() == plan.table()
+    with pytest.raises(ArgumentError, match="slowdown must be a number above 0"):
+        plan.at(slowdown=0)
+
+
 def test_energy_is_watts_times_parts():
     """Of computing, sending and waiting; none without watts, and none is made up."""
     plan = make_plan(watts={"compute": 4.0, "send": 2.0, "wait": 1.0})
