@@ -1,4 +1,7 @@
-"""Classification of image files on a device: `python -m isplit_edge BUNDLE --url http://server:8501 photo.png`."""
+"""The commands of a device: `python -m isplit_edge BUNDLE --url http://server:8501 photo.png` classifies image files.
+
+`python -m isplit_edge profile kit/` measures the device.
+"""
 
 import argparse
 import json
@@ -6,6 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from . import profile_command
 from .answer import Answer
 from .client import Client
 from .errors import DataError, ISplitError, ServerError
@@ -19,7 +23,8 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m isplit_edge",
         description="Classify images with a bundle's head here and its tail on a server.",
-        epilog="Without FILES it asks whether the server has this bundle's version. "
+        epilog="Without FILES it asks whether the server has this bundle's version. With the word profile in place of "
+        "BUNDLE it measures this device: python -m isplit_edge profile --help. "
         "Example: python -m isplit_edge bundle/ --url http://server:8501 photo.png frames.npy",
     )
     parser.add_argument("bundle", help="the bundle's directory: manifest.json and edge/")
@@ -60,8 +65,11 @@ def run(args: argparse.Namespace) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command, and return its exit status: 2 for a bad request, 1 for a failure."""
+    words = sys.argv[1:] if argv is None else list(argv)
     try:
-        return run(parse(argv))
+        if words[:1] == [profile_command.WORD]:
+            return profile_command.run(profile_command.parse(words[1:]))
+        return run(parse(words))
     except ISplitError as error:
         sys.stderr.write(f"isplit_edge: {printable(str(error))}\n")
         return 1 if isinstance(error, ServerError) else 2

@@ -17,12 +17,14 @@ from .errors import ISplitError
 
 if TYPE_CHECKING:
     from isplit_edge.device_profile import DeviceProfile
+    from isplit_edge.kit import Kit
 
     from . import datasets, edge
     from .bottlenecks.autoencoder import Autoencoder
     from .bottlenecks.projection import Projection
     from .evaluation.evaluation import Evaluation, evaluate
     from .export.bundle import Bundle, export_bundle
+    from .export.kit import build_kit
     from .graph.cuts import Cut, find_cuts
     from .graph.preprocessor import include_preprocessor
     from .importance.curve import Curve
@@ -56,6 +58,7 @@ _HOMES = {
     "Distillation": "training",
     "Evaluation": "evaluation.evaluation",
     "History": "training",
+    "Kit": "edge",
     "Link": "planning.link",
     "Option": "planning.option",
     "Plan": "planning.plan",
@@ -63,6 +66,7 @@ _HOMES = {
     "SanityCheck": "importance.sanity",
     "ServerProfile": "planning.server_profile",
     "SplitModel": "splitting",
+    "build_kit": "export.kit",
     "evaluate": "evaluation.evaluation",
     "export_bundle": "export.bundle",
     "find_cuts": "graph.cuts",
@@ -93,6 +97,7 @@ __all__ = [
     "Evaluation",
     "History",
     "ISplitError",
+    "Kit",
     "Link",
     "Option",
     "Plan",
@@ -101,6 +106,7 @@ __all__ = [
     "ServerProfile",
     "SplitModel",
     "__version__",
+    "build_kit",
     "datasets",
     "edge",
     "evaluate",
