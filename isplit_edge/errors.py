@@ -15,6 +15,7 @@ ISplitError                         every error below; catch this one to catch a
     ├── ModelError (ValueError)     a model that cannot be split, or whose output is not class scores
     ├── NumericsError (ArithmeticError)    NaN or infinity where a number was needed
     ├── ExportError (ValueError)    a head that cannot be converted as asked
+    ├── PlanError (ValueError)      no option of a plan keeps the bounds, or its profiles are not of one model
     ├── ExistsError (FileExistsError)      the target exists and `overwrite` was not given
     └── SweepError (RuntimeError)   a job of a sweep lost its worker again and again
 ```

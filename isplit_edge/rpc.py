@@ -112,12 +112,7 @@ class GrpcTransport:
         Raises:
             ServerError: If the server cannot be reached, refuses, or its answer breaks the API.
         """
-<<<<<<< HEAD
-        request = messages.predict_request(self._spec, "payload", payloads)
-        answer = self._call(PREDICT, request, until)
-=======
         answer = self.call(messages.predict_request(self._spec, "payload", payloads), until=until)
->>>>>>> server
         outputs = messages.read_outputs(answer, most_elements=max(1, len(payloads)) * self._n_classes)
         try:
             return outputs["probabilities"], outputs["status"]

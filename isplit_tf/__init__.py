@@ -24,16 +24,17 @@ if TYPE_CHECKING:
     from .bottlenecks.projection import Projection
     from .evaluation.evaluation import Evaluation, evaluate
     from .export.bundle import Bundle, export_bundle
-<<<<<<< HEAD
     from .export.kit import build_kit
-=======
     from .export.micro.device_estimate import estimate_device
->>>>>>> server
     from .graph.cuts import Cut, find_cuts
     from .graph.preprocessor import include_preprocessor
     from .importance.curve import Curve
     from .importance.measure import measure_importance
     from .importance.sanity import SanityCheck, sanity_check
+    from .planning.deployment import plan_deployment
+    from .planning.link import Link
+    from .planning.option import Option
+    from .planning.plan import Plan
     from .planning.server_measurement import measure_server
     from .planning.server_profile import ServerProfile
     from .selection.accuracy_curve import AccuracyCurve
@@ -60,15 +61,15 @@ _HOMES = {
     "Evaluation": "evaluation.evaluation",
     "History": "training",
     "Kit": "edge",
+    "Link": "planning.link",
+    "Option": "planning.option",
+    "Plan": "planning.plan",
     "Projection": "bottlenecks.projection",
     "SanityCheck": "importance.sanity",
     "ServerProfile": "planning.server_profile",
     "SplitModel": "splitting",
-<<<<<<< HEAD
     "build_kit": "export.kit",
-=======
     "estimate_device": "export.micro.device_estimate",
->>>>>>> server
     "evaluate": "evaluation.evaluation",
     "export_bundle": "export.bundle",
     "find_cuts": "graph.cuts",
@@ -76,6 +77,7 @@ _HOMES = {
     "measure_codecs": "selection.codec",
     "measure_importance": "importance.measure",
     "measure_server": "planning.server_measurement",
+    "plan_deployment": "planning.deployment",
     "predict_accuracy": "selection.prediction",
     "propose": "selection.candidates",
     "sanity_check": "importance.sanity",
@@ -100,6 +102,9 @@ __all__ = [
     "History",
     "ISplitError",
     "Kit",
+    "Link",
+    "Option",
+    "Plan",
     "Projection",
     "SanityCheck",
     "ServerProfile",
@@ -116,6 +121,7 @@ __all__ = [
     "measure_codecs",
     "measure_importance",
     "measure_server",
+    "plan_deployment",
     "predict_accuracy",
     "propose",
     "sanity_check",

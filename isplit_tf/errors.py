@@ -31,6 +31,7 @@ __all__ = [
     "MissingDependencyError",
     "ModelError",
     "NumericsError",
+    "PlanError",
     "ServerError",
     "ServerTimeoutError",
     "ServerUnreachableError",
@@ -49,6 +50,19 @@ class ModelError(ISplitError, ValueError):
 
 class NumericsError(ISplitError, ArithmeticError):
     """NaN or infinity instead of a finite number; the message names the layer."""
+
+
+class PlanError(ISplitError, ValueError):
+    """No option of a plan keeps the bounds, or what a plan is made from is not of one model.
+
+    Attributes:
+        nearest: The option that misses the bounds by least; None where the error is another.
+        fails: The bounds that this one fails, with what was asked for and what it has.
+    """
+
+    def __init__(self, message: str, nearest: Any = None, fails: tuple[Any, ...] = ()):
+        super().__init__(message)
+        self.nearest, self.fails = nearest, fails
 
 
 class ExportError(ISplitError, ValueError):

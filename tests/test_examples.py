@@ -17,6 +17,7 @@ import isplit_edge
 import isplit_tf
 from isplit_tf.export.litert.contents import read_contents
 from isplit_tf.server import Server
+from support import profiles
 
 MODULES = sorted(
     name
@@ -38,8 +39,8 @@ class Lenient(doctest.OutputChecker):
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    """What the examples take for granted: a model, data, a split, a curve, and bundles and the model's file in the
-    current folder."""
+    """What the examples take for granted: a model, data, a split, a curve, a plan, and bundles, profiles and a model
+    as files in the current folder."""
     folder = tmp_path_factory.mktemp("examples")
     keras.utils.set_random_seed(0)
     layers = keras.layers
@@ -57,6 +58,9 @@ def world(tmp_path_factory):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         curve = isplit_tf.measure_importance(model, data, progress=False)
+    device, server, accuracy = profiles.profiles_of(model)
+    device.save(folder / "device.json")
+    server.save(folder / "server.json")
     public = {name: getattr(isplit_tf, name) for name in isplit_tf.__all__ if name != "split"}
     names = public | {
         "Client": isplit_edge.Client,
@@ -68,6 +72,8 @@ def world(tmp_path_factory):
         "images": images,
         "labels": labels,
         "curve": curve,
+        "accuracy": accuracy,
+        "plan": isplit_tf.plan_deployment(model, accuracy, device=device, server=server),
     }
     data_names = ("train", "test", "train_data", "validation_data", "test_data")
     return folder, names | {"halves": halves, "split": halves} | dict.fromkeys(data_names, data)

@@ -127,8 +127,9 @@ def test_public_names():
     assert sorted(isplit_tf.__all__) == sorted(
         "__version__ AccuracyCurve AccuracyMap Autoencoder build_kit Bundle Candidate Candidates CodecCurve Curve "
         "Cut datasets DeviceProfile Distillation edge estimate_device evaluate Evaluation export_bundle find_cuts "
-        "History include_preprocessor ISplitError Kit measure_codecs measure_importance measure_server "
-        "predict_accuracy Projection propose sanity_check SanityCheck ServerProfile split SplitModel train".split()
+        "History include_preprocessor ISplitError Kit Link measure_codecs measure_importance measure_server Option "
+        "Plan plan_deployment predict_accuracy Projection propose sanity_check SanityCheck ServerProfile split "
+        "SplitModel train".split()
     )
     for name in isplit_tf.__all__:
         assert getattr(isplit_tf, name).__doc__

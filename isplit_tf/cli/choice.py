@@ -203,6 +203,10 @@ def define_propose(commands: Any) -> None:
     parser.add_argument("--min-accuracy", type=float, metavar="X", help="leave out cuts predicted to keep less")
     parser.add_argument("--max-payload-bytes", type=int, metavar="N", help="leave out cuts that send more a frame")
     parser.add_argument("--max-head-macs", type=int, metavar="N", help="leave out cuts whose head computes more")
+    parser.add_argument("--plan", metavar="FILE", help="what isplit plan wrote, for measured latencies")
+    parser.add_argument(
+        "--max-latency", dest="max_latency_s", type=float, metavar="S", help="leave out slower cuts; needs --plan"
+    )
     parser.add_argument("--compression", type=float, help="of an autoencoder, for the costs (default: 0.9)")
     parser.add_argument("--image-bytes", type=int, metavar="N", help="bytes of a compressed image, to compare with")
     add_output(parser, "candidates.json", "the candidates")
@@ -212,6 +216,7 @@ def run_propose(args: argparse.Namespace) -> Result:
     """Run `isplit propose`: rank the candidates for the split."""
     from ..bottlenecks.autoencoder import Autoencoder
     from ..importance.curve import Curve
+    from ..planning.plan import Plan
     from ..selection.candidates import propose
 
     output = free_output(args)
@@ -224,6 +229,8 @@ def run_propose(args: argparse.Namespace) -> Result:
         max_head_macs=args.max_head_macs,
         bottleneck=None if args.compression is None else Autoencoder(compression=args.compression),
         image_bytes=args.image_bytes,
+        plan=Plan.load(args.plan) if args.plan else None,
+        max_latency_s=args.max_latency_s,
     )
     candidates.save(output)
     say(f"wrote {output}")

@@ -18,7 +18,7 @@ from isplit_edge import __version__
 from isplit_edge.text import printable
 
 from ..errors import ISplitError, ModelError, ServerError, StorageError
-from . import choice, deployment, machine, planning, split_training, study
+from . import choice, deployment, machine, plan, planning, split_training, study
 from .custom_objects import custom_objects
 
 _OF_A_PATH = (PermissionError, FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError)
@@ -27,11 +27,9 @@ _COMMANDS = (  # in the order of --help
     choice.define_cuts,
     choice.define_importance,
     choice.define_accuracy,
-<<<<<<< HEAD
     planning.define_kit,
-=======
     planning.define_profile,
->>>>>>> server
+    plan.define_plan,
     choice.define_propose,
     split_training.define_split,
     split_training.define_train,

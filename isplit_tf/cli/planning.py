@@ -1,9 +1,10 @@
-<<<<<<< HEAD
-"""The commands that measure before a split is chosen: `kit`."""
+"""The commands that measure before a split is chosen: `kit`, `profile`."""
 
 import argparse
+from collections.abc import Sequence
 from typing import Any
 
+from ..errors import ArgumentError
 from .inputs import open_images, open_model, read_cut, read_preprocessing
 from .options import MODEL, add_command, add_custom_objects, add_data, add_input, add_output, add_output_kind
 from .output import Result, free_output, say
@@ -36,7 +37,6 @@ def define_kit(commands: Any) -> None:
 def run_kit(args: argparse.Namespace) -> Result:
     """Run `isplit kit`: write a kit to measure a device and a server with."""
     from ..bottlenecks.projection import Projection
-    from ..errors import ArgumentError
     from ..export.kit import build_kit
 
     if args.no_bottleneck and args.payload_bytes is not None:
@@ -65,16 +65,6 @@ def run_kit(args: argparse.Namespace) -> Result:
     )
     say(f"wrote {output}")
     return Result(str(kit), kit.to_json())
-=======
-"""The commands that measure before a split is chosen: `profile`."""
-
-import argparse
-from collections.abc import Sequence
-from typing import Any
-
-from ..errors import ArgumentError
-from .options import add_command, add_output
-from .output import Result, free_output, say
 
 
 def define_profile(commands: Any) -> None:
@@ -151,4 +141,3 @@ def _read_cycles(given: Sequence[str] | None) -> dict[int | str, float] | None:
         except ValueError as error:
             raise ArgumentError(f"--cycles: expected CUT=N, such as 3=1200000. Received: {text!r}") from error
     return cycles or None
->>>>>>> server

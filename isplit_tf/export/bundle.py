@@ -18,8 +18,10 @@ from isplit_edge.wire import STATUS_MEANINGS, STATUS_OK
 from ..display.quiet import quiet
 from ..errors import ArgumentError, BundleError
 from ..importance.curve import Curve
+from ..planning.option import Option
 from ..splitting import SplitModel
 from .artefact_accuracy import check_evaluation, measure_artefacts, read_original
+from .chosen_split import chosen_split
 from .coded_lengths import measure_lengths
 from .layout import check_place, write_bundle
 from .litert.converter import QUANTIZED, ConvertedHead, convert
@@ -172,7 +174,7 @@ class Bundle:
 
 
 def export_bundle(
-    split: SplitModel,
+    split: SplitModel | Option,
     directory: str | os.PathLike[str],
     *,
     representative_data: Any = None,
@@ -204,7 +206,8 @@ def export_bundle(
     output on the process's file descriptors 1 and 2 is collected and not shown.
 
     Args:
-        split: The split; it stays as it is. Both halves are exported in float32 arithmetic, whatever its dtype policy.
+        split: The split, which stays as it is, or the option of a plan, from which it is made: of `original`, with the
+            bottleneck fitted from `representative_data`. Both halves are exported in float32 arithmetic.
         directory: Where to.
         representative_data: Images for quantization, labels ignored; needed for "int8" and "int16x8". At least 16,
             better 100; at most 500 are used, taken from all of the data. uint8 images get the preprocessing, and where
@@ -252,7 +255,9 @@ def export_bundle(
 
     Example:
         >>> export_bundle(split, "bundle/", representative_data=train, evaluation_data=test, overwrite=True)
+        >>> export_bundle(plan.best(kind="split"), "chosen/", original=model, representative_data=train)
     """
+    split = chosen_split(split, original, representative_data, preprocessing, precision)
     request = make_request(
         split,
         precision=precision,
@@ -292,13 +297,12 @@ def export_bundle(
         )
     )
     fallback = convert_fallback(split, request.output, precision, progress=progress) if local_fallback else None
+    options: dict[str, Any] = {"max_images": max_evaluation_images, "progress": progress}
 
     def measure_whole(manifest: Manifest) -> Mapping[str, Any]:
-        options: dict[str, Any] = {"max_images": max_evaluation_images, "progress": progress}
         return {} if fallback is None else measure_fallback(fallback, manifest, evaluation_data, **options)
 
     def measure(written: Path) -> Mapping[str, Any]:
-        options: dict[str, Any] = {"max_images": max_evaluation_images, "progress": progress}
         return measure_artefacts(Bundle.load(written), request, evaluation_data, original=whole, **options)
 
     evaluated = evaluation_data is not None

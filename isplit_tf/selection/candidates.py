@@ -18,8 +18,10 @@ from ..importance.curve import Curve
 from ..storage.records import read_record, write_record
 from .accuracy_curve import AccuracyCurve
 from .costs import export_warning, latent_cost, payload_warning
+from .latencies import check_plan, latency_of, latency_warning
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3  # 3: latencies
+_WITHOUT_LATENCY = 2
 _KIND = "candidates"
 
 
@@ -46,6 +48,7 @@ class Candidate:
             the payload is larger than the compressed image; or the bottleneck does not take the shape.
         predicted_accuracy: The accuracy that `predict_accuracy` gave for the cut; None without one, or if the cut
             dropped out of the race.
+        latency_s: Median seconds from the image to the answer, by the plan that was given; None without one.
     """
 
     cut: Cut
@@ -58,6 +61,7 @@ class Candidate:
     reason: str
     warning: str | None = None
     predicted_accuracy: float | None = None
+    latency_s: float | None = None
 
     def __repr__(self) -> str:
         payload = "no payload" if self.payload_bytes is None else f"{self.payload_bytes:,} bytes a frame"
@@ -87,7 +91,8 @@ class Candidates(list[Candidate]):
     def _rows(self) -> tuple[list[str], list[list[Any]]]:
         predicted = any(c.predicted_accuracy is not None for c in self)
         header = ["cut", "shape", "importance", "peak", *(["predicted accuracy"] if predicted else []), "payload B"]
-        header += ["head params", "encoder params", "encoder MACs"]
+        timed = any(c.latency_s is not None for c in self)
+        header += [*(["ms"] if timed else []), "head params", "encoder params", "encoder MACs"]
         rows = [
             [
                 c.cut.name,
@@ -96,6 +101,7 @@ class Candidates(list[Candidate]):
                 "peak" if c.is_peak else "",
                 *([c.predicted_accuracy] if predicted else []),
                 c.payload_bytes,
+                *([None if c.latency_s is None else round(1000 * c.latency_s, 2)] if timed else []),
                 c.cut.head_params,
                 c.encoder_params,
                 c.encoder_macs,
@@ -108,7 +114,11 @@ class Candidates(list[Candidate]):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write `candidates.json`, replacing an existing file; its folder must exist."""
         fields = [asdict(c) | {"cut": c.cut.to_json()} for c in self]
-        write_record(path, _KIND, FORMAT_VERSION, {"candidates": fields})
+        timed = any(c.latency_s is not None for c in self)
+        if not timed:  # as earlier releases read it
+            for one in fields:
+                del one["latency_s"]
+        write_record(path, _KIND, FORMAT_VERSION if timed else _WITHOUT_LATENCY, {"candidates": fields})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Candidates":
@@ -134,6 +144,8 @@ def propose(
     max_head_macs: int | None = None,
     bottleneck: Any = None,
     image_bytes: int | None = None,
+    plan: Any = None,
+    max_latency_s: float | None = None,
 ) -> Candidates:
     """Return the candidates for the split, the best first.
 
@@ -155,6 +167,9 @@ def propose(
             warnings. By default, the size of a JPEG is estimated from the model's input, if this is an image (H, W,
             1, 3 or 4 channels): 600 bytes and 2 bits per pixel, 1 in grey. If given, a larger payload of the best
             candidate also issues a `PayloadWarning`; an estimate only fills the field `warning`.
+        plan: The result of `plan_deployment`, for `latency_s`, and a warning where the whole model is faster.
+        max_latency_s: Leave out cuts whose median latency is longer or unknown; measured, in place of a guess at
+            `max_head_macs`. Needs `plan`.
 
     Returns:
         A list of `Candidate`, which prints as a table and can be saved and loaded.
@@ -173,6 +188,7 @@ def propose(
     if not isinstance(curve, Curve):
         raise ArgumentError(f"Expected a curve, as measure_importance gives it. Received: {type(curve).__name__}.")
     _check(accuracy, rank, min_accuracy)
+    check_plan(plan, max_latency_s)
     if bottleneck is not None and not callable(getattr(bottleneck, "build", None)):
         raise ArgumentError(f"Expected a bottleneck such as Autoencoder(). Received: {bottleneck!r}")
     if image_bytes is not None:
@@ -185,7 +201,9 @@ def propose(
     proposed = [
         _candidate(curve, position, reason, bottleneck, image_bytes, accuracy) for position, reason in reasons.items()
     ]
-    candidates = _within(proposed, min_accuracy, max_payload_bytes, max_head_macs)
+    if plan is not None:
+        proposed = [_timed(candidate, plan) for candidate in proposed]
+    candidates = _within(proposed, min_accuracy, max_payload_bytes, max_head_macs, max_latency_s)
     if rank == "accuracy":
         candidates = _by_accuracy(candidates)
     if image_bytes is not None and candidates[0].warning:
@@ -202,8 +220,21 @@ def _check(accuracy: AccuracyCurve | None, rank: str, min_accuracy: float | None
         checked_share("min_accuracy", min_accuracy)
 
 
+def _timed(candidate: Candidate, plan: Any) -> Candidate:
+    """Return a candidate with its latency, and a warning where the whole model is faster."""
+    latency = latency_of(plan, candidate.cut, candidate.payload_bytes)
+    if latency is None:
+        return candidate
+    texts = (latency_warning(plan, latency), candidate.warning)
+    return replace(candidate, latency_s=latency, warning="; ".join(text for text in texts if text) or None)
+
+
 def _within(
-    found: list[Candidate], min_accuracy: float | None, max_payload_bytes: int | None, max_head_macs: int | None
+    found: list[Candidate],
+    min_accuracy: float | None,
+    max_payload_bytes: int | None,
+    max_head_macs: int | None,
+    max_latency_s: float | None,
 ) -> Candidates:
     candidates = Candidates(
         c
@@ -211,15 +242,20 @@ def _within(
         if (min_accuracy is None or (c.predicted_accuracy is not None and c.predicted_accuracy >= min_accuracy))
         and (max_payload_bytes is None or (c.payload_bytes is not None and c.payload_bytes <= max_payload_bytes))
         and (max_head_macs is None or c.cut.head_macs <= max_head_macs)
+        and (max_latency_s is None or (c.latency_s is not None and c.latency_s <= max_latency_s))
     )
     if candidates:
         return candidates
     highest = max((c.predicted_accuracy for c in found if c.predicted_accuracy is not None), default=None)
     smallest = min((c.payload_bytes for c in found if c.payload_bytes is not None), default=None)
+    fastest = min((c.latency_s for c in found if c.latency_s is not None), default=None)
+    bound = "" if max_latency_s is None else f", max_latency_s={max_latency_s}"
+    shortest = "" if max_latency_s is None else f", the shortest latency {cell_text(fastest)} s"
     raise ArgumentError(
         f"No cut is within min_accuracy={min_accuracy}, max_payload_bytes={max_payload_bytes} and "
-        f"max_head_macs={max_head_macs}. The highest predicted accuracy is {cell_text(highest)}, the smallest payload "
-        f"{cell_text(smallest)} bytes, the smallest head {min(c.cut.head_macs for c in found):,} multiply-accumulates."
+        f"max_head_macs={max_head_macs}{bound}. The highest predicted accuracy is {cell_text(highest)}, the smallest "
+        f"payload {cell_text(smallest)} bytes, the smallest head {min(c.cut.head_macs for c in found):,} "
+        f"multiply-accumulates{shortest}."
     )
 
 
