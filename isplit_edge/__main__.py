@@ -28,7 +28,9 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--token", help="a bearer token")
     parser.add_argument("--timeout", type=float, default=10.0, metavar="SECONDS", help="for one request")
     parser.add_argument("--payload-bytes", type=int, metavar="N", help="the most bytes of each coded payload")
-    parser.add_argument("--deadline", type=float, metavar="SECONDS", help="for all requests of one file; coded payloads follow the link")
+    parser.add_argument(
+        "--deadline", type=float, metavar="SECONDS", help="for all requests of one file; coded payloads follow the link"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     return parser.parse_intermixed_args(argv)  # options may stand between the files
 

@@ -27,8 +27,9 @@ class Rig:
     do not see it, so the further round trips of a transfer beyond 10 packets on a fresh connection are missing.
 
     Args:
-        rate_bit_s: Rate in each direction, in bits a second, headers of Ethernet and IP included.
+        rate_bit_s: Rate of the way to the server, in bits a second, headers of Ethernet and IP included.
         rtt_s: Round trip without any bytes, in seconds.
+        down: How many times faster the way to the device is.
         mtu: Largest packet in bytes; 576 for rates below 2 Mbit/s and 1500 above, by default.
 
     Raises:
@@ -44,11 +45,11 @@ class Rig:
         ```
     """
 
-    def __init__(self, rate_bit_s: float, rtt_s: float, *, mtu: int | None = None):
+    def __init__(self, rate_bit_s: float, rtt_s: float, *, down: float = 1.0, mtu: int | None = None):
         if os.geteuid() != 0:
             raise PermissionError("network namespaces need root")
         self.mtu = mtu or (SLOW_MTU if rate_bit_s < SLOW_BIT_S else MTU)
-        self.rate_bit_s, self.rtt_s = rate_bit_s, rtt_s
+        self.rate_bit_s, self.rtt_s, self._down = rate_bit_s, rtt_s, down
         mark = f"{os.getpid()}x{next(_numbers)}"
         self._spaces = {"device": f"links-d{mark}", "server": f"links-s{mark}"}
         self._ends = {"device": f"vd{mark}"[:15], "server": f"vs{mark}"[:15]}
@@ -135,10 +136,10 @@ class Rig:
         proxy.stdin.write(f"{self.rtt_s} {int(self.rate_bit_s > 0)}\n")
 
     def _tc(self, verb: str) -> None:
-        rate = max(self.rate_bit_s, 8000.0)
-        burst = max(self.mtu + HEADER_BYTES, int(rate / 8 * BURST_S))
-        limit = burst + max(LEAST_QUEUE_BYTES, int(rate / 8 * QUEUE_S))
         for where, space in self._spaces.items():
+            rate = max(self.rate_bit_s, 8000.0) * (self._down if where == "server" else 1.0)
+            burst = max(self.mtu + HEADER_BYTES, int(rate / 8 * BURST_S))
+            limit = burst + max(LEAST_QUEUE_BYTES, int(rate / 8 * QUEUE_S))
             shaped = f"root tbf rate {int(rate)}bit burst {burst} limit {limit}".split()
             _run("tc", "-n", space, "qdisc", verb, "dev", self._ends[where], *shaped)
 

@@ -120,7 +120,6 @@ def test_without_a_whole_model_late_payloads_are_sent_all_the_same(heads, coded,
     """Something may still come in time: the server is asked for each image, with few bytes."""
     record = {key: value for key, value in Manifest.load(coded).to_dict().items() if key not in ("bundle_id", "files")}
     bundle = write_bundle(tmp_path / "b", heads["int8"], **record)
-    least, _ = bounds_of(coded)
     with Loopback(Manifest.load(bundle)) as server, Client(bundle, server.url, deadline_s=LONG_S) as client:
         seen(client, LONG_S, in_time=False)
         answer = client.run(images)
@@ -130,7 +129,7 @@ def test_without_a_whole_model_late_payloads_are_sent_all_the_same(heads, coded,
 
 
 def test_a_time_out_costs_one_image_and_no_pause(coded, images):
-    """With a deadline the pace decides after a time-out: the next image is asked for, where the pause would forbid it."""
+    """With a deadline the pace decides after a time-out: the next image is asked for, and nothing pauses."""
 
     class Slow:
         def predict(self, payloads, *, until):
@@ -139,15 +138,15 @@ def test_a_time_out_costs_one_image_and_no_pause(coded, images):
         def close(self):
             pass
 
-    with Loopback(Manifest.load(coded)) as server:
-        with Client(coded, server.url, deadline_s=LONG_S, fallback_pause_s=60) as client:
-            seen(client, 1.0)
-            client._transport, kept = Slow(), client._transport
-            lost = client.run(images[0])
-            assert (lost.source, lost.local_reason) == ("local", "no whole answer")
-            assert lost.payload_bytes[0] > 0
-            client._transport = kept
-            assert client.run(images[0]).source == "server"
+    limits = {"deadline_s": LONG_S, "fallback_pause_s": 60}
+    with Loopback(Manifest.load(coded)) as server, Client(coded, server.url, **limits) as client:
+        seen(client, 1.0)
+        client._transport, kept = Slow(), client._transport
+        lost = client.run(images[0])
+        assert (lost.source, lost.local_reason) == ("local", "no whole answer")
+        assert lost.payload_bytes[0] > 0
+        client._transport = kept
+        assert client.run(images[0]).source == "server"
 
 
 def test_images_share_the_time_of_their_call(coded):
