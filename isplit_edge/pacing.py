@@ -8,6 +8,7 @@ the highest accuracy times chance to be back in time.
 """
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -67,7 +68,7 @@ class Ladder:
             rows = [(max(1, int(_LEAST_SHARE * mean)), _LEAST_SHARE * mean, _LEAST_SHARE), (mean, float(mean), 1.0)]
         bounds, sizes, worth = (np.array(column, np.float64) for column in zip(*rows, strict=True))
         bounds, sizes = np.maximum(bounds, 1), np.maximum(sizes, 1)
-        pairs = [(low, high) for low, high in zip(bounds, bounds[1:], strict=False) if high > low]
+        pairs = [(low, high) for low, high in itertools.pairwise(bounds) if high > low]
         steps = [np.geomspace(low, high, 1 + math.ceil(math.log(high / low, _RUNG))) for low, high in pairs]
         rungs = np.unique(np.rint(np.concatenate([*steps, bounds])).astype(np.int64))
         found = np.interp(rungs, bounds, np.maximum.accumulate(worth))

@@ -142,7 +142,7 @@ def oracle(world: World, trace: Trace, ladder: Ladder, seed: int) -> Outcome:
 
 
 def study(manifest: Manifest, world: World, seeds: range, scale: float = 1.0) -> dict[str, Any]:
-    """Compare pace, oracle and fixed rungs over all traces and some seeds."""
+    """Compare pace, oracle and payloads of the export's own size over all traces and some seeds."""
     ladder = Ladder.of(manifest.form, manifest.rates)
     rows = {}
     for name, make in TRACES.items():
@@ -151,8 +151,8 @@ def study(manifest: Manifest, world: World, seeds: range, scale: float = 1.0) ->
             trace = make(seed, scale)
             found.setdefault("pace", []).append(follow(world, trace, ladder, seed).summary())
             found.setdefault("oracle", []).append(oracle(world, trace, ladder, seed).summary())
-            for label, rung in (("largest", len(ladder.bounds) - 1), ("smallest", 0)):
-                found.setdefault(label, []).append(follow(world, trace, ladder, seed, rung).summary())
+            usual = int(np.searchsorted(ladder.bounds, manifest.payload_bytes))
+            found.setdefault("fixed", []).append(follow(world, trace, ladder, seed, usual).summary())
         rows[name] = {
             policy: {key: float(np.mean([one[key] for one in all_seeds])) for key in all_seeds[0]}
             for policy, all_seeds in found.items()
