@@ -1,6 +1,6 @@
 """The pace of `Client(deadline_s=...)` against an oracle that knows the link, as tables in docs/links.md.
 
-    python benchmarks/pacing.py simulate BUNDLE [BUNDLE ...]      a minute for each bundle; nothing of it but manifest.json
+    python benchmarks/pacing.py simulate BUNDLE [BUNDLE ...]      a minute or two each; reads manifest.json alone
     python benchmarks/pacing.py real BUNDLE --images frames.npz   two real runs in network namespaces; as root
     python benchmarks/pacing.py page                              writes docs/links.md from the results
 
