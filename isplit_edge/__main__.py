@@ -36,7 +36,9 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--token", help="a bearer token")
     parser.add_argument("--timeout", type=float, default=10.0, metavar="SECONDS", help="for one request")
     parser.add_argument("--payload-bytes", type=int, metavar="N", help="the most bytes of each coded payload")
-    parser.add_argument("--deadline", type=float, metavar="SECONDS", help="for all requests of one file")
+    parser.add_argument(
+        "--deadline", type=float, metavar="SECONDS", help="for all requests of one file; coded payloads follow the link"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     return parser.parse_intermixed_args(words)  # options may stand between the files
 
@@ -110,6 +112,7 @@ def _line(path: Path, row: int, answer: Answer, *, as_json: bool) -> str:
                 "status": int(answer.status[row]),
                 "source": None if best < 0 else "local" if answer.local[row] else "server",
                 "reason": answer.reasons.get(row),
+                "payload_bytes": int(answer.payload_bytes[row]),
             }
         )
     shown = printable(str(path))

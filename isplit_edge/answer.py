@@ -35,6 +35,8 @@ class Answer:
         class_names: From the manifest, or None.
         local: (N,) bool: which images were answered on the device.
         local_reason: Why the server was not asked or did not answer for these images, or None.
+        payload_bytes: (N,) int64: the size of the payload that was sent of each image; 0 where none was.
+        pace: With `deadline_s`: the bound of the last request's payloads, and why, in words; None if none was sent.
     """
 
     probabilities: np.ndarray
@@ -45,10 +47,14 @@ class Answer:
     class_names: tuple[str, ...] | None = None
     local: np.ndarray = None  # type: ignore[assignment]
     local_reason: str | None = None
+    payload_bytes: np.ndarray = None  # type: ignore[assignment]
+    pace: str | None = None
 
     def __post_init__(self):
         if self.local is None:
             object.__setattr__(self, "local", np.zeros(len(self.status), bool))
+        if self.payload_bytes is None:
+            object.__setattr__(self, "payload_bytes", np.zeros(len(self.status), np.int64))
 
     @property
     def answered(self) -> np.ndarray:

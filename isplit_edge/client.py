@@ -1,7 +1,7 @@
 """A device's client: it runs the head on the device and asks the tail on a server."""
 
+import contextlib
 import dataclasses
-import math
 import os
 import ssl
 import time
@@ -13,10 +13,12 @@ import numpy as np
 
 from . import rest, rpc, schema, wire
 from .answer import STATUS_NO_ANSWER, Answer, check_answer, reason, source_of
-from .errors import ArgumentError, ServerError, ServerTimeoutError, ServerUnreachableError
+from .deadline import Deadline
+from .errors import ArgumentError, DataError, ServerError, ServerTimeoutError, ServerUnreachableError
 from .interpreter import Head
 from .local import LOCAL_FILE, LocalModel
 from .manifest import Manifest
+from .pacing import Choice
 from .transport import HttpConnection, Transport
 
 MAX_BATCH = 32
@@ -52,7 +54,9 @@ class Client:
             channel of the latent on that is worth least.
         deadline_s: Seconds for a whole call of `predict` or `run`, whatever the number of its images and tries; images
             without an answer by then are told as failed, or answered on the device if the bundle holds the whole model.
-            By default each request has only its own limits.
+            Coded payloads get as many bytes as are likely to be answered in time, told from how long earlier requests
+            took. Where even that is likely too late, `run` answers on the device if it can, and asks the server again
+            after `fallback_pause_s`. By default each request has only its own limits.
 
     Raises:
         BundleError: If the bundle is incomplete, was changed or has a newer format.
@@ -88,7 +92,6 @@ class Client:
         schema.integer(1)("max_request_bytes", max_request_bytes)
         schema.number(0)("fallback_pause_s", fallback_pause_s)
         schema.nullable(schema.number(above=0))("deadline_s", deadline_s)
-        self._deadline_s = math.inf if deadline_s is None else deadline_s
         times: dict[str, Any] = {"timeout_s": timeout_s, "connect_timeout_s": connect_timeout_s, "retries": retries}
         if _scheme(url) in rpc.SCHEMES:
             if ssl_context is not None:
@@ -110,6 +113,7 @@ class Client:
         if LOCAL_FILE in self.manifest.files:
             self._local = LocalModel(Path(bundle) / LOCAL_FILE, self.manifest, num_threads=num_threads)
         self._pause_s, self._asking_from, self._why_local = fallback_pause_s, float("-inf"), ""
+        self._deadline, self._trial = Deadline(deadline_s, self.manifest), True
         fitting = max_request_bytes // request_bytes(self.manifest.form.longest_bytes)
         self._batch = max(1, min(max_batch, fitting))
 
@@ -187,7 +191,7 @@ class Client:
     def _ask(self, images: Any, preprocessed: bool, payload_bytes: int | None, *, keep_going: bool) -> Answer:
         self.manifest.form.bound(payload_bytes)
         bound = self._payload_bytes if payload_bytes is None else payload_bytes
-        until = time.monotonic() + self._deadline_s
+        until = time.monotonic() + self._deadline.seconds
         frames = self.head.frames(images, preprocessed)
         batch = _Batch.of(len(frames), self.manifest.n_classes)
         for start in range(0, len(frames), self._batch):
@@ -197,8 +201,12 @@ class Client:
                 if keep_going and self._local is not None and time.monotonic() < self._asking_from:
                     raise ServerUnreachableError(self._why_local)
                 if time.monotonic() >= until:
-                    raise ServerTimeoutError(f"The time for the whole call, {self._deadline_s:g} s, is over")
-                payloads = self._payloads(part, preprocessed, bound, batch.timings_s)
+                    raise ServerTimeoutError(f"The time for the whole call, {self._deadline.seconds:g} s, is over")
+                choice = self._deadline.choose(len(part), len(frames) - start, until, bound)
+                if keep_going and self._local is not None:
+                    self._refuse_late(choice)
+                payloads = self._payloads(part, preprocessed, bound, choice, batch.timings_s)
+                batch.note(rows, payloads, choice)
                 batch.fill(rows, *self._send(payloads, batch.timings_s, until))
             except ServerError as error:
                 if not keep_going:
@@ -206,33 +214,66 @@ class Client:
                 if self._local is None or not isinstance(error, ServerUnreachableError | ServerTimeoutError):
                     batch.reasons.update(dict.fromkeys(rows, str(error)))
                     continue
-                if time.monotonic() >= self._asking_from:
-                    self._asking_from, self._why_local = time.monotonic() + self._pause_s, str(error)
+                self._pause(error)
                 batch.fill_locally(rows, self._local, part, preprocessed)
                 batch.why_local = str(error)
         return batch.answer(self.manifest.class_names)
 
+    def _refuse_late(self, choice: Choice | None) -> None:
+        """Raise if an answer would come too late, unless it is time to try whether that is still so."""
+        if choice is not None and choice.late and not self._trial:
+            raise _TooLateError(f"The server's answer would probably come too late: {choice.reason}")
+        self._trial = False
+
+    def _pause(self, error: ServerError) -> None:
+        """Leave the server in peace for a while; after a time-out the pace decides with the next image instead."""
+        begin = time.monotonic()
+        paced = self._deadline.paced and isinstance(error, ServerTimeoutError) and not isinstance(error, _TooLateError)
+        if begin >= self._asking_from and not paced:
+            self._asking_from, self._why_local, self._trial = begin + self._pause_s, str(error), True
+
     def _payloads(
-        self, frames: np.ndarray, preprocessed: bool, bound: int | None, timings_s: dict[str, float]
+        self,
+        frames: np.ndarray,
+        preprocessed: bool,
+        bound: int | None,
+        choice: Choice | None,
+        timings_s: dict[str, float],
     ) -> list[bytes]:
         payloads = []
         for frame in frames:
             begin = time.perf_counter()
             x = self.head.prepare(frame, preprocessed)
             middle = time.perf_counter()
-            payloads.append(self.head.encode(x, bound))
+            payloads.append(self._encode(x, bound, choice))
+            end = time.perf_counter()
             timings_s["preprocess"] += middle - begin
-            timings_s["head"] += time.perf_counter() - middle
+            timings_s["head"] += end - middle
+            self._deadline.encoded(end - begin)
         return payloads
 
+    def _encode(self, x: np.ndarray, bound: int | None, choice: Choice | None) -> bytes:
+        if choice is not None:
+            with contextlib.suppress(DataError):  # the first channel of a rare latent needs more than was chosen
+                return self.head.encode(x, choice.payload_bytes)
+        return self.head.encode(x, bound)
+
     def _send(self, payloads: list[bytes], timings_s: dict[str, float], until: float) -> tuple[np.ndarray, np.ndarray]:
-        begin = time.perf_counter()
+        begin, sent_bytes = time.perf_counter(), sum(map(len, payloads))
         try:
             found, codes = self._transport.predict(payloads, until=until)
+            self._deadline.answered(sent_bytes, time.perf_counter() - begin, in_time=True)
             check_answer(found, codes, len(payloads), self.manifest)
             return found, codes
+        except ServerTimeoutError:
+            self._deadline.answered(sent_bytes, time.perf_counter() - begin, in_time=False)
+            raise
         finally:
             timings_s["wire"] += time.perf_counter() - begin
+
+
+class _TooLateError(ServerTimeoutError):
+    """No answer was asked for, since it would have come too late."""
 
 
 @dataclasses.dataclass
@@ -244,13 +285,20 @@ class _Batch:
     local: np.ndarray
     timings_s: dict[str, float]
     reasons: dict[int, str]
+    payload_bytes: np.ndarray
     why_local: str | None = None
+    pace: str | None = None
 
     @classmethod
     def of(cls, n: int, n_classes: int) -> "_Batch":
         probabilities = np.full((n, n_classes), np.nan, np.float32)
         status = np.full(n, STATUS_NO_ANSWER, np.int32)
-        return cls(probabilities, status, np.zeros(n, bool), {"preprocess": 0.0, "head": 0.0, "wire": 0.0}, {})
+        timings_s = {"preprocess": 0.0, "head": 0.0, "wire": 0.0}
+        return cls(probabilities, status, np.zeros(n, bool), timings_s, {}, np.zeros(n, np.int64))
+
+    def note(self, rows: range, payloads: list[bytes], choice: Choice | None) -> None:
+        self.payload_bytes[rows.start : rows.stop] = [len(payload) for payload in payloads]
+        self.pace = self.pace if choice is None else choice.reason
 
     def fill(self, rows: range, found: np.ndarray, codes: np.ndarray) -> None:
         self.status[rows.start : rows.stop] = codes
@@ -276,6 +324,8 @@ class _Batch:
             class_names,
             self.local,
             self.why_local,
+            self.payload_bytes,
+            self.pace,
         )
 
 

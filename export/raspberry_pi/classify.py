@@ -41,6 +41,7 @@ def line(frame: Frame, answer: Answer, *, as_json: bool) -> str:
         record: dict[str, Any] = {"time": round(time.time(), 3), "image": frame.name, "class": label}
         record |= {"class_index": None if best < 0 else best, "probability": probability}
         record |= {"status": int(answer.status[0]), "reason": answer.reasons.get(0), "ms": ms}
+        record |= {"payload_bytes": int(answer.payload_bytes[0]), "pace": answer.pace}
         return json.dumps(record)
     times = "  ".join(f"{phase} {value:.1f} ms" for phase, value in ms.items())
     if label is None:
@@ -60,6 +61,10 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     parser.add_argument("--interval", type=float, default=1.0, metavar="SECONDS", help="between rounds (default: 1)")
     parser.add_argument("--timeout", type=float, default=10.0, metavar="SECONDS", help="for one request (default: 10)")
+    parser.add_argument(
+        "--deadline", type=float, metavar="SECONDS", help="for an image and its answer; coded payloads follow the link"
+    )
+    parser.add_argument("--payload-bytes", type=int, metavar="N", help="the most bytes of each coded payload")
     parser.add_argument("--threads", type=int, help="of the head; LiteRT's own choice by default")
     parser.add_argument("--token-file", type=Path, help="a file that holds a bearer token")
     args = parser.parse_args(argv)
@@ -71,7 +76,8 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def run(args: argparse.Namespace, stop: threading.Event) -> int:
     """Run a parsed command line until it is done or `stop` is set."""
     token = None if args.token_file is None else _token(args.token_file)
-    with Client(args.bundle, args.url, timeout_s=args.timeout, token=token, num_threads=args.threads) as client:
+    limits = {"timeout_s": args.timeout, "deadline_s": args.deadline, "payload_bytes": args.payload_bytes}
+    with Client(args.bundle, args.url, token=token, num_threads=args.threads, **limits) as client:
         source = _source(args, client.manifest)
         try:
             return _loop(client, source, args, stop)

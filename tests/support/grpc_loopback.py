@@ -14,7 +14,6 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from isplit_edge import wire
 from isplit_edge.manifest import Manifest
 from support.loopback import tail
 
@@ -56,7 +55,7 @@ class GrpcLoopback(prediction_service_pb2_grpc.PredictionServiceServicer, model_
         if done is not None:
             return done
         manifest = self.manifest
-        rows = [wire.unpack(one, manifest.tag, manifest.dtype, manifest.shapes["latent"]) for one in payloads]
+        rows = [manifest.form.unpack(one) for one in payloads]
         nothing = np.full(manifest.n_classes, np.nan)
         probabilities = np.array([nothing if latent is None else tail(latent, manifest) for _, latent in rows])
         answer = predict_pb2.PredictResponse()

@@ -152,7 +152,7 @@ class Handler(BaseHTTPRequestHandler):
     def _row(self, instance) -> dict:
         manifest = self.server.manifest
         payload = base64.b64decode(instance["payload"]["b64"], validate=True)
-        status, latent = wire.unpack(payload, manifest.tag, manifest.dtype, manifest.shapes["latent"])
+        status, latent = manifest.form.unpack(payload)
         if latent is None:
             return {"probabilities": [float("nan")] * manifest.n_classes, "status": status}
         return {"probabilities": tail(latent, manifest).tolist(), "status": status}
