@@ -125,7 +125,7 @@ class GrpcTransport:
 
     def call(self, request: bytes, *, until: float = math.inf) -> bytes:
         """Send a `PredictRequest` of any model and signature, and return the `PredictResponse`; errors as `predict`."""
-        return self._call(_PREDICT, request, until)
+        return self._call(PREDICT, request, until)
 
     def check(self) -> str:
         """Ask whether the server has the version.
