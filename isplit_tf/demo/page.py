@@ -7,7 +7,7 @@ from typing import Any
 from ..display.page import Section, html_page
 from ..display.tables import html_table
 from ..evaluation.evaluation import Evaluation
-from ..selection.candidates import Candidates
+from ..selection.candidates import Candidate, Candidates
 from .pictures import Pictures
 from .report import DemoReport
 from .stopwatch import announce
@@ -41,8 +41,7 @@ def write_page(
             "From top to bottom: the importance of each cut (CUI), the size of each layer, and the accuracy that each "
             "cut keeps with an untrained bottleneck, in the same bytes per frame at every cut. The demo takes the cut "
             "with the highest predicted accuracy among those whose head does at most half of the work (solid line). "
-            "Dotted lines are the peaks of the importance. Cuts without a point fell out of the race: an earlier cut "
-            "was as good.",
+            f"Dotted lines are the peaks of the importance.\n\n{_cheapest(candidates)}",
             shown["curve.png"],
         ),
         Section("Candidates", "", html_table(*_candidates(candidates))),
@@ -71,13 +70,28 @@ def _ways(report: DemoReport) -> str:
     )
 
 
+def _cheapest(candidates: Candidates) -> str:
+    """Return which cut has the cheapest head within a point of the best predicted accuracy."""
+    best = candidates[0]
+    near = [c for c in candidates if (c.predicted_accuracy or 0) >= (best.predicted_accuracy or 0) - 0.01]
+    cheapest = min(near, key=lambda c: c.cut.head_macs)
+    if cheapest is best:
+        return "No cut within a point of it has a cheaper head."
+    return f"Within a point of it, {cheapest.cut.name} has the cheapest head, with {_share(cheapest)} of the work."
+
+
+def _share(candidate: Candidate) -> str:
+    cut = candidate.cut
+    return f"{cut.head_macs / (cut.head_macs + cut.tail_macs):.0%}"
+
+
 def _candidates(candidates: Candidates) -> tuple[list[str], list[list[Any]]]:
     header = ["cut", "shape", "work in the head", "predicted accuracy", "bytes per frame", "importance", "peak"]
     return header, [
         [
             c.cut.name,
             "x".join(map(str, c.cut.shape)),
-            f"{c.cut.head_macs / (c.cut.head_macs + c.cut.tail_macs):.0%}",
+            _share(c),
             f"{c.predicted_accuracy:.1%}" if c.predicted_accuracy is not None else None,
             c.payload_bytes,
             f"{c.importance:.2e}",

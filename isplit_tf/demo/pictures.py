@@ -40,20 +40,30 @@ def draw_choice(curve: Curve, candidates: Candidates, accuracy: AccuracyCurve) -
     positions = {cut.index: k for k, cut in enumerate(curve.cuts)}
     shared = [k for k, cut in enumerate(accuracy.cuts) if cut.index in positions]
     choice = candidates[0].cut.index
-    return curve_and_sizes(
+    figure = curve_and_sizes(
         lambda ax: curve.plot(log=True, ax=ax),
         [cut.size for cut in curve.cuts],
         choice=positions[choice],
         others=[positions[cut.index] for cut in curve.peaks if cut.index != choice],
         accuracy=([positions[accuracy.cuts[k].index] for k in shared], accuracy.accuracy[shared], accuracy.original),
     )
+    _show_points(figure.axes[2])
+    return figure
 
 
 def draw_bytes(payload_bytes: float, exported: Evaluation, codecs: CodecCurve) -> Any:
     """Draw accuracy over bytes per frame: the exported split as a point, compressed images as lines."""
-    return rate_and_accuracy(
+    figure = rate_and_accuracy(
         {"the split, exported": [(payload_bytes, exported.accuracy)]},
         codecs.lines(),
         references={"the whole model": codecs.original},
         title=f"{exported.n_images:,} test images",
     )
+    _show_points(figure.axes[0])
+    return figure
+
+
+def _show_points(ax: Any) -> None:
+    """Let an axis of accuracies show at least five points, so that a tenth of one does not look like much."""
+    low, high = ax.get_ylim()
+    ax.set_ylim(min(low, 95), max(high, 100.2))

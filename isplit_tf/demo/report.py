@@ -118,7 +118,8 @@ class DemoReport:
         figures = (
             f"The split sends {payload:,.0f} bytes per frame and has {exported:.1%} of the test images right; the "
             f"whole model has {self.accuracy['original'][0]:.1%}. The smallest image that keeps this accuracy within "
-            f"half a point ({image}) takes {image_bytes:,.0f} bytes."
+            f"half a point ({image}) takes {image_bytes:,.0f} bytes. With {self.n_test:,} test images, a difference of "
+            f"less than {100 * self._uncertainty():.1f} points may be chance."
         )
         if loss > NEAR:
             verdict = (
@@ -127,8 +128,8 @@ class DemoReport:
             )
         elif payload < image_bytes:
             verdict = (
-                f"Yes, where bytes are scarce or the image may not leave the device: the split sends "
-                f"{image_bytes / payload:.1f} times less than the smallest image and keeps the accuracy."
+                "Yes, where bytes are scarce or the image may not leave the device: the split keeps the accuracy, and "
+                f"the smallest image that keeps it takes {image_bytes / payload:.1f} times as many bytes."
             )
         else:
             verdict = (
@@ -147,6 +148,11 @@ class DemoReport:
             "free: a device that sends images is simpler."
         )
         return [verdict, figures, cost, local]
+
+    def _uncertainty(self) -> float:
+        """Return half of the 95 % interval of the original's accuracy."""
+        _, low, high = self.accuracy["original"]
+        return (high - low) / 2
 
     def _loss(self, name: str) -> float:
         return self.accuracy["original"][0] - self.accuracy[name][0]

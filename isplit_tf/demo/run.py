@@ -14,12 +14,13 @@ from isplit_edge import Client
 
 from ..bottlenecks.projection import Projection
 from ..datasets import load
+from ..display.quiet import quiet
 from ..errors import ExistsError
 from ..evaluation.evaluation import Evaluation, evaluate
 from ..export.bundle import Bundle, export_bundle
 from ..importance.curve import Curve
 from ..importance.measure import measure_importance
-from ..selection.accuracy_map import AccuracyMap
+from ..selection.accuracy_curve import AccuracyCurve
 from ..selection.candidates import Candidates, propose
 from ..selection.codec import measure_codecs
 from ..selection.codec_curve import CodecCurve
@@ -43,14 +44,13 @@ from .plan import plan_for_this_machine
 from .report import DemoReport, smallest_images
 from .stopwatch import Stopwatch, announce, say
 
-RATES = (32, 64, 128)  # bytes per frame that are predicted, the same at every cut
-PAYLOAD_BYTES = 64  # of these, what the demo splits with
+PAYLOAD_BYTES = 64  # per frame, the same at every cut: otherwise the cuts would be compared by their bytes
 _FIT_IMAGES = 1000
 _PREDICTED_IMAGES = 500
 _CALIBRATION_IMAGES = 300
 _MANIFEST_IMAGES = 500
 _TIMED_FRAMES = 100
-_QUALITIES = (10, 40, 75)
+_QUALITIES = (1, 10, 50)
 _FINE_TUNE_EPOCHS = 3
 _FINE_TUNE_RATE = 3e-4
 _BATCH = 256  # images that are classified at once
@@ -60,7 +60,7 @@ def run_demo(directory: Path, *, train: bool = False, seed: int = 0, overwrite: 
     """Run the demo.
 
     Args:
-        directory: Folder for what the steps leave: classifier.keras, curve.npz, rates.npz, accuracy.npz, codecs.npz,
+        directory: Folder for what the steps leave: classifier.keras, curve.npz, accuracy.npz, codecs.npz,
             candidates.json, split/, bundle/, the pictures, report.json and report.html.
         train: Whether to train the classifier here instead of taking the one that ships with the package, to train the
             split end to end, and to train the classifier for as many epochs more, as a control.
@@ -76,7 +76,8 @@ def run_demo(directory: Path, *, train: bool = False, seed: int = 0, overwrite: 
     if not overwrite and directory.exists() and not (directory.is_dir() and next(directory.iterdir(), None) is None):
         raise ExistsError(f"'{directory}' exists. Give --overwrite, or another place with -o.")
     directory.mkdir(parents=True, exist_ok=True)
-    return _Demo(directory, train, seed).run()
+    with quiet():  # what TensorFlow's C++ code prints; the steps report on sys.stderr
+        return _Demo(directory, train, seed).run()
 
 
 class _Demo:
@@ -97,8 +98,8 @@ class _Demo:
         reports: dict[str, Evaluation] = {}
         model = self._classifier(reports)
         curve = self._importance(model)
-        rates = self._prediction(model)
-        candidates = self._choice(curve, rates)
+        accuracy = self._prediction(model)
+        candidates = self._choice(curve, accuracy)
         codecs = self._image_formats(model)
         halves = self._split(model, candidates, reports)
         if self.is_training:
@@ -107,7 +108,7 @@ class _Demo:
         reports["exported"], latency = self._ask(bundle)
         payload_bytes = bundle.manifest.payload_bytes
         self.pictures.add("bytes.png", draw_bytes(payload_bytes, reports["exported"], codecs))
-        plan = plan_for_this_machine(model, rates, codecs)
+        plan = plan_for_this_machine(model, accuracy, codecs)
         report = self._report(halves, bundle, codecs, reports, latency)
         record = self.directory / "report.json"
         record.write_text(json.dumps(report.to_json(), indent=1, allow_nan=False) + "\n")
@@ -141,29 +142,26 @@ class _Demo:
             self.pictures.add("importance.png", draw_importance(curve))
         return curve
 
-    def _prediction(self, model: keras.Model) -> AccuracyMap:
-        """Predict the accuracy at each cut in so many bytes, the same for all, without any training."""
-        asked = ", ".join(map(str, RATES))
-        with self.watch.step("prediction", f"Predicting the accuracy that each cut keeps in {asked} bytes per frame"):
-            rates = predict_accuracy(
+    def _prediction(self, model: keras.Model) -> AccuracyCurve:
+        """Predict the accuracy at each cut in so many bytes, without any training."""
+        text = f"Predicting the accuracy that each cut keeps in {PAYLOAD_BYTES} bytes per frame"
+        with self.watch.step("prediction", text):
+            accuracy = predict_accuracy(
                 model,
                 self.validation,
-                payload_bytes=RATES,
+                payload_bytes=PAYLOAD_BYTES,
                 fit_data=self.train,
                 fit_images=_FIT_IMAGES,
                 max_images=_PREDICTED_IMAGES,
                 class_names=self.names,
                 seed=self.seed,
             )
-            rates.save(self.directory / "rates.npz")
-            rates.at(PAYLOAD_BYTES).save(self.directory / "accuracy.npz")
-            announce(self.directory / "rates.npz")
+            accuracy.save(self.directory / "accuracy.npz")
             announce(self.directory / "accuracy.npz")
-        return rates
+        return accuracy
 
-    def _choice(self, curve: Curve, rates: AccuracyMap) -> Candidates:
+    def _choice(self, curve: Curve, accuracy: AccuracyCurve) -> Candidates:
         """Choose the cut: the highest predicted accuracy with at most half of the work in the head."""
-        accuracy = rates.at(PAYLOAD_BYTES)
         work = curve.cuts[0].head_macs + curve.cuts[0].tail_macs
         candidates = propose(curve, accuracy=accuracy, rank="accuracy", max_head_macs=work // 2)
         candidates.save(self.directory / "candidates.json")

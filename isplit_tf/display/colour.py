@@ -7,7 +7,7 @@ from typing import IO
 def styled(text: str, style: str, stream: IO[str]) -> str:
     """Return a text in a style, or as it is where the stream is no terminal, or one without colours.
 
-    `NO_COLOR=1` switches them off.
+    `NO_COLOR=1` and `TERM=dumb` switch them off.
 
     Args:
         text: One line or several.
@@ -17,7 +17,7 @@ def styled(text: str, style: str, stream: IO[str]) -> str:
     Example:
         >>> sys.stderr.write(styled("isplit cuts:", "bold red", sys.stderr))
     """
-    if os.environ.get("NO_COLOR") or not _is_terminal(stream):
+    if not has_colours(stream):
         return text
     from rich.console import Console  # what is written to files and pipes does without this import
     from rich.text import Text
@@ -28,7 +28,10 @@ def styled(text: str, style: str, stream: IO[str]) -> str:
     return captured.get()
 
 
-def _is_terminal(stream: IO[str]) -> bool:
+def has_colours(stream: IO[str]) -> bool:
+    """Check whether a stream is a terminal, and its user wants colours there."""
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return False
     try:
         return stream.isatty()
     except (AttributeError, ValueError):  # no stream, or a closed one
