@@ -18,7 +18,7 @@ from pathlib import Path
 OLDEST, NEWEST = (3, 11), (3, 13)
 ROOT = Path(__file__).resolve().parent.parent
 # Of a fresh environment on Linux, x86-64: packages, megabytes to download, megabytes on the disk.
-SIZES = {"": (80, 800, 2400), "test": (200, 1300, 3500)}
+SIZES = {"": (65, 680, 2700), "test": (150, 950, 3400)}
 _MARK = "installing"
 _BIG_MB = 20
 _UNITS = {"kB": 1e-3, "MB": 1.0, "GB": 1e3}
@@ -36,7 +36,7 @@ def main(folder: str, extra: str = "") -> None:
     what = "isplit-tf" + (f" with the packages of '{extra}'" if extra else "")
     print(
         f"Installing {what} into {folder}/: about {packages} packages, {download:,} MB to download, {disk:,} MB on the "
-        "disk. This takes two to ten minutes, by the network; it can be interrupted and started again.",
+        "disk. This takes one to five minutes, as the network is; it can be interrupted and started again.",
         flush=True,
     )
     mark = target / _MARK

@@ -101,6 +101,7 @@ class _Demo:
         accuracy = self._prediction(model)
         candidates = self._choice(curve, accuracy)
         codecs = self._image_formats(model)
+        plan = plan_for_this_machine(self.directory, model, accuracy, codecs)
         halves = self._split(model, candidates, reports)
         if self.is_training:
             self._control(model, candidates, reports)
@@ -108,7 +109,6 @@ class _Demo:
         reports["exported"], latency = self._ask(bundle)
         payload_bytes = bundle.manifest.payload_bytes
         self.pictures.add("bytes.png", draw_bytes(payload_bytes, reports["exported"], codecs))
-        plan = plan_for_this_machine(model, accuracy, codecs)
         report = self._report(halves, bundle, codecs, reports, latency)
         record = self.directory / "report.json"
         record.write_text(json.dumps(report.to_json(), indent=1, allow_nan=False) + "\n")

@@ -1,6 +1,6 @@
 """Train the classifier that ships with the demo: isplit_tf/demo/glyphs.keras, and its record classifier.json.
 
-python tools/glyphs/classifier.py            # about a quarter of an hour on one core
+python tools/glyphs/classifier.py            # seven minutes on one core
 python tools/glyphs/classifier.py --epochs 1 --output build/glyphs.keras
 """
 
