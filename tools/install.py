@@ -108,4 +108,7 @@ def install(python: Path, what: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except KeyboardInterrupt:
+        sys.exit("Interrupted. Started again, it goes on with what was downloaded.")

@@ -104,7 +104,7 @@ def write_compact(model: keras.Model, path: Path) -> None:
 
 
 def undated(metadata: bytes) -> bytes:
-    """Return Keras' metadata without the date, so that the same weights give the same file."""
+    """Return Keras' metadata without the date of saving, which says nothing of the model."""
     return json.dumps({key: value for key, value in json.loads(metadata).items() if key != "date_saved"}).encode()
 
 
