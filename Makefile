@@ -3,7 +3,7 @@
 # make other-processors   the numerical tests again, as TensorFlow computes without oneDNN and without AVX-512
 # make hub-rows    KerasHub's models in the table of compatibility, in an environment of their own
 # make docs   the documentation with what the notebooks print, into build/site
-# Each makes its own environment in .venv and installs what it needs.
+# Each makes an environment in .venv and installs what it needs, which tools/install.py reports.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -25,7 +25,7 @@ build/hub/ready: benchmarks/hub_requirements.txt pyproject.toml
 .PHONY: demo test other-processors hub-rows docs lint types clean
 
 demo: $(VENV)/run
-	$(RUN) -m isplit_tf demo --output demo
+	$(RUN) -m isplit_tf demo --output demo --overwrite
 
 test: $(VENV)/test lint types
 	$(PYTEST)
@@ -46,20 +46,13 @@ lint: $(VENV)/test
 types: $(VENV)/test
 	$(RUN) -m mypy
 
-$(VENV)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else \
-	"isplit-tf needs Python 3.11 to 3.13. Found: %s. Try: make PYTHON=python3.12" % sys.version.split()[0])'
-	$(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet --upgrade pip
-	touch $@
+$(VENV)/run: pyproject.toml
+	@$(PYTHON) tools/install.py $(VENV)
+	@touch $@
 
-$(VENV)/run: $(VENV)/python pyproject.toml
-	$(RUN) -m pip install --quiet --editable .
-	touch $@
-
-$(VENV)/test: $(VENV)/run
-	$(RUN) -m pip install --quiet --editable ".[test]"
-	touch $@
+$(VENV)/test: pyproject.toml
+	@$(PYTHON) tools/install.py $(VENV) test
+	@touch $@ $(VENV)/run
 
 clean:
 	rm -rf $(VENV) demo build dist *.egg-info

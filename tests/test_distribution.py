@@ -30,6 +30,7 @@ def test_the_wheel_holds_both_packages_and_the_glyphs(archives):
         "isplit_tf/py.typed",
         "isplit_tf/datasets/glyphs/glyphs.npz",
         "isplit_tf/datasets/glyphs/NOTICE",
+        "isplit_tf/demo/glyphs.keras",
         "isplit_edge/client.py",
         "isplit_edge/py.typed",
     ):
@@ -54,6 +55,8 @@ def test_the_source_archive_can_build_the_device_package(archives):
         "tests/support/former_files/0.1.0.json",
         "tests/support/former_files/0.1.0.zip",
         "tests/support/zoo.py",
+        "tools/glyphs/classifier.json",
+        "tools/install.py",
         "tools/rooms.py",
     ):
         assert wanted in names

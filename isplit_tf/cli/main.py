@@ -17,9 +17,12 @@ from importlib import import_module
 from isplit_edge import __version__
 from isplit_edge.text import printable
 
+from ..display.colour import styled
 from ..errors import ISplitError, ModelError, ServerError, StorageError
 from . import choice, deployment, machine, plan, planning, split_training, study
+from .completion import complete
 from .custom_objects import custom_objects
+from .help import ColouredParser
 
 _OF_A_PATH = (PermissionError, FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError)
 _COMMANDS = (  # in the order of --help
@@ -45,7 +48,7 @@ _COMMANDS = (  # in the order of --help
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
+    parser = ColouredParser(
         prog="isplit",
         description="Find where to split a Keras model between a device and a server, and carry the split through.",
         epilog="isplit COMMAND --help shows an example of each. Start with: isplit demo",
@@ -54,6 +57,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for define in _COMMANDS:
         define(commands)
+    complete(parser)
     return parser.parse_args(argv)
 
 
@@ -65,16 +69,16 @@ def run(args: argparse.Namespace) -> int:
             result = args.run(args)
     except ISplitError as error:
         shown = "\n".join(map(printable, str(error).split("\n")))
-        print(f"isplit {args.command}: {shown}", file=sys.stderr)
+        _complain(args.command, shown)
         of_a_path = isinstance(error.__cause__, _OF_A_PATH)
         return 1 if isinstance(error, ServerError | StorageError) and not of_a_path else 2
     except OSError as error:
         if error.filename is None:
             raise
-        print(f"isplit {args.command}: '{error.filename}': {error.strerror}", file=sys.stderr)
+        _complain(args.command, f"'{error.filename}': {error.strerror}")
         return 2 if isinstance(error, _OF_A_PATH) else 1
     except KeyboardInterrupt:
-        print(f"isplit {args.command}: interrupted", file=sys.stderr)
+        _complain(args.command, "interrupted")
         return 130
     if result is not None:
         if isinstance(sys.stdout, io.TextIOWrapper):
@@ -86,6 +90,11 @@ def run(args: argparse.Namespace) -> int:
             # interpreter would otherwise report an error when it exits.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
+
+
+def _complain(command: str, text: str) -> None:
+    """Say on standard error why a command did not end well."""
+    print(styled(f"isplit {command}:", "bold red", sys.stderr), text, file=sys.stderr)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -4,25 +4,29 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from .options import add_cluster, add_command
+from .options import add_cluster, add_command, add_output
 from .output import Result
 
 
 def define_demo(commands: Any) -> None:
     """Add `isplit demo` to the commands."""
     parser = add_command(
-        commands, "demo", run_demo, "run the whole story on the embedded glyphs", "isplit demo --quick"
+        commands, "demo", run_demo, "run every step once on the embedded glyphs, in a minute", "isplit demo"
     )
-    parser.add_argument("--quick", action="store_true", help="less training, a minute or two")
-    parser.add_argument("-o", "--output", default="demo", metavar="DIR", help="where to (default: demo)")
-    parser.add_argument("--seed", type=int, default=0, help="of the training (default: 0)")
+    parser.add_argument(
+        "--train",
+        action="store_true",
+        help="train the classifier and the split here, with a control; takes a quarter of an hour",
+    )
+    add_output(parser, "demo", "folder for all that the steps leave")
+    parser.add_argument("--seed", type=int, default=0, help="of all random numbers (default: 0)")
 
 
 def run_demo(args: argparse.Namespace) -> Result:
     """Run `isplit demo`: all steps on the embedded glyphs, with a report."""
     from ..demo.run import run_demo
 
-    report = run_demo(Path(args.output), quick=args.quick, seed=args.seed)
+    report = run_demo(Path(args.output), train=args.train, seed=args.seed, overwrite=args.overwrite)
     return Result(report.table(), report.to_json())
 
 

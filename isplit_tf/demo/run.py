@@ -1,231 +1,252 @@
-"""The demo on the embedded glyphs: train, measure, split, train, export, serve and query, with one table of results."""
+"""The demo on the embedded glyphs: each step of the tool once, from the trained classifier to the page of results."""
 
 import json
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from isplit_edge import Client
 
 from ..bottlenecks.projection import Projection
 from ..datasets import load
-from ..display.page import Section, html_page
-from ..display.tables import html_table
+from ..display.quiet import quiet
+from ..errors import ExistsError
 from ..evaluation.evaluation import Evaluation, evaluate
 from ..export.bundle import Bundle, export_bundle
 from ..importance.curve import Curve
 from ..importance.measure import measure_importance
-from ..plots import curve_and_sizes, save_figure, svg
 from ..selection.accuracy_curve import AccuracyCurve
 from ..selection.candidates import Candidates, propose
+from ..selection.codec import measure_codecs
+from ..selection.codec_curve import CodecCurve
 from ..selection.prediction import predict_accuracy
 from ..server import Server
 from ..splitting import SplitModel, split
-from ..training import train
-from .report import JPEG_QUALITY, DemoReport
+from ..training import train as train_split
+from .classifier import (
+    BATCH,
+    EPOCHS,
+    build_classifier,
+    decaying,
+    framed,
+    load_classifier,
+    shipped_file,
+    train_classifier,
+)
+from .page import write_page
+from .pictures import Pictures, draw_bytes, draw_choice, draw_importance
+from .plan import plan_for_this_machine
+from .report import DemoReport, smallest_images
+from .stopwatch import Stopwatch, announce, say
 
-SIZE = 32  # VGG16's five poolings need 32 pixels; the glyphs have 28 and get a black border
-_LAYOUT = ((1, 2), (2, 2), (3, 3), (4, 3), (5, 3))  # VGG16's blocks and their convolutions
-
-
-@dataclass(frozen=True)
-class Scale:
-    """The size of the demo: widths of the model, numbers of images, epochs and timed frames."""
-
-    widths: tuple[int, ...]
-    train_images: int | None
-    epochs: int
-    fine_tune_epochs: int
-    timed_frames: int
-    predicted_images: int
-
-
-FULL = Scale((24, 48, 96, 128, 128), None, 6, 3, 200, 1000)
-QUICK = Scale((8, 16, 32, 64, 64), 4000, 3, 2, 50, 300)
 PAYLOAD_BYTES = 64  # per frame, the same at every cut: otherwise the cuts would be compared by their bytes
-_LEARNING_RATE = 1e-3
+_FIT_IMAGES = 1000
+_PREDICTED_IMAGES = 500
+_CALIBRATION_IMAGES = 300
+_MANIFEST_IMAGES = 300
+_TIMED_FRAMES = 100
+_QUALITIES = (1, 25)
+_FINE_TUNE_EPOCHS = 3
 _FINE_TUNE_RATE = 3e-4
-_BATCH = 64
+_BATCH = 256  # images that are classified at once
 
 
-def build_classifier(widths: tuple[int, ...], seed: int) -> keras.Model:
-    """Build a model in VGG16's layout with narrower layers, for 32x32 grey images from 0 to 255."""
-    keras.utils.set_random_seed(seed)
-    layers = keras.layers
-    inputs = keras.Input((SIZE, SIZE, 1), name="image")
-    x = layers.Rescaling(1 / 127.5, offset=-1, name="rescaling")(inputs)
-    for (block, convolutions), width in zip(_LAYOUT, widths, strict=True):
-        for k in range(1, convolutions + 1):
-            x = layers.Conv2D(
-                width,
-                3,
-                padding="same",
-                activation="relu",
-                kernel_initializer="he_normal",
-                name=f"block{block}_conv{k}",
-            )(x)
-        x = layers.MaxPooling2D(name=f"block{block}_pool")(x)
-    x = layers.Flatten(name="flatten")(x)
-    x = layers.Dense(4 * widths[-1], activation="relu", kernel_initializer="he_normal", name="fc1")(x)
-    x = layers.Dropout(0.5, name="dropout")(x)
-    outputs = layers.Dense(10, activation="softmax", name="predictions")(x)
-    return keras.Model(inputs, outputs, name="glyph_vgg")
-
-
-def run_demo(directory: Path, *, quick: bool = False, seed: int = 0) -> DemoReport:
+def run_demo(directory: Path, *, train: bool = False, seed: int = 0, overwrite: bool = False) -> DemoReport:
     """Run the demo.
 
     Args:
-        directory: Folder for classifier.keras, curve.npz, accuracy.npz, curve.png, candidates.json, split/, bundle/,
-            report.json and report.html; files of an earlier run are replaced.
-        quick: Train less; the demo then takes a minute or two.
+        directory: Folder for what the steps leave: classifier.keras, curve.npz, accuracy.npz, codecs.npz,
+            candidates.json, split/, bundle/, the pictures, report.json and report.html.
+        train: Whether to train the classifier here instead of taking the one that ships with the package, to train the
+            split end to end, and to train the classifier for as many epochs more, as a control.
         seed: Seed of all random numbers; the same seed chooses the same cut again.
+        overwrite: Whether to replace what an earlier run left in the folder.
 
     Returns:
         The figures of the demo.
+
+    Raises:
+        ExistsError: If the folder is not empty, and `overwrite` is not given.
     """
+    if not overwrite and directory.exists() and not (directory.is_dir() and next(directory.iterdir(), None) is None):
+        raise ExistsError(f"'{directory}' exists. Give --overwrite, or another place with -o.")
     directory.mkdir(parents=True, exist_ok=True)
-    return _Demo(directory, QUICK if quick else FULL, seed).run()
+    with quiet():  # what TensorFlow's C++ code prints; the steps report on sys.stderr
+        return _Demo(directory, train, seed).run()
 
 
 class _Demo:
-    """The steps of the demo, in order; each reports itself on standard error and is timed."""
+    """The steps of the demo. Each reports itself on standard error, is timed, and names the files that it writes."""
 
-    def __init__(self, directory: Path, scale: Scale, seed: int):
-        self.directory, self.scale, self.seed = directory, scale, seed
-        self.seconds: dict[str, float] = {}
-        splits = load("glyphs")
-        self.splits = splits
-        part = slice(scale.train_images)
-        order = np.random.default_rng(seed).permutation(len(splits.train[1]))[part]
-        self.train = _framed(splits.train[0][order]), splits.train[1][order]
-        self.validation = _framed(splits.validation[0]), splits.validation[1]
-        self.test = _framed(splits.test[0]), splits.test[1]
-
-    @contextmanager
-    def step(self, name: str, text: str) -> Iterator[None]:
-        """Report a step and its time on standard error."""
-        sys.stderr.write(f"{text} ...\n")
-        start = time.perf_counter()
-        yield
-        self.seconds[name] = time.perf_counter() - start
-        sys.stderr.write(f"  {self.seconds[name]:.1f} s\n")
+    def __init__(self, directory: Path, train: bool, seed: int):
+        self.directory, self.is_training, self.seed = directory, train, seed
+        self.watch = Stopwatch()
+        self.pictures = Pictures(directory)
+        self.splits = load("glyphs")
+        self.names = self.splits.class_names
+        self.train, self.validation, self.test = (
+            (framed(images), labels) for images, labels in (self.splits.train, self.splits.validation, self.splits.test)
+        )
 
     def run(self) -> DemoReport:
         """Run all steps, write the files, and return the report."""
-        scale, names = self.scale, self.splits.class_names
-        with self.step("original", f"Training a classifier on {len(self.train[1]):,} glyphs, {scale.epochs} epochs"):
-            model = build_classifier(scale.widths, self.seed)
-            _fit(model, self.train, scale.epochs, _LEARNING_RATE, self.seed)
-            model.save(self.directory / "classifier.keras")
-            original = evaluate(model, self.test, class_names=names, progress=False)
-        with self.step("importance", "Measuring the importance of every cut on the validation images"):
-            curve = measure_importance(model, self.validation, class_names=names)
-            curve.save(self.directory / "curve.npz")
-        accuracy = self._predict(model)
-        candidates = propose(curve, accuracy=accuracy, rank="accuracy", max_head_macs=_half(curve))
-        candidates.save(self.directory / "candidates.json")
-        save_figure(_picture(curve, candidates, accuracy), self.directory / "curve.png")
-        sys.stderr.write(
-            f"  split at '{candidates[0].cut.name}': {candidates[0].reason}; the peak of the curve is at "
-            f"'{curve.best.name}'\n"
-        )
-        with self.step(
-            "split", f"Splitting there, fitting the bottleneck, training end to end: {scale.fine_tune_epochs} epochs"
-        ):
-            halves = split(model, candidates[0].cut, self._bottleneck())
-            self._train(halves)
-            halves.save(self.directory / "split", overwrite=True)
-            split_report = evaluate(halves, self.test, class_names=names, progress=False)
-        with self.step("control", f"Training the original on, {scale.fine_tune_epochs} epochs, as a control"):
-            control = split(model, candidates[0].cut)
-            self._train(control)
-            control_report = evaluate(control, self.test, class_names=names, progress=False)
-        with self.step("export", "Exporting int8 head and SavedModel tail"):
-            bundle = self._export(halves, model)
-        with self.step("serve", f"Serving the tail and asking it for {len(self.test[1]):,} images over loopback"):
-            exported, latency = self._ask(bundle)
-        jpeg, sizes = self._compare_images(model, bundle)
-        reports = {
-            "original": original,
-            "control": control_report,
-            "split": split_report,
-            "exported": exported,
-            "jpeg": jpeg,
-        }
-        report = DemoReport(
-            cut=halves.cut.name,
-            n_test=original.n_images,
-            accuracy={name: (evaluation.accuracy, *evaluation.interval()) for name, evaluation in reports.items()},
-            frame_bytes=sizes,
-            head_bytes=(bundle.directory / "edge" / "head.tflite").stat().st_size,
-            latency_ms=latency,
-            seconds=self.seconds,
-        )
-        self._write(report, curve, accuracy, candidates, reports)
+        reports: dict[str, Evaluation] = {}
+        model = self._classifier(reports)
+        curve = self._importance(model)
+        accuracy = self._prediction(model)
+        candidates = self._choice(curve, accuracy)
+        codecs = self._image_formats(model)
+        plan = plan_for_this_machine(self.directory, model, accuracy, codecs)
+        halves = self._split(model, candidates, reports)
+        if self.is_training:
+            self._control(model, candidates, reports)
+        bundle = self._export(halves, model)
+        reports["exported"], latency = self._ask(bundle)
+        payload_bytes = bundle.manifest.payload_bytes
+        self.pictures.add("bytes.png", draw_bytes(payload_bytes, reports["exported"], codecs))
+        report = self._report(halves, bundle, codecs, reports, latency)
+        record = self.directory / "report.json"
+        record.write_text(json.dumps(report.to_json(), indent=1, allow_nan=False) + "\n")
+        announce(record)
+        write_page(self.directory / "report.html", report, candidates, reports["exported"], plan, self.pictures)
         return report
 
-    def _predict(self, model: keras.Model) -> AccuracyCurve:
-        """Predict the accuracy at each cut with one payload for all, before anything is trained."""
-        images = self.scale.predicted_images
-        with self.step("prediction", f"Predicting the accuracy that {PAYLOAD_BYTES} bytes a frame keep at every cut"):
+    def _classifier(self, reports: dict[str, Evaluation]) -> keras.Model:
+        path = self.directory / "classifier.keras"
+        if self.is_training:
+            n_images = len(self.train[1])
+            with self.watch.step("classifier", f"Training a classifier on {n_images:,} glyphs, {EPOCHS} epochs"):
+                model = build_classifier(seed=self.seed)
+                train_classifier(model, *self.splits.train, seed=self.seed)
+                model.save(path)
+                reports["original"] = self._evaluate(model)
+        else:
+            with self.watch.step("classifier", "Opening the trained classifier that ships with the package"):
+                shutil.copyfile(shipped_file(), path)
+                model = load_classifier()
+                reports["original"] = self._evaluate(model)
+        announce(path)
+        return model
+
+    def _importance(self, model: keras.Model) -> Curve:
+        """Measure the importance of every cut, on as many validation images as it takes."""
+        with self.watch.step("importance", "Measuring the importance of every cut, until more images change nothing"):
+            curve = measure_importance(model, self.validation, class_names=self.names, confidence=0.95)
+            curve.save(self.directory / "curve.npz")
+            announce(self.directory / "curve.npz")
+            self.pictures.add("importance.png", draw_importance(curve))
+        return curve
+
+    def _prediction(self, model: keras.Model) -> AccuracyCurve:
+        """Predict the accuracy at each cut in so many bytes, without any training."""
+        text = f"Predicting the accuracy that each cut keeps in {PAYLOAD_BYTES} bytes per frame"
+        with self.watch.step("prediction", text):
             accuracy = predict_accuracy(
                 model,
                 self.validation,
                 payload_bytes=PAYLOAD_BYTES,
                 fit_data=self.train,
-                fit_images=images,
-                max_images=images,
-                class_names=self.splits.class_names,
+                fit_images=_FIT_IMAGES,
+                max_images=_PREDICTED_IMAGES,
+                class_names=self.names,
                 seed=self.seed,
             )
             accuracy.save(self.directory / "accuracy.npz")
+            announce(self.directory / "accuracy.npz")
         return accuracy
 
-    def _train(self, halves: SplitModel) -> None:
-        train(
+    def _choice(self, curve: Curve, accuracy: AccuracyCurve) -> Candidates:
+        """Choose the cut: the highest predicted accuracy with at most half of the work in the head."""
+        work = curve.cuts[0].head_macs + curve.cuts[0].tail_macs
+        candidates = propose(curve, accuracy=accuracy, rank="accuracy", max_head_macs=work // 2)
+        candidates.save(self.directory / "candidates.json")
+        best = candidates[0]
+        say(
+            f"  split at '{best.cut.name}': {best.predicted_accuracy:.1%} predicted, with "
+            f"{best.cut.head_macs / work:.0%} of the work in the head; the peak of the curve is at '{curve.best.name}'"
+        )
+        announce(self.directory / "candidates.json")
+        self.pictures.add("curve.png", draw_choice(curve, candidates, accuracy))
+        return candidates
+
+    def _image_formats(self, model: keras.Model) -> CodecCurve:
+        """Measure what the alternative to any split sends and keeps: a compressed image, and the whole model."""
+        with self.watch.step("image formats", "Measuring the classifier on JPEG, WebP and PNG images"):
+            codecs = measure_codecs(
+                model,
+                self.test[0].astype(np.uint8),
+                self.test[1],
+                codecs=("JPEG", "WEBP", "PNG"),
+                qualities=_QUALITIES,
+                class_names=self.names,
+                batch_size=_BATCH,
+            )
+            codecs.save(self.directory / "codecs.npz")
+            announce(self.directory / "codecs.npz")
+        return codecs
+
+    def _split(self, model: keras.Model, candidates: Candidates, reports: dict[str, Evaluation]) -> SplitModel:
+        bottleneck = Projection(payload_bytes=PAYLOAD_BYTES, fit_images=_FIT_IMAGES, seed=self.seed)
+        with self.watch.step("split", "Splitting there, with a bottleneck that is fitted and needs no training"):
+            halves = split(model, candidates[0].cut, bottleneck, fit_data=self.train)
+            reports["split"] = self._evaluate(halves)
+        if self.is_training:
+            with self.watch.step("training", f"Training the split end to end, {_FINE_TUNE_EPOCHS} epochs"):
+                self._fine_tune(halves)
+                reports["split"] = self._evaluate(halves)
+        halves.save(self.directory / "split", overwrite=True)
+        announce(self.directory / "split")
+        return halves
+
+    def _control(self, model: keras.Model, candidates: Candidates, reports: dict[str, Evaluation]) -> None:
+        """Train the original for as many epochs as the split, since more training alone may raise its accuracy."""
+        with self.watch.step("control", f"Training the original on, {_FINE_TUNE_EPOCHS} epochs, as a control"):
+            control = split(model, candidates[0].cut)
+            self._fine_tune(control)
+            reports["control"] = self._evaluate(control)
+
+    def _fine_tune(self, halves: SplitModel) -> None:
+        train_split(
             halves,
             self.train,
             validation_data=self.validation,
-            fine_tune_epochs=self.scale.fine_tune_epochs,
+            fine_tune_epochs=_FINE_TUNE_EPOCHS,
             keep_best=True,
-            optimizer=_optimizer(_FINE_TUNE_RATE, self._steps(self.scale.fine_tune_epochs)),
-            batch_size=_BATCH,
+            optimizer=decaying(_FINE_TUNE_RATE, _FINE_TUNE_EPOCHS * -(-len(self.train[1]) // BATCH)),
+            batch_size=BATCH,
             seed=self.seed,
         )
 
-    def _bottleneck(self) -> Projection:
-        """Return the bottleneck that the prediction was made with."""
-        return Projection(payload_bytes=PAYLOAD_BYTES, fit_images=self.scale.predicted_images, seed=self.seed)
-
-    def _steps(self, epochs: int) -> int:
-        return epochs * -(-len(self.train[1]) // _BATCH)
-
     def _export(self, halves: SplitModel, model: keras.Model) -> Bundle:
-        return export_bundle(
-            halves,
-            self.directory / "bundle",
-            representative_data=self.train[0][:300],
-            evaluation_data=self.test,
-            original=model,
-            class_names=list(self.splits.class_names),
-            overwrite=True,
-        )
+        with self.watch.step("export", "Exporting an int8 head for the device and a SavedModel for the server"):
+            bundle = export_bundle(
+                halves,
+                self.directory / "bundle",
+                representative_data=self.train[0][:_CALIBRATION_IMAGES],
+                evaluation_data=self.test,
+                max_evaluation_images=_MANIFEST_IMAGES,
+                original=model,
+                class_names=list(self.names),
+                overwrite=True,
+            )
+        announce(self.directory / "bundle")
+        return bundle
 
     def _ask(self, bundle: Bundle) -> tuple[Evaluation, dict[str, float]]:
         """Classify the test set through edge client and local server, then single images with times."""
-        raw = self.test[0].astype(np.uint8)
-        with Server(bundle.directory, port=0) as server, Client(bundle.directory, server.url) as client:
-            report = evaluate(client, (raw, self.test[1]), class_names=self.splits.class_names)
-            images = [raw[k : k + 1] for k in range(self.scale.timed_frames)]
+        raw, labels = self.test[0].astype(np.uint8), self.test[1]
+        with (
+            self.watch.step("serve", f"Serving the tail, and asking it for {len(labels):,} images over loopback"),
+            Server(bundle.directory, port=0) as server,
+            Client(bundle.directory, server.url) as client,
+        ):
+            report = evaluate(client, (raw, labels), class_names=self.names, batch_size=_BATCH)
+            images = [raw[k : k + 1] for k in range(_TIMED_FRAMES)]
             answers = [client.run(image) for image in images]
             tail = [_seconds(bundle.answer, [client.head.payloads(image)[0]]) for image in images]
         head_s = np.median([answer.timings_s["preprocess"] + answer.timings_s["head"] for answer in answers])
@@ -233,101 +254,43 @@ class _Demo:
         wire_s = max(float(np.median([answer.timings_s["wire"] for answer in answers]) - tail_s), 0.0)
         return report, {"head": 1e3 * float(head_s), "wire": 1e3 * wire_s, "tail": 1e3 * float(tail_s)}
 
-    def _compare_images(self, model: keras.Model, bundle: Bundle) -> tuple[Evaluation, dict[str, float]]:
-        """Return the original's evaluation on JPEGs, and the bytes per frame of each way to send an image."""
-        glyphs, labels = self.splits.test
-        encoded = [tf.io.encode_jpeg(glyph, quality=JPEG_QUALITY).numpy() for glyph in glyphs]
-        decoded = np.stack([tf.io.decode_jpeg(data).numpy() for data in encoded])
-        manifest = bundle.manifest
-        sizes = {
-            "payload": manifest.payload_bytes,
-            "float_latent": 4 * int(np.prod(manifest.shapes["latent"])),
-            "features": 4 * manifest.cut["size"],
-            "raw": glyphs[0].size,
-            "png": float(np.mean([len(tf.io.encode_png(glyph).numpy()) for glyph in glyphs])),
-            "jpeg": float(np.mean([len(data) for data in encoded])),
-        }
-        names = self.splits.class_names
-        return evaluate(model, (_framed(decoded), labels), class_names=names, progress=False), sizes
+    def _evaluate(self, predictor: Any) -> Evaluation:
+        return evaluate(predictor, self.test, class_names=self.names, batch_size=_BATCH)
 
-    def _write(
+    def _report(
         self,
-        report: DemoReport,
-        curve: Curve,
-        accuracy: AccuracyCurve,
-        candidates: Candidates,
+        halves: SplitModel,
+        bundle: Bundle,
+        codecs: CodecCurve,
         reports: dict[str, Evaluation],
-    ) -> None:
-        (self.directory / "report.json").write_text(json.dumps(report.to_json(), indent=1, allow_nan=False) + "\n")
-        header, rows = report.rows()
-        exported = reports["exported"]
-        sections = [
-            Section(
-                "What a split costs and keeps",
-                f"Split at {report.cut}. All accuracies are on {report.n_test:,} test images whose font families "
-                "neither trained nor chose anything. The control is the original, trained on as the split was; "
-                "of either the best epoch on the validation images is kept. Milliseconds are medians on this machine.",
-                html_table(header, rows),
-            ),
-            Section(
-                "Where to split",
-                "Importance (CUI) of each cut, from one backward pass an image over the validation set; below it the "
-                "elements of each layer, whose drops Cut-Distil-Encode names; and the accuracy that is predicted for "
-                f"{PAYLOAD_BYTES} bytes a frame at every cut, before anything is trained. The choice is the cut with "
-                "the highest predicted accuracy among those whose head does at most half of the multiply-accumulates. "
-                "Vertical lines: the choice (solid) and the curve's peaks (dotted).",
-                svg(_picture(curve, candidates, accuracy)),
-            ),
-            Section("Candidates", "", candidates._repr_html_()),
-            Section("Class by class, through the wire", "", exported._repr_html_()),
-            Section("Time", "", html_table(["step", "seconds"], [[k, round(v, 1)] for k, v in report.seconds.items()])),
-        ]
-        lead = "A VGG-style classifier of the letters A to J, split between a device and a server."
-        (self.directory / "report.html").write_text(html_page("isplit demo", lead, sections))
-        sys.stderr.write(f"See {self.directory / 'report.html'}; the bundle is {self.directory / 'bundle'}.\n")
-
-
-def _picture(curve: Curve, candidates: Candidates, accuracy: AccuracyCurve) -> Any:
-    """Draw importance, sizes and predicted accuracy of the cuts, with the choice and the other peaks marked."""
-    positions = {cut.index: k for k, cut in enumerate(curve.cuts)}
-    shared = [k for k, cut in enumerate(accuracy.cuts) if cut.index in positions]
-    return curve_and_sizes(
-        lambda ax: curve.plot(log=True, ax=ax),
-        [cut.size for cut in curve.cuts],
-        choice=positions[candidates[0].cut.index],
-        others=[positions[candidate.cut.index] for candidate in candidates[1:] if candidate.is_peak],
-        accuracy=([positions[accuracy.cuts[k].index] for k in shared], accuracy.accuracy[shared], accuracy.original),
-    )
-
-
-def _half(curve: Curve) -> int:
-    """Return half of the multiply-accumulates of the whole model."""
-    return (curve.cuts[-1].head_macs + curve.cuts[-1].tail_macs) // 2
-
-
-def _framed(glyphs: np.ndarray) -> np.ndarray:
-    """Return uint8 glyphs (N, 28, 28, 1) with a black border, as float32 (N, 32, 32, 1) from 0 to 255."""
-    border = (SIZE - glyphs.shape[1]) // 2
-    return np.pad(glyphs, ((0, 0), (border, border), (border, border), (0, 0))).astype(np.float32)
-
-
-def _optimizer(rate: float, steps: int) -> keras.optimizers.Optimizer:
-    return keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(rate, steps, alpha=0.05))
-
-
-def _fit(model: keras.Model, data: tuple[np.ndarray, np.ndarray], epochs: int, rate: float, seed: int) -> None:
-    """Train with a bar on standard error; the order of the images depends on the seed alone."""
-    from ..display.progress import bar
-
-    steps = -(-len(data[1]) // _BATCH)
-    keras.utils.set_random_seed(seed)
-    model.compile(_optimizer(rate, epochs * steps), "sparse_categorical_crossentropy", metrics=["accuracy"])
-    with bar(total=epochs * steps, desc="training", unit="step") as progress_bar:
-        callback = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: progress_bar.update(1))
-        model.fit(*data, batch_size=_BATCH, epochs=epochs, verbose=0, callbacks=[callback])
+        latency: dict[str, float],
+    ) -> DemoReport:
+        manifest = bundle.manifest
+        images = smallest_images(codecs)
+        cut = halves.cut
+        return DemoReport(
+            cut=cut.name,
+            n_test=reports["original"].n_images,
+            accuracy={name: (found.accuracy, *found.interval()) for name, found in reports.items()}
+            | {name: image.accuracy for name, image in images.items()},
+            frame_bytes={
+                "payload": manifest.payload_bytes,
+                "float_latent": 4 * int(np.prod(manifest.shapes["latent"])),
+                "features": 4 * cut.size,
+                "raw": int(np.prod(self.test[0].shape[1:])),
+            }
+            | {name: image.mean_bytes for name, image in images.items()},
+            qualities={name: image.quality for name, image in images.items()},
+            head_bytes=(bundle.directory / "edge" / "head.tflite").stat().st_size,
+            head_macs=cut.head_macs,
+            model_macs=cut.head_macs + cut.tail_macs,
+            latency_ms=latency,
+            seconds=self.watch.seconds,
+            processor_seconds=self.watch.processor_seconds,
+        )
 
 
 def _seconds(call: Callable, *args: Any) -> float:
-    start = time.perf_counter()
+    start = perf_counter()
     call(*args)
-    return time.perf_counter() - start
+    return perf_counter() - start

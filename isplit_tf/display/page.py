@@ -13,7 +13,8 @@ th:first-child, td:first-child { text-align: left; }
 caption { text-align: left; padding: .3rem 0; color: #777; }
 figure { margin: 1rem 0; background: #fff; padding: .5rem; border-radius: 6px; }
 svg { max-width: 100%; height: auto; }
-.scroll { overflow-x: auto; }
+.scroll { overflow-x: auto; width: fit-content; min-width: 100%; max-width: min(100vw - 3rem, 50vw + 28rem); }
+figure.scroll { box-sizing: border-box; max-width: 100%; }
 """
 
 

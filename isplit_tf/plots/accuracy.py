@@ -100,6 +100,7 @@ def draw_rates(
     """
     import matplotlib.pyplot as plt
     import numpy as np
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     beside = ax is None
     if ax is None:
@@ -116,7 +117,10 @@ def draw_rates(
         color: Any = plt.get_cmap("viridis")(k / (len(splits) - 1)) if many else own
         ax.plot(x, 100 * y, color=color, marker=marker, linestyle=style, markersize=6, label=name)
     ax.set_xscale("log")
-    ax.set_xlabel("bytes a frame")
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.set_xlabel("bytes per frame")
     ax.set_title(title)
     ax.grid(alpha=0.3)
     if beside:
