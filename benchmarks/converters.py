@@ -12,13 +12,12 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from compatibility_page import HERE, read_rows
-from compatibility_row import build, pixels, random_input, settle
+from compatibility_row import build, pixels, settle
 
 ROWS = HERE / "results" / "converters.jsonl"
 PAGE = HERE.parent / "docs" / "converters.md"
@@ -29,20 +28,18 @@ CUT, IMAGES = "block4d_add", 400
 
 
 def convert_head(model: Any, cut: Any, images: np.ndarray) -> dict[str, Any]:
-    """Return what each converter makes of an int8 head: its error against Keras, bytes and seconds, or the refusal."""
+    """Return what each converter makes of an int8 head: its error against Keras and its bytes, or the refusal."""
     from isplit_tf import split
     from isplit_tf.errors import ISplitError
     from isplit_tf.export.litert.converter import convert
 
     head, found = split(model, cut).head, {}
     for name in CONVERTERS:
-        start = time.monotonic()
         try:
             done = convert(head, precision="int8", representative=images, converter=name, progress=False)
             found[name] = {"error": done.relative_error, "size_bytes": len(done.content)}
         except ISplitError as error:
             found[name] = {"refused": str(error)[:300]}
-        found[name]["seconds"] = round(time.monotonic() - start, 1)
     return found
 
 
@@ -51,6 +48,7 @@ def run_one(name: str) -> None:
     import keras
 
     from isplit_tf import find_cuts
+    from support.zoo import random_input
 
     best = read_rows()[name]["best"]
     keras.utils.set_random_seed(0)
@@ -112,25 +110,25 @@ def write_page() -> None:
     if photos:
         first, second = (photos[name] for name in CONVERTERS)
         text += [
-            f"EfficientNet-Lite1 with its ImageNet weights, {photos['images']} photos, split at `{photos['cut']}`, int8, "
-            f"through the wire: {first['accuracy']:.2%} with `tf.lite`, {second['accuracy']:.2%} with `litert`; the "
+            f"EfficientNet-Lite1 with its ImageNet weights, {photos['images']} photos, split at `{photos['cut']}`, "
+            f"int8, through the wire: {first['accuracy']:.2%} with `tf.lite`, {second['accuracy']:.2%} with `litert`; the "
             f"whole model {photos['whole']:.2%}.",
             "",
         ]
     both = [row for row in rows.values() if all("error" in row[name] for name in CONVERTERS)]
     closer = sum(row["litert"]["error"] <= row["tf.lite"]["error"] for row in both)
     text += [
-        f"{len(rows)} heads of the [compatibility table](compatibility.md) in int8: both converters make {len(both)} of "
-        f"them; of these, `litert`'s is as close to Keras or closer in {closer}.",
+        f"{len(rows)} heads of the [compatibility table](compatibility.md) in int8: both converters make {len(both)} "
+        f"of them; of these, `litert`'s is as close to Keras or closer in {closer}.",
         "",
-        "| model | tf.lite | litert | bytes, litert : tf.lite | seconds, tf.lite | seconds, litert |",
-        "|---|---|---|---|---|---|",
+        "| model | tf.lite | litert | bytes, litert : tf.lite |",
+        "|---|---|---|---|",
     ]
     for row in sorted(rows.values(), key=lambda row: row["model"].lower()):
         first, second = (row[name] for name in CONVERTERS)
         ratio = f"{second['size_bytes'] / first['size_bytes']:.2f}" if row in both else "-"
         cells = [f"{one['error']:.1e}" if "error" in one else "refused" for one in (first, second)]
-        text.append(f"| {row['model']} | {cells[0]} | {cells[1]} | {ratio} | {first['seconds']} | {second['seconds']} |")
+        text.append(f"| {row['model']} | {cells[0]} | {cells[1]} | {ratio} |")
     refused = [row for row in rows.values() if "refused" in row["litert"] and "error" in row["tf.lite"]]
     if refused:
         text += ["", "What `litert` refuses and `tf.lite` makes:", ""]
