@@ -111,8 +111,8 @@ def write_page() -> None:
         first, second = (photos[name] for name in CONVERTERS)
         text += [
             f"EfficientNet-Lite1 with its ImageNet weights, {photos['images']} photos, split at `{photos['cut']}`, "
-            f"int8, through the wire: {first['accuracy']:.2%} with `tf.lite`, {second['accuracy']:.2%} with `litert`; the "
-            f"whole model {photos['whole']:.2%}.",
+            f"int8, through the wire: {first['accuracy']:.2%} with `tf.lite`, {second['accuracy']:.2%} with `litert`; "
+            f"the whole model {photos['whole']:.2%}.",
             "",
         ]
     both = [row for row in rows.values() if all("error" in row[name] for name in CONVERTERS)]

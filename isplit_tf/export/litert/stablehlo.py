@@ -21,8 +21,8 @@ def run_engine(directory: str, task: Task, images: Iterable[np.ndarray], shown: 
         raise ConversionFailed(str(error)) from error
 
 
-def _as_stablehlo(directory: str, task: Task) -> str:
-    """Return the graph as the text of a StableHLO module, by XLA."""
+def _as_stablehlo(directory: str, task: Task) -> bytes:
+    """Return the graph as a serialized StableHLO module, by XLA."""
     module = tf.saved_model.load(directory)
     spec = tf.TensorSpec((1, *task.input_shape), tf.float32, name=INPUT_NAME)
 
@@ -30,18 +30,19 @@ def _as_stablehlo(directory: str, task: Task) -> str:
         return module.head(x)[OUTPUT_NAME]
 
     compiled = tf.function(latent, input_signature=[spec], jit_compile=True, autograph=False)
-    return compiled.experimental_get_compiler_ir(spec)(stage="stablehlo")
+    return compiled.experimental_get_compiler_ir(spec)(stage="stablehlo_serialized")
 
 
-def _as_tflite(text: str) -> bytes:
+def _as_tflite(module_bytes: bytes) -> bytes:
     from litert_converter import converter_api_ext as api
     from litert_converter.mlir import ir, passmanager
+    from litert_converter.mlir.dialects import stablehlo
 
     context = ir.Context()
     api.prepare_mlir_context(context)
     try:
         with context:
-            module = ir.Module.parse(text)
+            module = stablehlo.deserialize_portable_artifact(context, module_bytes)
             api.run_convert_to_tfl_passes(module, passmanager.PassManager(), api.ConvertToTFLConfig())
             api.set_signature(module.operation, SIGNATURE, [INPUT_NAME], [OUTPUT_NAME])
             return bytes(api.export_flatbuffer_to_bytes(module.operation))
