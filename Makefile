@@ -1,6 +1,7 @@
 # make demo   the whole story on the embedded glyphs, into demo/
 # make test   lint, types and tests, the documentation's strict build among them
 # make other-processors   the numerical tests again, as TensorFlow computes without oneDNN and without AVX-512
+# make versions   the first steps of a user with the lowest and with the newest versions of Keras, TensorFlow, numpy, LiteRT
 # make hub-rows    KerasHub's models in the table of compatibility, in an environment of their own
 # make docs   the documentation with what the notebooks print, into build/site
 # Each makes an environment in .venv and installs what it needs, which tools/install.py reports.
@@ -22,7 +23,7 @@ build/hub/ready: benchmarks/hub_requirements.txt pyproject.toml
 	build/hub/bin/python -m pip install --quiet --no-deps --requirement benchmarks/hub_requirements.txt
 	touch $@
 
-.PHONY: demo test other-processors hub-rows docs lint types clean
+.PHONY: demo test other-processors versions hub-rows docs lint types clean
 
 demo: $(VENV)/run
 	$(RUN) -m isplit_tf demo --output demo --overwrite
@@ -34,6 +35,15 @@ other-processors: $(VENV)/test
 	TF_ENABLE_ONEDNN_OPTS=0 $(NUMERICAL)
 	TF_ENABLE_ONEDNN_OPTS=1 ONEDNN_MAX_CPU_ISA=AVX2 $(NUMERICAL)
 	TF_ENABLE_ONEDNN_OPTS=0 ONEDNN_MAX_CPU_ISA=AVX2 $(NUMERICAL)
+
+versions: $(VENV)/test build/lowest/ready
+	build/lowest/bin/python -m pytest -q -m versions tests/test_versions.py
+	$(RUN) -m pytest -q -m versions tests/test_versions.py
+
+build/lowest/ready: tests/lowest.txt pyproject.toml
+	$(PYTHON) -m venv build/lowest
+	build/lowest/bin/python -m pip install --quiet --editable . pytest pytest-timeout --constraint tests/lowest.txt
+	touch $@
 
 docs: $(VENV)/test
 	$(RUN) tools/site/notebook_pages.py build/notebooks

@@ -27,6 +27,9 @@ def define_export(commands: Any) -> None:
     parser.add_argument("--original", metavar="MODEL", help="the .keras or .h5 file that was split, for its accuracy")
     parser.add_argument("--original-output", metavar="NAME", help="its output with the class scores, if it has several")
     parser.add_argument("--precision", default="int8", help="int8, int16x8, float16, dynamic, float32 (default: int8)")
+    parser.add_argument(
+        "--converter", default="tf.lite", help="tf.lite or litert, which needs isplit-tf[litert] (default: tf.lite)"
+    )
     add_output_kind(parser, logits=False)
     parser.add_argument("--target", choices=["microcontroller"], help="also write the head as C, and measure its arena")
     parser.add_argument("--flash-bytes", type=int, metavar="N", help="refuse a head whose array is larger")
@@ -76,6 +79,7 @@ def run_export(args: argparse.Namespace) -> Result:
         preprocessing=read_preprocessing(args.preprocessing),
         precision=args.precision,
         output_kind=args.output_kind,
+        converter=args.converter,
         target=args.target,
         flash_bytes=args.flash_bytes,
         ram_bytes=args.ram_bytes,

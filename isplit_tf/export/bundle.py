@@ -196,6 +196,7 @@ def export_bundle(
     original_output: str | int | None = None,
     from_logits: bool | None = None,
     output_kind: str | None = None,
+    converter: str = "tf.lite",
     max_evaluation_images: int | None = None,
     progress: bool = True,
 ) -> Bundle:
@@ -238,6 +239,8 @@ def export_bundle(
             the split's output.
         from_logits: Says of linear outputs whether they are logits, where the model does not.
         output_kind: What the output is, "probabilities", "logits" or "multi_label"; by default as the split says.
+        converter: What makes the `.tflite` files: "tf.lite", TensorFlow's own, or "litert", LiteRT's (needs
+            `isplit-tf[litert]`).
         max_evaluation_images: Stop measuring after as many.
         progress: Whether bars may show, on standard error.
 
@@ -268,6 +271,7 @@ def export_bundle(
         target=target,
         from_logits=from_logits,
         output_kind=output_kind,
+        converter=converter,
     )
     micro_settings = micro_request(
         target, precision, flash_bytes=flash_bytes, ram_bytes=ram_bytes, curve=curve, ethos_u=ethos_u
@@ -296,7 +300,7 @@ def export_bundle(
             progress=progress,
         )
     )
-    fallback = convert_fallback(split, request.output, precision, progress=progress) if local_fallback else None
+    fallback = convert_fallback(request, progress=progress) if local_fallback else None
     options: dict[str, Any] = {"max_images": max_evaluation_images, "progress": progress}
 
     def measure_whole(manifest: Manifest) -> Mapping[str, Any]:
@@ -344,6 +348,7 @@ def _converted(
         precision=request.precision,
         representative=images,
         read=split.read,
+        converter=request.converter,
         progress=progress,
     )
     return head, images

@@ -238,6 +238,7 @@ class _Build:
             target=None,
             from_logits=None,
             output_kind=None,
+            converter="tf.lite",
         )
         folder = partial / head_folder(one.cut)
         try:

@@ -16,8 +16,8 @@ from ..display.quiet import quiet
 from ..errors import ExportError
 from ..evaluation.evaluation import evaluate
 from ..graph.output_kinds import Output
-from ..splitting import SplitModel
 from .litert.converter import QUANTIZED, ConvertedHead, convert
+from .request import ExportRequest
 
 __all__ = ["LOCAL_FILE", "convert_fallback", "fallback_precision", "fallback_report", "measure_fallback"]
 
@@ -31,13 +31,11 @@ def fallback_precision(precision: str) -> str:
     return "dynamic" if precision in QUANTIZED else precision
 
 
-def convert_fallback(split: SplitModel, output: Output, precision: str, *, progress: bool = True) -> ConvertedHead:
+def convert_fallback(request: ExportRequest, *, progress: bool = True) -> ConvertedHead:
     """Convert head, encoder, decoder, tail and the step to probabilities into one file of batch 1.
 
     Args:
-        split: The split; it stays as it is.
-        output: What its output is.
-        precision: Of the bundle's head.
+        request: The bundle's; its split stays as it is.
         progress: Whether a bar may show.
 
     Returns:
@@ -46,9 +44,9 @@ def convert_fallback(split: SplitModel, output: Output, precision: str, *, progr
     Raises:
         ExportError: If an operation of the tail has no built-in operator of LiteRT.
     """
-    last = probability_model(output)
+    last, precision = probability_model(request.output), fallback_precision(request.precision)
     try:
-        return convert(split.model, last, precision=fallback_precision(precision), progress=progress)
+        return convert(request.split.model, last, precision=precision, converter=request.converter, progress=progress)
     except ExportError as error:
         raise ExportError(
             f"local_fallback=True puts the whole model on the device, and it cannot go there. {error} Possible too: "

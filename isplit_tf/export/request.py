@@ -24,6 +24,7 @@ from ..graph.outputs import compiled_loss, find_logits
 from ..splitting import SplitModel
 from .fingerprint import architecture
 from .litert.converter import QUANTIZED, ConvertedHead
+from .litert.engines import check_converter, converter_versions
 from .micro.head import MICROCONTROLLER
 from .serving.saved_model import output_record
 
@@ -42,6 +43,7 @@ class ExportRequest:
         output: What the model's own output is.
         record: What is known of the manifest before the head is converted.
         code: By which the latent is coded, or None.
+        converter: Of the head.
     """
 
     split: SplitModel
@@ -49,6 +51,7 @@ class ExportRequest:
     output: Output
     record: Mapping[str, Any]
     code: Code | None = None
+    converter: str = "tf.lite"
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -100,6 +103,7 @@ def make_request(
     target: str | None,
     from_logits: bool | None,
     output_kind: str | None,
+    converter: str,
 ) -> ExportRequest:
     """Check all arguments of `export_bundle` that need no data.
 
@@ -107,6 +111,7 @@ def make_request(
         ArgumentError: If one is outside of what is possible.
         ExportError: If the split has a shape that is not fixed, or a configuration that gives it no identity.
         ModelError: If the model's output is not class scores.
+        MissingDependencyError: If the converter is not installed.
         NumericsError: If a weight is NaN or infinite.
     """
     if not isinstance(split, SplitModel):
@@ -115,6 +120,7 @@ def make_request(
         raise ArgumentError(f"precision must be one of {', '.join(PRECISIONS)}. Received: {precision!r}.")
     if target not in TARGETS:
         raise ArgumentError(f"target must be one of {', '.join(map(repr, TARGETS))}. Received: {target!r}.")
+    check_converter(converter)
     split.require_fitted()
     _check_weights(split)
     for model in (split.decoder, split.tail):
@@ -139,14 +145,14 @@ def make_request(
         "accuracy": _NOT_MEASURED,
         "encoder": _cost(split, split.encoder),
         "head": {**_cost(split, split.head), "size_bytes": 0},  # until it is converted
-        "versions": package_versions(),
+        "versions": package_versions() | converter_versions(converter),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     if bits is not None:
         record["latent_bits"] = bits
     if code is not None:
         record["code"] = code.to_json()
-    return ExportRequest(split, precision, output, check_fields(record), code)
+    return ExportRequest(split, precision, output, check_fields(record), code, converter)
 
 
 def _wire_version(bits: int | None, code: Code | None) -> int:

@@ -8,7 +8,7 @@ import pytest
 import isplit_tf as isplit
 from isplit_edge import Client
 from isplit_tf.errors import ExportError, ModelError
-from isplit_tf.export.local_fallback import convert_fallback, fallback_precision, probability_model
+from isplit_tf.export.local_fallback import fallback_precision, probability_model
 from isplit_tf.graph.outputs import Output, to_probabilities
 from support import tiny
 
@@ -103,4 +103,4 @@ def test_a_tail_that_a_device_cannot_run_is_told(tmp_path):
     x = keras.layers.Dense(3, activation="softmax")(keras.layers.Flatten()(keras.ops.erfinv(keras.ops.tanh(x))))
     split = isplit.split(keras.Model(inputs, x), "conv", None)
     with pytest.raises(ExportError, match=r"local_fallback=True puts the whole model on the device.*Erfinv"):
-        convert_fallback(split, split.output, "float32", progress=False)
+        isplit.export_bundle(split, tmp_path / "bundle", precision="float32", local_fallback=True, progress=False)

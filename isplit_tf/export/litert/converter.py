@@ -15,7 +15,8 @@ from ...bottlenecks.quantizer import unrounded
 from ...display.progress import bar
 from ...errors import ArgumentError, DataError, ExportError, NumericsError
 from .contents import Contents, read_contents
-from .conversion import QUANTIZED, ConversionFailed, Task
+from .conversion import QUANTIZED, TF_LITE, ConversionFailed, Task
+from .engines import check_converter
 from .float32 import Answer, Read, in_float32, in_inference
 from .output_scale import with_output_scale
 from .process import convert_graph
@@ -65,6 +66,7 @@ def convert(
     precision: str = "int8",
     representative: np.ndarray | None = None,
     read: Read = in_inference,
+    converter: str = TF_LITE,
     progress: bool = True,
 ) -> ConvertedHead:
     """Convert head and encoder to one `.tflite` of batch 1, with input `input` and output `latent`.
@@ -80,6 +82,7 @@ def convert(
         representative: float32 `(N, *input_shape)` of at least 16 images, as `representative_images` gives them;
             needed for int8 and int16x8.
         read: What reads a model; a split knows the programs of its parts.
+        converter: "tf.lite", TensorFlow's own, or "litert", LiteRT's (needs `isplit-tf[litert]`).
         progress: Whether a bar may show.
 
     Returns:
@@ -93,6 +96,7 @@ def convert(
     """
     if precision not in PRECISIONS:
         raise ArgumentError(f"precision must be one of {', '.join(PRECISIONS)}. Received: {precision!r}.")
+    check_converter(converter)
     n_images = 0 if representative is None else len(representative)
     if precision in QUANTIZED and n_images < LEAST_IMAGES:
         raise DataError(
@@ -106,18 +110,19 @@ def convert(
         images = _checked_images(representative, traced.input_shape)
         expected = _keras_latents(head, encoder, images, answer)
     refuse_impossible(traced, precision)
-    content, other = _run_converter(traced, precision, representative, progress), None
+    content, other = _run_converter(traced, precision, converter, representative, progress), None
     contents = read_contents(content)
     if precision in QUANTIZED:
         other = rewritten(traced.graph.graph, precision, contents.counts.keys(), contents.float_counts.keys())
     if other is not None:
         traced = traced.with_graph(other)
-        content = _run_converter(traced, precision, representative, progress)
+        content = _run_converter(traced, precision, converter, representative, progress)
         contents = read_contents(content)
     check_operators(contents, precision, traced)
     if precision == "int8" and symbol_layer(encoder) is not None:
         content = with_output_scale(content, 1.0, 0)
     run = run_file(content, images)
+    _check_shape(run, expected)
     if precision == "int8" and symbol_layer(encoder) is not None:
         expected = np.rint(expected)
     error = relative_error(run.latents, expected)
@@ -134,6 +139,15 @@ def convert(
         relative_error=error,
         checked_images=len(images),
     )
+
+
+def _check_shape(run: Run, expected: np.ndarray) -> None:
+    """Raise where a converter mistook a shape."""
+    if run.latents.shape != expected.shape:
+        raise ExportError(
+            f"The converter gives the head an output {run.latents.shape[1:]}, where Keras gives {expected.shape[1:]}: "
+            "it mistook a layer's shape. Possible: the other converter, or another cut."
+        )
 
 
 def _check_run(run: Run, precision: str, error: float, *, is_rewritten: bool) -> None:
@@ -175,9 +189,11 @@ def _keras_latents(head: keras.Model, encoder: keras.Model | None, images: np.nd
     return latents
 
 
-def _run_converter(traced: TracedHead, precision: str, representative: np.ndarray | None, progress: bool) -> bytes:
+def _run_converter(
+    traced: TracedHead, precision: str, converter: str, representative: np.ndarray | None, progress: bool
+) -> bytes:
     images: Sequence[np.ndarray] = [] if representative is None else list(representative)
-    task = Task(precision, traced.input_ref, traced.output_ref, traced.input_shape)
+    task = Task(precision, traced.input_ref, traced.output_ref, traced.input_shape, converter)
     with bar(
         total=len(images) or None, desc=f"converting to {precision}", enabled=progress, unit="image"
     ) as progress_bar:

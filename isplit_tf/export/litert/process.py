@@ -25,7 +25,8 @@ from tensorflow.core.framework import graph_pb2
 
 from ...display.quiet import quiet
 from ...errors import ExportError
-from .conversion import ConversionFailed, Task, run_converter, save_graph
+from .conversion import ConversionFailed, Task, save_graph
+from .engines import run_converter
 from .worker import GRAPH_FILE, IMAGES_FILE, LOG_FILE, RESULT_FILE, SMALL_BYTES
 
 _START = "import sys; sys.path[:] = sys.argv[1:]; from isplit_tf.export.litert.worker import serve; serve()"

@@ -48,7 +48,7 @@ def serve() -> None:
 
 
 def _serve(answers: Any) -> None:
-    from . import conversion  # TensorFlow, which takes seconds
+    from . import conversion, engines  # TensorFlow, which takes seconds
 
     requests: queue.Queue[dict[str, Any]] = queue.Queue()
     threading.Thread(target=_listen, args=(requests,), daemon=True).start()
@@ -58,7 +58,7 @@ def _serve(answers: Any) -> None:
             request = requests.get(timeout=IDLE_S)
         except queue.Empty:
             return
-        _send(answers, _answer(conversion, request, answers))
+        _send(answers, _answer(conversion, engines, request, answers))
 
 
 def _listen(requests: "queue.Queue[dict[str, Any]]") -> None:
@@ -68,7 +68,7 @@ def _listen(requests: "queue.Queue[dict[str, Any]]") -> None:
     os._exit(1)
 
 
-def _answer(conversion: Any, request: dict[str, Any], answers: Any) -> dict[str, Any]:
+def _answer(conversion: Any, engines: Any, request: dict[str, Any], answers: Any) -> dict[str, Any]:
     import numpy as np
     from tensorflow.core.framework import graph_pb2
 
@@ -84,7 +84,7 @@ def _answer(conversion: Any, request: dict[str, Any], answers: Any) -> dict[str,
     if (folder / GRAPH_FILE).stat().st_size > SMALL_BYTES:
         gc.collect()  # the graph, which the converter does not need any more
     try:
-        content = conversion.run_converter(saved, task, images, _Shown(answers))
+        content = engines.run_converter(saved, task, images, _Shown(answers))
     except conversion.ConversionFailed as error:
         return {"message": str(error)}
     (folder / RESULT_FILE).write_bytes(content)
