@@ -1,0 +1,1 @@
+"""Plans on trial: what they predict beside what real processes need over a real, shaped link."""
