@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .evaluation.evaluation import Evaluation, evaluate
     from .export.bundle import Bundle, export_bundle
     from .export.kit import build_kit
+    from .export.micro.device_estimate import estimate_device
     from .graph.cuts import Cut, find_cuts
     from .graph.preprocessor import include_preprocessor
     from .importance.curve import Curve
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from .planning.link import Link
     from .planning.option import Option
     from .planning.plan import Plan
+    from .planning.server_measurement import measure_server
     from .planning.server_profile import ServerProfile
     from .selection.accuracy_curve import AccuracyCurve
     from .selection.accuracy_map import AccuracyMap
@@ -67,12 +69,14 @@ _HOMES = {
     "ServerProfile": "planning.server_profile",
     "SplitModel": "splitting",
     "build_kit": "export.kit",
+    "estimate_device": "export.micro.device_estimate",
     "evaluate": "evaluation.evaluation",
     "export_bundle": "export.bundle",
     "find_cuts": "graph.cuts",
     "include_preprocessor": "graph.preprocessor",
     "measure_codecs": "selection.codec",
     "measure_importance": "importance.measure",
+    "measure_server": "planning.server_measurement",
     "plan_deployment": "planning.deployment",
     "predict_accuracy": "selection.prediction",
     "propose": "selection.candidates",
@@ -109,12 +113,14 @@ __all__ = [
     "build_kit",
     "datasets",
     "edge",
+    "estimate_device",
     "evaluate",
     "export_bundle",
     "find_cuts",
     "include_preprocessor",
     "measure_codecs",
     "measure_importance",
+    "measure_server",
     "plan_deployment",
     "predict_accuracy",
     "propose",

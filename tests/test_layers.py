@@ -127,8 +127,9 @@ def test_public_names():
     assert sorted(isplit_tf.__all__) == sorted(
         "AccuracyCurve AccuracyMap Autoencoder Bundle Candidate Candidates CodecCurve Curve Cut DeviceProfile "
         "Distillation Evaluation History ISplitError Kit Link Option Plan Projection SanityCheck ServerProfile "
-        "SplitModel __version__ build_kit datasets edge evaluate export_bundle find_cuts include_preprocessor "
-        "measure_codecs measure_importance plan_deployment predict_accuracy propose sanity_check split train".split()
+        "SplitModel __version__ build_kit datasets edge estimate_device evaluate export_bundle find_cuts "
+        "include_preprocessor measure_codecs measure_importance measure_server plan_deployment predict_accuracy "
+        "propose sanity_check split train".split()
     )
     for name in isplit_tf.__all__:
         assert getattr(isplit_tf, name).__doc__

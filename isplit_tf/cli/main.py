@@ -28,6 +28,7 @@ _COMMANDS = (  # in the order of --help
     choice.define_importance,
     choice.define_accuracy,
     planning.define_kit,
+    planning.define_profile,
     plan.define_plan,
     choice.define_propose,
     split_training.define_split,

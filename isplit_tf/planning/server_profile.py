@@ -2,44 +2,46 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from datetime import datetime
-from typing import Any
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 from isplit_edge import schema
+from isplit_edge.device_profile import DeviceProfile, read_profile, write_profile
+from isplit_edge.record import Record
+from isplit_edge.times import Times
 
 from ..display.tables import text_table
-from ..errors import ArgumentError, BundleError
-from ..storage.records import read_record, write_record
+from ..errors import ArgumentError
 
 FORMAT_VERSION = 1
 KIND = "server_profile"
 TRANSPORTS = ("in_process", "rest", "grpc")
-
-
-@dataclass(frozen=True)
-class Times:
-    """Seconds of repeated calls.
-
-    Attributes:
-        n: How many calls.
-        median_s: Their median.
-        p95_s: Their 95th percentile.
-        mean_s: Their mean.
-    """
-
-    n: int
-    median_s: float
-    p95_s: float
-    mean_s: float
-
+DECODED = ("JPEG", "PNG", "WEBP")
 
 BatchTimes = Mapping[int, Times]
 """By the number of images in a call: seconds for one call."""
 
 
-@dataclass(frozen=True)
-class TailTimes:
+def _times(key: str, value: Any) -> BatchTimes:
+    """Check times by the number of images, which in JSON is a text."""
+    named = {str(batch): one for batch, one in value.items()} if isinstance(value, Mapping) else value
+    found = schema.mapping(Times.check)(key, named)
+    if any(not batch.isascii() or not batch.isdecimal() or batch.startswith("0") for batch in found):
+        raise schema.wrong(key, list(found), "an object whose keys are numbers of images, such as '1'")
+    return MappingProxyType({int(batch): found[batch] for batch in sorted(found, key=int)})
+
+
+def _part(key: str, value: Any) -> BatchTimes:
+    """Check the times of a part that may not have been measured."""
+    if value is None:
+        return MappingProxyType({})
+    is_written = isinstance(value, Mapping) and set(value) == {"times"}
+    return _times(f"{key}.times", value["times"]) if is_written else _times(key, value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TailTimes(Record):
     """The times of the tail behind one cut.
 
     Attributes:
@@ -54,9 +56,16 @@ class TailTimes:
     payload_bytes: float
     times: BatchTimes
 
+    RULES: ClassVar = {
+        "index": schema.integer(0),
+        "name": schema.text,
+        "payload_bytes": schema.number(0),
+        "times": _times,
+    }
 
-@dataclass(frozen=True)
-class DecodingTimes:
+
+@dataclass(frozen=True, kw_only=True)
+class DecodingTimes(Record):
     """The times of decoding images of one codec, in the measuring process.
 
     Attributes:
@@ -71,9 +80,16 @@ class DecodingTimes:
     size: tuple[int, int]
     times: BatchTimes
 
+    RULES: ClassVar = {
+        "codec": schema.choice(*DECODED),
+        "quality": schema.nullable(schema.integer(0, 100)),
+        "size": schema.sequence(schema.integer(1), 2),
+        "times": _times,
+    }
 
-@dataclass(frozen=True)
-class ServerProfile:
+
+@dataclass(frozen=True, kw_only=True)
+class ServerProfile(Record):
     """The times of a server for the parts of a kit. All times are seconds for one call with so many images.
 
     Over a network the times are those that the caller saw, so they hold the way there and back: `overhead_s` is what
@@ -120,11 +136,30 @@ class ServerProfile:
     complete: bool
     missing: tuple[str, ...]
 
+    RULES: ClassVar = {
+        "kit_id": schema.hexadecimal(64),
+        "model_name": schema.text,
+        "model_sha256": schema.hexadecimal(64),
+        "created": DeviceProfile.RULES["created"],
+        "machine": schema.mapping(schema.scalar),
+        "transport": schema.choice(*TRANSPORTS),
+        "url": schema.nullable(schema.text),
+        "batches": schema.sequence(schema.integer(1)),
+        "tails": schema.sequence(TailTimes.check),
+        "whole": _part,
+        "encoded": _part,
+        "decoding": schema.sequence(DecodingTimes.check),
+        "overhead_s": schema.number(0),
+        "complete": schema.flag,
+        "missing": schema.sequence(schema.text),
+    }
+
     def __post_init__(self) -> None:
+        super().__post_init__()
         if (self.transport == "in_process") != (self.url is None):
             raise ArgumentError(f"url is the server's address, and null in process. Received: {self.url!r}")
-        if self.complete == bool(self.missing):
-            raise ArgumentError(f"complete is whether nothing is missing. Received: {self.complete}, {self.missing}")
+        if self.complete and self.missing:
+            raise ArgumentError(f"complete says that nothing is missing. Received: {', '.join(self.missing)}")
         if list(self.batches) != sorted(set(self.batches)):
             raise ArgumentError(f"batches must be different and ascend. Received: {list(self.batches)}")
         indices = [tail.index for tail in self.tails]
@@ -148,25 +183,9 @@ class ServerProfile:
         raise ArgumentError(f"No tail of the cut {key!r} in this profile. Measured: {measured or 'none'}")
 
     def to_json(self) -> dict[str, Any]:
-        """Return the profile as the JSON values that `save` writes, without format version and kind."""
-        record = {field.name: getattr(self, field.name) for field in fields(self)}
-        record |= {"tails": [vars(tail) | {"times": _written(tail.times)} for tail in self.tails]}
-        record |= {"decoding": [vars(one) | {"times": _written(one.times)} for one in self.decoding]}
-        record |= {name: {"times": _written(record[name])} for name in ("whole", "encoded")}
-        return schema.plain(record)
-
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> "ServerProfile":
-        """Build a profile from the values of `to_json`; further keys are left out.
-
-        Raises:
-            ArgumentError: If a value is missing or not possible.
-        """
-        checked = dict(_RECORD("server_profile", {name: record[name] for name in _FIELDS if name in record}))
-        checked["tails"] = tuple(TailTimes(**tail) for tail in checked["tails"])
-        checked["decoding"] = tuple(DecodingTimes(**one) for one in checked["decoding"])
-        checked |= {name: checked[name]["times"] if checked[name] else {} for name in ("whole", "encoded")}
-        return cls(**checked)
+        """Return the record as plain values of JSON, in the order of its fields."""
+        record = super().to_json()
+        return record | {name: {"times": record[name]} for name in ("whole", "encoded")}
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the profile as JSON; an existing file is replaced atomically.
@@ -174,7 +193,7 @@ class ServerProfile:
         Raises:
             StorageError: If the file cannot be written.
         """
-        write_record(path, KIND, FORMAT_VERSION, self.to_json())
+        write_profile(path, KIND, FORMAT_VERSION, self)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "ServerProfile":
@@ -183,11 +202,7 @@ class ServerProfile:
         Raises:
             BundleError: If the file is not there, is damaged, holds something else, or was written by a newer release.
         """
-        record = read_record(path, KIND, FORMAT_VERSION)
-        try:
-            return cls.from_json(record)
-        except ArgumentError as error:
-            raise BundleError(f"'{path}' is damaged: {error}. Measure the server again: isplit profile") from error
+        return read_profile(path, KIND, FORMAT_VERSION, cls)
 
     def __repr__(self) -> str:
         where = "in process" if self.url is None else f"over {self.transport} at {self.url}"
@@ -203,62 +218,3 @@ class ServerProfile:
         lines.append(text_table(["part", *map(str, self.batches)], rows))
         lines += [f"missing: {text}" for text in self.missing]
         return "\n".join(lines)
-
-
-def _written(times: BatchTimes) -> dict[str, Any]:
-    return {str(batch): vars(one) for batch, one in times.items()}
-
-
-def _moment(key: str, value: Any) -> str:
-    expected = "a date and time with its zone, such as '2026-01-31T12:00:00+00:00'"
-    try:
-        moment = datetime.fromisoformat(value)
-    except (TypeError, ValueError) as error:
-        raise schema.wrong(key, value, expected) from error
-    if moment.tzinfo is None:
-        raise schema.wrong(key, value, expected)
-    return value
-
-
-def _times(key: str, value: Any) -> BatchTimes:
-    found = schema.mapping(_TIMES)(key, value)
-    wrong = [batch for batch in found if not batch.isascii() or not batch.isdecimal() or str(int(batch)) != batch]
-    if wrong or "0" in found:
-        raise schema.wrong(key, list(found), "an object whose keys are numbers of images, such as '1'")
-    return {int(batch): Times(**one) for batch, one in sorted(found.items(), key=lambda item: int(item[0]))}
-
-
-_SECONDS = schema.number(0)
-_TIMES = schema.record({"n": schema.integer(1), "median_s": _SECONDS, "p95_s": _SECONDS, "mean_s": _SECONDS})
-_BY_BATCH = schema.nullable(schema.record({"times": _times}))
-_FIELDS: dict[str, schema.Check] = {
-    "kit_id": schema.hexadecimal(64),
-    "model_name": schema.text,
-    "model_sha256": schema.hexadecimal(64),
-    "created": _moment,
-    "machine": schema.mapping(schema.scalar),
-    "transport": schema.choice(*TRANSPORTS),
-    "url": schema.nullable(schema.text),
-    "batches": schema.sequence(schema.integer(1)),
-    "tails": schema.sequence(
-        schema.record(
-            {"index": schema.integer(0), "name": schema.text, "payload_bytes": schema.number(0), "times": _times}
-        )
-    ),
-    "whole": _BY_BATCH,
-    "encoded": _BY_BATCH,
-    "decoding": schema.sequence(
-        schema.record(
-            {
-                "codec": schema.choice("JPEG", "PNG", "WEBP"),
-                "quality": schema.nullable(schema.integer(1, 100)),
-                "size": schema.sequence(schema.integer(1), 2),
-                "times": _times,
-            }
-        )
-    ),
-    "overhead_s": _SECONDS,
-    "complete": schema.flag,
-    "missing": schema.sequence(schema.text),
-}
-_RECORD = schema.record(_FIELDS)

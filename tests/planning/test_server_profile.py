@@ -5,14 +5,19 @@ import json
 
 import pytest
 
+from isplit_edge.times import Times
 from isplit_tf import ServerProfile
 from isplit_tf.errors import ArgumentError, BundleError
-from isplit_tf.planning.server_profile import DecodingTimes, TailTimes, Times
+from isplit_tf.planning.server_profile import DecodingTimes, TailTimes
+
+
+def _times(n: int, median_s: float, p95_s: float, mean_s: float) -> Times:
+    return Times(n=n, median_s=median_s, p95_s=p95_s, mean_s=mean_s)
 
 
 def make_profile(**changes) -> ServerProfile:
     """A profile of two tails over REST."""
-    times = {1: Times(9, 0.01, 0.012, 0.0105), 8: Times(5, 0.05, 0.06, 0.051)}
+    times = {1: _times(9, 0.01, 0.012, 0.0105), 8: _times(5, 0.05, 0.06, 0.051)}
     profile = ServerProfile(
         kit_id="a" * 64,
         model_name="net",
@@ -22,10 +27,16 @@ def make_profile(**changes) -> ServerProfile:
         transport="rest",
         url="http://server:8501",
         batches=(1, 8),
-        tails=(TailTimes(2, "conv", 1000.5, times), TailTimes(5, "block/pool", 250.0, times)),
+        tails=(
+            TailTimes(index=2, name="conv", payload_bytes=1000.5, times=times),
+            TailTimes(index=5, name="block/pool", payload_bytes=250.0, times=times),
+        ),
         whole=times,
         encoded={},
-        decoding=(DecodingTimes("JPEG", 75, (32, 48), times), DecodingTimes("PNG", None, (32, 48), times)),
+        decoding=(
+            DecodingTimes(codec="JPEG", quality=75, size=(32, 48), times=times),
+            DecodingTimes(codec="PNG", quality=None, size=(32, 48), times=times),
+        ),
         overhead_s=0.001,
         complete=True,
         missing=(),
@@ -46,7 +57,7 @@ def written(tmp_path):
     [
         {},
         {"transport": "in_process", "url": None, "overhead_s": 0.0},
-        {"transport": "grpc", "url": "grpc://[::1]:8500", "encoded": {1: Times(5, 1.0, 2.0, 1.5)}},
+        {"transport": "grpc", "url": "grpc://[::1]:8500", "encoded": {1: _times(5, 1.0, 2.0, 1.5)}},
         {"complete": False, "missing": ("whole model: connection refused",), "whole": {}, "tails": (), "decoding": ()},
     ],
 )
@@ -71,24 +82,23 @@ def test_the_file_has_the_documented_form(written):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda r: r.update(format_version=2), "format version 2; this release reads up to 1"),
-        (lambda r: r.update(kind="device_profile"), "holds 'device_profile'. Expected a saved server_profile"),
-        (lambda r: r.pop("tails"), "is damaged: server_profile lacks tails"),
+        (lambda r: r.update(format_version=2), "its format version is 2, newer than this release knows"),
+        (lambda r: r.update(kind="device_profile"), "holds 'device_profile', expected a server profile"),
+        (lambda r: r.pop("tails"), "server profile lacks tails"),
         (lambda r: r.update(kit_id="x"), "kit_id must be 64"),
         (lambda r: r.update(transport="http"), "transport must be one of 'in_process', 'rest', 'grpc'"),
         (lambda r: r.update(url=None), "url is the server's address"),
         (lambda r: r.update(created="yesterday"), "created must be a date and time"),
-        (lambda r: r.update(created="2026-11-27T12:00:00"), "created must be a date and time with its zone"),
         (lambda r: r.update(batches=[8, 1]), "batches must be different and ascend"),
         (lambda r: r.update(batches=[0, 1]), r"batches\[0\] must be a whole number from 1 on"),
-        (lambda r: r.update(complete=False), "complete is whether nothing is missing"),
+        (lambda r: r.update(missing=["whole"]), "complete says that nothing is missing. Received: whole"),
         (lambda r: r.update(overhead_s=-1), "overhead_s must be a number from 0"),
         (lambda r: r["tails"][0].update(index=5), "tails holds a cut twice"),
         (lambda r: r["tails"][0]["times"]["1"].update(median_s=-0.1), "times.1.median_s must be a number from 0"),
-        (lambda r: r["tails"][0]["times"]["1"].update(n=0), "times.1.n must be a whole number from 1"),
+        (lambda r: r["tails"][0]["times"]["1"].update(n=-1), "times.1.n must be a whole number from 0"),
         (lambda r: r["whole"].update(times={"01": r["whole"]["times"]["1"]}), "keys are numbers of images"),
         (lambda r: r["whole"].update(times={"0": r["whole"]["times"]["1"]}), "keys are numbers of images"),
-        (lambda r: r["decoding"][0].update(quality=101), "quality must be a whole number from 1 to 100"),
+        (lambda r: r["decoding"][0].update(quality=101), "quality must be a whole number from 0 to 100"),
     ],
 )
 def test_what_is_no_profile_is_refused(written, change, message):
@@ -108,13 +118,6 @@ def test_a_file_of_another_kind_is_refused(tmp_path, content):
         ServerProfile.load(tmp_path / "x.json")
     with pytest.raises(BundleError, match="No such file"):
         ServerProfile.load(tmp_path / "none.json")
-
-
-def test_further_keys_are_left_out(written):
-    """A later release may add what this one does not need."""
-    record, path = written
-    path.write_text(json.dumps(record | {"weather": "rain"}))
-    assert ServerProfile.load(path) == make_profile()
 
 
 def test_a_tail_is_found_by_its_cut():
