@@ -75,7 +75,7 @@ def links_section(plan: Plan) -> Section:
         choices = [plan.at(link, slowdown=one).best() for one in SLOWDOWNS]
         rows.append([rate_text(rate), *(f"{one.name}: {1000 * one.latency_s:.3g} ms" for one in choices)])
     text = (
-        f"The fastest that keeps the accuracy to a point in a hundred, with {1000 * _LINK.rtt_s:.0f} ms there and back. "
+        f"The fastest that keeps the accuracy to one point, with {1000 * _LINK.rtt_s:.0f} ms there and back. "
         "Measured on this machine as device and as server. A slower device is a guess: measure yours."
     )
     return Section("Is a split worth it here?", text, html_table(header, rows))
