@@ -111,9 +111,7 @@ def link_fit(**changes) -> LinkFit:
 def batches(one_ms: float, many_ms: float | None = None) -> dict:
     """Times for a batch of one, and of eight."""
     many = 4 * one_ms if many_ms is None else many_ms
-    return {
-        batch: of_server.Times(9, value / 1000, value / 1000, value / 1000) for batch, value in ((1, one_ms), (8, many))
-    }
+    return {1: ms(one_ms), 8: ms(many)}
 
 
 def server_profile(**changes) -> of_server.ServerProfile:
