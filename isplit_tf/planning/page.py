@@ -14,11 +14,16 @@ if TYPE_CHECKING:
 
 def plan_page(plan: "Plan") -> str:
     """Return a plan as a page that needs nothing else."""
-    sections = [_answer(plan), *_pictures(plan)]
+    sections = plan_sections(plan)
     sections.append(Section("All options", "", html_table(*plan.cells(every=True))))
     sections.append(_origin(plan))
     lead = f"'{plan.model_name}' over {plan.link.text}: on the device, on the server, or split between them."
     return html_page("Is a split worth it?", lead, sections)
+
+
+def plan_sections(plan: "Plan") -> list[Section]:
+    """Return the answer of a plan and its pictures as sections of a page."""
+    return [_answer(plan), *_pictures(plan)]
 
 
 def _answer(plan: "Plan") -> Section:

@@ -209,7 +209,7 @@ def test_damaged_files_are_refused(tmp_path):
     for text, message in [
         ("nonsense", "cannot be read as a saved candidates"),
         (json.dumps(record | {"kind": "evaluation"}), "holds 'evaluation'"),
-        (json.dumps(record | {"format_version": 9}), "format version 9; this release reads up to 2"),
+        (json.dumps(record | {"format_version": 9}), "format version 9; this release reads up to 3"),
         (json.dumps(record | {"candidates": [{}]}), "is damaged: KeyError"),
         (json.dumps(record | {"candidates": 3}), "is damaged: TypeError"),
     ]:

@@ -111,9 +111,12 @@ def link_fit(**changes) -> LinkFit:
 def batches(one_ms: float, many_ms: float | None = None) -> dict:
     """Times for a batch of one, and of eight."""
     many = 4 * one_ms if many_ms is None else many_ms
-    return {
-        batch: of_server.Times(9, value / 1000, value / 1000, value / 1000) for batch, value in ((1, one_ms), (8, many))
-    }
+    return {1: ms(one_ms), 8: ms(many)}
+
+
+def tail(index: int, name: str, one_ms: float) -> of_server.TailTimes:
+    """A tail that was measured with payloads of 1,000 bytes."""
+    return of_server.TailTimes(index=index, name=name, payload_bytes=1000.0, times=batches(one_ms))
 
 
 def server_profile(**changes) -> of_server.ServerProfile:
@@ -127,14 +130,12 @@ def server_profile(**changes) -> of_server.ServerProfile:
         "transport": "in_process",
         "url": None,
         "batches": (1, 8),
-        "tails": tuple(
-            of_server.TailTimes(index, cuts()[index].name, 1000.0, batches(t)) for index, t in ((1, 3), (3, 1))
-        ),
+        "tails": tuple(tail(index, cuts()[index].name, t) for index, t in ((1, 3), (3, 1))),
         "whole": batches(4),
         "encoded": batches(5),
         "decoding": (
-            of_server.DecodingTimes("JPEG", 75, SIZE, batches(1)),
-            of_server.DecodingTimes("PNG", None, SIZE, batches(2)),
+            of_server.DecodingTimes(codec="JPEG", quality=75, size=SIZE, times=batches(1)),
+            of_server.DecodingTimes(codec="PNG", quality=None, size=SIZE, times=batches(2)),
         ),
         "overhead_s": 0.0,
         "complete": True,
@@ -198,11 +199,10 @@ def profiles_of(model: keras.Model) -> tuple[DeviceProfile, of_server.ServerProf
     whole = found[0].head_macs + found[0].tail_macs
     changes = {"model_name": model.name, "model_sha256": model_sha256(model)}
     heads = tuple(
-        head(1, 1 + cut.head_macs / 1000, index=cut.index, name=cut.name, head_macs=cut.head_macs) for cut in found[::2]
+        head(1, 1 + cut.head_macs / 1000, index=cut.index, name=cut.name, head_macs=cut.head_macs)
+        for cut in found[1::2]
     )
-    tails = tuple(
-        of_server.TailTimes(cut.index, cut.name, 1000.0, batches(1 + cut.tail_macs / 4000)) for cut in found[::2]
-    )
+    tails = tuple(tail(cut.index, cut.name, 1 + cut.tail_macs / 4000) for cut in found[1::2])
     run = WholeTimes(preprocess=ms(1), run=ms(1 + whole / 1000), size_bytes=9000, ram_bytes=20000)
     device = device_profile(cuts=heads, whole=run, link=link_fit(), **changes)
     table = {one: {250: 0.85, 1000: 0.9} for one in range(len(cuts()))}
