@@ -24,8 +24,8 @@ def define_cuts(commands: Any) -> None:
 
 def run_cuts(args: argparse.Namespace) -> Result:
     """Run `isplit cuts`: list the cuts of a model."""
-    from ..display.tables import text_table
     from ..graph.axis import main_cuts
+    from ..graph.cut_list import CutList
     from ..graph.cuts import list_cuts
     from ..graph.program import read_program
     from ..storage.records import write_record
@@ -37,22 +37,7 @@ def run_cuts(args: argparse.Namespace) -> Result:
     if output is not None:
         write_record(output, "cuts", 1, {"model": program.name, "cuts": records})
         say(f"wrote {output}")
-    header = ["cut", "index", "layer", "shape", "bytes", "head params", "tail params", "head MACs", "tail MACs"]
-    rows = [
-        [
-            c.name,
-            c.index,
-            c.layer_type,
-            "x".join(map(str, c.shape)),
-            c.size_bytes,
-            c.head_params,
-            c.tail_params,
-            c.head_macs,
-            c.tail_macs,
-        ]
-        for c in cuts
-    ]
-    return Result(text_table(header, rows), records)
+    return Result(CutList(cuts).table(), records)
 
 
 def define_importance(commands: Any) -> None:
