@@ -17,6 +17,7 @@ from .errors import ISplitError
 
 if TYPE_CHECKING:
     from . import datasets, edge
+    from . import plots as plots
     from .bottlenecks.autoencoder import Autoencoder
     from .bottlenecks.projection import Projection
     from .evaluation.evaluation import Evaluation, evaluate
@@ -63,7 +64,7 @@ _HOMES = {
     "split": "splitting",
     "train": "training",
 }
-_MODULES = ("datasets", "edge", "errors")
+_MODULES = ("datasets", "edge", "errors", "plots")
 
 __all__ = [
     "AccuracyCurve",

@@ -40,7 +40,7 @@ class Bounds:
             (self.min_accuracy is None or (accuracy is not None and accuracy >= self.min_accuracy))
             and (self.max_payload_bytes is None or (payload is not None and payload <= self.max_payload_bytes))
             and (self.max_head_macs is None or candidate.cut.head_macs <= self.max_head_macs)
-            and (self.max_head_share is None or candidate.device_share <= self.max_head_share)
+            and (self.max_head_share is None or candidate.head_share <= self.max_head_share)
         )
 
     def select(self, found: Sequence[Any]) -> list[Any]:
@@ -58,7 +58,7 @@ class Bounds:
             f"No cut is within {' and '.join(given)}. The highest predicted accuracy is {cell_text(highest)}, the "
             f"smallest payload {cell_text(smallest)} bytes, the smallest head "
             f"{min(c.cut.head_macs for c in found):,} multiply-accumulates, "
-            f"{_percent(min(c.device_share for c in found))} of the model's with its encoder."
+            f"{_percent(min(c.head_share for c in found))} of the model's."
         )
 
 
@@ -68,18 +68,22 @@ def share_of(macs: int, cut: Cut) -> float:
     return macs / whole if whole else 0.0
 
 
-def heavy_warning(share: float) -> str | None:
+def heavy_warning(head_share: float, device_share: float) -> str | None:
     """Return a warning if the device computes most of the model, else None.
 
     Args:
-        share: The multiply-accumulates of head and encoder, as a share of the whole model's.
+        head_share: The multiply-accumulates of the head, as a share of the whole model's.
+        device_share: The same of head and encoder together.
     """
-    if share <= HEAVY_SHARE:
+    if device_share <= HEAVY_SHARE:
         return None
-    return (
-        f"head and encoder take {_percent(share)} of the model's multiply-accumulates, so that little is left for the "
-        "server. Possible: max_head_share=0.5, or rank='cheapest'"
-    )
+    taken = f"{_percent(device_share)} of the model's multiply-accumulates"
+    if head_share > HEAVY_SHARE:
+        return (
+            f"head and encoder take {taken}, so that little is left for the server. Possible: max_head_share=0.5, or "
+            "rank='cheapest'"
+        )
+    return f"head and encoder take {taken}, the head {_percent(head_share)}. encoder_share=0.1 bounds a projection's"
 
 
 def by_accuracy(found: Iterable[Any]) -> list[Any]:

@@ -177,8 +177,8 @@ def propose(
         min_accuracy: Leave out cuts whose predicted accuracy is lower or unknown.
         max_payload_bytes: Leave out cuts whose payload is larger or unknown.
         max_head_macs: Leave out cuts whose head takes more multiply-accumulates per image, without the encoder.
-        max_head_share: Leave out cuts whose head and encoder take more than this share of the multiply-accumulates of
-            the whole model, such as 0.5.
+        max_head_share: Leave out cuts whose head takes more than this share of the whole model's multiply-accumulates,
+            such as 0.5; without the encoder, too, which `encoder_share` of a projection bounds.
         bottleneck: The bottleneck planned at the cut, for the costs; `Autoencoder()` by default.
         image_bytes: Bytes of the compressed image that would be sent to a server with the whole model, for the
             warnings. By default, the size of a JPEG is estimated from the model's input, if this is an image (H, W,
@@ -221,7 +221,7 @@ def propose(
     elif rank == "cheapest":
         candidates = by_work(candidates, WITHIN if within is None else within)
     first = candidates[0]
-    heavy = heavy_warning(first.device_share)
+    heavy = heavy_warning(first.head_share, first.device_share)
     if image_bytes is not None and first.warning not in (None, heavy):
         warnings.warn(f"{first.cut.name}: {first.warning}", PayloadWarning, stacklevel=2)
     if first.head_share > HEAVY_SHARE and rank != "importance" and max_head_share is None:
@@ -296,5 +296,5 @@ def _candidate(
         reason=reason,
         predicted_accuracy=None if math.isnan(predicted) else predicted,
     )
-    warned = [text for text in (obstacle, warning, heavy_warning(candidate.device_share)) if text]
+    warned = [text for text in (obstacle, warning, heavy_warning(candidate.head_share, candidate.device_share)) if text]
     return replace(candidate, warning="; ".join(warned) or None)

@@ -10,6 +10,8 @@ import tensorflow as tf
 from tensorflow.core.framework import graph_pb2
 from tensorflow.lite.python.convert_phase import ConverterError
 
+from ...display.quiet import without_saving_lines
+
 INPUT_NAME = "input"
 OUTPUT_NAME = "latent"
 SIGNATURE = "serving_default"
@@ -40,7 +42,8 @@ class ConversionFailed(Exception):
 def save_graph(graph: graph_pb2.GraphDef, task: Task, directory: str) -> None:
     """Write a frozen graph as the SavedModel that `run_converter` reads."""
     module = _as_module(graph, task)
-    tf.saved_model.save(module, directory, signatures={SIGNATURE: module.head})
+    with without_saving_lines():
+        tf.saved_model.save(module, directory, signatures={SIGNATURE: module.head})
 
 
 def run_converter(directory: str, task: Task, images: Iterable[np.ndarray], shown: Any) -> bytes:
