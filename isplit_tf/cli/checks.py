@@ -40,17 +40,18 @@ _DATA = ("data", "fit_data", "validation_data", "representative_data", "evaluati
 def check_request(args: argparse.Namespace) -> None:
     """Check what can be checked of a command line without TensorFlow.
 
-    Files that are not there are named first, then an output that cannot be written, then what a file holds.
+    Options are looked at first, then whether files are there, then whether the output can be written, then what the
+    files hold.
 
     Raises:
         ISplitError: As the command itself would, seconds later.
     """
-    named = [(name, path) for name in _READERS for path in _paths(args, name)]
-    for name, path in named:
-        _require_there(name, path)
     _check_values(args)
     if getattr(args, "check", None) is not None:
         args.check(args)
+    named = [(name, path) for name in _READERS for path in _paths(args, name)]
+    for name, path in named:
+        _require_there("candidates" if _is_candidates(args, name) else name, path)
     if getattr(args, "output", None) and hasattr(args, "output_holds") and not getattr(args, "all_candidates", False):
         free_output(args, args.output_holds)
     for name, path in named:
@@ -63,7 +64,7 @@ def _paths(args: argparse.Namespace, name: str) -> list[str]:
 
 
 def _require_there(name: str, path: str) -> None:
-    if name == "predictor" and not Path(path).is_dir():
+    if name in ("model", "original") or (name == "predictor" and not Path(path).is_dir()):
         require_model(path)
     elif name in _DATA:
         _check_data(path)
@@ -104,7 +105,9 @@ def _check_data(spec: str) -> None:
 def _check_curve(path: str) -> None:
     from ..storage.records import read_arrays
 
-    read_arrays(path, _ANY_VERSION, fault="is not a curve that Curve.save wrote")
+    record, _ = read_arrays(path, _ANY_VERSION, fault="is not a curve that Curve.save wrote")
+    if "kind" in record:  # a curve has none, other records do
+        raise BundleError(f"'{path}' is not a curve, which isplit importance writes. It holds {record['kind']!r}.")
 
 
 def _check_accuracy(path: str) -> None:
@@ -178,8 +181,12 @@ _MADE_BY = {
 }
 
 
+def _is_candidates(args: argparse.Namespace, name: str) -> bool:
+    return name == "split" and getattr(args, "all_candidates", False)
+
+
 def _reader(args: argparse.Namespace, name: str) -> Callable[[str], object]:
-    if name == "split" and getattr(args, "all_candidates", False):
+    if _is_candidates(args, name):
         return _check_candidates
     if name == "bundle" and args.command == "serve":
         return _check_served

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -226,21 +227,23 @@ def run_propose(args: argparse.Namespace) -> Result:
     """Run `isplit propose`: rank the candidates for the split."""
     from ..bottlenecks.autoencoder import Autoencoder
     from ..importance.curve import Curve
-    from ..selection.candidates import propose
+    from ..selection.candidates import HeadWarning, propose
 
     output = free_output(args)
-    candidates = propose(
-        Curve.load(args.curve),
-        accuracy=_read_accuracy(args),
-        rank=_rank(args),
-        within=args.within,
-        min_accuracy=args.min_accuracy,
-        max_payload_bytes=args.max_payload_bytes,
-        max_head_macs=args.max_head_macs,
-        max_head_share=args.max_head_share,
-        bottleneck=None if args.compression is None else Autoencoder(compression=args.compression),
-        image_bytes=args.image_bytes,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", HeadWarning)  # the table says so below
+        candidates = propose(
+            Curve.load(args.curve),
+            accuracy=_read_accuracy(args),
+            rank=_rank(args),
+            within=args.within,
+            min_accuracy=args.min_accuracy,
+            max_payload_bytes=args.max_payload_bytes,
+            max_head_macs=args.max_head_macs,
+            max_head_share=args.max_head_share,
+            bottleneck=None if args.compression is None else Autoencoder(compression=args.compression),
+            image_bytes=args.image_bytes,
+        )
     candidates.save(output)
     say(f"wrote {output}")
     return Result(candidates.table(), json.loads(output.read_text())["candidates"])

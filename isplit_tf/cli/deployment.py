@@ -156,6 +156,8 @@ def run_serve(args: argparse.Namespace) -> None:
     from ..server import Server
 
     with Server(args.bundle, host=args.host, port=args.port, grpc_port=args.grpc_port) as server:
+        bundle = args.bundle if (Path(args.bundle) / "manifest.json").is_file() else "BUNDLE"
+        say(f"next: isplit predict {bundle} IMAGE --url {server.url}")
         server.serve_forever()
 
 

@@ -60,8 +60,9 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def run(args: argparse.Namespace) -> int:
     """Run a command, and return the exit status."""
     try:
+        _set_environment(args.command)
         check_request(args)
-        _load_tensorflow(args.command)
+        _load_tensorflow()
         with custom_objects(getattr(args, "custom_objects", None)):
             result = args.run(args)
     except ISplitError as error:
@@ -127,13 +128,11 @@ def _in_lines(text: str, options: Options) -> str:
     return "\n".join(map(printable, in_shell_words(text, options).split("\n")))
 
 
-def _load_tensorflow(command: str) -> None:
-    """Import TensorFlow without the lines that its C++ code prints before its log level takes effect.
+def _set_environment(command: str) -> None:
+    """Set the variables that TensorFlow reads when it is imported, and refuse another backend of Keras.
 
-    oneDNN is switched on first if that makes TensorFlow faster, except for `doctor`, which reports the default.
+    oneDNN is switched on if that makes TensorFlow faster, except for `doctor`, which reports the default.
     """
-    from ..display.quiet import quiet
-
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
     if backend != "tensorflow":
         raise ModelError(f"isplit needs the TensorFlow backend of Keras. Found: KERAS_BACKEND={backend}. Unset it.")
@@ -141,7 +140,13 @@ def _load_tensorflow(command: str) -> None:
     if command != "doctor" and "tensorflow" not in sys.modules:
         message = machine.switch_onednn_on(machine.cpu_flags(), os.environ)
         if message:
-            print(f"isplit: {message}", file=sys.stderr)
+            say(f"isplit: {message}")
+
+
+def _load_tensorflow() -> None:
+    """Import TensorFlow without the lines that its C++ code prints before its log level takes effect."""
+    from ..display.quiet import quiet
+
     with quiet() as printed:
         try:
             import_module("tensorflow").config.list_physical_devices()

@@ -14,10 +14,9 @@ _PHRASES = tuple(
     (re.compile(pattern), words)
     for pattern, words in (
         (
-            r"split\(\.\.\., fit_data=images\), split\.fit_bottleneck\(images\), isplit_tf\.train, or on the command ",
+            r"split\(\.\.\., fit_data=images\), split\.fit_bottleneck\(images\), isplit_tf\.train, or on the command line ",
             "",
         ),
-        (r"^line (?=isplit )", ""),
         (r"or give custom_objects=\{[^}]*\}; on the command line ", "or give "),
         (r"find_cuts\(model, max_tensors=(\d+)\)", r"isplit cuts --max-tensors \1"),
         (r"Export with version=(\d+)", r"Export with --model-version \1"),
@@ -35,14 +34,12 @@ def in_shell_words(text: str, options: Options) -> str:
     Args:
         text: The message.
         options: The options of the command by the argument that each gives. What has no option stays as it is.
-
-    Example:
-        >>> in_shell_words("Give max_images=8.", options_of(parser))
-        'Give --max-images 8.'
     """
     for pattern, words in _PHRASES:
         text = pattern.sub(words, text)
     text = _NOISE.sub("", text)
+    text = re.sub(r"\bKeyError\((['\"])(.*?)\1\)", r"\1\2\1 is missing", text)
+    text = re.sub(r"\b[A-Z]\w*Error\((['\"])(.*?)\1\)", r"\2", text)
     names = {name: options[other] for name, other in _ALSO.items() if other in options} | dict(options)
     names = {name: action for name, action in names.items() if name not in _OTHERS}
     if not names:

@@ -30,6 +30,8 @@ SAID = [
      "Give --original-output NAME or --original-output INDEX."),
     ("'a.npz' cannot be read: [Errno 20] Not a directory: 'a.npz'", "propose", "cannot be read: Not a directory"),
     ("{{function_node __wrapped__DecodeImage}} Input is empty. [Op:DecodeImage] name: ", "predict", "Input is empty."),
+    ("'c.json' is damaged: KeyError('cut')", "split", "'c.json' is damaged: 'cut' is missing"),
+    ("'c.json' is damaged: TypeError(\"it's no list\")", "split", "'c.json' is damaged: it's no list"),
     ("latent_bits=4 gives each as many bits, and coding='entropy' as", "split",
      "--latent-bits 4 gives each as many bits, and --coding entropy as"),
 ]  # fmt: skip
