@@ -13,14 +13,11 @@ _VALUE = r"""'[^']*'|"[^"]*"|\[[^\]]*\]|\([^)]*\)|\.\.\.|[\w.]*\w(?:\([^()]*\))?
 _PHRASES = tuple(
     (re.compile(pattern), words)
     for pattern, words in (
-        (
-            r"split\(\.\.\., fit_data=images\), split\.fit_bottleneck\(images\), isplit_tf\.train, or on the command line ",
-            "",
-        ),
+        (r"split\(\.\.\., fit_data=images\), [^:]*, or on the command line ", ""),
         (r"or give custom_objects=\{[^}]*\}; on the command line ", "or give "),
         (r"find_cuts\(model, max_tensors=(\d+)\)", r"isplit cuts --max-tensors \1"),
         (r"Export with version=(\d+)", r"Export with --model-version \1"),
-        (r"`?isplit_tf\.(\w+)`?(?:\(\))?", r"isplit \1"),
+        (r"\bisplit_tf\.(split|train|evaluate|publish)\b(?![.(])", r"isplit \1"),
         (r"\(x, y\)", "labelled images"),
     )
 )

@@ -25,7 +25,7 @@ def bar(
     desc: str = "",
     enabled: bool = True,
     unit: str = "it",
-    delay_s: float = _DELAY_S,
+    delay_s: float | None = None,
 ) -> Any:
     """Return a progress bar that appears only after the work has taken a second.
 
@@ -35,7 +35,7 @@ def bar(
         desc: Description of the work.
         enabled: False for a bar that never appears.
         unit: Name of one step.
-        delay_s: Seconds after which it appears.
+        delay_s: Seconds after which it appears; 1 by default.
 
     Returns:
         A `Bar`; its `total` may be set later.
@@ -46,7 +46,7 @@ def bar(
         desc=desc,
         unit=unit,
         disable=not enabled,
-        delay=delay_s,
+        delay=_DELAY_S if delay_s is None else delay_s,
         file=sys.stderr,
         leave=False,
         dynamic_ncols=True,

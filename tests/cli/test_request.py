@@ -199,6 +199,22 @@ def test_the_next_step_is_named_with_the_files_of_this_one(place, tmp_path, caps
     assert "next:" not in err
 
 
+def test_a_projection_without_images_is_fitted_by_training_alone(place, tmp_path, capsys):
+    """evaluate and export refuse it with the option that fits it; fitted at the split, it needs no train."""
+    model, data = place / "tiny.keras", place / "images.npz"
+    ask = ["split", model, "--cut", "pool2", "--bottleneck", "projection", "-o", tmp_path / "empty"]
+    assert isplit(*ask) == 0
+    assert f"next: isplit train {tmp_path / 'empty'}" in capsys.readouterr().err
+    export = ["--representative-data", data, "--precision", "float32"]
+    for words in (["evaluate", tmp_path / "empty", "--data", data], ["export", tmp_path / "empty", *export]):
+        assert isplit(*words, "-o", tmp_path / "out") == 2
+        said = capsys.readouterr().err
+        assert "is not fitted yet. Give images: isplit split --fit-data." in said
+        assert not (tmp_path / "out").exists()
+    assert isplit("split", model, "--cut", "pool2", "--fit-data", data, "-o", tmp_path / "fitted") == 0
+    assert isplit("evaluate", tmp_path / "fitted", "--data", data, "-o", tmp_path / "report.json") == 0
+
+
 def test_exit_statuses_are_told(capsys):
     """`isplit --help` lists what each status means."""
     with pytest.raises(SystemExit):
