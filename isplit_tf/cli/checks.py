@@ -81,7 +81,7 @@ def _check_values(args: argparse.Namespace) -> None:
             raise ArgumentError(f"Unknown {name} {value!r}. Possible: {', '.join(map(repr, possible))}.")
     for name in _SHARES:
         value = getattr(args, name, None)
-        if value is not None and (name, value) != ("within", 0):
+        if value is not None and (name, value) not in (("within", 0), ("compression", 0)):
             checked_share(name, value)
     for name, least in _LEAST.items():
         if (value := getattr(args, name, None)) is not None:
