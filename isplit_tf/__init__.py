@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from isplit_edge.kit import Kit
 
     from . import datasets, edge
+    from . import plots as plots
     from .bottlenecks.autoencoder import Autoencoder
     from .bottlenecks.projection import Projection
     from .evaluation.evaluation import Evaluation, evaluate
@@ -84,7 +85,7 @@ _HOMES = {
     "split": "splitting",
     "train": "training",
 }
-_MODULES = ("datasets", "edge", "errors")
+_MODULES = ("datasets", "edge", "errors", "plots")
 
 __all__ = [
     "AccuracyCurve",

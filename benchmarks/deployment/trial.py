@@ -142,7 +142,8 @@ def _server_profile(rig: Rig, folder: Path) -> Path:
 
 
 def _serve(rig: Rig, folder: Path) -> None:
-    argv = ["taskset", "-c", "1", sys.executable, "-m", "isplit_tf", "serve", str(folder), "--host", "0.0.0.0", "--port", str(PORT)]
+    argv = ["taskset", "-c", "1", sys.executable, "-m", "isplit_tf", "serve", str(folder)]
+    argv += ["--host", "0.0.0.0", "--port", str(PORT)]
     environment = os.environ | dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"), "1")
     server = rig.start("server", argv, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=environment)
     for line in server.stderr:

@@ -13,8 +13,8 @@ import numpy as np
 import tensorflow as tf
 from threadpoolctl import threadpool_limits
 
-from ..batches import batches, count_images
 from ..batches.sampling import take_part
+from ..batches.watched import watched
 from ..display.progress import bar
 from ..errors import NumericsError
 from ..graph.cuts import Cut
@@ -139,6 +139,7 @@ def gather(
     seed: int,
     batch_size: int = 32,
     progress: bool = True,
+    desc: str = "fit",
 ) -> int:
     """Add up the moments of every tensor in one pass over a part of the data.
 
@@ -150,6 +151,7 @@ def gather(
         seed: Seed of the choice of images, and of the random numbers of each image.
         batch_size: Images per batch if the data are arrays.
         progress: Whether to show a bar.
+        desc: What the bar is called.
 
     Returns:
         The number of images.
@@ -160,8 +162,9 @@ def gather(
     """
     selection = take_part(data, images, seed=seed)
     n_images = 0
-    with bar(total=count_images(selection, images), desc="fit", unit="image", enabled=progress) as progress_bar:
-        for batch in batches(selection, batch_size=batch_size, max_images=images, labels=False):
+    reading: dict[str, Any] = {"batch_size": batch_size, "max_images": images, "labels": False}
+    with bar(desc=desc, unit="image", enabled=progress) as progress_bar:
+        for batch in watched(progress_bar, selection, **reading):
             # Each image has its own generator, so that the result does not depend on the batches.
             generators = [np.random.default_rng((seed, n_images + k)) for k in range(batch.size)]
             signs = np.stack([g.choice(np.array([-1, 1], np.float32), source.units) for g in generators])
@@ -171,7 +174,6 @@ def gather(
                 _check_finite(source.names[k], features[k].numpy(), gradient)
                 moment.add(features[k].numpy(), gradient, generators)
             n_images += batch.size
-            progress_bar.update(batch.size)
     return n_images
 
 

@@ -2,11 +2,23 @@
 
 import argparse
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
-from .inputs import open_images, open_model, read_cut, read_rates
-from .options import MODEL, add_command, add_custom_objects, add_data, add_input, add_output, add_output_kind
+from ..errors import ArgumentError
+from .amounts import rates, whole
+from .inputs import open_images, open_model, read_cut
+from .options import (
+    MODEL,
+    add_command,
+    add_custom_objects,
+    add_data,
+    add_input,
+    add_output,
+    add_output_kind,
+    add_plot,
+)
 from .output import Result, free_output, say
 
 
@@ -17,15 +29,15 @@ def define_cuts(commands: Any) -> None:
     )
     parser.add_argument("model", help=MODEL)
     parser.add_argument("--main", action="store_true", help="only those on the importance curve")
-    parser.add_argument("--max-tensors", type=int, default=1, metavar="N", help="tensors that may cross (default: 1)")
+    parser.add_argument("--max-tensors", type=whole, default=1, metavar="N", help="tensors that may cross (default: 1)")
     add_custom_objects(parser)
     add_output(parser, None, "the list")
 
 
 def run_cuts(args: argparse.Namespace) -> Result:
     """Run `isplit cuts`: list the cuts of a model."""
-    from ..display.tables import text_table
     from ..graph.axis import main_cuts
+    from ..graph.cut_list import CutList
     from ..graph.cuts import list_cuts
     from ..graph.program import read_program
     from ..storage.records import write_record
@@ -37,22 +49,7 @@ def run_cuts(args: argparse.Namespace) -> Result:
     if output is not None:
         write_record(output, "cuts", 1, {"model": program.name, "cuts": records})
         say(f"wrote {output}")
-    header = ["cut", "index", "layer", "shape", "bytes", "head params", "tail params", "head MACs", "tail MACs"]
-    rows = [
-        [
-            c.name,
-            c.index,
-            c.layer_type,
-            "x".join(map(str, c.shape)),
-            c.size_bytes,
-            c.head_params,
-            c.tail_params,
-            c.head_macs,
-            c.tail_macs,
-        ]
-        for c in cuts
-    ]
-    return Result(text_table(header, rows), records)
+    return Result(CutList(cuts).table(), records)
 
 
 def define_importance(commands: Any) -> None:
@@ -71,12 +68,12 @@ def define_importance(commands: Any) -> None:
     parser.add_argument("--target", default="label", help="label or predicted (default: label)")
     parser.add_argument("--cuts", default="main", help="main, all, or names with commas between (default: main)")
     parser.add_argument("--precision", default="float32", help="float32, bfloat16 or float16 (default: float32)")
-    parser.add_argument("--max-images", type=int, metavar="N", help="stop after N images")
+    parser.add_argument("--max-images", type=whole, metavar="N", help="stop after N images")
     parser.add_argument(
         "--confidence", type=float, metavar="X", help="stop once best cut and peaks are as sure as X, such as 0.95"
     )
     add_output_kind(parser)
-    parser.add_argument("--plot", metavar="FILE", help="draw the curve as .png or .svg")
+    add_plot(parser)
     parser.add_argument("--log", action="store_true", help="plot log10")
     add_input(parser)
     add_custom_objects(parser)
@@ -129,7 +126,7 @@ def define_accuracy(commands: Any) -> None:
     amount = parser.add_mutually_exclusive_group()
     amount.add_argument("--compression", type=float, help="share of the elements left out (default: 0.9)")
     amount.add_argument(
-        "--payload-bytes", type=read_rates, metavar="N[,N...]", help="mean bytes a frame at each cut; several for a map"
+        "--payload-bytes", type=rates, metavar="N[,N...]", help="mean bytes a frame at each cut; several for a map"
     )
     parser.add_argument("--coding", choices=["entropy", "none"], help="of the latents (default: entropy for bytes)")
     parser.add_argument(
@@ -145,10 +142,10 @@ def define_accuracy(commands: Any) -> None:
     )
     parser.add_argument("--cuts", default="main", help="main, all, or names or indices separated by commas")
     parser.add_argument("--weighting", default="task", choices=["task", "features"])
-    parser.add_argument("--fit-images", type=int, default=2000, metavar="N", help="images of the fit (default: 2000)")
-    parser.add_argument("--max-images", type=int, metavar="N", help="stop after N images")
+    parser.add_argument("--fit-images", type=whole, default=2000, metavar="N", help="images of the fit (default: 2000)")
+    parser.add_argument("--max-images", type=whole, metavar="N", help="stop after N images")
     add_output_kind(parser)
-    parser.add_argument("--plot", metavar="FILE", help="draw the curve as .png, .svg or .pdf")
+    add_plot(parser)
     add_input(parser)
     add_custom_objects(parser)
     add_output(parser, "accuracy.npz", "the predicted accuracy")
@@ -194,21 +191,39 @@ def run_accuracy(args: argparse.Namespace) -> Result:
 def define_propose(commands: Any) -> None:
     """Add `isplit propose` to the commands."""
     parser = add_command(
-        commands, "propose", run_propose, "rank the cuts of a curve and say what each costs", "isplit propose curve.npz"
+        commands,
+        "propose",
+        run_propose,
+        "rank the cuts of a curve and say what each costs",
+        "isplit propose curve.npz --accuracy accuracy.npz --max-head-share 0.5",
+        check=check_propose,
     )
     parser.add_argument("curve", help="what isplit importance wrote")
     parser.add_argument("--accuracy", metavar="FILE", help="what isplit accuracy wrote")
-    parser.add_argument("--payload-bytes", type=int, metavar="N", help="the rate to take, if that is a map of several")
-    parser.add_argument("--rank", default="importance", choices=["importance", "accuracy"])
+    parser.add_argument(
+        "--payload-bytes", type=whole, metavar="N", help="the rate to take, if that is a map of several"
+    )
+    parser.add_argument(
+        "--rank",
+        choices=["accuracy", "cheapest", "importance"],
+        help="by predicted accuracy; by the work of the head among those within --within of the best; or by importance "
+        "(default: accuracy with --accuracy, else importance)",
+    )
+    parser.add_argument(
+        "--within", type=float, metavar="X", help="accuracy given up for a cheaper head (default: 0.01, a point)"
+    )
     parser.add_argument("--min-accuracy", type=float, metavar="X", help="leave out cuts predicted to keep less")
-    parser.add_argument("--max-payload-bytes", type=int, metavar="N", help="leave out cuts that send more a frame")
-    parser.add_argument("--max-head-macs", type=int, metavar="N", help="leave out cuts whose head computes more")
+    parser.add_argument("--max-payload-bytes", type=whole, metavar="N", help="leave out cuts that send more a frame")
+    parser.add_argument("--max-head-macs", type=whole, metavar="N", help="leave out cuts whose head computes more")
+    parser.add_argument(
+        "--max-head-share", type=float, metavar="X", help="leave out cuts whose head is a larger share of the work"
+    )
     parser.add_argument("--plan", metavar="FILE", help="what isplit plan wrote, for measured latencies")
     parser.add_argument(
         "--max-latency", dest="max_latency_s", type=float, metavar="S", help="leave out slower cuts; needs --plan"
     )
     parser.add_argument("--compression", type=float, help="of an autoencoder, for the costs (default: 0.9)")
-    parser.add_argument("--image-bytes", type=int, metavar="N", help="bytes of a compressed image, to compare with")
+    parser.add_argument("--image-bytes", type=whole, metavar="N", help="bytes of a compressed image, to compare with")
     add_output(parser, "candidates.json", "the candidates")
 
 
@@ -217,24 +232,43 @@ def run_propose(args: argparse.Namespace) -> Result:
     from ..bottlenecks.autoencoder import Autoencoder
     from ..importance.curve import Curve
     from ..planning.plan import Plan
-    from ..selection.candidates import propose
+    from ..selection.candidates import HeadWarning, propose
 
     output = free_output(args)
-    candidates = propose(
-        Curve.load(args.curve),
-        accuracy=_read_accuracy(args),
-        rank=args.rank,
-        min_accuracy=args.min_accuracy,
-        max_payload_bytes=args.max_payload_bytes,
-        max_head_macs=args.max_head_macs,
-        bottleneck=None if args.compression is None else Autoencoder(compression=args.compression),
-        image_bytes=args.image_bytes,
-        plan=Plan.load(args.plan) if args.plan else None,
-        max_latency_s=args.max_latency_s,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", HeadWarning)  # the table says so below
+        candidates = propose(
+            Curve.load(args.curve),
+            accuracy=_read_accuracy(args),
+            rank=_rank(args),
+            within=args.within,
+            min_accuracy=args.min_accuracy,
+            max_payload_bytes=args.max_payload_bytes,
+            max_head_macs=args.max_head_macs,
+            max_head_share=args.max_head_share,
+            bottleneck=None if args.compression is None else Autoencoder(compression=args.compression),
+            image_bytes=args.image_bytes,
+            plan=Plan.load(args.plan) if args.plan else None,
+            max_latency_s=args.max_latency_s,
+        )
     candidates.save(output)
     say(f"wrote {output}")
     return Result(candidates.table(), json.loads(output.read_text())["candidates"])
+
+
+def check_propose(args: argparse.Namespace) -> None:
+    """Raise `ArgumentError` if an option needs another one."""
+    rank = _rank(args)
+    if args.accuracy is None and (rank != "importance" or args.min_accuracy is not None):
+        raise ArgumentError("There is no accuracy to go by: give --accuracy FILE, what isplit accuracy wrote.")
+    if args.accuracy is None and args.payload_bytes is not None:
+        raise ArgumentError("--payload-bytes is a rate of the map in --accuracy FILE. Received: no --accuracy.")
+    if args.within is not None and rank != "cheapest":
+        raise ArgumentError(f"--within is for --rank cheapest. Received: --rank {rank}.")
+
+
+def _rank(args: argparse.Namespace) -> Any:
+    return args.rank or ("importance" if args.accuracy is None else "accuracy")
 
 
 def _read_accuracy(args: argparse.Namespace) -> Any:

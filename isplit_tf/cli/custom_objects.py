@@ -66,9 +66,7 @@ def read_custom_objects(path: str | None) -> dict[str, Any]:
     """
     if path is None:
         return {}
-    file = Path(path)
-    if file.suffix != ".py" or not file.is_file():
-        raise ArgumentError(f"--custom-objects '{path}': expected a Python file, MODULE.py, of your own. Found none.")
+    file = require_module(path)
     folder = str(file.resolve().parent)
     if folder not in sys.path:
         sys.path.insert(0, folder)
@@ -85,6 +83,14 @@ def read_custom_objects(path: str | None) -> dict[str, Any]:
             del sys.modules[file.stem]
         raise ArgumentError(f"--custom-objects '{path}' ends with {type(error).__name__}: {error}") from error
     return {name: value for name, value in vars(module).items() if _is_own(value)}
+
+
+def require_module(path: str) -> Path:
+    """Return the path of a Python file, or raise `ArgumentError`."""
+    file = Path(path)
+    if file.suffix != ".py" or not file.is_file():
+        raise ArgumentError(f"--custom-objects '{path}': expected a Python file, MODULE.py, of your own. Found none.")
+    return file
 
 
 def _is_own(value: Any) -> bool:

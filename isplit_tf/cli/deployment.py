@@ -7,7 +7,9 @@ from typing import Any
 
 from isplit_edge.text import printable
 
-from .inputs import in_order_of, open_images, open_model, read_image, read_preprocessing
+from .amounts import whole
+from .files import read_preprocessing
+from .inputs import in_order_of, open_images, open_model, read_image
 from .options import add_command, add_custom_objects, add_data, add_input, add_output, add_output_kind
 from .output import Result, free_output, say
 
@@ -32,21 +34,24 @@ def define_export(commands: Any) -> None:
     )
     add_output_kind(parser, logits=False)
     parser.add_argument("--target", choices=["microcontroller"], help="also write the head as C, and measure its arena")
-    parser.add_argument("--flash-bytes", type=int, metavar="N", help="refuse a head whose array is larger")
-    parser.add_argument("--ram-bytes", type=int, metavar="N", help="refuse a head that needs more for its arena")
+    parser.add_argument("--flash-bytes", type=whole, metavar="N", help="refuse a head whose array is larger")
+    parser.add_argument("--ram-bytes", type=whole, metavar="N", help="refuse a head that needs more for its arena")
     parser.add_argument("--curve", metavar="FILE", help="what isplit importance wrote, to name the best cut that fits")
     parser.add_argument("--ethos-u", metavar="NPU", help="estimate for an Ethos-U, such as ethos-u55-128")
     parser.add_argument(
         "--local-fallback", action="store_true", help="the whole model too, for a device that finds no server"
     )
     parser.add_argument(
-        "--max-payload-bytes", type=int, metavar="N", help="the longest payload of a coded latent; the rest is left out"
+        "--max-payload-bytes",
+        type=whole,
+        metavar="N",
+        help="the longest payload of a coded latent; the rest is left out",
     )
     parser.add_argument("--model-name", default="tail", help="on the server (default: tail)")
-    parser.add_argument("--model-version", type=int, default=1, metavar="N", help="on the server (default: 1)")
+    parser.add_argument("--model-version", type=whole, default=1, metavar="N", help="on the server (default: 1)")
     add_input(parser)
     add_custom_objects(parser)
-    add_output(parser, "bundle", "the bundle's folder")
+    add_output(parser, "bundle", "the bundle's folder", holds="bundle")
 
 
 def run_export(args: argparse.Namespace) -> Result:
@@ -92,7 +97,16 @@ def run_export(args: argparse.Namespace) -> Result:
         overwrite=args.overwrite,
     )
     say(f"wrote {output}")
-    return Result(repr(bundle), bundle.manifest.to_dict())
+    return Result(f"{bundle!r}\n{_accuracy_line(bundle.manifest.accuracy)}", bundle.manifest.to_dict())
+
+
+def _accuracy_line(accuracy: Any) -> str:
+    """Return what the manifest says of the accuracy of the original, the split and the exported pair."""
+    if accuracy["images"] is None:
+        return "accuracy: not measured; give --evaluation-data, labelled images, to measure it through the files."
+    named = {"original": "original", "split": "split in float", "artefacts": "exported pair over the wire"}
+    shown = [f"{words} {accuracy[name]:.4f}" for name, words in named.items() if accuracy.get(name) is not None]
+    return f"accuracy on {accuracy['images']:,} images: {', '.join(shown)}"
 
 
 def define_publish(commands: Any) -> None:
@@ -137,8 +151,8 @@ def define_serve(commands: Any) -> None:
     )
     parser.add_argument("bundle", help="what isplit export wrote, or the folder of isplit publish")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
-    parser.add_argument("--port", type=int, default=8501, help="of REST; 0 for a free one (default: 8501)")
-    parser.add_argument("--grpc-port", type=int, metavar="PORT", help="gRPC too, as on 8500; needs isplit-tf[grpc]")
+    parser.add_argument("--port", type=whole, default=8501, help="of REST; 0 for a free one (default: 8501)")
+    parser.add_argument("--grpc-port", type=whole, metavar="PORT", help="gRPC too, as on 8500; needs isplit-tf[grpc]")
 
 
 def run_serve(args: argparse.Namespace) -> None:
@@ -146,6 +160,8 @@ def run_serve(args: argparse.Namespace) -> None:
     from ..server import Server
 
     with Server(args.bundle, host=args.host, port=args.port, grpc_port=args.grpc_port) as server:
+        bundle = args.bundle if (Path(args.bundle) / "manifest.json").is_file() else "BUNDLE"
+        say(f"next: isplit predict {bundle} IMAGE --url {server.url}")
         server.serve_forever()
 
 
@@ -162,7 +178,7 @@ def define_predict(commands: Any) -> None:
     parser.add_argument("images", nargs="+", help=".png, .jpg, .bmp, .gif or .npy or .npz files of 8-bit images")
     parser.add_argument("--url", help="a server's address, http:// or grpc://; without it both halves run here")
     parser.add_argument("--timeout", type=float, default=10.0, metavar="S", help="seconds for an answer (default: 10)")
-    parser.add_argument("--payload-bytes", type=int, metavar="N", help="the most bytes of each coded payload")
+    parser.add_argument("--payload-bytes", type=whole, metavar="N", help="the most bytes of each coded payload")
 
 
 def run_predict(args: argparse.Namespace) -> Result:

@@ -2,23 +2,17 @@
 
 import argparse
 import contextlib
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import ArgumentError, BundleError, DataError, ModelError
+from ..errors import ArgumentError, DataError
+from .files import read_preprocessing, require_model
 
 
 def read_cut(text: str) -> str | int:
     """Return a cut as it was typed: an index or a name."""
     return int(text) if text.strip().isdigit() else text.strip()
-
-
-def read_rates(text: str) -> int | tuple[int, ...]:
-    """Return bytes per frame as they were typed: one number, or several with commas between."""
-    rates = tuple(int(rate) for rate in text.split(","))
-    return rates if "," in text else rates[0]
 
 
 def first_candidate(path: str) -> Any:
@@ -35,10 +29,7 @@ def open_model(path: str) -> Any:
     """Return the model in a `.keras` or `.h5` file, compiled with its loss alone."""
     from ..storage.models import load_model
 
-    if not Path(path).is_file():
-        raise ModelError(
-            f"There is no file '{path}'. A model saved by Keras is needed: model.save('classifier.keras')."
-        )
+    require_model(path)
     return load_model(path)
 
 
@@ -59,8 +50,6 @@ def open_predictor(args: argparse.Namespace) -> Iterator[tuple[Any, tuple, Any]]
         else:
             yield bundle, shape, bundle.manifest
         return
-    if args.url:
-        raise BundleError(f"'{path}' is no bundle, so that --url has no head to run here. Make one with isplit export.")
     if path.is_dir():
         from ..splitting import SplitModel
 
@@ -69,16 +58,6 @@ def open_predictor(args: argparse.Namespace) -> Iterator[tuple[Any, tuple, Any]]
     else:
         model = open_model(args.predictor)
         yield model, tuple(model.inputs[0].shape[1:]), None
-
-
-def read_preprocessing(text: str | None) -> str | dict[str, Any] | None:
-    """Return the name of a preprocessing, or the record in a JSON file."""
-    if text is None or not text.endswith(".json"):
-        return text
-    try:
-        return json.loads(Path(text).read_text())
-    except (OSError, ValueError, RecursionError) as error:
-        raise ArgumentError(f"--preprocessing '{text}' cannot be read as JSON: {error}") from error
 
 
 def open_images(

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import ArgumentError
+from .amounts import whole
 from .output import Result
 
 _AMOUNTS = ("compression", "latent_size", "payload_bytes", "latent_bits", "coding")
@@ -14,7 +15,12 @@ _DATA = "a folder of class folders, an .npz with x and y, an archive, tfds:NAME[
 
 
 def add_command(
-    commands: Any, name: str, run: Callable[[argparse.Namespace], Result | None], text: str, example: str
+    commands: Any,
+    name: str,
+    run: Callable[[argparse.Namespace], Result | None],
+    text: str,
+    example: str,
+    check: Callable[[argparse.Namespace], None] | None = None,
 ) -> argparse.ArgumentParser:
     """Add a command, and return the parser of its options.
 
@@ -24,6 +30,7 @@ def add_command(
         run: The function that runs the command.
         text: What the command does, for the help.
         example: A command line that shows its use.
+        check: A function that raises an error for options that contradict each other; TensorFlow is not imported yet.
     """
     parser: argparse.ArgumentParser = commands.add_parser(
         name,
@@ -33,15 +40,28 @@ def add_command(
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--json", action="store_true", help="result as JSON on standard output")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, check=check)
     return parser
 
 
-def add_output(parser: argparse.ArgumentParser, default: str | None, what: str) -> None:
-    """Add -o and --overwrite, which `free_output` checks; without a default, nothing is written unless -o says so."""
+def add_output(parser: argparse.ArgumentParser, default: str | None, what: str, holds: str | None = None) -> None:
+    """Add -o and --overwrite, which `free_output` checks; without a default, nothing is written unless -o says so.
+
+    Args:
+        parser: The parser of the command.
+        default: Where the output goes.
+        what: What it is, for the help.
+        holds: What the output folder will hold, "split" or "bundle"; None if the output is a file.
+    """
+    parser.set_defaults(output_holds=holds)
     where = "not written" if default is None else default
     parser.add_argument("-o", "--output", default=default, metavar="PATH", help=f"{what} (default: {where})")
     parser.add_argument("--overwrite", action="store_true", help="replace the output if it exists")
+
+
+def add_plot(parser: argparse.ArgumentParser) -> None:
+    """Add --plot, which `free_output` checks."""
+    parser.add_argument("--plot", metavar="FILE", help="draw the result as .png, .svg or .pdf")
 
 
 def add_data(parser: argparse.ArgumentParser, *, name: str = "--data", required: bool = True, what: str) -> None:
@@ -51,7 +71,7 @@ def add_data(parser: argparse.ArgumentParser, *, name: str = "--data", required:
 
 def add_input(parser: argparse.ArgumentParser) -> None:
     """Add --batch-size and --preprocessing, with which `open_images` reads images."""
-    parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="images in a batch (default: 32)")
+    parser.add_argument("--batch-size", type=whole, default=32, metavar="N", help="images in a batch (default: 32)")
     parser.add_argument(
         "--preprocessing",
         metavar="FORM",
@@ -93,15 +113,15 @@ def add_bottleneck(parser: Any) -> None:
     """Add the options of a new bottleneck; `make_bottleneck` reads them."""
     amount = parser.add_mutually_exclusive_group()
     amount.add_argument("--compression", type=float, help="of the bottleneck (default: 0.9)")
-    amount.add_argument("--latent-size", type=int, metavar="N", help="elements that are sent, in its place")
-    amount.add_argument("--payload-bytes", type=int, metavar="N", help="or bytes per frame, header included")
+    amount.add_argument("--latent-size", type=whole, metavar="N", help="elements that are sent, in its place")
+    amount.add_argument("--payload-bytes", type=whole, metavar="N", help="or bytes per frame, header included")
     parser.add_argument(
         "--bottleneck",
-        default="autoencoder",
         choices=["autoencoder", "projection"],
-        help="to be trained, or to be fitted in closed form (default: autoencoder)",
+        help="to be trained as in the paper, or fitted in closed form (default: a projection where there are images to "
+        "fit it from, unless options of an autoencoder are given)",
     )
-    parser.add_argument("--filters", type=int, help="hidden width of the autoencoder (default: bounded by its size)")
+    parser.add_argument("--filters", type=whole, help="hidden width of the autoencoder (default: bounded by its size)")
     parser.add_argument("--init", choices=["random", "projection"], help="how the autoencoder starts (default: random)")
     parser.add_argument(
         "--latent-bits", type=int, choices=[8, 4, 2], help="bits of each element that are sent, learned in training"
@@ -122,16 +142,29 @@ def given_options(args: argparse.Namespace) -> str:
     return ", ".join(f"--{name.replace('_', '-')}" for name in OF_BOTTLENECK if getattr(args, name) is not None)
 
 
+def kind_of_bottleneck(args: argparse.Namespace) -> str:
+    """Return "autoencoder" or "projection": what was asked for, or what the other options speak for.
+
+    Raises:
+        ArgumentError: If an option of the other kind is given.
+    """
+    of_autoencoder = [args.filters, args.init, getattr(args, "bottleneck_epochs", None)]
+    has_images = getattr(args, "fit_data", None) is not None or getattr(args, "all_candidates", False)
+    fits = has_images and not any(value is not None for value in of_autoencoder)
+    kind: str = args.bottleneck or ("projection" if fits else "autoencoder")
+    if kind == "autoencoder" and args.encoder_share is not None:
+        raise ArgumentError("--encoder-share is of a projection. The size of an autoencoder is set by --filters.")
+    if kind == "projection" and (args.filters is not None or args.init is not None):
+        raise ArgumentError("--filters and --init are of an autoencoder. A projection has no hidden layer.")
+    return kind
+
+
 def make_bottleneck(args: argparse.Namespace) -> Any:
     """Return the bottleneck that the options ask for."""
     from ..bottlenecks.autoencoder import Autoencoder
     from ..bottlenecks.projection import Projection
 
     common = {name: getattr(args, name) for name in _AMOUNTS}
-    if args.bottleneck == "autoencoder":
-        if args.encoder_share is not None:
-            raise ArgumentError("--encoder-share is of a projection. The size of an autoencoder is set by --filters.")
+    if kind_of_bottleneck(args) == "autoencoder":
         return Autoencoder(filters=args.filters, init=args.init or "random", seed=args.seed, **common)
-    if args.filters is not None or args.init is not None:
-        raise ArgumentError("--filters and --init are of an autoencoder. A projection has no hidden layer.")
     return Projection(seed=args.seed or 0, encoder_share=args.encoder_share, **common)

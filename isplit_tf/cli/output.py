@@ -1,6 +1,8 @@
 """The result of a command, messages to the person at the terminal, and checks of the files that a command writes."""
 
 import argparse
+import io
+import json
 import os
 import sys
 from dataclasses import dataclass
@@ -9,6 +11,8 @@ from typing import Any
 
 from ..errors import ArgumentError, ExistsError
 from ..storage.directories import check_replaceable
+from .streams import give_up_output
+from .wording import Options, in_shell_words
 
 _FOLDERS = {"split": "split.json", "bundle": "manifest.json", "kit": "kit.json"}
 
@@ -24,6 +28,27 @@ class Result:
 def say(text: str) -> None:
     """Write a message for the person at the terminal to standard error."""
     sys.stderr.write(text + "\n")
+
+
+def write_result(result: Result, *, as_json: bool, options: Options) -> str | None:
+    """Write the result of a command to standard output, and return why that failed, or None.
+
+    A reader that has closed its end, such as `head`, has what it wanted: that is no failure.
+    """
+    if sys.stdout is None:
+        return "the result cannot be written: standard output is closed"
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # the terminal may lack a table's line characters
+    text = json.dumps(result.json, indent=1, allow_nan=False) if as_json else in_shell_words(result.text, options)
+    try:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        give_up_output()
+    except OSError as error:
+        give_up_output()
+        return f"the result cannot be written to standard output: {error.strerror}"
+    return None
 
 
 def free_output(args: argparse.Namespace, kind: str | None = None) -> Path:

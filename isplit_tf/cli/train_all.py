@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from ..display.tables import text_table
-from ..errors import ArgumentError
 from ..selection.candidates import Candidates
 from ..sweep import Row, Store, run_sweep
 from .custom_objects import custom_objects
 from .inputs import open_for_training, open_model, read_cut
-from .options import OF_BOTTLENECK, make_bottleneck
+from .options import OF_BOTTLENECK, kind_of_bottleneck, make_bottleneck
 
 ROWS = "results.jsonl"
 _OF_TRAINING = ("bottleneck_epochs", "fine_tune_epochs", "learning_rate", "loss", "rate_weight", "seed", "keep_best")
@@ -54,12 +53,7 @@ def train_candidates(args: argparse.Namespace) -> tuple[str, Any]:
 
     Returns:
         The results, as text and as JSON values.
-
-    Raises:
-        ArgumentError: If the model is not named.
     """
-    if not args.model:
-        raise ArgumentError("--all-candidates trains splits of a model. Name it: --model classifier.keras.")
     output = Path(args.output)
     output.mkdir(parents=True, exist_ok=True)
     store = Store(output / ROWS)
@@ -76,9 +70,17 @@ def train_candidates(args: argparse.Namespace) -> tuple[str, Any]:
         describe=lambda row: f"{_percent(row['accuracy'])} in {row['seconds']:.0f} s",
     )
     rows = sorted((store[task.key] for task in tasks), key=lambda row: -(row["accuracy"] or 0.0))
-    header = ["cut", "validation accuracy", "latent elements", "seconds", "folder"]
+    header = ["cut", "validation accuracy", "latent elements", "of all MACs", "seconds", "folder"]
+    shares = {task.key: f"{100 * one.device_share:.0f} %" for task, one in zip(tasks, candidates, strict=True)}
     cells = [
-        [row["cut"], _percent(row["accuracy"]), row["latent_elements"], f"{row['seconds']:.1f}", row["folder"]]
+        [
+            row["cut"],
+            _percent(row["accuracy"]),
+            row["latent_elements"],
+            shares[row["key"]],
+            f"{row['seconds']:.1f}",
+            row["folder"],
+        ]
         for row in rows
     ]
     return text_table(header, cells), rows
@@ -140,7 +142,7 @@ def _settings(args: argparse.Namespace) -> str:
     names = ["model", "data", "output_kind", "bottleneck", *OF_BOTTLENECK, *_OF_TRAINING]
     if args.keep_best:
         names.append("validation_data")
-    values = {name: getattr(args, name) for name in names}
+    values = {name: getattr(args, name) for name in names} | {"bottleneck": kind_of_bottleneck(args)}
     return " ".join(f"{name}={value}" for name, value in values.items() if value is not None and value is not False)
 
 

@@ -11,12 +11,7 @@ from .catalog import open_builder, open_catalog
 from .folder import open_folder
 from .pixels import ImageForm, enlarge_whole
 from .recognition import from_archive
-from .splits import EMBEDDED, SPLIT_NAMES, load
-
-_KINDS = (
-    "a folder of class folders, an .npz file with 'x' and 'y', an archive of a known data set, tfds:NAME[:SPLIT], "
-    f"or {', '.join(f'{name}[:SPLIT]' for name in EMBEDDED)}"
-)
+from .splits import EMBEDDED, KINDS, SPLIT_NAMES, load
 
 
 def open_data(
@@ -114,5 +109,5 @@ def _open_path(
         builder = from_archive(path, data_dir)
         return open_builder(builder, split, title=str(path), form=form, shuffle=shuffle, seed=seed)
     if path.is_file():
-        raise DataError(f"{path} is no .npz file. Data are given as {_KINDS}.")
-    raise DataError(f"There is no {str(path)!r}. Data are given as {_KINDS}.")
+        raise DataError(f"{path} is no .npz file. Data are given as {KINDS}.")
+    raise DataError(f"There is no '{path}'. Data are given as {KINDS}.")

@@ -11,6 +11,12 @@ from ..errors import DataError
 EMBEDDED = ("glyphs",)
 """Names of the data sets that ship with the package; each has a folder here with a function `load`."""
 
+KINDS = (
+    "a folder of class folders, an .npz file with 'x' and 'y', an archive of a known data set, tfds:NAME[:SPLIT], "
+    f"or {', '.join(f'{name}[:SPLIT]' for name in EMBEDDED)}"
+)
+"""How labelled images are named, for messages."""
+
 SPLIT_NAMES = ("train", "validation", "test")
 
 

@@ -4,9 +4,18 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-from tqdm.auto import tqdm
+from tqdm import tqdm  # not tqdm.auto, which warns in notebooks without ipywidgets
 
 _DELAY_S = 1.0
+
+
+class Bar(tqdm):
+    """A bar that ends at its total: a number of steps that was an upper bound becomes that of the steps taken."""
+
+    def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
+        if kind is None and not self.disable:
+            self.total = self.n
+        super().__exit__(kind, error, traceback)
 
 
 def bar(
@@ -16,6 +25,7 @@ def bar(
     desc: str = "",
     enabled: bool = True,
     unit: str = "it",
+    delay_s: float | None = None,
 ) -> Any:
     """Return a progress bar that appears only after the work has taken a second.
 
@@ -25,17 +35,18 @@ def bar(
         desc: Description of the work.
         enabled: False for a bar that never appears.
         unit: Name of one step.
+        delay_s: Seconds after which it appears; 1 by default.
 
     Returns:
-        A `tqdm` bar.
+        A `Bar`; its `total` may be set later.
     """
-    return tqdm(
+    return Bar(
         iterable,
         total=total,
         desc=desc,
         unit=unit,
         disable=not enabled,
-        delay=_DELAY_S,
+        delay=_DELAY_S if delay_s is None else delay_s,
         file=sys.stderr,
         leave=False,
         dynamic_ncols=True,

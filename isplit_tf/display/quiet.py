@@ -54,10 +54,24 @@ def without_tracing_advice() -> Iterator[None]:
     It counts the traces by the line of code, and takes several models, each traced once by Keras, for one function that
     is traced again and again.
     """
+    with _without_lines("triggered tf.function retracing"):
+        yield
+
+
+@contextlib.contextmanager
+def without_saving_lines() -> Iterator[None]:
+    """Keep TensorFlow from telling where it wrote a SavedModel: a temporary folder, which the user never sees."""
+    with _without_lines("Assets written to"):
+        yield
+
+
+@contextlib.contextmanager
+def _without_lines(text: str) -> Iterator[None]:
+    """Leave lines that hold a text out of TensorFlow's log."""
     logger = logging.getLogger("tensorflow")
 
     def is_other(record: logging.LogRecord) -> bool:
-        return "triggered tf.function retracing" not in record.getMessage()
+        return text not in record.getMessage()
 
     logger.addFilter(is_other)
     try:

@@ -13,8 +13,8 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
     Args:
         header: Names of the columns.
-        rows: Cells; a float is shown with 4 digits after the point, an integer with separated thousands, None and
-            NaN as `-`.
+        rows: Cells; an integer is shown with separated thousands, None and NaN as `-`, and the floats of a column in
+            one form, as `even_texts` says.
 
     Returns:
         Lines without trailing blanks, joined by newlines.
@@ -26,7 +26,7 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
         pool      -
     """
     header = [printable(name) for name in header]
-    cells = [[cell_text(cell) for cell in row] for row in rows]
+    cells = _cell_texts(rows)
     right_aligned = [index > 0 and all(not isinstance(row[index], str) for row in rows) for index in range(len(header))]
     widths = [max(len(row[index]) for row in [list(header), *cells]) for index in range(len(header))]
     lines = []
@@ -43,13 +43,30 @@ def html_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """Return the same table as HTML, with all text escaped."""
     head = "".join(f"<th>{html.escape(name)}</th>" for name in header)
     body = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(cell_text(cell))}</td>" for cell in row) + "</tr>" for row in rows
+        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in _cell_texts(rows)
     )
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
+def even_texts(values: Sequence[Any]) -> list[str]:
+    """Return the cells of a column as text, all floats in one form.
+
+    Whole numbers above 1 have no digits after the point; others have as many as the smallest needs for two digits, from
+    4 to 6, or fewer where the largest has many before the point; what takes more is written with an exponent. Where the
+    largest is over a million times the smallest, each has the form of its own.
+
+    Example:
+        >>> even_texts([0.0123, 6.61e-05, 0.0])
+        ['0.012300', '0.000066', '0.000000']
+        >>> even_texts([461.4, 20.0])
+        ['461.4', '20.0']
+    """
+    form = _form([abs(value) for value in values if isinstance(value, float) and math.isfinite(value)])
+    return [format(value, form) if _is_shown_by(form, value) else cell_text(value) for value in values]
+
+
 def cell_text(cell: Any) -> str:
-    """Return one value as text for a table."""
+    """Return one value as text, by itself: a float with 4 digits after the point, or with an exponent."""
     if cell is None or (isinstance(cell, float) and math.isnan(cell)):
         return "-"
     if isinstance(cell, bool):
@@ -59,3 +76,26 @@ def cell_text(cell: Any) -> str:
     if isinstance(cell, float):
         return f"{cell:.4f}" if cell == 0 or 1e-3 <= abs(cell) < 1e5 else f"{cell:.3e}"
     return printable(str(cell))
+
+
+def _cell_texts(rows: Sequence[Sequence[Any]]) -> list[list[str]]:
+    columns = [even_texts(column) for column in zip(*rows, strict=True)]
+    return [list(row) for row in zip(*columns, strict=True)]
+
+
+def _is_shown_by(form: str, value: Any) -> bool:
+    return bool(form) and isinstance(value, float) and math.isfinite(value) and (value != 0 or "f" in form)
+
+
+def _form(sizes: Sequence[float]) -> str:
+    """Return the format of a column of floats, of which the absolute values are given; "" for each its own."""
+    counted = [size for size in sizes if size]
+    if not counted or max(counted) > 1e6 * min(counted):
+        return ""
+    smallest, largest = min(counted), max(counted)
+    if largest >= 2 and all(size == int(size) for size in counted) and largest < 1e15:
+        return ",.0f"
+    digits = max(4, 1 - math.floor(math.log10(smallest)))
+    if digits > 6 or largest >= 1e5:
+        return ".3e"
+    return f",.{digits if largest < 100 else digits - 3}f"

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from ..batches.class_names import class_names_of
 from ..errors import checked_class_names, checked_integer
 from .multi_label import MultiLabelEvaluation
 from .predictions import predict_all
@@ -68,6 +69,8 @@ def evaluate(
         class_names=names,
         progress=progress,
     )
+    if names is None:
+        names = class_names_of(data, predictions.n_classes)
     return class_for(predictions.labels)(
         predictions.labels,
         predictions.classes,

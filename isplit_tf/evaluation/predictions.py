@@ -10,8 +10,9 @@ import numpy as np
 
 from isplit_edge.images import is_raw
 
-from ..batches import batches, check_data, count_images, predict_rows
+from ..batches import check_data, predict_rows
 from ..batches.labels import is_multi_hot
+from ..batches.watched import watched
 from ..display.progress import bar
 from ..errors import ArgumentError, DataError, ModelError, NumericsError, checked_class_names
 from ..graph.inputs import feed
@@ -79,10 +80,9 @@ def predict_all(
         check_data(data, n_classes=known, max_images=max_images, multi_label=of_labels)
     kept_rows: list[np.ndarray] | None = []
     n_images = 0
-    total = count_images(data, max_images)
     reading: dict[str, Any] = {"batch_size": batch_size, "max_images": max_images, "multi_label": of_labels}
-    with bar(total=total, desc="evaluate", enabled=progress, unit="image") as progress_bar:
-        for batch in batches(data, n_classes=known, **reading):
+    with bar(desc="evaluate", enabled=progress, unit="image") as progress_bar:
+        for batch in watched(progress_bar, data, n_classes=known, **reading):
             outputs = np.asarray(source.ask(batch.x))
             rows = _checked(outputs, source.kind, known, n_images, batch.size)
             known = rows.shape[1]
@@ -95,7 +95,6 @@ def predict_all(
                 kept_rows.append(rows)
             else:
                 kept_rows = None
-            progress_bar.update(batch.size)
     probabilities = None if kept_rows is None else np.concatenate(kept_rows)
     all_labels, n_classes = np.concatenate(labels), int(known or 0)
     if of_labels and (is_multi_hot(all_labels) or output_kind is not None):

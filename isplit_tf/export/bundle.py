@@ -214,7 +214,7 @@ def export_bundle(
             better 100; at most 500 are used, taken from all of the data. uint8 images get the preprocessing, and where
             the input is no image any whole numbers; others are in the model's own space.
         evaluation_data: Images with labels, for the accuracy in the manifest; the same rule for uint8 images.
-        class_names: One for each class.
+        class_names: One for each class; by default the `class_names` of the evaluation or representative data.
         preprocessing: What turns a camera's uint8 RGB image into the model's input: None, "caffe", "tf", "torch", or a
             record (size, resize, scale, mean, std, channel_order). For inputs that are no images, (H, W, C), such as
             (28, 28) or (T, D), a record of scale, mean and std.
@@ -272,6 +272,7 @@ def export_bundle(
         from_logits=from_logits,
         output_kind=output_kind,
         converter=converter,
+        data=(evaluation_data, representative_data),
     )
     micro_settings = micro_request(
         target, precision, flash_bytes=flash_bytes, ram_bytes=ram_bytes, curve=curve, ethos_u=ethos_u

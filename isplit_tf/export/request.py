@@ -3,7 +3,7 @@
 import dataclasses
 import importlib.metadata
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,6 +16,7 @@ from isplit_edge.code import Code
 from isplit_edge.manifest import FORMAT_VERSION, PRECISIONS, check_fields
 from isplit_edge.preprocessing import resolve_preprocessing
 
+from ..batches.class_names import class_names_of
 from ..bottlenecks.quantizer import is_observed, roundings
 from ..errors import ArgumentError, ExportError, NumericsError, checked_class_names
 from ..graph.cost import program_macs
@@ -104,8 +105,9 @@ def make_request(
     from_logits: bool | None,
     output_kind: str | None,
     converter: str,
+    data: Iterable[Any] = (),
 ) -> ExportRequest:
-    """Check all arguments of `export_bundle` that need no data.
+    """Check all arguments of `export_bundle` that need no images; of `data`, only names of classes are taken.
 
     Raises:
         ArgumentError: If one is outside of what is possible.
@@ -138,7 +140,9 @@ def make_request(
         "cut": _cut_record(split),
         "shapes": shapes,
         "n_classes": output.n_classes,
-        "class_names": checked_class_names(class_names, output.n_classes, distinct=True),
+        "class_names": checked_class_names(
+            _names(class_names, data, output.n_classes), output.n_classes, distinct=True
+        ),
         "byte_order": "little",
         "preprocessing": resolve_preprocessing(preprocessing, tuple(shapes["input"])),
         "output": output_record(output),
@@ -159,6 +163,13 @@ def _wire_version(bits: int | None, code: Code | None) -> int:
     if code is not None:
         return wire.CODED_WIRE_VERSION
     return wire.WIRE_VERSION if bits is None else wire.PACKED_WIRE_VERSION
+
+
+def _names(given: Sequence[str] | None, data: Iterable[Any], n_classes: int) -> Sequence[str] | None:
+    """Return the names that were given, else the first that some data bring."""
+    if given is not None:
+        return given
+    return next(filter(None, (class_names_of(some, n_classes) for some in data)), None)
 
 
 def _code(split: SplitModel, precision: str) -> Code | None:

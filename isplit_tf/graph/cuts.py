@@ -13,6 +13,7 @@ import keras
 
 from ..errors import CutError, ModelError, checked_integer
 from .cost import CostTable
+from .cut_list import CutList
 from .keras_layers import reads_mask
 from .program import Program, read_program
 from .surgery import find_uncopied
@@ -92,7 +93,7 @@ def find_cuts(model: keras.Model, *, max_tensors: int = 1, output: str | int | N
         output: Name or index of the output to keep, if the model has several; all by default.
 
     Returns:
-        The cuts; an empty list if every layer has a path around it.
+        The cuts, in a list that prints as a table; empty if every layer has a path around it.
 
     Raises:
         ModelError: If it is not a Keras 3 model on TensorFlow, is not built, cannot be traced, or has no such output.
@@ -118,7 +119,7 @@ def find_cuts(model: keras.Model, *, max_tensors: int = 1, output: str | int | N
             + (f" Nor can {len(uncopied) - 1} more layers be copied." if len(uncopied) > 1 else ""),
             stacklevel=2,
         )
-    return list_cuts(program, max_tensors=most)
+    return CutList(list_cuts(program, max_tensors=most))
 
 
 def list_cuts(program: Program, *, max_tensors: int = 1) -> list[Cut]:
@@ -270,6 +271,19 @@ def _match(program: Program, wanted: Cut, cuts: Sequence[Cut]) -> Cut:
     )
 
 
+def _similar(wanted: str, names: Sequence[str]) -> list[str]:
+    """Return up to three names like the one that is wanted.
+
+    First come those that hold it whole, with no further digit behind it, from the last of them backwards: `block_6` is
+    the start of many names, and the last is the end of that block.
+    """
+    whole = re.compile(rf"(?<![a-z0-9]){re.escape(wanted)}(?![0-9])", re.IGNORECASE)
+    found = [name for name in reversed(names) if whole.search(name)]
+    found += difflib.get_close_matches(wanted, [name.rsplit("/", 1)[-1] for name in names], n=3)
+    found += [name for name in names if wanted.lower() in name.lower()]
+    return list(dict.fromkeys(found))[:3]
+
+
 def _why_no_cut(program: Program, wanted: str, cuts: Sequence[Cut]) -> str:
     """Return an error message that explains why a name is not a cut, with the nearest or most similar cuts."""
     text = f"No cut named '{wanted}' in model '{program.name}'."
@@ -279,9 +293,8 @@ def _why_no_cut(program: Program, wanted: str, cuts: Sequence[Cut]) -> str:
         if index in program.makers and (tensor.name == wanted or tensor.name.endswith("/" + wanted))
     ]
     if not tensors:
-        similar = difflib.get_close_matches(wanted, [cut.name.rsplit("/", 1)[-1] for cut in cuts], n=3)
-        similar += [cut.name for cut in cuts if wanted.lower() in cut.name.lower()][: 3 - len(similar)]
-        shown = list(dict.fromkeys(similar)) or [cuts[0].name, "...", cuts[-1].name]
+        similar = _similar(wanted, [cut.name for cut in cuts])
+        shown = similar or [cuts[0].name, "...", cuts[-1].name]
         return f"{text} No layer has this name. {'Similar' if similar else 'There are'}: {', '.join(map(repr, shown))}."
     maker = program.makers[tensors[0]]
     if tensors[0] in program.outputs:

@@ -14,6 +14,7 @@ import numpy as np
 
 from isplit_edge.files import make_folder
 
+from ..display.tables import even_texts
 from ..errors import ArgumentError, BundleError
 from ..graph.cuts import Cut
 from ..storage.records import read_arrays, write_arrays
@@ -22,18 +23,7 @@ from .kernels import title
 from .statistics import ClassStatistics, best_position, peak_positions
 
 FORMAT_VERSION = 2
-_PLAIN = (
-    "class_names",
-    "method",
-    "reduction",
-    "target",
-    "model_name",
-    "weighting",
-    "precision",
-    "confidence",
-    "settled",
-    "n_inputs",
-)
+_PLAIN = tuple("class_names method reduction target model_name weighting precision confidence settled n_inputs".split())
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -281,13 +271,12 @@ class Curve:
             self._title(),
             f"{'index':>5}  {'cut':<{width}}  {'shape':<16}  {'importance':>10}  {'95 % interval':^21}",
         ]
-        for row in rows:
+        for row, (value, low, high) in zip(rows, self._numbers(rows), strict=True):
             shape = "x".join(map(str, row["shape"]))
             bar = "█" * round(20 * row["importance"] / highest)
             mark = " best" if row["best"] else " peak" if row["peak"] else ""
             lines.append(
-                f"{row['index']:>5}  {row['name']:<{width}}  {shape:<16}  {row['importance']:>10.4g}  "
-                f"{row['low']:>10.4g}{row['high']:>11.4g}  {bar}{mark}"
+                f"{row['index']:>5}  {row['name']:<{width}}  {shape:<16}  {value:>10}  {low:>10}{high:>11}  {bar}{mark}"
             )
         return "\n".join(lines)
 
@@ -295,14 +284,21 @@ class Curve:
         return self.table()
 
     def _repr_html_(self) -> str:
+        rows = self.rows()
         cells = "".join(
             f"<tr><td>{row['index']}</td><td>{html.escape(row['name'])}</td><td>{'×'.join(map(str, row['shape']))}</td>"
-            f"<td>{row['importance']:.4g}</td><td>{row['low']:.4g} to {row['high']:.4g}</td>"
+            f"<td>{value}</td><td>{low} to {high}</td>"
             f"<td>{'best' if row['best'] else 'peak' if row['peak'] else ''}</td></tr>"
-            for row in self.rows()
+            for row, (value, low, high) in zip(rows, self._numbers(rows), strict=True)
         )
         head = "".join(f"<th>{name}</th>" for name in ("index", "cut", "shape", "importance", "95 % interval", ""))
         return f"<table><caption>{html.escape(self._title())}</caption><tr>{head}</tr>{cells}</table>"
+
+    @staticmethod
+    def _numbers(rows: list[dict[str, Any]]) -> list[tuple[str, ...]]:
+        """Return importance and interval of each row as text, all numbers in one form."""
+        texts = iter(even_texts([row[name] for row in rows for name in ("importance", "low", "high")]))
+        return list(zip(texts, texts, texts, strict=True))
 
     def _title(self) -> str:
         """Return a one-line description of the measurement."""

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from keras import tree
 
-from ..batches import Batch, batches, count_images
+from ..batches import Batch, batches
 from ..batches.sampling import Reservoir
+from ..batches.watched import expect
 from ..display.progress import bar
 from ..errors import DataError
 from .settling import Settling
@@ -67,7 +68,7 @@ class Collector:
 
     def all_of(self, data: Any) -> Collected:
         """Return the statistics of all images."""
-        return Collected(self._take_in(self._stream(data), count_images(data, self._max_images)))
+        return Collected(self._take_in(self._stream(data), data))
 
     def until_settled(self, data: Any, confidence: float) -> Collected:
         """Return the statistics of as many images as the confidence needs, each class in its share.
@@ -79,10 +80,10 @@ class Collector:
         )
         rule = Settling(self._n_cuts, self._n_classes, confidence)
         stream = in_order(x, labels, batch_size=self._batch_size)
-        statistics = self._take_in(stream, len(labels), rule, stop=True)
+        statistics = self._take_in(stream, (x, labels), rule, stop=True)
         if not (complete or rule.settled):
             rule = Settling(self._n_cuts, self._n_classes, confidence)
-            statistics = self._take_in(self._stream(data), count_images(data, self._max_images), rule)
+            statistics = self._take_in(self._stream(data), data, rule)
         return Collected(statistics, rule.reached, rule.settled)
 
     def _stream(self, data: Any) -> Iterable[Batch]:
@@ -95,11 +96,12 @@ class Collector:
         )
 
     def _take_in(
-        self, stream: Iterable[Batch], total: int | None, rule: Settling | None = None, *, stop: bool = False
+        self, stream: Iterable[Batch], data: Any, rule: Settling | None = None, *, stop: bool = False
     ) -> ClassStatistics:
         statistics = ClassStatistics.empty(self._n_classes, self._n_cuts)
-        with bar(total=total, desc="importance", unit="image", enabled=self._progress) as progress_bar:
+        with bar(desc="importance", unit="image", enabled=self._progress) as progress_bar:
             for batch in stream:
+                expect(progress_bar, data, batch.size, self._max_images)
                 labels = batch.labels if batch.labels is not None else np.zeros(0, np.int64)
                 if labels.ndim == 2:
                     of_pairs = self._of_pairs(batch)

@@ -7,7 +7,8 @@ import keras
 import numpy as np
 
 from ..batches import check_data, first_images
-from ..errors import ArgumentError, checked_class_names, checked_share
+from ..batches.class_names import known_class_names
+from ..errors import ArgumentError, checked_share
 from ..graph.axis import choose_cuts
 from ..graph.cuts import Cut, place_of
 from ..graph.inputs import feed
@@ -69,7 +70,7 @@ def measure_importance(
             `find_cuts(model, max_tensors=2)`. If a cut has several tensors, their maps are summed up.
         precision: "float32" runs the model unchanged; "bfloat16", or "float16" on a GPU, runs copies of its float32
             layers in this precision. A warning names the layers that stay in float32.
-        class_names: Names of the classes, for the curve.
+        class_names: Names of the classes, for the curve; by default the `class_names` of the data.
         max_images: Use at most this number of images, the first ones; required for an endless data set.
         confidence: Stop as soon as more images would not change best cut and peaks, at this confidence (0.95 for
             instance); `isplit_tf.importance.settling` states the test. The images are then reordered, so that each
@@ -112,7 +113,7 @@ def measure_importance(
     chosen = choose_cuts(program, cuts)
     logits = find_logits(program, loss=compiled_loss(model, output), from_logits=from_logits, output_kind=output_kind)
     classes = logits.output.n_classes
-    names = checked_class_names(class_names, classes, source=data)
+    names = known_class_names(class_names, data, classes)
     if isinstance(data, tuple | list):
         feed(
             program,

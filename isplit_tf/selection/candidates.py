@@ -11,12 +11,13 @@ from isplit_edge.wire import payload_bytes, sent_bits
 
 from ..bottlenecks.autoencoder import Autoencoder
 from ..bottlenecks.base import for_parts
-from ..display.tables import cell_text, html_table, text_table
+from ..display.tables import html_table, text_table
 from ..errors import ArgumentError, BundleError, checked_integer, checked_share
 from ..graph.cuts import Cut
 from ..importance.curve import Curve
 from ..storage.records import read_record, write_record
 from .accuracy_curve import AccuracyCurve
+from .bounds import HEAVY_SHARE, RANKS, WITHIN, Bounds, by_accuracy, by_work, heavy_warning, share_of
 from .costs import export_warning, latent_cost, payload_warning
 from .latencies import check_plan, latency_of, latency_warning
 
@@ -27,6 +28,10 @@ _KIND = "candidates"
 
 class PayloadWarning(UserWarning):
     """The best candidate sends more bytes per frame than the compressed image that it replaces."""
+
+
+class HeadWarning(UserWarning):
+    """The head of the best candidate by accuracy does most of the model's work."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,8 @@ class Candidate:
         encoder_macs: Multiply-accumulates of the encoder per image; None as for `payload_bytes`.
         reason: Why the cut is proposed, in words.
         warning: Why the cut may be a bad choice, in words, or None: the split cannot be exported, or not in integers;
-            the payload is larger than the compressed image; or the bottleneck does not take the shape.
+            the payload is larger than the compressed image; the bottleneck does not take the shape; or head and
+            encoder take more than 70 % of the model's multiply-accumulates.
         predicted_accuracy: The accuracy that `predict_accuracy` gave for the cut; None without one, or if the cut
             dropped out of the race.
         latency_s: Median seconds from the image to the answer, by the plan that was given; None without one.
@@ -62,6 +68,21 @@ class Candidate:
     warning: str | None = None
     predicted_accuracy: float | None = None
     latency_s: float | None = None
+
+    @property
+    def device_macs(self) -> int:
+        """Return the multiply-accumulates per image on the device: the head's and, where it is known, the encoder's."""
+        return self.cut.head_macs + (self.encoder_macs or 0)
+
+    @property
+    def head_share(self) -> float:
+        """Return the head's multiply-accumulates, without the encoder's, as a share of the whole model's."""
+        return share_of(self.cut.head_macs, self.cut)
+
+    @property
+    def device_share(self) -> float:
+        """Return `device_macs` as a share of the whole model's, which an encoder can bring above 1."""
+        return share_of(self.device_macs, self.cut)
 
     def __repr__(self) -> str:
         payload = "no payload" if self.payload_bytes is None else f"{self.payload_bytes:,} bytes a frame"
@@ -93,6 +114,7 @@ class Candidates(list[Candidate]):
         header = ["cut", "shape", "importance", "peak", *(["predicted accuracy"] if predicted else []), "payload B"]
         timed = any(c.latency_s is not None for c in self)
         header += [*(["ms"] if timed else []), "head params", "encoder params", "encoder MACs"]
+        header += ["head + encoder MACs", "of all MACs"]
         rows = [
             [
                 c.cut.name,
@@ -105,6 +127,8 @@ class Candidates(list[Candidate]):
                 c.cut.head_params,
                 c.encoder_params,
                 c.encoder_macs,
+                c.device_macs,
+                f"{100 * c.device_share:.0f} %",
                 c.reason,
             ]
             for c in self
@@ -138,10 +162,12 @@ def propose(
     curve: Curve,
     *,
     accuracy: AccuracyCurve | None = None,
-    rank: Literal["importance", "accuracy"] = "importance",
+    rank: Literal["importance", "accuracy", "cheapest"] = "importance",
+    within: float | None = None,
     min_accuracy: float | None = None,
     max_payload_bytes: int | None = None,
     max_head_macs: int | None = None,
+    max_head_share: float | None = None,
     bottleneck: Any = None,
     image_bytes: int | None = None,
     plan: Any = None,
@@ -152,16 +178,20 @@ def propose(
     By importance, the peaks of the curve come first, then the cuts that only Cut-Distil-Encode suggests, where the
     tensor is smaller than that of the previous cut on the curve. The first candidate is then always `curve.best`, even
     if the curve has no peak. By accuracy, all cuts that both curves have are ranked by predicted accuracy, the highest
-    first; of equal ones, the smaller payload comes first.
+    first; of equal ones, the smaller payload comes first. By "cheapest", those come first whose predicted accuracy is
+    within 0.01 of the highest, the head with the least work first; the others follow by accuracy.
 
     Args:
         curve: The result of `measure_importance`.
         accuracy: The result of `predict_accuracy`, for `predicted_accuracy`. Costs are then those of its projections,
             unless a `bottleneck` is given.
-        rank: "importance" or "accuracy", which needs `accuracy`.
+        rank: "importance"; or "accuracy" or "cheapest", which need `accuracy`.
+        within: Predicted accuracy that rank="cheapest" gives up for a cheaper head; 0.01 by default, a point.
         min_accuracy: Leave out cuts whose predicted accuracy is lower or unknown.
         max_payload_bytes: Leave out cuts whose payload is larger or unknown.
         max_head_macs: Leave out cuts whose head takes more multiply-accumulates per image, without the encoder.
+        max_head_share: Leave out cuts whose head takes more than this share of the whole model's multiply-accumulates,
+            such as 0.5; without the encoder, too, which `encoder_share` of a projection bounds.
         bottleneck: The bottleneck planned at the cut, for the costs; `Autoencoder()` by default.
         image_bytes: Bytes of the compressed image that would be sent to a server with the whole model, for the
             warnings. By default, the size of a JPEG is estimated from the model's input, if this is an image (H, W,
@@ -178,6 +208,11 @@ def propose(
         ArgumentError: If the bottleneck has no `build`, a number is out of range, `accuracy` is needed but missing, or
             no cut is within the bounds.
 
+    Warns:
+        HeadWarning: If the head of the first candidate by "accuracy" or "cheapest" takes more than 70 % of the model's
+            multiply-accumulates, and no `max_head_share` was given.
+        PayloadWarning: See `image_bytes`.
+
     Example:
         >>> propose(curve)[0].cut == curve.best
         True
@@ -187,37 +222,43 @@ def propose(
     """
     if not isinstance(curve, Curve):
         raise ArgumentError(f"Expected a curve, as measure_importance gives it. Received: {type(curve).__name__}.")
-    _check(accuracy, rank, min_accuracy)
+    _check(accuracy, rank, within, min_accuracy)
     check_plan(plan, max_latency_s)
     if bottleneck is not None and not callable(getattr(bottleneck, "build", None)):
         raise ArgumentError(f"Expected a bottleneck such as Autoencoder(). Received: {bottleneck!r}")
     if image_bytes is not None:
         image_bytes = checked_integer("image_bytes", image_bytes, 1)
-    if max_payload_bytes is not None:
-        max_payload_bytes = checked_integer("max_payload_bytes", max_payload_bytes, 1)
-    if max_head_macs is not None:
-        max_head_macs = checked_integer("max_head_macs", max_head_macs, 0)
+    bounds = Bounds(min_accuracy, max_payload_bytes, max_head_macs, max_head_share, max_latency_s)
     reasons = _reasons(curve) if rank == "importance" else dict.fromkeys(range(len(curve.cuts)), "")
     proposed = [
         _candidate(curve, position, reason, bottleneck, image_bytes, accuracy) for position, reason in reasons.items()
     ]
     if plan is not None:
         proposed = [_timed(candidate, plan) for candidate in proposed]
-    candidates = _within(proposed, min_accuracy, max_payload_bytes, max_head_macs, max_latency_s)
+    candidates = bounds.select(proposed)
     if rank == "accuracy":
-        candidates = _by_accuracy(candidates)
-    if image_bytes is not None and candidates[0].warning:
-        warnings.warn(f"{candidates[0].cut.name}: {candidates[0].warning}", PayloadWarning, stacklevel=2)
-    return candidates
+        candidates = by_accuracy(candidates)
+    elif rank == "cheapest":
+        candidates = by_work(candidates, WITHIN if within is None else within)
+    first = candidates[0]
+    heavy = heavy_warning(first.head_share, first.device_share)
+    if image_bytes is not None and first.warning not in (None, heavy):
+        warnings.warn(f"{first.cut.name}: {first.warning}", PayloadWarning, stacklevel=2)
+    if first.head_share > HEAVY_SHARE and rank != "importance" and max_head_share is None:
+        warnings.warn(f"{first.cut.name}: {heavy}.", HeadWarning, stacklevel=2)
+    return Candidates(candidates)
 
 
-def _check(accuracy: AccuracyCurve | None, rank: str, min_accuracy: float | None) -> None:
-    if rank not in ("importance", "accuracy"):
-        raise ArgumentError(f"rank: expected 'importance' or 'accuracy'. Received: {rank!r}")
-    if accuracy is None and (rank == "accuracy" or min_accuracy is not None):
+def _check(accuracy: AccuracyCurve | None, rank: str, within: float | None, min_accuracy: float | None) -> None:
+    if rank not in RANKS:
+        raise ArgumentError(f"rank: expected {' or '.join(map(repr, RANKS))}. Received: {rank!r}")
+    if accuracy is None and (rank != "importance" or min_accuracy is not None):
         raise ArgumentError("There is no accuracy to go by: give accuracy=predict_accuracy(model, data).")
-    if min_accuracy is not None:
-        checked_share("min_accuracy", min_accuracy)
+    if within is not None:
+        if rank != "cheapest":
+            raise ArgumentError(f"within={within!r} is for rank='cheapest'. Received: rank={rank!r}")
+        if within != 0:
+            checked_share("within", within)
 
 
 def _timed(candidate: Candidate, plan: Any) -> Candidate:
@@ -227,47 +268,6 @@ def _timed(candidate: Candidate, plan: Any) -> Candidate:
         return candidate
     texts = (latency_warning(plan, latency), candidate.warning)
     return replace(candidate, latency_s=latency, warning="; ".join(text for text in texts if text) or None)
-
-
-def _within(
-    found: list[Candidate],
-    min_accuracy: float | None,
-    max_payload_bytes: int | None,
-    max_head_macs: int | None,
-    max_latency_s: float | None,
-) -> Candidates:
-    candidates = Candidates(
-        c
-        for c in found
-        if (min_accuracy is None or (c.predicted_accuracy is not None and c.predicted_accuracy >= min_accuracy))
-        and (max_payload_bytes is None or (c.payload_bytes is not None and c.payload_bytes <= max_payload_bytes))
-        and (max_head_macs is None or c.cut.head_macs <= max_head_macs)
-        and (max_latency_s is None or (c.latency_s is not None and c.latency_s <= max_latency_s))
-    )
-    if candidates:
-        return candidates
-    highest = max((c.predicted_accuracy for c in found if c.predicted_accuracy is not None), default=None)
-    smallest = min((c.payload_bytes for c in found if c.payload_bytes is not None), default=None)
-    fastest = min((c.latency_s for c in found if c.latency_s is not None), default=None)
-    bound = "" if max_latency_s is None else f", max_latency_s={max_latency_s}"
-    shortest = "" if max_latency_s is None else f", the shortest latency {cell_text(fastest)} s"
-    raise ArgumentError(
-        f"No cut is within min_accuracy={min_accuracy}, max_payload_bytes={max_payload_bytes} and "
-        f"max_head_macs={max_head_macs}{bound}. The highest predicted accuracy is {cell_text(highest)}, the smallest "
-        f"payload {cell_text(smallest)} bytes, the smallest head {min(c.cut.head_macs for c in found):,} "
-        f"multiply-accumulates{shortest}."
-    )
-
-
-def _by_accuracy(found: Candidates) -> Candidates:
-    predicted = [c for c in found if c.predicted_accuracy is not None]
-    if not predicted:
-        raise ArgumentError("The two curves have no cut in common: they seem to be of different models.")
-    ranked = sorted(predicted, key=lambda c: (-(c.predicted_accuracy or 0), c.payload_bytes or 0, c.cut.index))
-    return Candidates(
-        replace(c, reason=f"predicted accuracy {place} of {len(ranked)}{'; a peak' if c.is_peak else ''}")
-        for place, c in enumerate(ranked, 1)
-    )
 
 
 def _reasons(curve: Curve) -> dict[int, str]:
@@ -314,7 +314,7 @@ def _candidate(
     else:
         warning = payload_warning(payload, image_bytes, curve.input_shape)
     obstacle = export_warning(cut.shape, curve.input_shape, curve.n_inputs)
-    return Candidate(
+    candidate = Candidate(
         cut=cut,
         importance=float(curve.values[position]),
         is_peak=any(cut.index == peak.index for peak in curve.peaks),
@@ -323,6 +323,7 @@ def _candidate(
         encoder_params=params,
         encoder_macs=macs,
         reason=reason,
-        warning="; ".join(text for text in (obstacle, warning) if text) or None,
         predicted_accuracy=None if math.isnan(predicted) else predicted,
     )
+    warned = [text for text in (obstacle, warning, heavy_warning(candidate.head_share, candidate.device_share)) if text]
+    return replace(candidate, warning="; ".join(warned) or None)

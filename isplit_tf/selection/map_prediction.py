@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from ..batches import batches, count_images
+from ..batches.watched import expect
 from ..bottlenecks.projection import Projection
 from ..display.progress import bar
 from ..graph.chain import Chain
@@ -142,8 +143,9 @@ def classify_rated(
     parts: list[Answers] = []
     seen, sets = 0, LabelSets()
     reading: dict[str, Any] = {"batch_size": batch_size, "max_images": max_images, "multi_label": output.is_multi_label}
-    with bar(total=total, desc="accuracy", unit="image", enabled=progress) as progress_bar:
+    with bar(desc="accuracy (5 of 5)", unit="image", enabled=progress) as progress_bar:
         for batch in batches(data, n_classes=output.n_classes, **reading):
+            expect(progress_bar, data, batch.size, max_images)
             inputs, start = feed(program, batch.x), 0
             while start < batch.size:
                 room = standing.next_look - seen if race else batch.size

@@ -8,8 +8,9 @@ import keras
 import numpy as np
 
 from ..batches import check_data, first_images
+from ..batches.class_names import known_class_names
 from ..bottlenecks.projection import Projection
-from ..errors import ArgumentError, checked_class_names, checked_integer, checked_share
+from ..errors import ArgumentError, checked_integer, checked_share
 from ..graph.axis import choose_cuts
 from ..graph.cuts import Cut
 from ..graph.inputs import feed
@@ -146,13 +147,13 @@ def predict_accuracy(
         fit_images: Number of images to fit from, spread over `fit_data`. Steps and tables of coded latents are chosen
             from at most 64 of them.
         max_images: Number of images of `data` at most; required for an endless data set.
-        class_names: Names of the classes, for the curve.
+        class_names: Names of the classes, for the curve; by default the `class_names` of the data.
         batch_size: Images per batch if the data are arrays.
         from_logits: True if linear outputs are logits and the compiled loss does not say so.
         output_kind: As in `measure_importance`; "multi_label" also for labels that happen to be one-hot.
         output: Name or index of the output with the class scores, if the model has several outputs.
         seed: Seed of the choice of images and of the random signs for the Fisher information.
-        progress: Whether to show bars on standard error.
+        progress: Whether to show bars on standard error, one for each stage, numbered.
 
     Returns:
         The accuracy at each cut and of the whole model, on the same images: an `AccuracyCurve`, or, for a sequence of
@@ -178,7 +179,7 @@ def predict_accuracy(
     require_runnable(program)
     require_same_as_predict(model, program, lambda: first_images(data))
     logits = find_logits(program, loss=compiled_loss(model, output), from_logits=from_logits, output_kind=output_kind)
-    names = checked_class_names(class_names, logits.output.n_classes, source=data)
+    names = known_class_names(class_names, data, logits.output.n_classes)
     fit_options: dict[str, Any] = {"patch": patch, "weighting": weighting, "fit_images": fit_images, "seed": seed}
     said: dict[str, Any] = {"n_classes": logits.output.n_classes, "multi_label": logits.output.is_multi_label}
     feed(program, check_data(data, max_images=max_images, **said))

@@ -10,8 +10,8 @@ import tensorflow as tf
 
 from isplit_edge.wire import HEADER_BYTES
 
-from ..batches import batches, count_images
 from ..batches.sampling import take_part
+from ..batches.watched import watched
 from ..bottlenecks.base import LatentPlan
 from ..bottlenecks.coded import OVERHEAD_BYTES, Symbols, fit_symbols, symbols_of
 from ..bottlenecks.fit import fit_all, gather, pass_of_program
@@ -208,19 +208,19 @@ def fit_rated(
     moments = [[collector(basis.shape, basis.patch, weighted=weighted) for basis in some] for some in bases]
     reading: dict[str, Any] = {"batch_size": batch_size, "progress": progress}
     several: Any = [_Several(some) for some in moments]
-    n_images = gather(source, several, data, images=fit_images, seed=seed, **reading)
+    n_images = gather(source, several, data, images=fit_images, seed=seed, desc="fit (1 of 5)", **reading)
     flat = [basis for some in bases for basis in some]
     collected = [moment for some in moments for moment in some]
     several.clear()
     moments.clear()
-    with bar(total=len(flat), desc="solve", unit="map", enabled=progress) as progress_bar:
+    with bar(total=len(flat), desc="solve (2 of 5)", unit="map", enabled=progress) as progress_bar:
         found = fit_all(collected, [basis.number for basis in flat], done=progress_bar.update)
     for basis, fitted in zip(flat, found, strict=True):
         basis.map = PatchMap(fitted.in_metric(), basis.shape, basis.patch)
     _gather_latents(program, chain, cuts, take_part(data, fit_images, seed=seed), **reading)
     parts = [part for cut in cuts for rate in cut.rates for part in rate]
     with (
-        bar(total=len(parts), desc="code", unit="rate", enabled=progress) as progress_bar,
+        bar(total=len(parts), desc="code (4 of 5)", unit="rate", enabled=progress) as progress_bar,
         ThreadPoolExecutor(_THREADS) as threads,
     ):
         for _ in threads.map(Part.fit, parts):
@@ -238,8 +238,9 @@ def _gather_latents(
     for cut in cuts:
         at.setdefault(cut.place, []).append(cut)
     part = take_part(data, _CODE_IMAGES)
-    with bar(total=count_images(part, _CODE_IMAGES), desc="latents", unit="image", enabled=progress) as progress_bar:
-        for batch in batches(part, batch_size=batch_size, max_images=_CODE_IMAGES, labels=False):
+    reading: dict[str, Any] = {"batch_size": batch_size, "max_images": _CODE_IMAGES, "labels": False}
+    with bar(desc="latents (3 of 5)", unit="image", enabled=progress) as progress_bar:
+        for batch in watched(progress_bar, part, **reading):
             rows: list[tf.Tensor] = feed(program, batch.x)
             for index, place in enumerate(chain.places):
                 rows = chain.run(index, rows)

@@ -9,8 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ..batches import batches, count_images
 from ..batches.labels import is_multi_hot
+from ..batches.watched import watched
 from ..bottlenecks.base import LatentPlan
 from ..bottlenecks.fit import error_of, fit_all, gather, pass_of_program, put
 from ..bottlenecks.moments import collector
@@ -82,8 +82,9 @@ def fit_stations(
         seed=common["seed"],
         batch_size=batch_size,
         progress=progress,
+        desc="fit (1 of 3)",
     )
-    with bar(total=len(plans), desc="solve", unit="tensor", enabled=progress) as progress_bar:
+    with bar(total=len(plans), desc="solve (2 of 3)", unit="tensor", enabled=progress) as progress_bar:
         projections = iter(fit_all(moments, [plan.latent_shape[-1] for plan in plans], done=progress_bar.update))
     for station in stations:
         cut_projections = [next(projections) for _ in station.plans]
@@ -114,15 +115,14 @@ def classify_stations(
     """
     labels, predictions, sets = [], [], []
     reading: dict[str, Any] = {"batch_size": batch_size, "max_images": max_images, "multi_label": output.is_multi_label}
-    with bar(total=count_images(data, max_images), desc="accuracy", unit="image", enabled=progress) as progress_bar:
+    with bar(desc="accuracy (3 of 3)", unit="image", enabled=progress) as progress_bar:
         outputs_of = _traced(program, stations)
-        for batch in batches(data, n_classes=output.n_classes, **reading):
+        for batch in watched(progress_bar, data, n_classes=output.n_classes, **reading):
             rows = [to_probabilities(scores.numpy(), output) for scores in outputs_of(feed(program, batch.x))]
             labels.append(np.asarray(batch.labels))
             predictions.append(np.stack([row.argmax(axis=1) for row in rows], axis=1))
             if output.is_multi_label:
                 sets.append(np.stack([row > 0.5 for row in rows], axis=1))
-            progress_bar.update(batch.size)
     empty = np.zeros((0, 0), bool)
     return np.concatenate(labels), np.concatenate(predictions), np.concatenate(sets) if sets else empty
 

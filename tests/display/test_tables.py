@@ -2,7 +2,9 @@
 
 import math
 
-from isplit_tf.display.tables import html_table, text_table
+import pytest
+
+from isplit_tf.display.tables import even_texts, html_table, text_table
 
 
 def test_columns_are_lined_up():
@@ -33,3 +35,27 @@ def test_html_is_escaped():
 def test_an_empty_table_is_its_header():
     """A table without rows still names its columns."""
     assert text_table(["cut", "bytes"], []) == "cut  bytes"
+
+
+@pytest.mark.parametrize(
+    ("values", "texts"),
+    [
+        ([6.61e-05, 0.0003212, 0.01], ["0.000066", "0.000321", "0.010000"]),
+        ([2000.0, 3.0, None], ["2,000", "3", "-"]),
+        ([461.4, 20.0], ["461.4", "20.0"]),
+        ([12.3456, 1.5, math.nan], ["12.3456", "1.5000", "-"]),
+        ([1.0, 0.0, 0.5], ["1.0000", "0.0000", "0.5000"]),
+        ([1.0, 0.0], ["1.0000", "0.0000"]),
+        ([3e-7, 2.5e-5, 0.0], ["3.000e-07", "2.500e-05", "0.0000"]),
+        ([250000.5, 1.25], ["2.500e+05", "1.250e+00"]),
+        ([math.inf, 0.25], ["inf", "0.2500"]),
+        ([3, 0.5, "text", True], ["3", "0.5000", "text", "yes"]),
+        ([], []),
+    ],
+)
+def test_the_floats_of_a_column_have_one_form(values, texts):
+    """As many digits as the smallest needs, none for whole numbers, an exponent for all or for none."""
+    assert even_texts(values) == texts
+    table = text_table(["name", "v"], [["a", value] for value in values])
+    assert [line.split()[1] for line in table.splitlines()[1:]] == texts
+    assert all(f"<td>{text}</td>" in html_table(["v"], [[value] for value in values]) for text in texts)

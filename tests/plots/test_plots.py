@@ -1,5 +1,8 @@
 """Pictures for papers: what they show, and that they can be read without colour."""
 
+import subprocess
+import sys
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -117,3 +120,10 @@ def test_the_same_picture_is_the_same_file(tmp_path, ending):
     assert files[0].read_bytes() == files[1].read_bytes()
     again = [plots.svg(plots.curves(NAMES, {"one": [1, 2, 4, 2]})) for _ in range(2)]
     assert again[0] == again[1]
+
+
+def test_plots_are_reached_by_the_package():
+    """As documented, `isplit_tf.plots.NAME`, without an import of its own; each has a description."""
+    code = "import isplit_tf; print(*[n for n in isplit_tf.plots.__all__ if getattr(isplit_tf.plots, n).__doc__])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert {"curve_and_sizes", "curves", "rate_and_accuracy", "save_figure"} <= set(done.stdout.split())

@@ -38,11 +38,13 @@ def on_files(files: Files, *, config: Any) -> Files:
 def command_line() -> str:
     """Return the page on `isplit` and `python -m isplit_edge`, made of their `--help` texts."""
     from isplit_edge.__main__ import parse as parse_edge
-    from isplit_tf.cli.main import parse
+    from isplit_tf.cli.main import EXIT_STATUS, parse
 
     overview = _help(parse, [])
     commands = [line.split()[0] for line in overview.splitlines() if line.startswith("    ") and line[4] != " "]
-    parts = ["# Command line", f"## isplit\n\n```text\n{overview}```"]
+    status = "\n".join(f"| {code} | {text} |" for code, text in EXIT_STATUS.items())
+    parts = ["# Command line", f"## Exit status\n\n| status | meaning |\n|---|---|\n{status}"]
+    parts += [f"## isplit\n\n```text\n{overview}```"]
     parts += [f"## isplit {name}\n\n```text\n{_help(parse, [name])}```" for name in commands]
     parts.append(f"## python -m isplit_edge\n\n```text\n{_help(parse_edge, [])}```")
     return "\n\n".join(parts) + "\n"

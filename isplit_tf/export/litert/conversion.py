@@ -8,6 +8,8 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import graph_pb2
 
+from ...display.quiet import without_saving_lines
+
 INPUT_NAME = "input"
 OUTPUT_NAME = "latent"
 SIGNATURE = "serving_default"
@@ -43,7 +45,8 @@ class ConversionFailed(Exception):
 def save_graph(graph: graph_pb2.GraphDef, task: Task, directory: str) -> None:
     """Write a frozen graph as the SavedModel that the converters read."""
     module = _as_module(graph, task)
-    tf.saved_model.save(module, directory, signatures={SIGNATURE: module.head})
+    with without_saving_lines():
+        tf.saved_model.save(module, directory, signatures={SIGNATURE: module.head})
 
 
 def _as_module(graph: graph_pb2.GraphDef, task: Task) -> tf.Module:

@@ -14,6 +14,7 @@ from isplit_edge import wire
 from isplit_edge.code import Code
 from isplit_edge.files import writing
 
+from ...display.quiet import without_saving_lines
 from ...graph.output_kinds import Output
 from ..litert.float32 import Read, in_float32, in_inference
 from .wire_graph import read_coded, read_payloads
@@ -125,7 +126,7 @@ def write(
     module.weights = [variable for variable in stored if id(variable) in used_ids]
     module.signatures_ = list(signatures.values())
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
-    with writing(directory, tf.errors.OpError):
+    with writing(directory, tf.errors.OpError), without_saving_lines():
         tf.saved_model.save(module, os.fspath(Path(directory)), signatures=signatures, options=options)
 
 
