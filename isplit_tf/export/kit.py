@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from isplit_edge import kit as layout
+from isplit_edge.files import make_folder, write_atomic
 from isplit_edge.identity import array_sha256, canonical_json
 from isplit_edge.kit import Kit
 from isplit_edge.manifest import HEAD_FILE, PRECISIONS, Manifest, contract, file_record
@@ -175,7 +176,7 @@ class _Build:
         with replacing(target) as scratch:
             for name in (HEADS, WHOLE):
                 if (partial / name).is_dir():
-                    shutil.copytree(partial / name, scratch / name)
+                    shutil.copytree(partial / name, scratch / name, ignore=shutil.ignore_patterns(".*"))
             np.savez_compressed(scratch / layout.IMAGES_FILE, images=self.images.raw)
             complete_kit(scratch, self.shared, found, refused=refused, **self._identity())
         shutil.rmtree(partial, ignore_errors=True)
@@ -189,8 +190,8 @@ class _Build:
         known = partial / _SETTINGS
         if not known.is_file() or known.read_bytes() != settings:
             shutil.rmtree(partial, ignore_errors=True)
-            (partial / _STATE).mkdir(parents=True)
-            known.write_bytes(settings)
+            make_folder(partial / _STATE)
+            write_atomic(known, settings)
         return partial
 
     def _settings(self) -> dict[str, Any]:
