@@ -75,7 +75,7 @@ def build_kit(
         cuts: "main", "all", or a list of cuts.
         bottleneck: What is between the halves at each cut; by default `Projection(payload_bytes=1000)`, in another
             precision than int8 without coding. None for the cut's own tensor.
-        representative_data: Images, labels ignored: at least 16, of which 64 at most are used, spread over the data.
+        representative_data: Images, labels ignored: at least 16, of which 32 at most are used, spread over the data.
             uint8 images get the preprocessing; others are in the model's own space.
         precision: Of the heads and the whole model: "int8", "int16x8", "float16", "dynamic" or "float32".
         preprocessing: What turns a camera's uint8 RGB image into the model's input, as in `export_bundle`.
