@@ -147,12 +147,15 @@ class LinkProbe:
         self._probe: _Probe = make(url, asked, token=token, timeout_s=timeout_s)
 
     def check(self) -> None:
-        """Ask once, which opens the connection.
+        """Ask once, over a connection of its own.
 
         Raises:
             ServerError: If the server cannot be reached, or does not have what is asked.
         """
-        self._probe.ask(_random(SIZES[0]))
+        try:
+            self._probe.ask(_random(SIZES[0]))
+        finally:
+            self._probe.close()
 
     def measure(
         self,
@@ -186,7 +189,8 @@ class LinkProbe:
             self._rounds(kinds, samples, seconds, clock, missing)
         except KeyboardInterrupt:
             missing.append("link: interrupted from the keyboard")
-        self._probe.close()
+        finally:
+            self._probe.close()
         dropped = samples.clean()
         link = samples.fit(self._probe.url, self._scheme)
         if link is None:

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from isplit_edge import kit as layout
+from isplit_edge.files import make_folder, write_atomic
 from isplit_edge.identity import array_sha256, canonical_json
 from isplit_edge.kit import Kit
 from isplit_edge.manifest import HEAD_FILE, PRECISIONS, Manifest, contract, file_record
@@ -74,7 +75,7 @@ def build_kit(
         cuts: "main", "all", or a list of cuts.
         bottleneck: What is between the halves at each cut; by default `Projection(payload_bytes=1000)`, in another
             precision than int8 without coding. None for the cut's own tensor.
-        representative_data: Images, labels ignored: at least 16, of which 64 at most are used, spread over the data.
+        representative_data: Images, labels ignored: at least 16, of which 32 at most are used, spread over the data.
             uint8 images get the preprocessing; others are in the model's own space.
         precision: Of the heads and the whole model: "int8", "int16x8", "float16", "dynamic" or "float32".
         preprocessing: What turns a camera's uint8 RGB image into the model's input, as in `export_bundle`.
@@ -175,7 +176,7 @@ class _Build:
         with replacing(target) as scratch:
             for name in (HEADS, WHOLE):
                 if (partial / name).is_dir():
-                    shutil.copytree(partial / name, scratch / name)
+                    shutil.copytree(partial / name, scratch / name, ignore=shutil.ignore_patterns(".*"))
             np.savez_compressed(scratch / layout.IMAGES_FILE, images=self.images.raw)
             complete_kit(scratch, self.shared, found, refused=refused, **self._identity())
         shutil.rmtree(partial, ignore_errors=True)
@@ -189,8 +190,8 @@ class _Build:
         known = partial / _SETTINGS
         if not known.is_file() or known.read_bytes() != settings:
             shutil.rmtree(partial, ignore_errors=True)
-            (partial / _STATE).mkdir(parents=True)
-            known.write_bytes(settings)
+            make_folder(partial / _STATE)
+            write_atomic(known, settings)
         return partial
 
     def _settings(self) -> dict[str, Any]:
