@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         ServerUnreachableError,
     )
     from .interpreter import Head
+    from .kit import Kit
     from .manifest import Manifest
 
 __version__ = "0.1.0"
@@ -39,6 +40,7 @@ __all__ = [
     "DeviceProfile",
     "Head",
     "ISplitError",
+    "Kit",
     "Manifest",
     "MissingDependencyError",
     "ServerError",
@@ -52,6 +54,7 @@ _HOMES = {
     "Client": "client",
     "DeviceProfile": "device_profile",
     "Head": "interpreter",
+    "Kit": "kit",
     "Manifest": "manifest",
 }
 

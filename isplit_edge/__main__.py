@@ -1,4 +1,7 @@
-"""Classification of image files on a device: `python -m isplit_edge BUNDLE --url http://server:8501 photo.png`."""
+"""The commands of a device: `python -m isplit_edge BUNDLE --url http://server:8501 photo.png` classifies image files.
+
+`python -m isplit_edge profile kit/` measures the device.
+"""
 
 import argparse
 import json
@@ -6,6 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from . import profile_command
 from .answer import Answer
 from .client import Client
 from .errors import DataError, ISplitError, ServerError
@@ -15,11 +19,15 @@ from .text import printable
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Parse the command line."""
+    """Parse the command line; its first word may be `profile`."""
+    words = sys.argv[1:] if argv is None else list(argv)
+    if words[:1] == [profile_command.WORD]:
+        return profile_command.parse(words[1:])
     parser = argparse.ArgumentParser(
         prog="python -m isplit_edge",
         description="Classify images with a bundle's head here and its tail on a server.",
-        epilog="Without FILES it asks whether the server has this bundle's version. "
+        epilog="Without FILES it asks whether the server has this bundle's version. With the word profile in place of "
+        "BUNDLE it measures this device: python -m isplit_edge profile --help. "
         "Example: python -m isplit_edge bundle/ --url http://server:8501 photo.png frames.npy",
     )
     parser.add_argument("bundle", help="the bundle's directory: manifest.json and edge/")
@@ -30,7 +38,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--payload-bytes", type=int, metavar="N", help="the most bytes of each coded payload")
     parser.add_argument("--deadline", type=float, metavar="SECONDS", help="for all requests of one file")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
-    return parser.parse_intermixed_args(argv)  # options may stand between the files
+    return parser.parse_intermixed_args(words)  # options may stand between the files
 
 
 def run(args: argparse.Namespace) -> int:
@@ -61,7 +69,8 @@ def run(args: argparse.Namespace) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command, and return its exit status: 2 for a bad request, 1 for a failure."""
     try:
-        return run(parse(argv))
+        args = parse(argv)
+        return profile_command.run(args) if hasattr(args, "kit") else run(args)
     except ISplitError as error:
         sys.stderr.write(f"isplit_edge: {printable(str(error))}\n")
         return 1 if isinstance(error, ServerError) else 2

@@ -20,7 +20,7 @@ _ALMOST_HALF = np.nextafter(np.float32(0.5), np.float32(0))
 _abandoned: list[Any] = []
 
 
-class _Slot(NamedTuple):
+class Slot(NamedTuple):
     """A tensor at an end of the head. A scale of 0 says that it is not quantized."""
 
     tensor: int
@@ -28,6 +28,20 @@ class _Slot(NamedTuple):
     dtype: np.dtype
     scale: np.float32
     zero_point: int
+
+    def filled(self, x: np.ndarray) -> np.ndarray:
+        """Return what the model takes, in this tensor's own dtype.
+
+        Raises:
+            DataError: If it is of whole numbers and `x` holds others.
+        """
+        if self.scale:
+            return quantize(x, self.scale, self.zero_point, self.dtype)
+        with np.errstate(invalid="ignore", over="ignore"):  # what does not fit is told below
+            y = x.astype(self.dtype, copy=False)
+        if self.dtype.kind in "iu" and not np.array_equal(x, y):
+            raise DataError(f"This head takes whole numbers that fit {self.dtype}. Received others.")
+        return y
 
 
 class Head:
@@ -56,8 +70,8 @@ class Head:
         self.manifest = Manifest.load(bundle) if manifest is None else manifest
         self._model = Interpreted(Path(bundle) / HEAD_FILE, num_threads)
         with self._model as interpreter:
-            self._input = _only(interpreter.get_input_details(), "input")
-            self._output = _only(interpreter.get_output_details(), "output")
+            self._input = only_slot(interpreter.get_input_details(), "input")
+            self._output = only_slot(interpreter.get_output_details(), "output")
         self._check_against_manifest()
 
     def frames(self, images: Any, preprocessed: bool = False) -> np.ndarray:
@@ -71,15 +85,22 @@ class Head:
         Raises:
             DataError: If the head takes whole numbers and the image holds others.
         """
-        x = frame if preprocessed else preprocess(frame, self.manifest.preprocessing)
-        dtype, scale, zero_point = self._input.dtype, self._input.scale, self._input.zero_point
-        if scale:
-            return quantize(x, scale, zero_point, dtype)
-        with np.errstate(invalid="ignore", over="ignore"):  # what does not fit is told below
-            y = x.astype(dtype, copy=False)
-        if dtype.kind in "iu" and not np.array_equal(x, y):
-            raise DataError(f"This head takes whole numbers that fit {dtype}. Received others.")
-        return y
+        return self._input.filled(frame if preprocessed else preprocess(frame, self.manifest.preprocessing))
+
+    def latent(self, x: np.ndarray) -> np.ndarray:
+        """Run the head on one input of `prepare`, and return its output, (1, *latent_shape) in the head's own dtype."""
+        return self._model.run(self._input.tensor, x, self._output.tensor)
+
+    def pack(self, latent: np.ndarray, payload_bytes: int | None = None) -> bytes:
+        """Return the payload of an output of `latent`, coded in at most `payload_bytes` if given.
+
+        Raises:
+            DataError: If the payload is coded and not even the first channel of the latent fits.
+        """
+        try:
+            return self.manifest.form.pack(latent, payload_bytes)
+        except ArgumentError as error:
+            raise DataError(f"{error}. Possible: a larger payload_bytes") from error
 
     def encode(self, x: np.ndarray, payload_bytes: int | None = None) -> bytes:
         """Run the head on one input of `prepare` and return the payload, coded in at most `payload_bytes` if given.
@@ -87,14 +108,7 @@ class Head:
         Raises:
             DataError: If the payload is coded and not even the first channel of the latent fits.
         """
-        with self._model as interpreter:
-            # The interpreter refuses to run while views of its memory exist.
-            interpreter.tensor(self._input.tensor)()[...] = x
-            interpreter.invoke()
-            try:
-                return self.manifest.form.pack(interpreter.tensor(self._output.tensor)(), payload_bytes)
-            except ArgumentError as error:
-                raise DataError(f"{error}. Possible: a larger payload_bytes") from error
+        return self.pack(self.latent(x), payload_bytes)
 
     def payloads(self, x: Any, preprocessed: bool = False, payload_bytes: int | None = None) -> list[bytes]:
         """Encode a batch, image by image.
@@ -194,6 +208,14 @@ class Interpreted:
     ) -> None:
         self._lock.release()
 
+    def run(self, entry: int, x: np.ndarray, end: int) -> np.ndarray:
+        """Run the model on one input of its tensor `entry`, and return a copy of its tensor `end`."""
+        with self as interpreter:
+            # The interpreter refuses to run while views of its memory exist.
+            interpreter.tensor(entry)()[...] = x
+            interpreter.invoke()
+            return interpreter.get_tensor(end)
+
 
 def load_interpreter(path: Path, num_threads: int | None = None) -> Any:
     """Load a `.tflite` file into LiteRT, ready to run.
@@ -218,10 +240,15 @@ def load_interpreter(path: Path, num_threads: int | None = None) -> Any:
     return interpreter
 
 
-def _only(details: list[dict[str, Any]], end: str) -> _Slot:
+def only_slot(details: list[dict[str, Any]], end: str, file: str = HEAD_FILE) -> Slot:
+    """Return the only tensor at an end of a model.
+
+    Raises:
+        BundleError: If there are several.
+    """
     if len(details) != 1:
-        raise BundleError(f"{HEAD_FILE} must have one {end}. It has {len(details)}")
+        raise BundleError(f"{file} must have one {end}. It has {len(details)}")
     detail = details[0]
     scale, zero_point = detail["quantization"]
     shape = tuple(int(axis) for axis in detail["shape"])
-    return _Slot(detail["index"], shape, np.dtype(detail["dtype"]), np.float32(scale), int(zero_point))
+    return Slot(detail["index"], shape, np.dtype(detail["dtype"]), np.float32(scale), int(zero_point))

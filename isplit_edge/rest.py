@@ -3,12 +3,12 @@
 import base64
 import json
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import numpy as np
 
 from .errors import ServerError, ServerUnreachableError
-from .manifest import Manifest
 from .text import shortened
 from .transport import HttpConnection
 
@@ -31,6 +31,22 @@ def request_bytes(payload_bytes: int) -> int:
     return 4 * -(-payload_bytes // 3) + _AROUND_BYTES
 
 
+class Served(Protocol):
+    """What a transport has to know of a served model; a bundle's manifest says it."""
+
+    @property
+    def model_name(self) -> str:
+        """Return its name on the server."""
+
+    @property
+    def version(self) -> int:
+        """Return its version there."""
+
+    @property
+    def n_classes(self) -> int:
+        """Return how many probabilities an answer has."""
+
+
 class RestTransport:
     """REST calls to the version of the tail that a manifest names.
 
@@ -39,7 +55,7 @@ class RestTransport:
         manifest: The bundle's manifest.
     """
 
-    def __init__(self, connection: HttpConnection, manifest: Manifest):
+    def __init__(self, connection: HttpConnection, manifest: Served):
         self._connection = connection
         self._n_classes = manifest.n_classes
         self._model = f"/v1/models/{manifest.model_name}"
@@ -61,7 +77,7 @@ class RestTransport:
         """
         limit = _SPARE_BYTES + len(payloads) * (_NUMBER_BYTES * (self._n_classes + 1) + _ROW_BYTES)
         code, answer = self._connection.request(
-            "POST", f"{self._version}:predict", _body(payloads), max_answer_bytes=limit, until=until
+            "POST", f"{self._version}:predict", predict_body(payloads), max_answer_bytes=limit, until=until
         )
         if code != 200:
             raise self._refused(code, answer)
@@ -72,7 +88,7 @@ class RestTransport:
                 f"The server's answer holds about {values} values, far more than the {len(payloads)} images of "
                 f"{self._n_classes} classes have"
             )
-        return _rows(self._parsed(answer))
+        return read_rows(self._parsed(answer))
 
     def check(self) -> str:
         """Ask whether the server has the version.
@@ -117,13 +133,7 @@ class RestTransport:
             return "unknown"
 
     def _parsed(self, answer: bytes) -> dict[str, Any]:
-        try:
-            value = json.loads(answer)  # NaN is a bare token there, which Python's reader accepts
-        except (ValueError, RecursionError) as error:
-            raise ServerError(f"The server's answer is not JSON: {self._shown(answer)}") from error
-        if not isinstance(value, dict):
-            raise ServerError(f"The server's answer is not a JSON object: {self._shown(answer)}")
-        return value
+        return parsed(answer, self._shown)
 
     def _said(self, answer: bytes) -> str:
         """Return the message of a server's error."""
@@ -138,12 +148,37 @@ class RestTransport:
         return shortened(self._connection.without_token(answer.decode("utf-8", "replace")))
 
 
-def _body(payloads: list[bytes]) -> bytes:
+def parsed(answer: bytes, shown: Callable[[bytes], str] = lambda answer: "") -> dict[str, Any]:
+    """Return the object of JSON in an answer.
+
+    Args:
+        answer: The body.
+        shown: Returns what a message may show of it.
+
+    Raises:
+        ServerError: If it is none.
+    """
+    try:
+        value = json.loads(answer)  # NaN is a bare token there, which Python's reader accepts
+    except (ValueError, RecursionError) as error:
+        raise ServerError(f"The server's answer is not JSON: {shown(answer)}") from error
+    if not isinstance(value, dict):
+        raise ServerError(f"The server's answer is not a JSON object: {shown(answer)}")
+    return value
+
+
+def predict_body(payloads: list[bytes], signature: str = SIGNATURE) -> bytes:
+    """Return the body of a request that asks a signature about payloads."""
     rows = b"},{".join(b'"payload":{"b64":"%b"}' % base64.b64encode(payload) for payload in payloads)
-    return b'{"signature_name":"%b","instances":[{%b}]}' % (SIGNATURE.encode(), rows)
+    return b'{"signature_name":"%b","instances":[{%b}]}' % (signature.encode(), rows)
 
 
-def _rows(answer: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+def read_rows(answer: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Return probabilities (N, n_classes) float64 and status (N,) int64 of an answer.
+
+    Raises:
+        ServerError: If it holds none.
+    """
     rows = answer.get("predictions")
     if (
         not isinstance(rows, list)

@@ -21,15 +21,14 @@ from .errors import (
     ServerTimeoutError,
     ServerUnreachableError,
 )
-from .manifest import Manifest
 from .process import renew_in_children
-from .rest import SIGNATURE, listed
+from .rest import SIGNATURE, Served, listed
 from .text import shortened
 from .transport import BACKOFF_S, MAX_BACKOFF_S, check_token, with_retries
 
 SCHEMES = ("grpc", "grpcs")
-_PREDICT = "/tensorflow.serving.PredictionService/Predict"
-_STATUS = "/tensorflow.serving.ModelService/GetModelStatus"
+PREDICT = "/tensorflow.serving.PredictionService/Predict"
+STATUS = "/tensorflow.serving.ModelService/GetModelStatus"
 _SPARE_BYTES = 1 << 16
 _ELEMENT_BYTES = 16
 _abandoned: list[Any] = []
@@ -63,7 +62,7 @@ class GrpcTransport:
     def __init__(
         self,
         url: str,
-        manifest: Manifest,
+        manifest: Served,
         *,
         timeout_s: float = 10.0,
         connect_timeout_s: float = 3.0,
@@ -113,7 +112,8 @@ class GrpcTransport:
         Raises:
             ServerError: If the server cannot be reached, refuses, or its answer breaks the API.
         """
-        answer = self.call(messages.predict_request(self._spec, "payload", payloads), until=until)
+        request = messages.predict_request(self._spec, "payload", payloads)
+        answer = self._call(PREDICT, request, until)
         outputs = messages.read_outputs(answer, most_elements=max(1, len(payloads)) * self._n_classes)
         try:
             return outputs["probabilities"], outputs["status"]
@@ -124,10 +124,6 @@ class GrpcTransport:
                 "bundle?"
             ) from error
 
-    def call(self, request: bytes, *, until: float = math.inf) -> bytes:
-        """Send a `PredictRequest` of any model and signature, and return the `PredictResponse`; errors as `predict`."""
-        return self._call(_PREDICT, request, until)
-
     def check(self) -> str:
         """Ask whether the server has the version.
 
@@ -137,7 +133,7 @@ class GrpcTransport:
         Raises:
             ServerError: If the server lacks the version, or has it in another state.
         """
-        states = messages.read_states(self._call(_STATUS, messages.field(1, self._status_spec)))
+        states = messages.read_states(self._call(STATUS, messages.field(1, self._status_spec)))
         if "AVAILABLE" not in states.values():
             raise ServerError(f"{self._wanted} is not available on {self.url}: {listed(states)}")
         return "AVAILABLE"
@@ -190,7 +186,7 @@ class GrpcTransport:
                 "this its gRPC port?"
             )
         if code == codes.NOT_FOUND:
-            others = "" if method == _STATUS else f" It has: {self._others()}."
+            others = "" if method == STATUS else f" It has: {self._others()}."
             return ServerError(f"{self.url} does not have {self._wanted}.{others} It said: {said}")
         hints = {
             codes.UNAUTHENTICATED: ": it asks for a token",
@@ -204,7 +200,7 @@ class GrpcTransport:
         """Return the versions that the server has of this model instead, for another error's message."""
         try:
             spec = messages.field(1, messages.model_spec(self._model))
-            answer = self._stub(_STATUS)(spec, timeout=self._timeout_s, metadata=self._metadata)
+            answer = self._stub(STATUS)(spec, timeout=self._timeout_s, metadata=self._metadata)
             return listed(messages.read_states(answer))
         except self._grpc.RpcError as error:
             return "nothing of this name" if error.code() == self._grpc.StatusCode.NOT_FOUND else "unknown"

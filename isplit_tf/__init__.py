@@ -17,12 +17,14 @@ from .errors import ISplitError
 
 if TYPE_CHECKING:
     from isplit_edge.device_profile import DeviceProfile
+    from isplit_edge.kit import Kit
 
     from . import datasets, edge
     from .bottlenecks.autoencoder import Autoencoder
     from .bottlenecks.projection import Projection
     from .evaluation.evaluation import Evaluation, evaluate
     from .export.bundle import Bundle, export_bundle
+    from .export.kit import build_kit
     from .export.micro.device_estimate import estimate_device
     from .graph.cuts import Cut, find_cuts
     from .graph.preprocessor import include_preprocessor
@@ -54,10 +56,12 @@ _HOMES = {
     "Distillation": "training",
     "Evaluation": "evaluation.evaluation",
     "History": "training",
+    "Kit": "edge",
     "Projection": "bottlenecks.projection",
     "SanityCheck": "importance.sanity",
     "ServerProfile": "planning.server_profile",
     "SplitModel": "splitting",
+    "build_kit": "export.kit",
     "estimate_device": "export.micro.device_estimate",
     "evaluate": "evaluation.evaluation",
     "export_bundle": "export.bundle",
@@ -89,11 +93,13 @@ __all__ = [
     "Evaluation",
     "History",
     "ISplitError",
+    "Kit",
     "Projection",
     "SanityCheck",
     "ServerProfile",
     "SplitModel",
     "__version__",
+    "build_kit",
     "datasets",
     "edge",
     "estimate_device",

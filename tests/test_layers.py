@@ -126,8 +126,8 @@ def test_public_names():
     """The names of the contract, and nothing that is only there by accident."""
     assert sorted(isplit_tf.__all__) == sorted(
         "AccuracyCurve AccuracyMap Autoencoder Bundle Candidate Candidates CodecCurve Curve Cut DeviceProfile "
-        "Distillation Evaluation History ISplitError Projection SanityCheck SplitModel __version__ datasets edge "
-        "evaluate export_bundle find_cuts include_preprocessor measure_codecs measure_importance "
+        "Distillation Evaluation History ISplitError Kit Projection SanityCheck SplitModel __version__ build_kit "
+        "datasets edge evaluate export_bundle find_cuts include_preprocessor measure_codecs measure_importance "
         "estimate_device measure_server predict_accuracy propose sanity_check ServerProfile split train".split()
     )
     for name in isplit_tf.__all__:

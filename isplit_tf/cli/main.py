@@ -27,6 +27,7 @@ _COMMANDS = (  # in the order of --help
     choice.define_cuts,
     choice.define_importance,
     choice.define_accuracy,
+    planning.define_kit,
     planning.define_profile,
     choice.define_propose,
     split_training.define_split,

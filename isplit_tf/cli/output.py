@@ -10,7 +10,7 @@ from typing import Any
 from ..errors import ArgumentError, ExistsError
 from ..storage.directories import check_replaceable
 
-_FOLDERS = {"split": "split.json", "bundle": "manifest.json"}
+_FOLDERS = {"split": "split.json", "bundle": "manifest.json", "kit": "kit.json"}
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ def free_output(args: argparse.Namespace, kind: str | None = None) -> Path:
 
     Args:
         args: The command line, with `output`, `overwrite` and, for some commands, `plot`.
-        kind: What the output folder will hold, "split" or "bundle"; None if the output is a file.
+        kind: What the output folder will hold, "split", "bundle" or "kit"; None if the output is a file.
 
     Raises:
         ExistsError: If the output exists and must not be replaced.

@@ -12,10 +12,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from isplit_edge import Manifest, messages
+from isplit_edge import messages
 from isplit_edge.kit import SERVED_NAME, SERVED_VERSION, Kit
 from isplit_edge.rest import RestTransport
-from isplit_edge.rpc import SCHEMES, GrpcTransport
+from isplit_edge.rpc import PREDICT, SCHEMES, GrpcTransport
 from isplit_edge.transport import HttpConnection
 
 from ..errors import ServerError
@@ -57,14 +57,20 @@ class KitCalls(Protocol):
         """Close the connection."""
 
 
-def open_calls(
-    kit: Kit, manifest: Manifest, url: str | None, *, token: str | None, timeout_s: float, max_batch: int
-) -> KitCalls:
+@dataclasses.dataclass(frozen=True)
+class _Served:
+    """What the transports have to know of a kit's served model."""
+
+    n_classes: int
+    model_name: str = SERVED_NAME
+    version: int = SERVED_VERSION
+
+
+def open_calls(kit: Kit, url: str | None, *, token: str | None, timeout_s: float, max_batch: int) -> KitCalls:
     """Return the calls to a kit's served model.
 
     Args:
         kit: The kit.
-        manifest: Of one of its heads.
         url: `http://`, `https://`, `grpc://` or `grpcs://host:port`; None for this process.
         token: A bearer token for the server.
         timeout_s: Seconds for one call.
@@ -77,7 +83,7 @@ def open_calls(
     """
     if url is None:
         return InProcess(kit)
-    served = dataclasses.replace(manifest, model_name=SERVED_NAME, version=SERVED_VERSION)
+    served = _Served(kit.n_classes)
     if isinstance(url, str) and url.startswith(tuple(f"{scheme}://" for scheme in SCHEMES)):
         return OverGrpc(url, served, timeout_s=timeout_s, retries=0, token=token, max_batch=max_batch)
     return OverRest(HttpConnection(url, timeout_s=timeout_s, retries=0, token=token), served)
@@ -174,7 +180,7 @@ class OverGrpc(GrpcTransport):
 
     def send(self, request: bytes) -> bytes:
         """Send the message."""
-        return self.call(request)
+        return self._call(PREDICT, request)
 
     def statuses(self, answer: bytes) -> list[int]:
         """Return the status of each row."""

@@ -10,6 +10,7 @@ import pytest
 
 from isplit_edge import Manifest
 from support.handmade import INPUT, N_CLASSES, write_bundle
+from support.handmade_kit import write_kit
 from support.loopback import Loopback
 
 
@@ -68,6 +69,12 @@ def whole() -> bytes:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return tf.lite.TFLiteConverter.from_keras_model(model).convert()
+
+
+@pytest.fixture(scope="session")
+def kit_folder(bundles, whole, tmp_path_factory) -> Path:
+    """A kit of two heads and a whole model; tests copy it before they change it."""
+    return write_kit(tmp_path_factory.mktemp("kit"), bundles, whole)
 
 
 @pytest.fixture

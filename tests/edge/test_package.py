@@ -24,6 +24,7 @@ PUBLIC = [
     "DeviceProfile",
     "Head",
     "ISplitError",
+    "Kit",
     "Manifest",
     "MissingDependencyError",
     "ServerError",
