@@ -29,17 +29,19 @@ _FLOAT_DIGITS = 6
 
 
 class KitCalls(Protocol):
-    """The calls that a measurement makes.
+    """The calls that a measurement makes."""
 
-    Attributes:
-        transport: "in_process", "rest" or "grpc".
-        address: The server's; None in process.
-        most_floats: The largest number of floats that one request can sensibly hold; None for no limit.
-    """
+    @property
+    def transport(self) -> str:
+        """Return "in_process", "rest" or "grpc"."""
 
-    transport: str
-    address: str | None
-    most_floats: int | None
+    @property
+    def address(self) -> str | None:
+        """Return the server's address; None in process."""
+
+    @property
+    def most_floats(self) -> int | None:
+        """Return the largest number of floats that one request can sensibly hold; None for no limit."""
 
     def request(self, signature: str, name: str, values: Values) -> Any:
         """Return a request with one input, to be sent any number of times."""
