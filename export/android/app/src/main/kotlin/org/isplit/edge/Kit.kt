@@ -1,10 +1,10 @@
 package org.isplit.edge
 
 import java.io.ByteArrayInputStream
+import java.io.IOException
 import java.nio.ByteBuffer
 import java.nio.ByteOrder
 import java.security.MessageDigest
-import java.util.zip.ZipException
 import java.util.zip.ZipInputStream
 
 /** A head of a kit: what kit.json says of it. */
@@ -121,16 +121,14 @@ class Images private constructor(val shape: List<Int>, private val bytes: ByteAr
 
         /** Reads images.npz. */
         fun parse(content: ByteArray): Images {
-            try {
+            val array = try {
                 ZipInputStream(ByteArrayInputStream(content)).use { zip ->
-                    while (true) {
-                        val entry = zip.nextEntry ?: throw BundleException("The kit's images hold no $NAME")
-                        if (entry.name == NAME) return ofArray(zip.readBytes())
-                    }
+                    generateSequence { zip.nextEntry }.firstOrNull { it.name == NAME }?.let { zip.readBytes() }
                 }
-            } catch (error: ZipException) {
+            } catch (error: IOException) {
                 throw BundleException("The kit's images cannot be read: ${error.message}", error)
             }
+            return ofArray(array ?: throw BundleException("The kit's images hold no $NAME"))
         }
 
         private fun ofArray(array: ByteArray): Images {
