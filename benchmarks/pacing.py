@@ -114,11 +114,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--images", help="an .npz with x, raw images for `real`")
     parser.add_argument("--scheme", default="grpc", choices=("grpc", "http"))
     args = parser.parse_args(argv)
-    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    new: dict[str, Any] = {}
     if args.what == "simulate":
-        results["simulated"] = simulate(args.bundles)
+        new["simulated"] = simulate(args.bundles)
     elif args.what == "real":
-        results["real"] = measure(args.bundles[0], args.images, args.scheme)
+        new["real"] = measure(args.bundles[0], args.images, args.scheme)
+    results = (json.loads(RESULTS.read_text()) if RESULTS.exists() else {}) | new
     results["machine"] = {"system": platform.platform(), "python": platform.python_version()}
     RESULTS.write_text(json.dumps(results, indent=1) + "\n")
     if "simulated" in results:
