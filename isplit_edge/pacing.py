@@ -25,6 +25,8 @@ _RUNG, _RATE, _BASE = 1.2, 1.3, 1.2
 _SCALES = np.array([0.04, 0.12, 0.36])
 # Rate and base wander to a neighbour within such a time; and the link becomes another one, as in a handover.
 _WANDER_S, _SETTLED_S, _ANOTHER_S = 1.0, 5.0, 20.0
+# A link that was not seen for so long may be any, and is tried.
+_KNOWN_S = 60.0
 # What one answer says is doubted so far: single delays have causes beside the link.
 _DOUBT = 0.02
 # Another rung is only taken if it is better by this factor.
@@ -84,7 +86,7 @@ class Choice:
         chance: How probable it is that the answer comes in time, from 0 to 1.
         expected_s: Seconds to the answer, the middle of what is believed.
         late: Whether even this choice is worth less than half of an answer to the largest payload, by accuracy times
-            chance.
+            chance; False where nothing was seen of the link for a minute.
         reason: All this in words.
     """
 
@@ -117,7 +119,7 @@ class Pace:
         bases = np.geomspace(0.02 * deadline_s, 1.5 * deadline_s, 1 + math.ceil(math.log(75, _BASE)))
         self._rate, self._base = rates[:, np.newaxis], bases
         self._unknown = np.full((len(_SCALES), len(rates), len(bases)), 1 / (len(_SCALES) * len(rates) * len(bases)))
-        self._weight, self._now_s = self._unknown, -math.inf
+        self._weight, self._now_s, self._seen_s = self._unknown, -math.inf, -math.inf
         self._rung = len(ladder.bounds) - 1
 
     def choose(self, images: int, left_s: float, now_s: float, most_bytes: int | None = None) -> Choice:
@@ -148,7 +150,8 @@ class Pace:
             f"at most {bound} bytes: about {1000 * expected_s:.0f} ms to the answer, {1000 * left_s:.0f} ms are left, "
             f"a chance of {chance:.0%}"
         )
-        late = bool(values[rung] < _LATE * ladder.worth[possible - 1])
+        known = now_s - self._seen_s < _KNOWN_S
+        late = known and bool(values[rung] < _LATE * ladder.worth[possible - 1])
         return Choice(bound, chance, expected_s, late, reason)
 
     def observe(self, sent_bytes: float, took_s: float, now_s: float, *, answered: bool = True) -> None:
@@ -163,6 +166,7 @@ class Pace:
         self._forget(now_s)
         if not took_s > 0:
             return
+        self._seen_s = now_s
         off = self._off(took_s, sent_bytes)
         likely = _density(off) / _SCALES[:, np.newaxis, np.newaxis] if answered else _share_below(-off)
         weight = self._weight * (likely + _DOUBT * likely.max())
@@ -187,7 +191,7 @@ class Pace:
     def _off(self, time_s: float, n_bytes: float) -> np.ndarray:
         """Return how many scales of each cell a time is above the one that the cell expects."""
         off = (math.log(time_s) - self._log_times(n_bytes)) / _SCALES[:, np.newaxis, np.newaxis]
-        return np.clip(off, -_FAR, _FAR)
+        return np.clip(off, -_FAR, _FAR, dtype=np.float32, casting="same_kind")
 
     def _middle(self, n_bytes: float) -> float:
         times, weight = self._log_times(n_bytes).ravel(), self._weight.sum(axis=0).ravel()
@@ -197,11 +201,11 @@ class Pace:
 
 def _share_below(off: np.ndarray) -> np.ndarray:
     """Return the logistic distribution's share below a value."""
-    return 0.5 * (1 + np.tanh(off / 2))
+    return 1 / (1 + np.exp(-off))
 
 
 def _density(off: np.ndarray) -> np.ndarray:
-    return 0.25 * (1 - np.tanh(off / 2) ** 2)
+    return _share_below(off) * _share_below(-off)
 
 
 def _spread(weight: np.ndarray, axis: int, share: float) -> np.ndarray:

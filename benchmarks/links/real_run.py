@@ -68,12 +68,13 @@ def device() -> None:
     frames = np.load(images)["x"]
     found: list[dict[str, Any]] = []
     with Client(bundle, url, num_threads=1, **json.loads(options)) as client:
-        client.head.payloads(frames[:3])
+        preprocessed = frames.dtype != np.uint8
+        client.head.payloads(frames[:3], preprocessed)
         print("ready", flush=True)
         end = time.monotonic() + float(sys.stdin.readline())
         while time.monotonic() < end:
             begin = time.monotonic()
-            answer = client.run(frames[len(found) % len(frames)])
+            answer = client.run(frames[len(found) % len(frames)], preprocessed)
             took_s = time.monotonic() - begin
             found.append(
                 {
