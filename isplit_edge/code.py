@@ -284,8 +284,12 @@ def _counts(flat: np.ndarray) -> np.ndarray:
     """Return how often each symbol, from -128 on, occurs in each channel of `(n, P, C)`, int64 `(256, C)`."""
     channels = flat.shape[-1]
     counts = np.zeros(256 * channels, np.int64)
-    for image in flat:
-        place = (image.astype(np.int64) + 128) * channels + np.arange(channels)
+    step = max(1, _CHUNK // flat[0].size)
+    for begin in range(0, len(flat), step):
+        place = flat[begin : begin + step].astype(np.int64)
+        place += 128
+        place *= channels
+        place += np.arange(channels)
         counts += np.bincount(place.ravel(), minlength=len(counts))
     return counts.reshape(256, channels)
 
