@@ -26,7 +26,7 @@ _FINE = 1 / 16
 _LARGEST = 127
 # Rounds of bisection for a step; the last of 20 halvings of a range of 2^20 changes it by a part in a million.
 _ROUNDS, _RANGE = 20, 2.0**20
-# After so many rounds what remains is narrowed down by interpolation: so many times, or to logarithms that are so close.
+# After so many rounds what remains is narrowed down by interpolation, so many times or to logarithms that are so close.
 _COARSE, _TIMES, _CLOSE = 5, 6, 1e-5
 # Sums of so many magnitudes are exact in float32.
 _EXACT_ROWS = 2**24 // (_LARGEST + 1)

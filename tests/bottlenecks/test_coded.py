@@ -55,9 +55,7 @@ class TestSymbols:
         """The estimate of the bytes, by which the step is found, is within a tenth of the exact length."""
         found = fit_symbols(latents, 100)
         exact = found.code.ideal_bits(symbols_of(latents, found.center, found.step)).mean() / 8
-        assert Rate((latents - found.center).reshape(64, 16, 24)).at(found.step) == pytest.approx(
-            exact, rel=0.1
-        )
+        assert Rate((latents - found.center).reshape(64, 16, 24)).at(found.step) == pytest.approx(exact, rel=0.1)
 
 
 @pytest.mark.parametrize("asked", [3.0, 40.0, 400.0])

@@ -10,12 +10,13 @@ number that stands in a table. Which positions have which magnitudes is found fr
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from isplit_edge.code import Code
-from isplit_edge.geometric import ENTRIES, LIMIT, SYMBOLS, TOTAL, TOTAL_BITS
+from isplit_edge.geometric import LIMIT, SYMBOLS, TOTAL, TOTAL_BITS
 from isplit_edge.operations import units
 from isplit_edge.rans import FIRST, LANE_SIGNS
 
@@ -185,7 +186,6 @@ class _Source:
     """The bits of all rows: at each bit of a row the number that it and the next 15 make, flat int32."""
 
     windows: tf.Tensor
-    row_begin: tf.Tensor
     position: tf.Tensor
     end: tf.Tensor
     states: tf.Tensor
@@ -200,14 +200,14 @@ class _Source:
         mine = tf.range(most) < lanes[:, tf.newaxis]
         states = tf.where(mine, two[:, :, 0] + 256 * two[:, :, 1], 0)
         last_byte = tf.gather(rows, tf.clip_by_value(streams.length - 1, 0, width - 1), axis=1, batch_dims=1)
-        # The lanes of a row that has ended go on to the end of a round: 12 bits each at most for a step.
-        padded = tf.pad(rows, [[0, 0], [0, (_ROUND * TOTAL_BITS * most) // 8 + 4]])
+        # A row that has come to its end reads on for the rest of a round, whatever follows: 12 bits a lane and step.
+        further = 2 + _ROUND * TOTAL_BITS * most // (8 * width)
+        padded = tf.pad(rows, [[0, further], [0, 2]])
         three = padded[:, :-2] * 65536 + padded[:, 1:-1] * 256 + padded[:, 2:]
         windows = _and(_shift(three[:, :, tf.newaxis], tf.range(8, 0, -1)), 65535)
-        row_begin = tf.range(count)[:, tf.newaxis] * 8 * tf.shape(three)[1]
+        row_begin = tf.range(count)[:, tf.newaxis] * 8 * width
         return cls(
             tf.reshape(windows, [-1]),
-            row_begin,
             row_begin + 8 * (streams.begin + 1 + 2 * lanes)[:, tf.newaxis],
             row_begin + 8 * tf.minimum(streams.length, width)[:, tf.newaxis],
             states,
@@ -223,7 +223,6 @@ def _walk(
     contexts = tf.reshape(tf.gather(tf.constant(tables.contexts), on_tape), [-1])
     symbols, counts, gains = (tf.constant(a) for a in (tables.symbols, tables.counts, tables.gains))
     kinds, by_entry = TOTAL * ((1 << tables.bits) - 1), TOTAL_BITS - _SYMBOL_BITS
-    place_count = tables.contexts.shape[1]
 
     def step(state, place, position):
         slot, context = _and(state, TOTAL - 1), tf.gather(contexts, place)
@@ -240,7 +239,8 @@ def _walk(
         for _ in range(_ROUND):
             state, place, position, entry = step(state, place, position)
             entries.append(entry)
-        return k + 1, state, place, tf.minimum(position, source.end + 1), taken.write(k, tf.stack(entries))
+        taken = tf.raw_ops.TensorListPushBack(input_handle=taken, tensor=tf.stack(entries))
+        return k + 1, state, place, tf.minimum(position, source.end + 1), taken
 
     def goes_on(k, state, place, position, _):
         # The first round is taken in any case: lists without an element cannot be joined.
@@ -251,19 +251,20 @@ def _walk(
     lane, each = tf.range(tf.shape(source.states)[1]), lanes[:, tf.newaxis]
     # A number that is no lane's stands at the end of the last lane.
     begin = (row + tf.where(lane < each, lane * per_lane, each * per_lane - 1)) * tables.contexts.shape[1]
-    lists = tf.TensorArray(tf.int32, size=0, dynamic_size=True, element_shape=[_ROUND, None, None])
-    start = [0, source.states, begin, source.position, lists]
+    # A list that grows at its end: other engines take an array of no size for one that stays empty.
+    shape: dict[str, Any] = {"element_shape": [_ROUND, -1, -1], "element_dtype": tf.int32}
+    empty = tf.raw_ops.EmptyTensorList(max_num_elements=-1, **shape)
+    start = [0, source.states, begin, source.position, empty]
     _, state, place, position, taken = tf.while_loop(goes_on, take_round, start, parallel_iterations=1)
-    entries = taken.concat()
+    entries = tf.raw_ops.TensorListStack(input_handle=taken, num_elements=-1, **shape)
+    entries = tf.reshape(entries, tf.concat([[-1], tf.shape(entries)[2:]], axis=0))
     late = tf.reduce_any(entries[code.most_steps :] >= 1 << tables.bits + _SYMBOL_BITS, axis=[0, 2])
     ended = tf.reduce_all(tf.gather(contexts, place) == 0, axis=1) & (position <= source.end)[:, 0]
     magnitudes = _magnitudes(tf.transpose(entries, [1, 2, 0]), begin, on_tape, tables, code)
     return {"magnitudes": magnitudes, "states": state, "position": position, "ended": ended & ~late}
 
 
-def _magnitudes(
-    entries: tf.Tensor, begin: tf.Tensor, on_tape: tf.Tensor, tables: _Tables, code: Code
-) -> tf.Tensor:
+def _magnitudes(entries: tf.Tensor, begin: tf.Tensor, on_tape: tf.Tensor, tables: _Tables, code: Code) -> tf.Tensor:
     """Return the magnitudes `(N, C * P)`, channel by channel, from the entries `(N, lanes, steps)` of all steps."""
     size = code.n_channels * code.positions
     value = tf.gather(tf.constant(tables.values), entries)
