@@ -16,6 +16,7 @@ MOST_CHANNELS = 65535
 _COUNT_BYTES = 2
 _MOST_TABLES = 64
 _CHUNK = 1 << 22
+_CHUNK_OF_BITS = 1 << 16
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -109,12 +110,21 @@ class Code:
         tables = geometric_tables() if tables is None else tables
         flat = symbols.reshape(len(symbols), -1, symbols.shape[-1])
         mean = flat.mean(axis=(0, 1), dtype=np.float64)
-        candidates = np.stack([_modes(flat), np.floor(mean), np.ceil(mean)]).astype(np.int8)
+        counts = _counts(flat)
         bits = Entries.of(np.asarray(tables)).bits.reshape(len(tables), ENTRIES)
-        found = [_choices(flat, centres, bits) for centres in candidates]
-        best = np.argmin([cost for *_, cost in found], axis=0)
-        runs, magnitudes = (np.choose(best, [one[k] for one in found]) for k in (0, 1))
-        return cls(tables, runs, magnitudes, np.choose(best, candidates), symbols.shape[1:])
+        centres = (counts.argmax(axis=0) - 128).astype(np.int8)
+        runs, magnitudes, cost = _choices(flat, centres, bits)
+        for candidate in (np.floor(mean).astype(np.int8), np.ceil(mean).astype(np.int8)):
+            # Each symbol that is not zero needs a bit at least: most candidates are out without a look at the runs.
+            signs = counts.sum(axis=0) - counts[candidate.astype(int) + 128, np.arange(len(mean))]
+            tried = np.flatnonzero((candidate != centres) & (signs < cost))
+            if len(tried):
+                *found, found_cost = _choices(flat[..., tried], candidate[tried], bits)
+                better = found_cost < cost[tried]
+                at = tried[better]
+                centres[at], cost[at] = candidate[at], found_cost[better]
+                runs[at], magnitudes[at] = (kinds[better] for kinds in found)
+        return cls(tables, runs, magnitudes, centres, symbols.shape[1:])
 
     def ideal_bits(self, symbols: np.ndarray, channels: int | None = None) -> np.ndarray:
         """Return the exact length of images by the tables: the sum of log2(4096 / count), and a bit for each sign.
@@ -129,9 +139,14 @@ class Code:
         channels = self.n_channels if channels is None else channels
         bits = self.entries.bits
         found = np.empty(len(symbols))
-        for row, image in enumerate(symbols):
-            operations = self._operations(image, channels)
-            found[row] = bits[operations.entries].sum() + len(operations.negative)
+        step = max(1, _CHUNK_OF_BITS // self.positions // channels)
+        for begin in range(0, len(symbols), step):
+            images = symbols[begin : begin + step].reshape(-1, self.positions, self.n_channels)[..., :channels]
+            operations = self._operations_of(images)
+            entries, signs = bits[operations.entries], operations.signs[::channels]
+            ends = operations.per_unit.reshape(len(images), -1).sum(axis=1).cumsum()
+            for row, (start, end) in enumerate(zip([0, *ends], ends, strict=False)):
+                found[begin + row] = entries[start:end].sum() + (signs[row + 1] - signs[row])
         return found
 
     def encode(self, symbols: np.ndarray, max_bytes: int | None = None) -> bytes:
@@ -212,8 +227,13 @@ class Code:
         return symbols
 
     def _operations(self, symbols: np.ndarray, channels: int) -> Operations:
-        rows = rows_of(symbols.reshape(-1, self.n_channels)[:, :channels], channels, self.centres[:channels])
-        return Operations.of(rows, self.runs[:channels], self.magnitudes[:channels])
+        return self._operations_of(symbols.reshape(1, self.positions, self.n_channels)[..., :channels])
+
+    def _operations_of(self, images: np.ndarray) -> Operations:
+        """Return the operations of the first channels of some latents `(n, P, channels)`, one after the other."""
+        count, channels = len(images), images.shape[-1]
+        rows = np.concatenate([rows_of(image, channels, self.centres[:channels]) for image in images])
+        return Operations.of(rows, *(np.tile(kinds[:channels], count) for kinds in (self.runs, self.magnitudes)))
 
     def _body(self, operations: Operations, channels: int) -> bytes:
         n_units = channels * units(self.positions).count
@@ -260,14 +280,18 @@ def _trimmed(operations: Operations, channels: int) -> int:
     return max(1, int(np.searchsorted(operations.signs, operations.signs[channels])))
 
 
-def _modes(flat: np.ndarray) -> np.ndarray:
-    """Return the most frequent symbol of each channel of `(n, P, C)`."""
+def _counts(flat: np.ndarray) -> np.ndarray:
+    """Return how often each symbol, from -128 on, occurs in each channel of `(n, P, C)`, int64 `(256, C)`."""
     channels = flat.shape[-1]
     counts = np.zeros(256 * channels, np.int64)
-    for image in flat:
-        place = (image.astype(np.int64) + 128) * channels + np.arange(channels)
+    step = max(1, _CHUNK // flat[0].size)
+    for begin in range(0, len(flat), step):
+        place = flat[begin : begin + step].astype(np.int64)
+        place += 128
+        place *= channels
+        place += np.arange(channels)
         counts += np.bincount(place.ravel(), minlength=len(counts))
-    return counts.reshape(256, channels).argmax(axis=0) - 128
+    return counts.reshape(256, channels)
 
 
 def _choices(flat: np.ndarray, centres: np.ndarray, bits: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

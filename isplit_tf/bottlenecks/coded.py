@@ -5,6 +5,7 @@ that bytes go where they are worth most: this is reverse water-filling (Cover an
 Theory", Sec. 10.3.3).
 """
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,10 @@ _FINE = 1 / 16
 _LARGEST = 127
 # Rounds of bisection for a step; the last of 20 halvings of a range of 2^20 changes it by a part in a million.
 _ROUNDS, _RANGE = 20, 2.0**20
+# After so many rounds what remains is narrowed down by interpolation, so many times or to logarithms that are so close.
+_COARSE, _TIMES, _CLOSE = 5, 6, 1e-5
+# Sums of so many magnitudes are exact in float32.
+_EXACT_ROWS = 2**24 // (_LARGEST + 1)
 # Images whose exact length corrects the estimate.
 _EXACT = 64
 
@@ -71,13 +76,14 @@ def fit_symbols(latents: np.ndarray, payload_bytes: int | None) -> Symbols:
     if payload_bytes is None:
         return _symbols(latents, center, max(deviation * _FINE, least))
     asked = float(max(payload_bytes - OVERHEAD_BYTES, 1))
-    step = _step_for(rows, asked, least, deviation)
+    rate = Rate(rows)
+    step = _step_for(rate, asked, least, deviation)
     for _ in range(2):  # the estimate is corrected by the exact length
         found = _symbols(latents, center, step)
         excess = (found.mean_bytes - OVERHEAD_BYTES) / asked
         if 0.99 <= excess <= 1 or (excess < 1 and step <= least):
             return found
-        step = _step_for(rows, asked * asked / max(asked * excess * 1.003, 1e-9), least, deviation)
+        step = _step_for(rate, asked * asked / max(asked * excess * 1.003, 1e-9), least, deviation)
     return _symbols(latents, center, step)
 
 
@@ -93,28 +99,78 @@ def _symbols(latents: np.ndarray, center: np.ndarray, step: float) -> Symbols:
     return Symbols(center, step, code, OVERHEAD_BYTES + float(code.ideal_bits(exact).mean()) / 8)
 
 
-def _step_for(rows: np.ndarray, asked: float, least: float, deviation: float) -> float:
+def _step_for(rate: "Rate", asked: float, least: float, deviation: float) -> float:
     """Return the step at which the estimate of the mean bytes is what is asked, by bisection."""
     low, high = least, max(deviation, least) * _RANGE**0.5
-    if estimated_bytes(rows, low) <= asked:
+    if rate.at(low) <= asked:
         return low
-    for _ in range(_ROUNDS):
+    for k in range(_ROUNDS):
+        if k == _COARSE:
+            rate.approach(asked, low, high)
         middle = (low * high) ** 0.5
-        low, high = (middle, high) if estimated_bytes(rows, middle) > asked else (low, middle)
+        low, high = (middle, high) if rate.exceeds(asked, middle) else (low, middle)
     return high
 
 
-def estimated_bytes(rows: np.ndarray, step: float) -> float:
-    """Return the mean bytes of the symbols of latents `(N, P, C)`, from their counts in each channel.
+class Rate:
+    """The mean bytes of the symbols of latents at any step, from their counts in each channel.
 
-    Zeros follow one geometric distribution and magnitudes another, each with the ratio of the channel's own counts.
+    Zeros follow one geometric distribution and magnitudes another, each with the ratio of the channel's own counts. As
+    the bytes fall with the step, those at some steps tell on which side others are.
+
+    Args:
+        rows: Latents about their centers, float32 `(N, P, C)`.
     """
-    magnitudes = np.rint(np.abs(rows) * np.float32(1 / step))
-    total = rows.shape[0] * rows.shape[1]
-    sum_of = magnitudes.sum(axis=(0, 1), dtype=np.float64)
-    nonzero = np.count_nonzero(magnitudes, axis=(0, 1)).astype(np.float64)
-    bits = nonzero + _entropy(nonzero, total - nonzero) + _entropy(nonzero, sum_of - nonzero)
-    return float(bits.sum()) / 8 / len(rows)
+
+    def __init__(self, rows: np.ndarray):
+        self._images = len(rows)
+        self._magnitudes = np.abs(rows).reshape(-1, rows.shape[-1])
+        self._room = np.empty_like(self._magnitudes[:_EXACT_ROWS])
+        self._known: dict[float, float] = {}
+
+    def at(self, step: float) -> float:
+        """Return the mean bytes at a step."""
+        if step not in self._known:
+            sum_of, nonzero = np.zeros((2, self._magnitudes.shape[1]))
+            for begin in range(0, len(self._magnitudes), _EXACT_ROWS):
+                part = self._magnitudes[begin : begin + _EXACT_ROWS]
+                room, ones = self._room[: len(part)], np.ones(len(part), np.float32)
+                np.rint(np.multiply(part, np.float32(1 / step), out=room), out=room)
+                sum_of += ones @ room
+                nonzero += ones @ np.minimum(room, 1, out=room)
+            zero = len(self._magnitudes) - nonzero
+            bits = nonzero + _entropy(nonzero, zero) + _entropy(nonzero, sum_of - nonzero)
+            self._known[step] = float(bits.sum()) / 8 / self._images
+        return self._known[step]
+
+    def exceeds(self, asked: float, step: float) -> bool:
+        """Check whether the bytes at a step are more than what is asked."""
+        if any(bytes_at > asked for known, bytes_at in self._known.items() if known >= step):
+            return True
+        return not any(bytes_at <= asked for known, bytes_at in self._known.items() if known <= step) and (
+            self.at(step) > asked
+        )
+
+    def approach(self, asked: float, low: float, high: float) -> None:
+        """Come to know the bytes at steps close to the one that is asked for, between two steps.
+
+        Reference:
+            Dowell and Jarratt, "A modified regula falsi method", BIT 1971 (the Illinois algorithm).
+        """
+        places, values = [math.log(low), math.log(high)], [self._excess(asked, step) for step in (low, high)]
+        side = 0
+        for _ in range(_TIMES):
+            if places[1] - places[0] < _CLOSE or not (values[0] > 0 >= values[1] > -math.inf):
+                return
+            place = (places[0] * values[1] - places[1] * values[0]) / (values[1] - values[0])
+            value = self._excess(asked, math.exp(place))
+            new = 0 if value > 0 else 1
+            if side == new + 1:
+                values[1 - new] /= 2
+            places[new], values[new], side = place, value, new + 1
+
+    def _excess(self, asked: float, step: float) -> float:
+        return math.log(found / asked) if (found := self.at(step)) > 0 else -math.inf
 
 
 def _entropy(first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -170,16 +170,19 @@ def gather(
             signs = np.stack([g.choice(np.array([-1, 1], np.float32), source.units) for g in generators])
             features, gradients = source.call(feed(source.entry, batch.x), tf.constant(signs, tf.float32))
             for k, moment in enumerate(moments):
-                gradient = gradients[k].numpy() if gradients else None
-                _check_finite(source.names[k], features[k].numpy(), gradient)
-                moment.add(features[k].numpy(), gradient, generators)
+                feature, gradient = (np.asarray(some[k]) if some else None for some in (features, gradients))
+                _check_finite(source.names[k], feature, gradient)
+                moment.add(feature, gradient, generators)
             n_images += batch.size
     return n_images
 
 
-def _check_finite(name: str, features: np.ndarray, gradients: np.ndarray | None) -> None:
+def _check_finite(name: str, features: np.ndarray | None, gradients: np.ndarray | None) -> None:
     for kind, values in (("features", features), ("gradient", gradients)):
-        if values is not None and not np.isfinite(values.sum(dtype=np.float64)):
+        with np.errstate(over="ignore", invalid="ignore"):
+            # A sum in float32 that is infinite may be one of large numbers.
+            finite = values is None or np.isfinite(values.sum()) or np.isfinite(values.sum(dtype=np.float64))
+        if not finite:
             raise NumericsError(f"The {kind} at '{name}' holds NaN or infinity: look at the images and the weights.")
 
 

@@ -43,14 +43,27 @@ def patch_rows(features: np.ndarray, patch: Sequence[int], chosen: np.ndarray | 
     Returns:
         `(N * positions, prod(patch) * C)`, with the elements of a patch in the order of a convolution's kernel.
     """
-    view = patch_view(features, patch)
     axes = len(patch)
-    grid = view.shape[1 : 1 + axes]
-    size = math.prod(view.shape[1 + axes :])
-    if chosen is None or not axes:
-        return view.reshape(-1, size)
-    images = np.arange(len(features))[:, None]
-    return view[(images, *np.unravel_index(chosen, grid))].reshape(-1, size)
+    if chosen is not None and axes:
+        return _chosen_rows(features, patch, np.unravel_index(chosen, grid_of(features.shape[1:-1], patch)))
+    view = patch_view(features, patch)
+    return view.reshape(-1, math.prod(view.shape[1 + axes :]))
+
+
+def _chosen_rows(features: np.ndarray, patch: Sequence[int], coordinates: Sequence[np.ndarray]) -> np.ndarray:
+    """Return patches as rows from their coordinates on the grid, `(N, m)` on each axis, without a padded copy."""
+    space, axes = features.shape[1:-1], len(patch)
+    images = np.arange(len(features)).reshape(-1, *[1] * (axes + 1))
+    places, inside = [], np.ones([1] * (axes + 2), bool)
+    for k, (n, p, (before, _)) in enumerate(zip(space, patch, padding_of(space, patch), strict=True)):
+        place = coordinates[k][..., np.newaxis] * p + (np.arange(p) - before)
+        place = place.reshape(*coordinates[k].shape, *(p if k == axis else 1 for axis in range(axes)))
+        inside = inside & (place >= 0) & (place < n)
+        places.append(np.clip(place, 0, n - 1))
+    rows = features[(images, *places)]
+    if not inside.all():
+        rows[~inside] = 0
+    return rows.reshape(coordinates[0].size, -1)
 
 
 def elements_on_grid(space: Sequence[int], patch: Sequence[int]) -> np.ndarray:

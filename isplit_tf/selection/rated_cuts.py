@@ -258,4 +258,4 @@ def _keep(cut: RatedCut, features: Sequence[np.ndarray]) -> None:
 
 def to_array(tensor: tf.Tensor) -> np.ndarray:
     """Return a tensor as float32."""
-    return tf.cast(tensor, tf.float32).numpy()
+    return np.asarray(tf.cast(tensor, tf.float32))

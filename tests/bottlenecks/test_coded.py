@@ -7,7 +7,7 @@ import pytest
 import isplit_tf as isplit
 from isplit_edge.wire import HEADER_BYTES
 from isplit_tf import Autoencoder, Projection, SplitModel, split, train
-from isplit_tf.bottlenecks.coded import estimated_bytes, fit_symbols, symbols_of
+from isplit_tf.bottlenecks.coded import Rate, _step_for, fit_symbols, symbols_of
 from isplit_tf.bottlenecks.linear_map import solve
 from isplit_tf.errors import ArgumentError
 
@@ -55,9 +55,24 @@ class TestSymbols:
         """The estimate of the bytes, by which the step is found, is within a tenth of the exact length."""
         found = fit_symbols(latents, 100)
         exact = found.code.ideal_bits(symbols_of(latents, found.center, found.step)).mean() / 8
-        assert estimated_bytes((latents - found.center).reshape(64, 16, 24), found.step) == pytest.approx(
-            exact, rel=0.1
-        )
+        assert Rate((latents - found.center).reshape(64, 16, 24)).at(found.step) == pytest.approx(exact, rel=0.1)
+
+
+@pytest.mark.parametrize("asked", [3.0, 40.0, 400.0])
+def test_the_step_is_that_of_plain_bisection(asked):
+    """What is known of other steps spares many looks at the latents, and changes no digit of the step."""
+    rng = np.random.default_rng(0)
+    rows = (rng.laplace(size=(32, 49, 40)) * 0.95 ** np.arange(40)).astype(np.float32)
+    least, deviation = float(np.abs(rows).max()) / 127, float(rows.std(axis=(0, 1)).max())
+    rate, steps = Rate(rows), []
+    for bytes_asked in (asked, asked * 1.003):
+        low, high = least, deviation * 1024
+        for _ in range(20):
+            middle = (low * high) ** 0.5
+            low, high = (middle, high) if Rate(rows).at(middle) > bytes_asked else (low, middle)
+        steps.append(high)
+    assert [_step_for(rate, bytes_asked, least, deviation) for bytes_asked in (asked, asked * 1.003)] == steps
+    assert len(rate._known) <= 30  # of 42
 
 
 def test_latents_in_the_metric():

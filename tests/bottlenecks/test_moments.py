@@ -24,6 +24,18 @@ def test_patches_by_hand():
     assert padding_of((5,), (8,)) == [(1, 2)]
 
 
+@pytest.mark.parametrize(
+    ("shape", "patch"), [((7, 5, 3), (2, 2)), ((8, 9, 2), (3, 4)), ((9, 5), (2,)), ((3, 5, 4, 2), (2, 2, 3))], ids=str
+)
+def test_chosen_patches_are_those_among_all(shape, patch, rng):
+    """Patches taken by their positions, padded ones among them, are to the bit those of all patches."""
+    features = rng.normal(size=(4, *shape)).astype(np.float32)
+    every = patch_rows(features, patch).reshape(4, -1, np.prod(patch) * shape[-1])
+    chosen = np.stack([rng.permutation(every.shape[1])[:3] for _ in features])
+    expected = np.take_along_axis(every, chosen[..., np.newaxis], axis=1)
+    np.testing.assert_array_equal(patch_rows(features, patch, chosen), expected.reshape(12, -1))
+
+
 @pytest.mark.parametrize(("shape", "patch"), CASES, ids=str)
 def test_patches_are_what_a_convolution_sees(shape, patch, rng):
     """A convolution with kernel and stride of a patch and padding of `same` is a product with these rows."""

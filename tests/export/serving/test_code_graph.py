@@ -1,5 +1,6 @@
 """The decoder in the tail's graph says what the reference says, for every payload and whatever stands beside it."""
 
+import warnings
 import zlib
 
 import numpy as np
@@ -9,6 +10,7 @@ import tensorflow as tf
 from isplit_edge import ArgumentError, wire
 from isplit_edge.code import Code
 from isplit_edge.geometric import geometric_tables
+from isplit_tf.export.serving.code_graph import Streams, decode_streams
 from isplit_tf.export.serving.wire_graph import read_coded
 
 TAG = bytes.fromhex("0123456789abcdef")
@@ -149,3 +151,45 @@ def test_no_payload_takes_more_steps_than_the_largest_valid_one(limit, monkeypat
     payload = wire.pack_coded(TAG, symbols, Code(code.tables, code.runs, code.magnitudes, code.centres, shape))
     status = reader(code, 500)(strings([payload, sealed(body)]))[1].numpy().tolist()
     assert status == [wire.unpack_coded(one, TAG, code, 500)[0] for one in (payload, sealed(body))]
+
+
+def test_the_end_of_a_lane_within_a_magnitude_is_malformed_and_its_own():
+    """A lane that is in the middle of a large magnitude when the steps are at an end spoils its payload alone."""
+    shape = (4, 4, 6)
+    code = Code(geometric_tables(), [0] * 6, [31] * 6, [-128] * 6, shape)
+    good = wire.pack_coded(TAG, np.full(shape, 127, np.int8), code)
+    bad = bytearray(good[12:])
+    bad[3:] = b"\xff" * len(bad[3:])
+    found, status = reader(code, len(good))(strings([sealed(bad), good, sealed(bad), good]))
+    assert status.numpy().tolist() == [2, 0, 2, 0]
+    np.testing.assert_array_equal(found.numpy()[[1, 3]], np.full((2, *shape), 127))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", [(3, 4, 12), (7, 7, 5)])
+def test_openvino_decodes_the_same(shape, tmp_path):
+    """An engine that shares no code with TensorFlow decodes the bytes of payloads; it has no operators for strings."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        openvino = pytest.importorskip("openvino", reason="openvino (180 MB) is not installed")
+    rng = np.random.default_rng(2)
+    code, symbols = Code.fit(latents(20, shape, rng)), latents(6, shape, rng)
+    symbols[0].flat[0] = 127  # a magnitude of several operations
+    bodies = [code.encode(one) for one in symbols]
+    bodies[3] = bodies[3][:-1]
+    rows = np.array([list(body.ljust(max(map(len, bodies)), b"\0")) for body in bodies], np.uint8)
+
+    def decode(rows: tf.Tensor, length: tf.Tensor) -> dict[str, tf.Tensor]:
+        channels = tf.cast(rows[:, 0], tf.int32)
+        latents, fine = decode_streams(Streams(rows, channels > 0, 2, length, channels), code)
+        return {"latents": latents, "fine": fine}
+
+    module = tf.Module()
+    signature = [tf.TensorSpec([None, None], tf.uint8, "rows"), tf.TensorSpec([None], tf.int32, "length")]
+    module.decode = tf.function(decode, input_signature=signature, autograph=False)
+    tf.saved_model.save(module, str(tmp_path), signatures=module.decode)
+    compiled = openvino.compile_model(openvino.convert_model(str(tmp_path)), "CPU")
+    found = compiled({"rows": rows, "length": np.array([len(body) for body in bodies], np.int32)})
+    good = [0, 1, 2, 4, 5]
+    assert found["fine"].tolist() == [k in good for k in range(6)]
+    np.testing.assert_array_equal(found["latents"][good], symbols[good])
