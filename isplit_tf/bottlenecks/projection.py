@@ -24,8 +24,8 @@ _BUDGET = 45
 # misses the requested size.
 _FEWEST_CHANNELS = 8
 # Coded latents. Patches grow until this many bytes are left for each. On EfficientNet-Lite1, maps of 15 x 15 and 30 x
-# 30 kept most with 15 to 30 bytes per patch; wider patches than needed keep less of images that were not seen.
-_BYTES_PER_PATCH = 15
+# 30 kept most with 25 to 60 bytes per patch; wider patches than needed keep less of images that were not seen.
+_BYTES_PER_PATCH = 25
 # Latents for each bit of a patch: at the step that the rate allows, channels behind these are zero nearly always.
 _LATENTS_PER_BIT = 1.25
 _FEWEST_LATENTS = 4
@@ -53,7 +53,7 @@ class Projection(Bottleneck):
         patch: Elements of a patch on each axis, or "auto": 1, doubled as long as a patch holds at most 4,096 elements
             and the encoder at most 45 C^2 weights, those of five 3 x 3 convolutions from C to C channels. A wider patch
             keeps more in as many numbers, but has more weights. It can outweigh a small head; set `patch` there.
-            For `payload_bytes` the patch is the smallest that leaves 15 bytes per patch, and holds at most 4,096
+            For `payload_bytes` the patch is the smallest that leaves 25 bytes per patch, and holds at most 4,096
             elements; with `coding="none"` it grows further, to at most 65,536 elements, until each position has a
             number.
         weighting: "task" or "features".

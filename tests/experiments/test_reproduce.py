@@ -51,7 +51,7 @@ def test_a_network_has_the_cuts_that_its_study_names(study):
     """The scale's networks have as many main cuts as the points that are measured, and as the paper's network."""
     program = read_program(originals.build_network(study.model, study.data.size, 10, seed=0))
     count = len(main_cuts(program, list_cuts(program)))
-    assert max(*points(study), study.retraining.tuned_at) < count
+    assert max((*points(study), study.retraining.tuned_at)) < count
     if study.model.name == "vgg16_narrow":
         assert count == 18
 
