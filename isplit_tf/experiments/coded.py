@@ -9,8 +9,8 @@ import numpy as np
 from isplit_edge.wire import HEADER_BYTES
 
 from ..bottlenecks.projection import Projection
-from ..export import export_bundle
 from ..export.artefact_accuracy import Weighed
+from ..export.bundle import export_bundle
 from ..splitting import split
 from .jobs import Job
 from .originals import Workshop
