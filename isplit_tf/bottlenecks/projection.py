@@ -23,11 +23,12 @@ _BUDGET = 45
 # Least latent numbers per position, even if the encoder then has more weights: with fewer, rounding to a whole number
 # misses the requested size.
 _FEWEST_CHANNELS = 8
-# Coded latents. Patches grow until this many bytes are left for each. On EfficientNet-Lite1, maps of 15 x 15 and 30 x
-# 30 kept most with 25 to 60 bytes per patch; wider patches than needed keep less of images that were not seen.
+# Coded latents. Patches grow until this many bytes are left for each, within the same budget of weights. On
+# EfficientNet-Lite1, maps of 15 x 15 and 30 x 30 kept most with 25 to 60 bytes per patch; wider patches than needed keep
+# less of images that were not seen.
 _BYTES_PER_PATCH = 25
 # Latents for each bit of a patch: at the step that the rate allows, channels behind these are zero nearly always.
-_LATENTS_PER_BIT = 1.25
+_LATENTS_PER_BIT = 0.8
 _FEWEST_LATENTS = 4
 
 
@@ -158,7 +159,7 @@ class Projection(Bottleneck):
         latents = self.channels(requested, positions)
         if self.is_coded and self.payload_bytes is not None:
             bits = 8 * self.payload_bytes / positions
-            latents = min(most, max(_FEWEST_LATENTS, math.ceil(_LATENTS_PER_BIT * bits)))
+            latents = min(most, _coded_latents(bits))
         if self.encoder_share is not None and self.head_macs is not None:
             latents = min(latents, max(1, int(self.encoder_share * self.head_macs / (positions * elements))))
         return latents
@@ -203,6 +204,11 @@ class Projection(Bottleneck):
         return with_rounding(encoder, decoder, self.latent_bits, coded=self.is_coded)
 
 
+def _coded_latents(bits: float) -> int:
+    """Return the latents of a patch that has so many bits."""
+    return max(_FEWEST_LATENTS, math.ceil(_LATENTS_PER_BIT * bits))
+
+
 def _coded_patch(space: Sequence[int], channels: int, payload_bytes: int) -> tuple[int, ...]:
     """Return the smallest patch that leaves enough bytes for each, or the largest that is allowed."""
     best = _balanced(space, 1)
@@ -210,8 +216,10 @@ def _coded_patch(space: Sequence[int], channels: int, payload_bytes: int) -> tup
         if math.prod(grid_of(space, best)) * _BYTES_PER_PATCH <= payload_bytes:
             break
         patch = _balanced(space, side)
+        elements, positions = math.prod(patch) * channels, math.prod(grid_of(space, patch))
         is_scarce = math.prod(grid_of(space, best)) > payload_bytes  # less than a byte for each patch
-        if math.prod(patch) * channels > (_MOST_ELEMENTS if is_scarce else LARGE):
+        is_heavy = elements * _coded_latents(8 * payload_bytes / positions) > _BUDGET * channels**2
+        if elements > (_MOST_ELEMENTS if is_scarce else LARGE) or (is_heavy and not is_scarce):
             break
         best = patch
     return best
