@@ -23,10 +23,11 @@ _BUDGET = 45
 # Least latent numbers per position, even if the encoder then has more weights: with fewer, rounding to a whole number
 # misses the requested size.
 _FEWEST_CHANNELS = 8
-# Coded latents. Patches grow until this many bytes are left for each, within the same budget of weights. On
-# EfficientNet-Lite1, maps of 15 x 15 and 30 x 30 kept most with 25 to 60 bytes per patch; wider patches than needed keep
-# less of images that were not seen.
+# Coded latents. Patches grow until this many bytes are left for each, within the same budget of weights or within 128 KiB
+# at int8. On EfficientNet-Lite1, maps of 15 x 15 and 30 x 30 kept most with 25 to 60 bytes per patch; wider patches than
+# needed keep less of images that were not seen.
 _BYTES_PER_PATCH = 25
+_LIGHT = 2**17
 # Latents for each bit of a patch: at the step that the rate allows, channels behind these are zero nearly always.
 _LATENTS_PER_BIT = 0.8
 _FEWEST_LATENTS = 4
@@ -54,9 +55,9 @@ class Projection(Bottleneck):
         patch: Elements of a patch on each axis, or "auto": 1, doubled as long as a patch holds at most 4,096 elements
             and the encoder at most 45 C^2 weights, those of five 3 x 3 convolutions from C to C channels. A wider patch
             keeps more in as many numbers, but has more weights. It can outweigh a small head; set `patch` there.
-            For `payload_bytes` the patch is the smallest that leaves 25 bytes per patch, and holds at most 4,096
-            elements; with `coding="none"` it grows further, to at most 65,536 elements, until each position has a
-            number.
+            For `payload_bytes` the patch is the smallest that leaves 25 bytes per patch, within the same bounds, or
+            131,072 weights if that is more; with `coding="none"` it grows further, to at most 65,536 elements, until
+            each position has a number.
         weighting: "task" or "features".
         latent_size: Elements of the latent, instead of `compression`; rounded to the nearest that the grid allows.
         payload_bytes: Instead of `compression`, the bytes per frame in the mean over the images of the fit, header
@@ -218,7 +219,8 @@ def _coded_patch(space: Sequence[int], channels: int, payload_bytes: int) -> tup
         patch = _balanced(space, side)
         elements, positions = math.prod(patch) * channels, math.prod(grid_of(space, patch))
         is_scarce = math.prod(grid_of(space, best)) > payload_bytes  # less than a byte for each patch
-        is_heavy = elements * _coded_latents(8 * payload_bytes / positions) > _BUDGET * channels**2
+        weights = elements * _coded_latents(8 * payload_bytes / positions)
+        is_heavy = weights > max(_LIGHT, _BUDGET * channels**2)
         if elements > (_MOST_ELEMENTS if is_scarce else LARGE) or (is_heavy and not is_scarce):
             break
         best = patch

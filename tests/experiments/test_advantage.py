@@ -45,9 +45,7 @@ def test_the_envelope_keeps_what_no_other_point_beats():
     assert envelope([]) == []
 
 
-@pytest.mark.parametrize(
-    ("accuracy", "expected"), [(0.1, 100), (0.5, 100), (0.6, 200), (0.7, 400), (0.71, math.inf)]
-)
+@pytest.mark.parametrize(("accuracy", "expected"), [(0.1, 100), (0.5, 100), (0.6, 200), (0.7, 400), (0.71, math.inf)])
 def test_bytes_lie_between_points_along_their_logarithm(accuracy, expected):
     """Half way in accuracy between 100 and 400 bytes are 200."""
     assert bytes_for(accuracy, [(100, 0.5), (400, 0.7)]) == pytest.approx(expected)
