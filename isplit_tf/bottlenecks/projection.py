@@ -23,9 +23,9 @@ _BUDGET = 45
 # Least latent numbers per position, even if the encoder then has more weights: with fewer, rounding to a whole number
 # misses the requested size.
 _FEWEST_CHANNELS = 8
-# Coded latents. Patches grow until this many bytes are left for each, within the same budget of weights or within 128 KiB
-# at int8. On EfficientNet-Lite1, maps of 15 x 15 and 30 x 30 kept most with 25 to 60 bytes per patch; wider patches than
-# needed keep less of images that were not seen.
+# Coded latents. Patches grow until this many bytes are left for each, within the same budget of weights, or within 128
+# KiB at int8. On EfficientNet-Lite1, maps of 15 x 15 and 30 x 30 kept most with 25 to 60 bytes per patch; wider patches
+# than needed keep less of images that were not seen.
 _BYTES_PER_PATCH = 25
 _LIGHT = 2**17
 # Latents for each bit of a patch: at the step that the rate allows, channels behind these are zero nearly always.

@@ -98,10 +98,11 @@ def answer(one: Found) -> Iterator[str]:
     if missed:
         yield f"**Not all that was claimed holds: {'; '.join(missed)}.**"
     if parts:
+        losses = ", ".join(f"{loss * 100:.0f}" for loss in LOSSES)
         yield (
             f"**At equal accuracy a split sends so many times fewer bytes than the best of {codecs}: "
-            f"{'; '.join(parts)} of the model's multiply-accumulates, encoder included.** Each range is over the smallest payloads that "
-            f"lose at most {', '.join(f'{loss * 100:.0f}' for loss in LOSSES)} points; nothing was trained."
+            f"{'; '.join(parts)} of the model's multiply-accumulates, encoder included.** Each range is over the "
+            f"smallest payloads that lose at most {losses} points; nothing was trained."
         )
     yield _chosen_table(chosen)
 
