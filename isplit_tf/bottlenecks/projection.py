@@ -28,6 +28,8 @@ _FEWEST_CHANNELS = 8
 # than needed keep less of images that were not seen.
 _BYTES_PER_PATCH = 25
 _LIGHT = 2**17
+# With fewer bytes for each patch the budget does not count: on glyphs at 24 bytes a frame it cost two points.
+_FEW_BYTES = 8
 # Latents for each bit of a patch: at the step that the rate allows, channels behind these are zero nearly always.
 _LATENTS_PER_BIT = 0.8
 _FEWEST_LATENTS = 4
@@ -56,8 +58,8 @@ class Projection(Bottleneck):
             and the encoder at most 45 C^2 weights, those of five 3 x 3 convolutions from C to C channels. A wider patch
             keeps more in as many numbers, but has more weights. It can outweigh a small head; set `patch` there.
             For `payload_bytes` the patch is the smallest that leaves 25 bytes per patch, within the same bounds, or
-            131,072 weights if that is more; with `coding="none"` it grows further, to at most 65,536 elements, until
-            each position has a number.
+            131,072 weights if that is more; where a patch has less than 8 bytes, only its elements are bounded. With
+            `coding="none"` it grows further, to at most 65,536 elements, until each position has a number.
         weighting: "task" or "features".
         latent_size: Elements of the latent, instead of `compression`; rounded to the nearest that the grid allows.
         payload_bytes: Instead of `compression`, the bytes per frame in the mean over the images of the fit, header
@@ -218,10 +220,10 @@ def _coded_patch(space: Sequence[int], channels: int, payload_bytes: int) -> tup
             break
         patch = _balanced(space, side)
         elements, positions = math.prod(patch) * channels, math.prod(grid_of(space, patch))
-        is_scarce = math.prod(grid_of(space, best)) > payload_bytes  # less than a byte for each patch
+        bytes_each = payload_bytes / math.prod(grid_of(space, best))
         weights = elements * _coded_latents(8 * payload_bytes / positions)
-        is_heavy = weights > max(_LIGHT, _BUDGET * channels**2)
-        if elements > (_MOST_ELEMENTS if is_scarce else LARGE) or (is_heavy and not is_scarce):
+        is_heavy = weights > max(_LIGHT, _BUDGET * channels**2) and bytes_each >= _FEW_BYTES
+        if is_heavy or elements > (_MOST_ELEMENTS if bytes_each < 1 else LARGE):
             break
         best = patch
     return best

@@ -147,7 +147,8 @@ def test_layers_compute_in_float32_under_a_mixed_policy(policy):
         ((30, 30, 40), 1500, (4, 4), 150),
         ((128, 64), 1500, (3,), 190),
         ((8, 8, 64), 64, (4, 4), 103),
-        ((64, 64, 3), 40, (22, 22), 29),
+        ((64, 64, 3), 40, (32, 32), 64),
+        ((8, 8, 48), 24, (8, 8), 154),  # 6 bytes for each of 4 patches: one of any weights
         ((300,), 40, (), 256),
     ],
     ids=str,
