@@ -15,6 +15,8 @@ from ..splitting import split
 from .jobs import Job
 from .originals import Workshop
 
+# Images with which the head is quantized; more hardly change its ranges.
+_QUANTIZED = 100
 # Payloads whose length is compared with the ideal length of their tables.
 _COMPARED = 25
 
@@ -22,7 +24,7 @@ _COMPARED = 25
 def measure_coded(shop: Workshop, job: Job) -> dict[str, Any]:
     """Measure a split with coded payloads of so many bytes in the mean: an int8 bundle, every image through the wire.
 
-    The projection is fitted from the splits' training images, with which the head is quantized too.
+    The projection is fitted from the splits' training images, with some of which the head is quantized too.
     """
     assert job.cut is not None
     assert job.rate is not None
@@ -32,7 +34,8 @@ def measure_coded(shop: Workshop, job: Job) -> dict[str, Any]:
     halves = split(shop.original_of(job.seed), cut, bottleneck, fit_data=images)
     plan = bottleneck.plan(cut.shape)
     with tempfile.TemporaryDirectory() as folder:
-        bundle = export_bundle(halves, Path(folder) / "bundle", representative_data=images, progress=False)
+        some = images[0][:_QUANTIZED]
+        bundle = export_bundle(halves, Path(folder) / "bundle", representative_data=some, progress=False)
         weighed = Weighed(bundle)
         found = shop.tested(weighed, shop.rated)
         excess = _excess(bundle, shop.images.test[0][shop.rated][:_COMPARED])
