@@ -23,11 +23,15 @@ _BUDGET = 45
 # Least latent numbers per position, even if the encoder then has more weights: with fewer, rounding to a whole number
 # misses the requested size.
 _FEWEST_CHANNELS = 8
-# Coded latents. Patches grow until this many bytes are left for each. On EfficientNet-Lite1, maps of 15 x 15 and 30 x
-# 30 kept most with 15 to 30 bytes per patch; wider patches than needed keep less of images that were not seen.
-_BYTES_PER_PATCH = 15
+# Coded latents. Patches grow until this many bytes are left for each, within the same budget of weights, or within 128
+# KiB at int8. On EfficientNet-Lite1, maps of 15 x 15 and 30 x 30 kept most with 25 to 60 bytes per patch; wider patches
+# than needed keep less of images that were not seen.
+_BYTES_PER_PATCH = 25
+_LIGHT = 2**17
+# With fewer bytes for each patch the budget does not count: on glyphs at 24 bytes a frame it cost two points.
+_FEW_BYTES = 8
 # Latents for each bit of a patch: at the step that the rate allows, channels behind these are zero nearly always.
-_LATENTS_PER_BIT = 1.25
+_LATENTS_PER_BIT = 0.8
 _FEWEST_LATENTS = 4
 
 
@@ -53,9 +57,9 @@ class Projection(Bottleneck):
         patch: Elements of a patch on each axis, or "auto": 1, doubled as long as a patch holds at most 4,096 elements
             and the encoder at most 45 C^2 weights, those of five 3 x 3 convolutions from C to C channels. A wider patch
             keeps more in as many numbers, but has more weights. It can outweigh a small head; set `patch` there.
-            For `payload_bytes` the patch is the smallest that leaves 15 bytes per patch, and holds at most 4,096
-            elements; with `coding="none"` it grows further, to at most 65,536 elements, until each position has a
-            number.
+            For `payload_bytes` the patch is the smallest that leaves 25 bytes per patch, within the same bounds, or
+            131,072 weights if that is more; where a patch has less than 8 bytes, only its elements are bounded. With
+            `coding="none"` it grows further, to at most 65,536 elements, until each position has a number.
         weighting: "task" or "features".
         latent_size: Elements of the latent, instead of `compression`; rounded to the nearest that the grid allows.
         payload_bytes: Instead of `compression`, the bytes per frame in the mean over the images of the fit, header
@@ -158,7 +162,7 @@ class Projection(Bottleneck):
         latents = self.channels(requested, positions)
         if self.is_coded and self.payload_bytes is not None:
             bits = 8 * self.payload_bytes / positions
-            latents = min(most, max(_FEWEST_LATENTS, math.ceil(_LATENTS_PER_BIT * bits)))
+            latents = min(most, _coded_latents(bits))
         if self.encoder_share is not None and self.head_macs is not None:
             latents = min(latents, max(1, int(self.encoder_share * self.head_macs / (positions * elements))))
         return latents
@@ -203,6 +207,11 @@ class Projection(Bottleneck):
         return with_rounding(encoder, decoder, self.latent_bits, coded=self.is_coded)
 
 
+def _coded_latents(bits: float) -> int:
+    """Return the latents of a patch that has so many bits."""
+    return max(_FEWEST_LATENTS, math.ceil(_LATENTS_PER_BIT * bits))
+
+
 def _coded_patch(space: Sequence[int], channels: int, payload_bytes: int) -> tuple[int, ...]:
     """Return the smallest patch that leaves enough bytes for each, or the largest that is allowed."""
     best = _balanced(space, 1)
@@ -210,8 +219,11 @@ def _coded_patch(space: Sequence[int], channels: int, payload_bytes: int) -> tup
         if math.prod(grid_of(space, best)) * _BYTES_PER_PATCH <= payload_bytes:
             break
         patch = _balanced(space, side)
-        is_scarce = math.prod(grid_of(space, best)) > payload_bytes  # less than a byte for each patch
-        if math.prod(patch) * channels > (_MOST_ELEMENTS if is_scarce else LARGE):
+        elements, positions = math.prod(patch) * channels, math.prod(grid_of(space, patch))
+        bytes_each = payload_bytes / math.prod(grid_of(space, best))
+        weights = elements * _coded_latents(8 * payload_bytes / positions)
+        is_heavy = weights > max(_LIGHT, _BUDGET * channels**2) and bytes_each >= _FEW_BYTES
+        if is_heavy or elements > (_MOST_ELEMENTS if bytes_each < 1 else LARGE):
             break
         best = patch
     return best

@@ -48,7 +48,10 @@ def define_reproduce(commands: Any) -> None:
         "--archives", metavar="DIR", help="a folder with the data sets' archives, instead of loading them"
     )
     parser.add_argument(
-        "--weights", metavar="FILE", help="ImageNet weights of VGG16 without its top, instead of loading"
+        "--weights",
+        metavar="PATH",
+        help="ImageNet weights of VGG16 without its top, instead of loading; or a folder that holds "
+        "vgg16_imagenet_notop.weights.h5 and efficientnet_lite1_imagenet.keras",
     )
     parser.add_argument("--data-dir", metavar="DIR", help="where TensorFlow Datasets keeps its data")
     add_cluster(parser)

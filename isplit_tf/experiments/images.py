@@ -1,10 +1,13 @@
 """The images of a study, as arrays for its network."""
 
+import io
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from ..datasets.source import open_data
 from ..errors import DataError
@@ -17,7 +20,9 @@ _ARCHIVES = {
     "notmnist": ("notMNIST_small.tar.gz",),
     "chest_xray_pneumonia": ("ChestXRay2017.zip",),
 }
+PHOTOS = "imagenet_photos"
 _CATALOG = {"notmnist": "notmnist/small"}
+_PHOTO_CLASSES = 1000
 _SUBSET_SEED = 0  # a reduced study takes the same images for every seed of the training
 
 
@@ -65,6 +70,8 @@ def open_images(
     Raises:
         DataError: If the data cannot be loaded.
     """
+    if recipe.name == PHOTOS:
+        return _photos(recipe, prepare, archives)
     parts: dict[str, Part] = {}
     names: tuple[str, ...] = ()
     for part in ("train", "validation", "test"):
@@ -82,6 +89,29 @@ def open_images(
     pixels = np.clip(np.rint(chosen["test"][0]), 0, 255).astype(np.uint8)
     parts = {name: (prepare(x), y) for name, (x, y) in chosen.items()}
     return Images(**parts, test_pixels=pixels, class_names=names)
+
+
+def _photos(recipe: DataRecipe, prepare: Callable[[np.ndarray], np.ndarray], archives: Path | None) -> Images:
+    """Read photos of ImageNet's classes, whose names begin with the number of the class: every second one is for tests.
+
+    There are none for validation, since nothing is trained or chosen.
+    """
+    path = None if archives is None else archives / f"{PHOTOS}.zip"
+    if path is None or not path.is_file():
+        raise DataError(
+            f"The study needs {PHOTOS}.zip, photos NNN_NAME.jpg of {recipe.size} x {recipe.size} pixels with NNN the "
+            f"number of their class. Found: none in {archives}. Possible: --archives DIR, a folder that holds it."
+        )
+    with zipfile.ZipFile(path) as archive:
+        files = sorted(name for name in archive.namelist() if name.endswith(".jpg"))
+        pixels = np.stack([np.asarray(Image.open(io.BytesIO(archive.read(name))).convert("RGB")) for name in files])
+    labels = np.array([int(name[:3]) for name in files], np.int64)
+    tested = slice(0, None if recipe.test is None else 2 * recipe.test, 2)
+    fitted = slice(1, None if recipe.train is None else 2 * recipe.train, 2)
+    train, test = ((prepare(pixels[part].astype(np.float32)), labels[part]) for part in (fitted, tested))
+    none = (train[0][:0], train[1][:0])
+    names = tuple(map(str, range(_PHOTO_CLASSES)))
+    return Images(none, train, none, test, test_pixels=pixels[tested], class_names=names)
 
 
 def _read(recipe: DataRecipe, part: str, archives: Path | None, data_dir: Path | None) -> tuple[Part, tuple[str, ...]]:

@@ -4,9 +4,11 @@ import base64
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+
+from isplit_edge.wire import HEADER_BYTES
 
 from ..importance.statistics import best_position, peak_positions
 from ..sweep.store import Store
@@ -70,9 +72,10 @@ class Rate:
 
     Attributes:
         method: `autoencoder`, both phases; `projection`, untrained; `tuned`, a projection with phase 2; `distilled`,
-            a projection whose phase 2 has the original as its teacher.
+            a projection whose phase 2 has the original as its teacher; `coded`, an untrained projection with coded
+            payloads, measured through an int8 bundle.
         bits: Bits per element of the latent.
-        latent_bytes: Size of the latent in bytes.
+        latent_bytes: Size of the latent in bytes; with `coded`, of the whole payload in the mean.
     """
 
     method: str
@@ -93,9 +96,9 @@ LINES = (
     ("distilled", 4),
     ("distilled", 2),
 )
-"""Methods and bits of the rate-accuracy figure."""
+"""Methods and bits of the rate-accuracy figure, besides `coded`."""
 
-CODECS = ("jpeg", "webp", "png")
+CODED = "coded"
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,7 @@ class Job:
         score: The score that a `score` job measures.
         group: Name of a group of classes, and its classes, for a `group` job.
         rate: The point that a `rate` job measures.
-        codec: The codec of a `codec` job, a name in `CODECS`.
+        codec: The codec of a `codec` job.
     """
 
     study: str
@@ -177,6 +180,10 @@ def _all_jobs(study: Study, experiments: Sequence[Experiment], store: Store) -> 
     needed = {name for experiment in experiments for name in experiment.series}
     groups = study.groups and any(experiment.groups for experiment in experiments)
     rates = bool(study.rates) and any(experiment.rates for experiment in experiments)
+    if study.rate_cuts:
+        yield Job(study.name, "original", 0)
+        yield from _rate_jobs(study, store)
+        return
     for seed in range(study.seeds if needed else 1):
         yield Job(study.name, "original", seed)
         if seed == 0:
@@ -194,11 +201,27 @@ def _all_jobs(study: Study, experiments: Sequence[Experiment], store: Store) -> 
 
 
 def _rate_jobs(study: Study, store: Store) -> Iterator[Job]:
-    yield from (Job(study.name, "codec", 0, codec=codec) for codec in CODECS)
+    def job(cut: int, *rate: Any) -> Job:
+        return Job(study.name, "rate", 0, cut=cut, rate=Rate(*rate))
+
+    if study.rate_cuts:
+        cuts = _named_cuts(study, store)
+        yield from (job(cut, CODED, 8, size) for size in study.rates for cut in cuts)
+    yield from (Job(study.name, "codec", 0, codec=codec) for codec in study.codecs)
+    if study.rate_cuts:
+        return
     for cut in best_two(study, store):
         for latent_bytes in study.rates:
-            for method, bits in LINES:
-                yield Job(study.name, "rate", 0, cut=cut, rate=Rate(method, bits, latent_bytes))
+            yield from (job(cut, method, bits, latent_bytes) for method, bits in LINES)
+            yield job(cut, CODED, 8, latent_bytes + HEADER_BYTES)
+
+
+def _named_cuts(study: Study, store: Store) -> list[int]:
+    """Return the positions of the study's cuts on the axis; none before the original is there."""
+    for row in store.rows(kind="original", seed=0):
+        names = [cut["name"] for cut in row["cuts"]]
+        return [names.index(name) for name in study.rate_cuts]
+    return []
 
 
 def rated_images(study: Study, count: int) -> np.ndarray:
@@ -270,10 +293,13 @@ def chosen_rate(study: Study, store: Store) -> float:
 
 
 def packed(classes: np.ndarray) -> str:
-    """Encode predicted classes, at most 256 different ones, as text for a row."""
-    return base64.b64encode(zlib.compress(classes.astype(np.uint8).tobytes(), 9)).decode()
+    """Encode classes as text for a row: in a byte each, or in two, with a colon before, if there are more than 256."""
+    is_wide = bool(np.any(classes > 255))
+    content = classes.astype("<u2" if is_wide else np.uint8).tobytes()
+    return ":" * is_wide + base64.b64encode(zlib.compress(content, 9)).decode()
 
 
 def unpacked(text: str) -> np.ndarray:
     """Decode the text of `packed` to int64 `(N,)`."""
-    return np.frombuffer(zlib.decompress(base64.b64decode(text)), np.uint8).astype(np.int64)
+    content = zlib.decompress(base64.b64decode(text.removeprefix(":")))
+    return np.frombuffer(content, "<u2" if text.startswith(":") else np.uint8).astype(np.int64)

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ..errors import ArgumentError
+from ..errors import ArgumentError, DataError
 from ..evaluation.evaluation import Evaluation, evaluate
 from ..graph.axis import main_cuts
 from ..graph.cuts import Cut, list_cuts
@@ -47,7 +47,8 @@ class Workshop:
             study: The study.
             work: A folder for the originals; an original that is missing there is trained again.
             archives: A folder that may hold the data set's archive.
-            weights: A file of ImageNet weights of VGG16's base.
+            weights: A file of ImageNet weights of VGG16's base, or a folder that holds `VGG16_FILE` and networks that
+                are trained already.
             data_dir: The folder where TensorFlow Datasets keeps prepared data sets.
         """
         # Each new model has to be traced, and TensorFlow warns if there are many.
@@ -75,6 +76,8 @@ class Workshop:
         if self._original is None or self._original[0] != seed:
             recipe = hashlib.sha256(repr((self.study.data, self.study.model)).encode()).hexdigest()[:8]
             path = self._work / self.study.name / f"original_{recipe}_seed{seed}.keras"
+            if self.study.model.name in _TRAINED:
+                path = _trained(self.study.model.name, self._weights)
             model = keras.models.load_model(path) if path.exists() else self._train_original(seed, path)
             self._original = (seed, model)
         return self._original[1]
@@ -186,6 +189,27 @@ def fingerprint(model: keras.Model) -> str:
     return digest.hexdigest()[:16]
 
 
+VGG16_FILE = "vgg16_imagenet_notop.weights.h5"
+"""The file of VGG16's base in a folder of weights."""
+# Networks that are trained already, by their file in the folder of weights: what turns an image into their input.
+_TRAINED = {"efficientnet_lite1_imagenet.keras": {"mean": 127.0, "std": 128.0}}
+
+
+def _trained(name: str, weights: Path | None) -> Path:
+    """Return the file of a network that is trained already.
+
+    Raises:
+        DataError: If it is not in the folder of weights.
+    """
+    path = None if weights is None else weights / name
+    if path is None or not path.is_file():
+        raise DataError(
+            f"The study needs {name}, a network that is trained already. Found: none in {weights}. Possible: "
+            "--weights DIR, a folder that holds it."
+        )
+    return path
+
+
 _VGG16_LAYOUT = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))  # width and convolutions of each block
 _NARROW = 16
 _TOP_NAMES = ("pooled", "flatten")
@@ -196,14 +220,19 @@ def preparation(recipe: ModelRecipe) -> Callable[[np.ndarray], np.ndarray]:
 
     It is the preprocessing of the ImageNet weights if the network starts from them, else a scaling to -1 to 1.
     """
+    if recipe.name in _TRAINED:
+        mean, std = (np.float32(_TRAINED[recipe.name][key]) for key in ("mean", "std"))
+        return lambda x: (x - mean) / std
     if recipe.imagenet:
         module = {"vgg16": keras.applications.vgg16, "resnet50": keras.applications.resnet}[recipe.name]
         return lambda x: np.asarray(module.preprocess_input(x.copy()), np.float32)
     return lambda x: x / np.float32(127.5) - np.float32(1)
 
 
-def form_of(recipe: ModelRecipe) -> str:
-    """Return the name of that preprocessing, as `export_bundle` takes it."""
+def form_of(recipe: ModelRecipe) -> str | dict[str, float]:
+    """Return that preprocessing, as `export_bundle` takes it."""
+    if recipe.name in _TRAINED:
+        return dict(_TRAINED[recipe.name])
     return "caffe" if recipe.imagenet else "tf"
 
 
@@ -217,8 +246,8 @@ def build_network(
         size: Height and width of the images in pixels.
         n_classes: Number of outputs, a softmax.
         seed: Seed of the initial weights.
-        weights: A file of the base's ImageNet weights without the top; None for the file that Keras loads from the
-            internet.
+        weights: A file of the base's ImageNet weights without the top, or a folder with `VGG16_FILE`; None for the
+            file that Keras loads from the internet.
 
     Raises:
         ArgumentError: If there is no network of that name.
@@ -231,6 +260,8 @@ def build_network(
         makers = {"vgg16": keras.applications.VGG16, "resnet50": keras.applications.ResNet50}
         if recipe.name not in makers:
             raise ArgumentError(f"No network {recipe.name!r}. There are: {', '.join([*makers, *_NARROW_NETWORKS])}.")
+        if weights is not None and weights.is_dir():
+            weights = weights / VGG16_FILE
         start = (str(weights) if weights is not None else "imagenet") if recipe.imagenet else None
         base = makers[recipe.name](include_top=False, weights=start, input_shape=shape)
     layers = keras.layers

@@ -1,12 +1,13 @@
 """Accuracy at a number of bytes: of projections without training, and of the rate-accuracy figure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from .. import plots
 from ..evaluation.metrics import wilson_interval
-from .jobs import PREDICTED, Score, rated_images, unpacked
+from .advantage import compared, envelope
+from .jobs import CODED, PREDICTED, Score, rated_images, unpacked
 from .results import Found, Measured, Picture
 
 
@@ -48,10 +49,10 @@ def find_rate_accuracy(studies: Mapping[str, Measured]) -> tuple[Found, list[Pic
         for row in measured.store.rows(kind="rate"):
             if row.get("test_images", len(labels)) != len(labels):
                 continue  # the row belongs to a recipe with other images
-            label = f"{METHOD_TITLES[row['method']]}, {row['bits']} bits"
+            label = METHOD_TITLES[row["method"]] + ("" if row["method"] == CODED else f", {row['bits']} bits")
             right = round(row["accuracy"] * len(labels))
             low, high = wilson_interval(right, len(labels), 0.95)
-            point = {name: row[name] for name in ("payload_bytes", "accuracy", "auc", "encoder_macs", "encoder_params")}
+            point = {name: row[name] for name in _POINT if name in row}
             lines.setdefault(measured.cuts[row["cut"]]["name"], {}).setdefault(label, []).append(
                 point | {"low": low, "high": high}
             )
@@ -74,19 +75,43 @@ def find_rate_accuracy(studies: Mapping[str, Measured]) -> tuple[Found, list[Pic
             "model_macs": measured.cuts[-1]["head_macs"] + measured.cuts[-1]["tail_macs"],
             "head_macs": {cut: next(c["head_macs"] for c in measured.cuts if c["name"] == cut) for cut in lines},
         }
-        pictures.extend(
-            (
-                f"rate_accuracy_{study}_{cut.replace('/', '.')}",
-                plots.rate_and_accuracy(
-                    {label: _points(points, "payload_bytes") for label, points in by_label.items()},
-                    {codec.upper(): _points(points, "bytes") for codec, points in codecs.items()},
-                    references={"whole model on the device, or raw images": findings[study]["original"]},
-                    title=f"{measured.study.title}, split at {cut}",
-                ),
-            )
-            for cut, by_label in lines.items()
-        )
+        findings[study]["compares"] = bool(measured.study.rate_cuts)
+        pictures.extend(_pictures(study, findings[study]))
     return {"studies": findings}, pictures
+
+
+_POINT = (
+    "payload_bytes",
+    "p95_bytes",
+    "most_bytes",
+    "accuracy",
+    "auc",
+    "encoder_macs",
+    "encoder_params",
+    "patch",
+    "excess",
+)
+
+
+def _pictures(study: str, one: Found) -> Iterator[Picture]:
+    """Yield a picture for each cut, or one of all cuts for a study of coded payloads alone."""
+    codecs = {codec.upper(): envelope(_points(points, "bytes")) for codec, points in one["codecs"].items()}
+    references = {"whole model on the device, or raw images": one["original"]}
+    if one["compares"]:
+        shares = {row["cut"]: row["share"] for row in sorted(compared(one), key=lambda row: row["share"])}
+        lines = {
+            f"split behind {share:.0%} of the model": _points(points, "payload_bytes")
+            for cut, share in shares.items()
+            for points in one["cuts"][cut].values()
+        }
+        title = f"{one['title']}: nothing trained, int8, through the wire"
+        yield f"rate_accuracy_{study}", plots.rate_and_accuracy(lines, codecs, references=references, title=title)
+        return
+    for cut, by_label in one["cuts"].items():
+        splits = {label: _points(points, "payload_bytes") for label, points in by_label.items()}
+        title = f"{one['title']}, split at {cut}"
+        figure = plots.rate_and_accuracy(splits, codecs, references=references, title=title)
+        yield f"rate_accuracy_{study}_{cut.replace('/', '.')}", figure
 
 
 def _original(one: Measured) -> float:
@@ -100,6 +125,7 @@ METHOD_TITLES = {
     "projection": "projection, untrained",
     "tuned": "projection, fine-tuned",
     "distilled": "projection, distilled",
+    CODED: "projection, untrained, coded",
 }
 
 

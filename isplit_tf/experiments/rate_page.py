@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from .advantage import answer, full_table
+
 Found = Mapping[str, Any]
 
 
@@ -14,15 +16,26 @@ def rate_page(found: Found, scale: str, pictures: str) -> str:
         scale: The scale at which the experiment was run.
         pictures: The folder of the pictures, relative to the page.
     """
-    parts = [
-        "# Rate and accuracy",
+    parts = ["# Rate and accuracy"]
+    compared = {name: study for name, study in found["studies"].items() if study.get("compares")}
+    for name, study in compared.items():
+        parts.append(f"![{study['title']}: accuracy over bytes a frame]({pictures}/rate_accuracy_{name}.svg)")
+        parts += answer(study)
+    parts.append(
         f"Made by `isplit reproduce rate_accuracy --scale {scale} --page docs/rate_accuracy.md`. Bytes a frame are "
         "those of the whole payload, header included; accuracies are of test images, after the latent's quantization. "
-        "Splits are at the curve's best cut and at the cut with the highest predicted accuracy at equal bytes. "
-        "Against them: the image in JPEG, WebP or PNG, and the whole model on the server. A whole model on the device "
-        "sends no image at all.",
-    ]
-    for name, study in found["studies"].items():
+        "Against the splits: the image in a codec, and the whole model on the server. A whole model on the device "
+        "sends no image at all."
+    )
+    for study in compared.values():
+        parts += [f"## {study['title']}", *_of_coded(study), full_table(study)]
+    others = {name: study for name, study in found["studies"].items() if name not in compared}
+    if others:
+        parts.append(
+            "In the studies below, splits are at the curve's best cut and at the cut with the highest predicted "
+            "accuracy at equal bytes."
+        )
+    for name, study in others.items():
         parts.append(f"## {study['title']}")
         parts.append(" ".join(_plainly(study)) + f" All figures are of {study['test_images']:,} test images.")
         for cut, lines in study["cuts"].items():
@@ -32,6 +45,31 @@ def rate_page(found: Found, scale: str, pictures: str) -> str:
     if not found["studies"]:
         parts.append("Nothing is measured yet.")
     return "\n\n".join(parts) + "\n"
+
+
+def _of_coded(one: Found) -> Iterator[str]:
+    """Yield how the points of a study of coded payloads alone were measured, and how long payloads are."""
+    yield (
+        f"Whole model: {one['original']:.2%} of {one['test_images']:,} test images. Each point is an untrained "
+        "`Projection(payload_bytes=)`, fitted from other images without labels, exported with an int8 head; every test "
+        "image went through the bundle's head, payload and tail. The codec's bytes lie between measured qualities, "
+        "along the logarithm of bytes; of all codecs, sizes and qualities those count that no other beats. With so few "
+        "images an accuracy is known to two or three points (the intervals)."
+    )
+    excesses = [
+        point["excess"]
+        for lines in one["cuts"].values()
+        for points in lines.values()
+        for point in points
+        if point.get("excess")
+    ]
+    if excesses:
+        share = max(each["sent_bytes"] / each["ideal_bytes"] for each in excesses) - 1
+        above = max(each["most_above"] for each in excesses)
+        yield (
+            f"Behind its header a payload is in the mean at most {share:.1%} longer than the ideal length of its "
+            f"tables, over all points; no payload looked at is more than 3 % and {max(0.0, above):.1f} bytes longer."
+        )
 
 
 def best_split(one: Found, size: float) -> tuple[float, float, str] | None:

@@ -14,7 +14,7 @@ class DataRecipe:
     """Images of a study.
 
     Attributes:
-        name: `tiny_imagenet200`, `notmnist`, `chest_xray_pneumonia`, or the embedded `glyphs`.
+        name: `tiny_imagenet200`, `notmnist`, `chest_xray_pneumonia`, `imagenet_photos`, or the embedded `glyphs`.
         size: Height and width in pixels, after bilinear interpolation.
         classes: Number of classes, evenly spaced over those of the data set; None for all.
         train: Number of training images of each retraining; None for all.
@@ -38,7 +38,8 @@ class ModelRecipe:
 
     Attributes:
         name: `vgg16` or `resnet50`; or a small network for the scale `smoke`: `vgg16_narrow`, as many cuts as VGG16
-            with a sixteenth of its width and five convolutions, or `residual_narrow`, four residual blocks.
+            with a sixteenth of its width and five convolutions, or `residual_narrow`, four residual blocks. Or the
+            `.keras` file of a network that is trained already, in the folder of weights.
         imagenet: Whether its convolutions start from ImageNet weights.
         epochs: Epochs of the original.
         learning_rate: Learning rate of Adam at the original's first step; it falls to 0 along a cosine.
@@ -108,6 +109,10 @@ class Study:
         rates: Sizes of the latents in the rate-accuracy figure, in bytes; empty for no figure.
         qualities: Qualities of JPEG and WebP in that figure.
         rate_images: Number of test images of that figure; None for all.
+        codecs: Codecs of that figure.
+        codec_sizes: Sizes at which it sends compressed images, their shorter side in pixels; empty for their own.
+        rate_cuts: Names of the cuts of that figure. Such a study has coded payloads alone, and `rates` are bytes of
+            their payloads; empty for two cuts that follow from scores.
     """
 
     name: str
@@ -121,11 +126,14 @@ class Study:
     rates: tuple[int, ...] = ()
     qualities: tuple[int, ...] = (1, *range(5, 100, 5))
     rate_images: int | None = None
+    codecs: tuple[str, ...] = ("jpeg", "webp", "png")
+    codec_sizes: tuple[int, ...] = ()
+    rate_cuts: tuple[str, ...] = ()
 
     @property
     def seeds(self) -> int:
         """Return the number of originals to train: the highest number of seeds of any series."""
-        return max(series.seeds for series in self.series)
+        return max((series.seeds for series in self.series), default=1)
 
 
 @dataclass(frozen=True)

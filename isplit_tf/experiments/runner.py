@@ -29,7 +29,8 @@ class Sources:
         results: The folder of results; each scale gets a folder in it.
         work: A folder for trained originals; an original that is missing there is trained again.
         archives: A folder that may hold the data sets' archives; without it they are loaded from the internet.
-        weights: A file of VGG16's ImageNet weights without the top; without it they are loaded from the internet.
+        weights: A file of VGG16's ImageNet weights without the top, or a folder with it and with networks that are
+            trained already; without it VGG16's are loaded from the internet.
         data_dir: The folder where TensorFlow Datasets keeps prepared data sets; None for its default.
     """
 

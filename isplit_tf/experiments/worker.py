@@ -21,8 +21,9 @@ from ..selection.codec import measure_codecs
 from ..selection.prediction import predict_accuracy
 from ..splitting import SplitModel, split
 from ..sweep.store import Row
+from .coded import measure_coded
 from .images import Part
-from .jobs import PREDICTED, Job, Score, packed
+from .jobs import CODED, PREDICTED, Job, Score, packed
 from .originals import Workshop, fingerprint, form_of
 from .recipes import Series
 
@@ -152,6 +153,8 @@ def _do_rate(shop: Workshop, job: Job) -> Fields:
     assert job.cut is not None
     assert job.rate is not None
     rate = job.rate
+    if rate.method == CODED:
+        return measure_coded(shop, job)
     size, seed = max(1, 8 * rate.latent_bytes // rate.bits), job.seed
     bottleneck: Any = Projection(latent_size=size, latent_bits=rate.bits, seed=seed)
     if rate.method == "autoencoder":
@@ -186,11 +189,13 @@ def _do_codec(shop: Workshop, job: Job) -> Fields:
         shop.images.test[1][where],
         codecs=(job.codec,),
         qualities=shop.study.qualities,
+        sizes=shop.study.codec_sizes or None,
         preprocessing=form_of(shop.study.model),
         progress=False,
     )
     points = [
-        {"quality": row["quality"], "bytes": row["mean_bytes"], "accuracy": row["accuracy"]} for row in curve.rows()
+        {"quality": row["quality"], "bytes": row["mean_bytes"], "accuracy": row["accuracy"], "size": row["size"]}
+        for row in curve.rows()
     ]
     return {"codec": job.codec, "points": points, "test_images": len(where)}
 

@@ -180,7 +180,7 @@ def measure_artefacts(bundle: Any, request: ExportRequest, data: Any, **options:
     return {"accuracy": accuracy} if rates is None else {"accuracy": accuracy, "rates": rates}
 
 
-class _Weighed:
+class Weighed:
     """A bundle at a bound, which notes the bytes of each payload."""
 
     def __init__(self, bundle: Any):
@@ -214,7 +214,7 @@ def measure_rates(bundle: Any, data: Any, *, max_images: int | None, progress: b
     mean = manifest.payload_bytes
     found = []
     for bound in dict.fromkeys([manifest.max_payload_bytes, *(math.ceil(mean / share) for share in (1, 1.5, 2.5, 4))]):
-        weighed = _Weighed(bundle.at(bound))
+        weighed = Weighed(bundle.at(bound))
         try:
             accuracy = evaluate(weighed, data, max_images=max_images, progress=progress).accuracy
         except DataError:

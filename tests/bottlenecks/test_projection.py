@@ -134,3 +134,27 @@ def test_layers_compute_in_float32_under_a_mixed_policy(policy):
     finally:
         keras.config.set_dtype_policy(before)
     assert {layer.compute_dtype for m in (encoder, decoder) for layer in m.layers[1:]} == {"float32"}
+
+
+@pytest.mark.parametrize(
+    ("shape", "payload_bytes", "patch", "latents"),
+    [
+        ((15, 15, 80), 6000, (1, 1), 80),  # 26 bytes for each position, and no more latents than channels
+        ((15, 15, 80), 2700, (2, 2), 270),
+        ((15, 15, 80), 1500, (3, 3), 384),
+        ((15, 15, 80), 150, (5, 5), 107),  # 16.7 bytes; the next patch would hold 5,120 elements
+        ((60, 60, 24), 800, (8, 8), 80),  # 12.5 bytes; 9 x 9 elements would take 204,120 weights
+        ((30, 30, 40), 1500, (4, 4), 150),
+        ((128, 64), 1500, (3,), 190),
+        ((8, 8, 64), 64, (4, 4), 103),
+        ((64, 64, 3), 40, (32, 32), 64),
+        ((8, 8, 48), 24, (8, 8), 154),  # 6 bytes for each of 4 patches: one of any weights
+        ((300,), 40, (), 256),
+    ],
+    ids=str,
+)
+def test_coded_patches_leave_enough_bytes_within_the_budget(shape, payload_bytes, patch, latents):
+    """At least 25 bytes are left for each patch, unless its encoder would have too many weights."""
+    plan = Projection(payload_bytes=payload_bytes).plan(shape)
+    assert plan.latent_shape[-1] == latents
+    assert plan.patch == patch

@@ -51,7 +51,7 @@ def test_a_network_has_the_cuts_that_its_study_names(study):
     """The scale's networks have as many main cuts as the points that are measured, and as the paper's network."""
     program = read_program(originals.build_network(study.model, study.data.size, 10, seed=0))
     count = len(main_cuts(program, list_cuts(program)))
-    assert max(*points(study), study.retraining.tuned_at) < count
+    assert max((*points(study), study.retraining.tuned_at)) < count
     if study.model.name == "vgg16_narrow":
         assert count == 18
 
@@ -84,17 +84,22 @@ def test_the_page_shows_every_experiment(finished):
 
 
 def test_rate_and_accuracy_have_a_page_of_their_own(finished):
-    """It says what is left to splits alone and where a compressed image keeps as much, and shows each cut."""
+    """It begins with the picture and the answer, says what is left to splits alone, and shows each cut."""
     results, _ = finished
     page = results / "rate.md"
     assert run(parse(arguments(results, "rate_accuracy", "--report-only", "--page", str(page)))) == 0
     text = page.read_text()
     assert "only splits send anything" in text or "No split sends less" in text
     assert "within half a point of the best split" in text
-    assert text.count("![") == 2
+    assert text.count("![") == 3
+    assert text.split("\n\n")[1].startswith("![a small residual network on glyphs")
+    assert text.split("\n\n")[2].startswith(("**At equal accuracy a split sends", "**Not all that was claimed holds"))
     found = json.loads((results / "smoke" / "rate_accuracy.json").read_text())
     for lines in found["studies"]["notmnist_vgg16"]["cuts"].values():
+        coded = lines.pop("projection, untrained, coded")
         assert {point["payload_bytes"] for points in lines.values() for point in points} == {12 + 16}
+        assert 20 < coded[0]["payload_bytes"] < 36
+    assert len(found["studies"]["lite1_photos"]["cuts"]) == 2
 
 
 def test_a_finished_experiment_is_not_run_again(finished):

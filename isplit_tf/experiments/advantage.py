@@ -1,0 +1,163 @@
+"""How many times fewer bytes a split sends than a codec at the same accuracy, and behind what share of the model."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+Found = Mapping[str, Any]
+
+GOALS = ((0.43, 5.0), (0.35, 3.0), (0.27, 2.0))
+"""Shares of the multiply-accumulates that the device has at most, encoder included, and how many times fewer bytes a
+split shall then send."""
+
+LOSSES = (0.01, 0.02, 0.03)
+"""Accuracies at which bytes are compared, by what is lost of the whole model's at most."""
+
+
+def envelope(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return the pairs of bytes and accuracy that no other one beats in both, from few bytes to many."""
+    best: list[tuple[float, float]] = []
+    for size, accuracy in sorted(points, key=lambda point: (point[0], -point[1])):
+        if not best or accuracy > best[-1][1]:
+            best.append((size, accuracy))
+    return best
+
+
+def bytes_for(accuracy: float, points: Sequence[tuple[float, float]]) -> float:
+    """Return the bytes at which an envelope reaches an accuracy, between its points along the logarithm of bytes.
+
+    Args:
+        accuracy: From 0 to 1.
+        points: Bytes and accuracy, as `envelope` returns them.
+
+    Returns:
+        Bytes; those of the first point for what is below it, and infinity for what no point keeps.
+    """
+    for k, (size, kept) in enumerate(points):
+        if kept >= accuracy:
+            if not k:
+                return size
+            before, less = points[k - 1]
+            return float(before * (size / before) ** ((accuracy - less) / (kept - less)))
+    return math.inf
+
+
+def compared(one: Found) -> list[dict[str, Any]]:
+    """Return for each point of a study's splits what the best codec needs for the same accuracy.
+
+    Each has cut, share (of the model's multiply-accumulates, encoder included), bytes, accuracy, lost, codec_bytes
+    (infinity if no point of a codec keeps as much), times and codec_name.
+    """
+    names = {
+        (point["bytes"], point["accuracy"]): _name(codec, point)
+        for codec, points in one["codecs"].items()
+        for point in points
+    }
+    best = envelope(list(names))
+    rows = []
+    for cut, lines in one["cuts"].items():
+        for point in (point for points in lines.values() for point in points):
+            size, accuracy = point["payload_bytes"], point["accuracy"]
+            needed = bytes_for(accuracy, best)
+            keeping = next((names[pair] for pair in best if pair[1] >= accuracy), "none")
+            rows.append(
+                {
+                    "cut": cut,
+                    "share": (one["head_macs"][cut] + point["encoder_macs"]) / one["model_macs"],
+                    "bytes": size,
+                    "accuracy": accuracy,
+                    "lost": one["original"] - accuracy,
+                    "codec_bytes": needed,
+                    "times": needed / size,
+                    "codec_name": keeping,
+                }
+            )
+    return rows
+
+
+def smallest(rows: Sequence[Found], share: float, loss: float) -> Found | None:
+    """Return the point of the fewest bytes behind at most a share of the model that loses at most so much."""
+    fitting = [row for row in rows if row["share"] <= share and row["lost"] <= loss + 1e-9]
+    return min(fitting, key=lambda row: row["bytes"], default=None)
+
+
+def answer(one: Found) -> Iterator[str]:
+    """Yield the answer in bold, whether the goals are reached, and the table that it follows from."""
+    rows = compared(one)
+    codecs = ", ".join(codec.upper() for codec in one["codecs"])
+    chosen = {(share, loss): smallest(rows, share, loss) for share, _ in GOALS for loss in LOSSES}
+    parts, missed = [], []
+    for share, goal in GOALS:
+        times = [row["times"] for loss in LOSSES if (row := chosen[share, loss]) is not None]
+        if not times:
+            missed.append(f"behind {share:.0%} nothing loses as little as {LOSSES[-1] * 100:.0f} points")
+            continue
+        parts.append(f"{_range(times)} behind at most {share:.0%}")
+        if min(times) < goal:
+            missed.append(f"behind {share:.0%} {goal:.0f} times were to be reached, and {min(times):.1f} are")
+    if missed:
+        yield f"**Not all that was claimed holds: {'; '.join(missed)}.**"
+    if parts:
+        losses = ", ".join(f"{loss * 100:.0f}" for loss in LOSSES)
+        yield (
+            f"**At equal accuracy a split sends so many times fewer bytes than the best of {codecs}: "
+            f"{'; '.join(parts)} of the model's multiply-accumulates, encoder included.** Each range is over the "
+            f"smallest payloads that lose at most {losses} points; nothing was trained."
+        )
+    yield _chosen_table(chosen)
+
+
+def _chosen_table(chosen: Mapping[tuple[float, float], Found | None]) -> str:
+    lines = [
+        "| behind at most | points lost at most | cut | share with encoder | bytes a frame | accuracy | best codec "
+        "for as much | times |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for (share, loss), row in chosen.items():
+        start = f"| {share:.0%} | {loss * 100:.0f} "
+        if row is None:
+            lines.append(f"{start}| none | | | | | |")
+            continue
+        lines.append(
+            f"{start}| `{row['cut']}` | {row['share']:.1%} | {row['bytes']:,} | {row['accuracy']:.2%} "
+            f"| {_bytes(row['codec_bytes'])} ({row['codec_name']}) | {_times(row['times'])} |"
+        )
+    return "\n".join(lines)
+
+
+def full_table(one: Found) -> str:
+    """Return the table of all points of a study, cut by cut."""
+    lines = [
+        "| cut | share with encoder | bytes a frame, mean | 95 % up to | accuracy | 95 % interval | points lost "
+        "| best codec for as much | times |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    points = [point for cut in one["cuts"].values() for points in cut.values() for point in points]
+    pairs = zip(compared(one), points, strict=True)
+    for row, point in sorted(pairs, key=lambda pair: (one["head_macs"][pair[0]["cut"]], pair[0]["bytes"])):
+        lines.append(
+            f"| `{row['cut']}` | {row['share']:.1%} | {row['bytes']:,} | {point['p95_bytes']:,.0f} "
+            f"| {row['accuracy']:.2%} | {point['low']:.2%} to {point['high']:.2%} | {100 * row['lost']:.2f} "
+            f"| {_bytes(row['codec_bytes'])} | {_times(row['times'])} |"
+        )
+    return "\n".join(lines)
+
+
+def _name(codec: str, point: Found) -> str:
+    height, width = point.get("size") or (None, None)
+    size = "" if height is None else f" at {height} x {width}"
+    quality = "" if point["quality"] is None else f", quality {point['quality']}"
+    return f"{codec.upper()}{size}{quality}"
+
+
+def _bytes(size: float) -> str:
+    return "no point" if math.isinf(size) else f"{size:,.0f} B"
+
+
+def _times(times: float) -> str:
+    return "" if math.isinf(times) else f"{times:.1f}"
+
+
+def _range(times: Sequence[float]) -> str:
+    low, high = _times(min(times)), _times(max(times)) or "more"
+    return low if low == high else f"{low} to {high}"
