@@ -45,8 +45,9 @@ def bytes_for(accuracy: float, points: Sequence[tuple[float, float]]) -> float:
 def compared(one: Found) -> list[dict[str, Any]]:
     """Return for each point of a study's splits what the best codec needs for the same accuracy.
 
-    Each has cut, share (of the model's multiply-accumulates, encoder included), bytes, accuracy, lost, codec_bytes
-    (infinity if no point of a codec keeps as much), times and codec_name.
+    Each has cut, share (of the model's multiply-accumulates, encoder included), bytes, accuracy, lost, codec_bytes,
+    times, codec_name, and beyond: whether no point of a codec keeps as much, so that the bytes of the most accurate one
+    are given, and more would be needed.
     """
     names = {
         (point["bytes"], point["accuracy"]): _name(codec, point)
@@ -58,8 +59,9 @@ def compared(one: Found) -> list[dict[str, Any]]:
     for cut, lines in one["cuts"].items():
         for point in (point for points in lines.values() for point in points):
             size, accuracy = point["payload_bytes"], point["accuracy"]
-            needed = bytes_for(accuracy, best)
-            keeping = next((names[pair] for pair in best if pair[1] >= accuracy), "none")
+            beyond = accuracy > best[-1][1]
+            needed = best[-1][0] if beyond else bytes_for(accuracy, best)
+            keeping = next((names[pair] for pair in best if pair[1] >= accuracy), names[best[-1]])
             rows.append(
                 {
                     "cut": cut,
@@ -70,6 +72,7 @@ def compared(one: Found) -> list[dict[str, Any]]:
                     "codec_bytes": needed,
                     "times": needed / size,
                     "codec_name": keeping,
+                    "beyond": beyond,
                 }
             )
     return rows
@@ -120,7 +123,7 @@ def _chosen_table(chosen: Mapping[tuple[float, float], Found | None]) -> str:
             continue
         lines.append(
             f"{start}| `{row['cut']}` | {row['share']:.1%} | {row['bytes']:,} | {row['accuracy']:.2%} "
-            f"| {_bytes(row['codec_bytes'])} ({row['codec_name']}) | {_times(row['times'])} |"
+            f"| {_above(row)}{row['codec_bytes']:,.0f} B ({row['codec_name']}) | {_above(row)}{row['times']:.1f} |"
         )
     return "\n".join(lines)
 
@@ -138,7 +141,7 @@ def full_table(one: Found) -> str:
         lines.append(
             f"| `{row['cut']}` | {row['share']:.1%} | {row['bytes']:,} | {point['p95_bytes']:,.0f} "
             f"| {row['accuracy']:.2%} | {point['low']:.2%} to {point['high']:.2%} | {100 * row['lost']:.2f} "
-            f"| {_bytes(row['codec_bytes'])} | {_times(row['times'])} |"
+            f"| {_above(row)}{row['codec_bytes']:,.0f} B | {_above(row)}{row['times']:.1f} |"
         )
     return "\n".join(lines)
 
@@ -150,14 +153,10 @@ def _name(codec: str, point: Found) -> str:
     return f"{codec.upper()}{size}{quality}"
 
 
-def _bytes(size: float) -> str:
-    return "no point" if math.isinf(size) else f"{size:,.0f} B"
-
-
-def _times(times: float) -> str:
-    return "" if math.isinf(times) else f"{times:.1f}"
+def _above(row: Found) -> str:
+    return "above " if row["beyond"] else ""
 
 
 def _range(times: Sequence[float]) -> str:
-    low, high = _times(min(times)), _times(max(times)) or "more"
+    low, high = (f"{value:.1f}" for value in (min(times), max(times)))
     return low if low == high else f"{low} to {high}"

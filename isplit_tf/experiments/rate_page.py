@@ -27,6 +27,10 @@ def rate_page(found: Found, scale: str, pictures: str) -> str:
         "Against the splits: the image in a codec, and the whole model on the server. A whole model on the device "
         "sends no image at all."
     )
+    left = {name: count for name, count in found.get("jobs_left", {}).items() if count}
+    if left:
+        counts = ", ".join(f"{count} of `{name}`" for name, count in left.items())
+        parts.append(f"Not measured yet are {counts}; the same command goes on.")
     for study in compared.values():
         parts += [f"## {study['title']}", *_of_coded(study), full_table(study)]
     others = {name: study for name, study in found["studies"].items() if name not in compared}

@@ -52,15 +52,17 @@ def test_bytes_lie_between_points_along_their_logarithm(accuracy, expected):
 
 
 def test_each_point_is_compared_with_the_best_codec():
-    """Its share holds the encoder; what no codec keeps needs infinitely many bytes."""
+    """Its share holds the encoder; what no codec keeps needs more than its most accurate point."""
     rows = compared(study({"pool": (40, [(100, 0.6), (500, 0.95)])}, [(1000, 0.5), (4000, 0.7)]))
     assert rows[0]["share"] == pytest.approx(0.41)
     assert rows[0]["codec_bytes"] == pytest.approx(2000)
     assert rows[0]["times"] == pytest.approx(20)
     assert rows[0]["lost"] == pytest.approx(0.3)
     assert rows[0]["codec_name"] == "JPEG at 8 x 8, quality 9"
-    assert rows[1]["times"] == math.inf
-    assert rows[1]["codec_name"] == "none"
+    assert not rows[0]["beyond"]
+    assert rows[1]["beyond"]
+    assert rows[1]["times"] == pytest.approx(10**6 / 500)
+    assert rows[1]["codec_name"] == "PNG"
 
 
 def test_the_smallest_that_loses_little_enough_behind_little_enough():
@@ -74,13 +76,14 @@ def test_the_smallest_that_loses_little_enough_behind_little_enough():
 def test_the_page_begins_with_the_picture_and_the_answer():
     """A claim that holds is said with its factors, and the longest payload against the ideal."""
     found = study({"a": (20, [(1000, 0.89)]), "b": (40, [(100, 0.87), (500, 0.89)])}, [(5000, 0.87), (9000, 0.9)])
-    text = rate_page({"studies": {"photos": found}}, "cpu", "results/cpu")
+    text = rate_page({"studies": {"photos": found}, "jobs_left": {"photos": 3, "others": 0}}, "cpu", "results/cpu")
     first, second, third = text.split("\n\n")[:3]
     assert first == "# Rate and accuracy"
     assert second == "![A network on photos: accuracy over bytes a frame](results/cpu/rate_accuracy_photos.svg)"
     assert third.startswith("**At equal accuracy a split sends so many times fewer bytes than the best of JPEG, PNG")
     assert "14.8 to 50.0 behind at most 43%; 7.4 behind at most 35%; 7.4 behind at most 27%" in third
     assert "at most 2.0% longer than the ideal" in text
+    assert "Not measured yet are 3 of `photos`; the same command goes on." in text
     assert "no payload looked at is more than 3 % and 3.5 bytes longer" in text
     assert "| `a` | 21.0% | 1,000 | 1,200 | 89.00% | 87.00% to 91.00% | 1.00 |" in full_table(found)
 
