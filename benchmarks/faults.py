@@ -52,7 +52,7 @@ def parts(scale: float, directory: Path) -> dict[str, Callable[[], Row]]:
     place = make_place(directory / "bundle")
     other = make_place(directory / "second", seed=1, version=2)
     coded = make_place(directory / "coded", coded=True)
-    code = "malformed coded payloads"
+    code, sent = "malformed coded payloads", "coded requests"
 
     def served(part: Callable[[ServerProcess], Row], at: Place = place) -> Callable[[], Row]:
         def run() -> Row:
@@ -67,7 +67,7 @@ def parts(scale: float, directory: Path) -> dict[str, Callable[[], Row]]:
     return {
         "payloads": served(lambda s: abuse.malformed_payloads(place, (s.url, s.grpc_url), n(100_000))),
         "coded": served(lambda s: abuse.malformed_payloads(coded, (s.url, s.grpc_url), n(100_000), what=code), coded),
-        "coded_link": served(lambda s: link.over_a_bad_link(coded, s.url, n(10_000)), coded),
+        "coded_link": served(lambda s: link.over_a_bad_link(coded, s.url, n(10_000), what=sent), coded),
         "rest": served(lambda s: abuse.malformed_rest(place, s.url, n(70_000))),
         "grpc": served(lambda s: abuse.malformed_grpc(place, s.grpc_url, n(30_000))),
         "link": served(lambda s: link.over_a_bad_link(place, s.url, n(10_000))),

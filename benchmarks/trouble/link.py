@@ -111,9 +111,11 @@ def _exchange(server: http.client.HTTPConnection, head: bytes, body: bytes) -> b
     return b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n" % (response.status, len(content)) + content
 
 
-def over_a_bad_link(place: Place, url: str, count: int, *, share: float = 0.05, seed: int = 0) -> Row:
+def over_a_bad_link(
+    place: Place, url: str, count: int, *, share: float = 0.05, seed: int = 0, what: str = "requests"
+) -> Row:
     """Send single images from four devices over a bad link; each must be answered once and right, or must fail."""
-    row = Row(f"requests over a link that fails {share:.0%} of them", count)
+    row = Row(f"{what} over a link that fails {share:.0%} of them", count)
     begin = time.monotonic()
     link = BadLink(int(url.rsplit(":")[-1]), share, seed)
     lock, answered = threading.Lock(), Counter()
