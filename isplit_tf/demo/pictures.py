@@ -64,9 +64,7 @@ def draw_bytes(payload_bytes: float, exported: Evaluation, codecs: CodecCurve) -
     smallest = {name: min(points) for name, points in codecs.lines().items()}
     for name, (n_bytes, accuracy) in {"split": (payload_bytes, exported.accuracy), **smallest}.items():
         at = (n_bytes, 100 * accuracy)
-        ax.annotate(
-            f"{name}\n{n_bytes:,.0f} B", at, xytext=(0, -26), textcoords="offset points", ha="center", fontsize=8
-        )
+        ax.annotate(f"{name}\n{n_bytes:,.0f} B", at, xytext=(0, 8), textcoords="offset points", ha="center", fontsize=8)
     return figure
 
 
