@@ -77,7 +77,8 @@ def _cheapest(candidates: Candidates) -> str:
     cheapest = min(near, key=lambda c: c.cut.head_macs)
     if cheapest is best:
         return "No cut within a point of it has a cheaper head."
-    return f"Within a point of it, {cheapest.cut.name} has the cheapest head, with {_share(cheapest)} of the work, its encoder included."
+    name, share = cheapest.cut.name, _share(cheapest)
+    return f"Within a point of it, {name} has the cheapest head, with {share} of the work, its encoder included."
 
 
 def _share(candidate: Candidate) -> str:
