@@ -9,7 +9,7 @@ from ..display.colour import has_colours, styled
 
 _STYLES = {"heading": "bold", "option": "cyan"}
 _PARTS = re.compile(
-    r"^(?P<heading>[a-z][a-z ]*:)|^ {2,4}(?P<option>-[^\s,]+(?: [A-Z]\S*)?(?:, --[\w-]+)?)", re.MULTILINE
+    r"^(?P<heading>[a-z][a-z ]*:)|^ {2,4}(?P<option>-[^\s,]+(?: [A-Z][^\s,]*)?(?:, --[\w-]+)?)", re.MULTILINE
 )
 
 

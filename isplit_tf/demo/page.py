@@ -77,16 +77,18 @@ def _cheapest(candidates: Candidates) -> str:
     cheapest = min(near, key=lambda c: c.cut.head_macs)
     if cheapest is best:
         return "No cut within a point of it has a cheaper head."
-    return f"Within a point of it, {cheapest.cut.name} has the cheapest head, with {_share(cheapest)} of the work."
+    name, share = cheapest.cut.name, _share(cheapest)
+    return f"Within a point of it, {name} has the cheapest head, with {share} of the work, its encoder included."
 
 
 def _share(candidate: Candidate) -> str:
+    """Return the work of head and encoder as a share of the whole model's."""
     cut = candidate.cut
-    return f"{cut.head_macs / (cut.head_macs + cut.tail_macs):.0%}"
+    return f"{(cut.head_macs + (candidate.encoder_macs or 0)) / (cut.head_macs + cut.tail_macs):.0%}"
 
 
 def _candidates(candidates: Candidates) -> tuple[list[str], list[list[Any]]]:
-    header = ["cut", "shape", "work in the head", "predicted accuracy", "bytes per frame", "importance", "peak"]
+    header = ["cut", "shape", "work on the device", "predicted accuracy", "bytes per frame", "importance", "peak"]
     return header, [
         [
             c.cut.name,

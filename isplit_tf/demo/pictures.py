@@ -59,7 +59,12 @@ def draw_bytes(payload_bytes: float, exported: Evaluation, codecs: CodecCurve) -
         references={"the whole model": codecs.original},
         title=f"{exported.n_images:,} test images",
     )
-    _show_points(figure.axes[0])
+    ax = figure.axes[0]
+    _show_points(ax)
+    smallest = {name: min(points) for name, points in codecs.lines().items()}
+    for name, (n_bytes, accuracy) in {"split": (payload_bytes, exported.accuracy), **smallest}.items():
+        at = (n_bytes, 100 * accuracy)
+        ax.annotate(f"{name}\n{n_bytes:,.0f} B", at, xytext=(0, 8), textcoords="offset points", ha="center", fontsize=8)
     return figure
 
 

@@ -50,7 +50,7 @@ class DemoReport:
         frame_bytes: Mean bytes per frame: payload, float latent, float features at the cut, raw image, PNG, JPEG, WebP.
         qualities: The quality of the images of each format; None for a lossless one.
         head_bytes: Size of head.tflite.
-        head_macs: Multiply-accumulates per frame of the head.
+        head_macs: Multiply-accumulates per frame of the head and its encoder.
         model_macs: Those of the whole model.
         latency_ms: Median milliseconds per frame: head, wire, tail.
         seconds: Seconds of each step by the clock.

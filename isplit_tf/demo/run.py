@@ -21,7 +21,7 @@ from ..export.bundle import Bundle, export_bundle
 from ..importance.curve import Curve
 from ..importance.measure import measure_importance
 from ..selection.accuracy_curve import AccuracyCurve
-from ..selection.candidates import Candidates, propose
+from ..selection.candidates import Candidate, Candidates, propose
 from ..selection.codec import measure_codecs
 from ..selection.codec_curve import CodecCurve
 from ..selection.prediction import predict_accuracy
@@ -50,7 +50,7 @@ _PREDICTED_IMAGES = 500
 _CALIBRATION_IMAGES = 300
 _MANIFEST_IMAGES = 300
 _TIMED_FRAMES = 100
-_QUALITIES = (1, 25)
+_QUALITIES = (1, 10)
 _FINE_TUNE_EPOCHS = 3
 _FINE_TUNE_RATE = 3e-4
 _BATCH = 256  # images that are classified at once
@@ -109,7 +109,7 @@ class _Demo:
         reports["exported"], latency = self._ask(bundle)
         payload_bytes = bundle.manifest.payload_bytes
         self.pictures.add("bytes.png", draw_bytes(payload_bytes, reports["exported"], codecs))
-        report = self._report(halves, bundle, codecs, reports, latency)
+        report = self._report(candidates[0], bundle, codecs, reports, latency)
         record = self.directory / "report.json"
         record.write_text(json.dumps(report.to_json(), indent=1, allow_nan=False) + "\n")
         announce(record)
@@ -259,7 +259,7 @@ class _Demo:
 
     def _report(
         self,
-        halves: SplitModel,
+        chosen: Candidate,
         bundle: Bundle,
         codecs: CodecCurve,
         reports: dict[str, Evaluation],
@@ -267,7 +267,7 @@ class _Demo:
     ) -> DemoReport:
         manifest = bundle.manifest
         images = smallest_images(codecs)
-        cut = halves.cut
+        cut = chosen.cut
         return DemoReport(
             cut=cut.name,
             n_test=reports["original"].n_images,
@@ -282,7 +282,7 @@ class _Demo:
             | {name: image.mean_bytes for name, image in images.items()},
             qualities={name: image.quality for name, image in images.items()},
             head_bytes=(bundle.directory / "edge" / "head.tflite").stat().st_size,
-            head_macs=cut.head_macs,
+            head_macs=cut.head_macs + (chosen.encoder_macs or 0),
             model_macs=cut.head_macs + cut.tail_macs,
             latency_ms=latency,
             seconds=self.watch.seconds,

@@ -123,6 +123,6 @@ def test_the_page_opens_with_the_question(report, tmp_path):
     page.feed(text)
     assert page.found[:2] == ["Should I split?", "A plan for this machine"]
     assert page.fetched == []
-    assert "conv has the cheapest head, with 10% of the work" in text
-    assert "<td>40%</td>" in text
+    assert "conv has the cheapest head, with 14% of the work" in text
+    assert "<td>44%</td>" in text
     assert "max-width: min(100vw" in text
