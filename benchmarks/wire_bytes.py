@@ -121,7 +121,7 @@ def table(records: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    """Measure, and write the table into the page."""
+    """Measure what is sent, and write the table into the page."""
     with tempfile.TemporaryDirectory() as place:
         bundle = Path(place) / "bundle"
         records = measure(bundle, make_bundle(bundle))
