@@ -104,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     sys.exit(finish_output(run(args)))
 
 
-def _parser() -> tuple[Parser, dict[str, argparse.ArgumentParser]]:
+def _parser() -> tuple[Parser, dict[str, Parser]]:
     """Return the parser, and that of each command by its name."""
     status = "\n".join(f"     {code:>3}  {text}" for code, text in EXIT_STATUS.items())
     parser = Parser(
