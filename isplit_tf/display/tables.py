@@ -51,8 +51,8 @@ def html_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 def even_texts(values: Sequence[Any]) -> list[str]:
     """Return the cells of a column as text, all floats in one form.
 
-    Whole numbers above 1 have no digits after the point; others have as many as the smallest needs for two digits, from
-    4 to 6, or fewer where the largest has many before the point; what takes more is written with an exponent. Where the
+    They have as many digits after the point as the smallest needs for two, from 4 to 6. Where the largest is 100 or
+    more, they have 3 fewer, and none if all are whole. What takes more digits is written with an exponent. Where the
     largest is over a million times the smallest, each has the form of its own.
 
     Example:
@@ -93,7 +93,7 @@ def _form(sizes: Sequence[float]) -> str:
     if not counted or max(counted) > 1e6 * min(counted):
         return ""
     smallest, largest = min(counted), max(counted)
-    if largest >= 2 and all(size == int(size) for size in counted) and largest < 1e15:
+    if 100 <= largest < 1e15 and all(size == int(size) for size in counted):
         return ",.0f"
     digits = max(4, 1 - math.floor(math.log10(smallest)))
     if digits > 6 or largest >= 1e5:
