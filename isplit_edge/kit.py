@@ -23,6 +23,7 @@ KIT_FILE = "kit.json"
 IMAGES_FILE = "images.npz"
 WHOLE_FILE = "whole/whole.tflite"
 SERVED_NAME, SERVED_VERSION = "kit", 1
+WHOLE_MODEL = "the whole model"
 ON_DEVICE = ("heads", "whole", IMAGES_FILE)
 """What a device needs of a kit besides kit.json."""
 _COUNT = schema.integer(0)
@@ -111,7 +112,7 @@ class Kit(Record):
         cuts: The heads, in the order of the cuts.
         images: The file of the images in the kit.
         serving: The SavedModel in the kit.
-        refused: Cuts without a head, or "whole", and why they cannot be converted.
+        refused: Cuts without a head, or "the whole model", and why they cannot be converted.
         files: sha256 and size_bytes of each file except kit.json itself.
         directory: Where the kit was loaded from; not in the file.
 
@@ -216,6 +217,6 @@ class Kit(Record):
                 f"  {cut.index:>4} {cut.name:<40} {cut.head_macs + cut.encoder_macs:>14,} MACs {cut.size_bytes:>12,} B"
             )
         if self.whole is not None:
-            lines.append(f"       {'the whole model':<40} {self.whole.macs:>14,} MACs {self.whole.size_bytes:>12,} B")
+            lines.append(f"       {WHOLE_MODEL:<40} {self.whole.macs:>14,} MACs {self.whole.size_bytes:>12,} B")
         lines += [f"  without {name}: {why}" for name, why in self.refused.items()]
         return "\n".join(lines)

@@ -33,7 +33,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--overwrite", action="store_true", help="replace the file if it exists")
     parser.add_argument("--url", help="measure the link to this server too, http:// (REST) or grpc://")
     parser.add_argument("--threads", type=int, metavar="N", help="of the interpreter (default: LiteRT's own choice)")
-    parser.add_argument("--seconds", type=float, default=SECONDS, metavar="S", help="for each model (default: 2)")
+    parser.add_argument("--seconds", type=float, default=SECONDS, metavar="S", help="for each model (default: 1.5)")
     parser.add_argument("--link-seconds", type=float, default=LINK_SECONDS, metavar="S", help="(default: 20)")
     parser.add_argument("--no-memory", action="store_true", help="leave out the memory, which takes a process a model")
     parser.add_argument("--model", metavar="NAME", help="on the server: any tail instead of the kit's own model")
