@@ -123,7 +123,9 @@ def run_profile(args: argparse.Namespace) -> Result:
             say(str(error))
         raise
     if not profile.complete:
-        raise ServerError("\n".join([f"What is there was measured, into '{output}'. Missing:", *profile.missing]))
+        raise ServerError(
+            "\n".join([f"Not everything could be measured; what was is in '{output}'. Missing:", *profile.missing])
+        )
     say(f"wrote {output}")
     return Result(repr(profile), profile.to_json())
 
