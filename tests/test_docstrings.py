@@ -20,8 +20,8 @@ VERBS = frozenset(
     download drain draw drop embed encode end enlarge ensure enter enumerate estimate evaluate exchange execute
     explain export extract fail fetch fill filter find fine-tune finish fit flatten fold fork format forward freeze
     gather generate get give group handle hash hold identify ignore import increase infer insert install interpret
-    invoke join keep kill label launch leave let limit list load lock look make map mark match measure merge move
-    name normalize note number obey open order pack pad parse pass place plan plot point predict prepare prevent
+    invoke join keep kill label launch learn leave let limit list load lock look make map mark match measure merge move
+    name normalize note number obey open order pack pad parse pass place plan play plot point predict prepare prevent
     print process produce project propose publish put quantize raise rank read receive record reduce refuse
     register reload remove rename render repeat replace report request require reset reshape resize resolve restore
     resume return reverse round run sample save say scale search select send separate serve set shuffle shut

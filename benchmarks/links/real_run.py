@@ -5,6 +5,7 @@ last one is done, and prints what became of each.
 """
 
 import json
+import math
 import subprocess
 import sys
 import time
@@ -42,7 +43,7 @@ def run(bundle: str, images: str, trace: Any, options: dict[str, Any], *, down: 
             raise RuntimeError("the device did not start")
         with rig.playing(trace):
             found, _ = device.communicate(f"{trace.duration_s}\n")
-    return summary(json.loads(found), options["deadline_s"])
+    return summary(json.loads(found), options.get("deadline_s", options.get("timeout_s", math.inf)))
 
 
 def summary(frames: list[dict[str, Any]], deadline_s: float) -> dict[str, Any]:

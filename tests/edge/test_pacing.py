@@ -148,7 +148,9 @@ def test_it_forgets():
     line = Line(Pace(LADDER, 0.1), 50e3, 0.2)
     fresh = Pace(LADDER, 0.1).choose(1, LEFT_S, 0.0)
     line.frames(20)
-    chances = [line.pace.choose(1, LEFT_S, line.now_s + later).chance for later in (0.0, 10.0, 1e4)]
+    choices = [line.pace.choose(1, LEFT_S, line.now_s + later) for later in (0.0, 10.0, 70.0, 1e4)]
+    assert [choice.late for choice in choices] == [True, True, False, False]  # after a minute it is tried
+    chances = [choice.chance for choice in choices if choice is not choices[2]]
     assert chances[0] < chances[1] < chances[2]
     assert chances[2] == pytest.approx(fresh.chance, abs=0.2)
     assert not fresh.late
