@@ -19,7 +19,10 @@ from .text import printable
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Parse the command line."""
+    """Parse the command line; its first word may be `profile`."""
+    words = sys.argv[1:] if argv is None else list(argv)
+    if words[:1] == [profile_command.WORD]:
+        return profile_command.parse(words[1:])
     parser = argparse.ArgumentParser(
         prog="python -m isplit_edge",
         description="Classify images with a bundle's head here and its tail on a server.",
@@ -35,7 +38,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--payload-bytes", type=int, metavar="N", help="the most bytes of each coded payload")
     parser.add_argument("--deadline", type=float, metavar="SECONDS", help="for all requests of one file")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
-    return parser.parse_intermixed_args(argv)  # options may stand between the files
+    return parser.parse_intermixed_args(words)  # options may stand between the files
 
 
 def run(args: argparse.Namespace) -> int:
@@ -65,11 +68,9 @@ def run(args: argparse.Namespace) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command, and return its exit status: 2 for a bad request, 1 for a failure."""
-    words = sys.argv[1:] if argv is None else list(argv)
     try:
-        if words[:1] == [profile_command.WORD]:
-            return profile_command.run(profile_command.parse(words[1:]))
-        return run(parse(words))
+        args = parse(argv)
+        return profile_command.run(args) if hasattr(args, "kit") else run(args)
     except ISplitError as error:
         sys.stderr.write(f"isplit_edge: {printable(str(error))}\n")
         return 1 if isinstance(error, ServerError) else 2

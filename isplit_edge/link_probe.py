@@ -22,7 +22,7 @@ from .transport import HttpConnection
 SIZES = (64, 1000, 4000, 16000, 64000)
 SECONDS = 20.0
 ROUNDS = 40
-_FEWEST_ROUNDS = 5
+_FEWEST_ROUNDS = 3
 _MOST_FAILURES = 3
 # An answer for a model whose number of classes is not known.
 _ANY_CLASSES = 1 << 17
@@ -147,12 +147,15 @@ class LinkProbe:
         self._probe: _Probe = make(url, asked, token=token, timeout_s=timeout_s)
 
     def check(self) -> None:
-        """Ask once, which opens the connection.
+        """Ask once, over a connection of its own.
 
         Raises:
             ServerError: If the server cannot be reached, or does not have what is asked.
         """
-        self._probe.ask(_random(SIZES[0]))
+        try:
+            self._probe.ask(_random(SIZES[0]))
+        finally:
+            self._probe.close()
 
     def measure(
         self,
@@ -162,11 +165,11 @@ class LinkProbe:
         say: Callable[[str], object] = lambda line: None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> tuple[LinkFit | None, list[str], int]:
-        """Measure in rounds of one request of each size, until the time is over.
+        """Measure in rounds of one request of each kind, until the time is over.
 
         Args:
             sizes: Bytes of the payloads.
-            seconds: For all rounds; the first five take what they take.
+            seconds: For all requests, each kind with an equal share; the first rounds take what they take.
             say: Gets lines about the progress.
             clock: Gives moments in seconds.
 
@@ -186,7 +189,8 @@ class LinkProbe:
             self._rounds(kinds, samples, seconds, clock, missing)
         except KeyboardInterrupt:
             missing.append("link: interrupted from the keyboard")
-        self._probe.close()
+        finally:
+            self._probe.close()
         dropped = samples.clean()
         link = samples.fit(self._probe.url, self._scheme)
         if link is None:
@@ -206,15 +210,15 @@ class LinkProbe:
         clock: Callable[[], float],
         missing: list[str],
     ) -> None:
-        end = time.monotonic() + seconds
+        share, spent = seconds / len(kinds), dict.fromkeys(kinds, 0.0)
         in_row = 0
         for k in range(-1, ROUNDS):  # the first round opens the connection, and is left out
-            if k >= _FEWEST_ROUNDS and time.monotonic() >= end:
-                return
-            for name, request in list(kinds.items()):
-                begin = clock()
+            asked = [name for name in kinds if k < _FEWEST_ROUNDS or spent[name] < share]
+            for name in asked:
+                begin, moment = clock(), time.monotonic()
                 try:
-                    sent, received = request()
+                    sent, received = kinds[name]()
+                    taken = clock() - begin
                 except ServerError as error:
                     if name == SIGNATURES and k < 0:
                         del kinds[name]  # not every server shows them
@@ -224,10 +228,11 @@ class LinkProbe:
                     if in_row >= _MOST_FAILURES:
                         missing.append(f"link: the server went away: {error}")
                         return
-                    continue
-                in_row = 0
-                if k >= 0:
-                    samples.add(name, k, sent, received, clock() - begin)
+                else:
+                    in_row = 0
+                    if k >= 0:
+                        samples.add(name, k, sent, received, taken)
+                spent[name] += time.monotonic() - moment
 
 
 def _random(size: int) -> bytes:

@@ -24,7 +24,7 @@ from .whole import WholeModel
 
 PASSES = 4
 SECONDS = 2.0
-_FEWEST_RUNS, _WARM_UP_RUNS, _WARM_UP_SHARE = 2, 3, 0.1
+_FEWEST_RUNS, _WARM_UP_RUNS, _WARM_UP_SHARE = 2, 2, 0.1
 
 Say = Callable[[str], object]
 Clock = Callable[[], float]

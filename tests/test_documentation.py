@@ -172,4 +172,4 @@ def test_a_command_line_of_the_pages_is_understood(line):
     if words[0] == "isplit":
         assert parse(words[1:]).command == words[1]
     else:
-        assert isplit_edge.__main__.parse(words[3:]).bundle
+        assert isplit_edge.__main__.parse(words[3:])

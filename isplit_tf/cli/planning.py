@@ -20,7 +20,7 @@ def define_kit(commands: Any) -> None:
         "isplit kit classifier.keras --representative-data train/ --preprocessing tf -o kit/",
     )
     parser.add_argument("model", help=MODEL)
-    add_data(parser, name="--representative-data", what="images that set the int8 ranges; 64 at most are used")
+    add_data(parser, name="--representative-data", what="images that set the int8 ranges; 32 at most are used")
     parser.add_argument("--cuts", default="main", help="main, all, or names with commas between (default: main)")
     parser.add_argument(
         "--payload-bytes", type=int, metavar="N", help="bytes per frame of the bottleneck at each cut (default: 1000)"

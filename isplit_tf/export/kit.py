@@ -11,10 +11,9 @@ import keras
 import numpy as np
 
 from isplit_edge import kit as layout
-from isplit_edge.client import MAX_BATCH
-from isplit_edge.device_profile import utc_now
-from isplit_edge.identity import array_sha256, canonical_json, tagged_sha256
-from isplit_edge.kit import Kit, KitCut, KitWhole
+from isplit_edge.files import make_folder, write_atomic
+from isplit_edge.identity import array_sha256, canonical_json
+from isplit_edge.kit import Kit
 from isplit_edge.manifest import HEAD_FILE, PRECISIONS, Manifest, contract, file_record
 from isplit_edge.preprocessing import resolve_preprocessing
 
@@ -28,23 +27,20 @@ from ..graph.model_identity import program_sha256
 from ..graph.passes import require_runnable
 from ..graph.preprocessor import require_same_as_predict
 from ..graph.program import read_program
-from ..server.models_config import MODELS_CONFIG
 from ..splitting import SplitModel
 from ..storage.directories import check_replaceable, replacing
 from ..storage.records import read_arrays, write_arrays
 from .coded_lengths import measure_lengths
 from .fingerprint import bundle_id
+from .kit_files import HEADS, WHOLE, complete_kit, head_folder
 from .kit_images import FIT_IMAGES, KitImages
-from .kit_serving import Tail, write_served
 from .kit_splits import SharedModel, bottleneck_state, restore_bottleneck
 from .litert.converter import ConvertedHead, convert
 from .local_fallback import probability_model
 from .request import ExportRequest, make_request, package_versions
-from .serving.config_files import BATCHING_CONFIG, batching_config, models_config
-from .serving.saved_model import LatentFormat
 
 PAYLOAD_BYTES = 1000
-_HEADS, _WHOLE, _STATE, _SETTINGS = "heads", "whole", "state", "settings.json"
+_STATE, _SETTINGS = "state", "settings.json"
 _DEFAULT = Projection(payload_bytes=PAYLOAD_BYTES)
 
 
@@ -79,7 +75,7 @@ def build_kit(
         cuts: "main", "all", or a list of cuts.
         bottleneck: What is between the halves at each cut; by default `Projection(payload_bytes=1000)`, in another
             precision than int8 without coding. None for the cut's own tensor.
-        representative_data: Images, labels ignored: at least 16, of which 64 at most are used, spread over the data.
+        representative_data: Images, labels ignored: at least 16, of which 32 at most are used, spread over the data.
             uint8 images get the preprocessing; others are in the model's own space.
         precision: Of the heads and the whole model: "int8", "int16x8", "float16", "dynamic" or "float32".
         preprocessing: What turns a camera's uint8 RGB image into the model's input, as in `export_bundle`.
@@ -176,8 +172,13 @@ class _Build:
             except ExportError as error:
                 refused["whole"] = str(error)
             progress_bar.update()
+        found = [(one, requests[one.cut.index]) for one in splits if one.cut.index in requests]
         with replacing(target) as scratch:
-            self._assemble(partial, scratch, [one for one in splits if one.cut.index in requests], requests, refused)
+            for name in (HEADS, WHOLE):
+                if (partial / name).is_dir():
+                    shutil.copytree(partial / name, scratch / name, ignore=shutil.ignore_patterns(".*"))
+            np.savez_compressed(scratch / layout.IMAGES_FILE, images=self.images.raw)
+            complete_kit(scratch, self.shared, found, refused=refused, **self._identity())
         shutil.rmtree(partial, ignore_errors=True)
         return Kit.load(target)
 
@@ -189,8 +190,8 @@ class _Build:
         known = partial / _SETTINGS
         if not known.is_file() or known.read_bytes() != settings:
             shutil.rmtree(partial, ignore_errors=True)
-            (partial / _STATE).mkdir(parents=True)
-            known.write_bytes(settings)
+            make_folder(partial / _STATE)
+            write_atomic(known, settings)
         return partial
 
     def _settings(self) -> dict[str, Any]:
@@ -206,6 +207,9 @@ class _Build:
             "images": array_sha256(self.images.x),
             "versions": package_versions(),
         }
+
+    def _identity(self) -> dict[str, Any]:
+        return {"model_sha256": self.model_sha256, "settings": self._settings(), "preprocessing": self.preprocessing}
 
     def _fit(self, partial: Path, splits: Sequence[SplitModel]) -> None:
         """Fit the bottlenecks whose weights are not there yet."""
@@ -236,7 +240,7 @@ class _Build:
             from_logits=None,
             output_kind=None,
         )
-        folder = partial / _HEADS / f"{one.cut.index:03d}"
+        folder = partial / head_folder(one.cut)
         try:
             Manifest.load(folder)
         except BundleError:
@@ -258,97 +262,11 @@ class _Build:
             Manifest.from_dict({**record, "files": {HEAD_FILE: file_record(scratch / HEAD_FILE)}}).write(scratch)
 
     def _whole(self, partial: Path) -> None:
-        if (partial / _WHOLE).is_dir():
+        if (partial / WHOLE).is_dir():
             return
         shared, last = self.shared, probability_model(self.shared.logits.output)
         whole: ConvertedHead = convert(
             shared.model, last, precision=self.precision, representative=self.images.calibrating, progress=False
         )
-        with replacing(partial / _WHOLE) as scratch:
+        with replacing(partial / WHOLE) as scratch:
             (scratch / Path(layout.WHOLE_FILE).name).write_bytes(whole.content)
-
-    def _assemble(
-        self,
-        partial: Path,
-        scratch: Path,
-        splits: Sequence[SplitModel],
-        requests: Mapping[int, ExportRequest],
-        refused: Mapping[str, str],
-    ) -> None:
-        """Write the whole kit into an empty folder."""
-        for name in (_HEADS, _WHOLE):
-            if (partial / name).is_dir():
-                shutil.copytree(partial / name, scratch / name)
-        np.savez_compressed(scratch / layout.IMAGES_FILE, images=self.images.raw)
-        manifests = {one.cut.index: Manifest.load(scratch / _HEADS / f"{one.cut.index:03d}") for one in splits}
-        self._serve(scratch, splits, manifests, requests)
-        files = [file for file in scratch.rglob("*") if file.is_file()]
-        records = {file.relative_to(scratch).as_posix(): file_record(file) for file in sorted(files)}
-        settings = self._settings()
-        on_device = {name: entry["sha256"] for name, entry in records.items() if not name.startswith("serving/")}
-        whole = scratch / layout.WHOLE_FILE
-        kit = Kit(
-            kit_id=tagged_sha256([("isplit-kit", b"1"), ("kit", canonical_json([settings, on_device]))]),
-            model_name=self.shared.original.name,
-            model_sha256=self.model_sha256,
-            precision=self.precision,
-            created=utc_now(),
-            versions=package_versions(),
-            input_shape=self.images.x.shape[1:],
-            n_classes=self.shared.logits.output.n_classes,
-            preprocessing=self.preprocessing,
-            bottleneck=settings["bottleneck"],
-            whole=self._whole_record(whole) if whole.is_file() else None,
-            cuts=tuple(self._cut_record(one, manifests[one.cut.index]) for one in splits),
-            images=layout.IMAGES_FILE,
-            serving=f"serving/{layout.SERVED_NAME}/{layout.SERVED_VERSION}",
-            refused=refused,
-            files=records,
-            directory=scratch,
-        )
-        kit.save()
-
-    def _whole_record(self, path: Path) -> KitWhole:
-        cut, model = self.cuts[0], self.shared.model
-        macs = cut.head_macs + cut.tail_macs
-        return KitWhole(
-            macs=macs, params=int(model.count_params()), file=layout.WHOLE_FILE, size_bytes=path.stat().st_size
-        )
-
-    def _cut_record(self, one: SplitModel, manifest: Manifest) -> KitCut:
-        cut = one.cut
-        asked = getattr(self.bottleneck, "payload_bytes", None)
-        return KitCut(
-            index=cut.index,
-            name=cut.name,
-            shape=manifest.cut["shape"],
-            head_macs=cut.head_macs,
-            tail_macs=cut.tail_macs,
-            encoder_macs=manifest.encoder["macs"],
-            payload_bytes=manifest.payload_bytes if asked is None else asked,
-            directory=f"{_HEADS}/{cut.index:03d}",
-            size_bytes=manifest.head["size_bytes"],
-            signature=f"cut_{cut.index}",
-        )
-
-    def _serve(
-        self,
-        scratch: Path,
-        splits: Sequence[SplitModel],
-        manifests: Mapping[int, Manifest],
-        requests: Mapping[int, ExportRequest],
-    ) -> None:
-        tails = []
-        for one in splits:
-            found = manifests[one.cut.index]
-            code = requests[one.cut.index].code
-            most = found.max_payload_bytes
-            shape = found.shapes["latent"]
-            latent = LatentFormat(found.dtype, shape, found.scale, found.zero_point, found.latent_bits, code, most)
-            tails.append(Tail(f"cut_{one.cut.index}", one.decoder, one.tail, latent, found.tag))
-        place = scratch / "serving" / layout.SERVED_NAME / str(layout.SERVED_VERSION)
-        place.mkdir(parents=True)
-        output = self.shared.logits.output
-        write_served(place, self.shared.model, tails, output=output, preprocessing=self.preprocessing)
-        (scratch / "serving" / MODELS_CONFIG).write_text(models_config(layout.SERVED_NAME, layout.SERVED_VERSION))
-        (scratch / "serving" / BATCHING_CONFIG).write_text(batching_config(MAX_BATCH))

@@ -13,8 +13,8 @@ from ..display.progress import bar
 from ..errors import DataError
 from .litert.representative import LEAST_IMAGES, each_image, model_input
 
-FIT_IMAGES = 64
-_CALIBRATING, _KEPT = 32, 16
+FIT_IMAGES = 32
+_CALIBRATING, _KEPT = 16, 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +38,7 @@ class KitImages:
     def read(
         cls, data: Any, shape: tuple[int, ...], record: Mapping[str, Any] | None, *, progress: bool
     ) -> "KitImages":
-        """Read up to 64 images, spread over the data.
+        """Read up to 32 images, spread over the data.
 
         Args:
             data: Images, with or without labels.

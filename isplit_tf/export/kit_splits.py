@@ -92,7 +92,8 @@ class SharedModel:
         own = {cut.index: mine for cut, mine in zip(cuts, list_cuts(copied), strict=True)}
         loss = compiled_loss(model, output)
         logits = find_logits(copied, loss=loss, output_kind=output_kind, from_logits=from_logits)
-        return cls(model, whole, copied, own, logits, output, output_kind)
+        said = output_kind or ("logits" if from_logits else None)
+        return cls(model, whole, copied, own, logits, output, said)
 
     def split(self, cut: Cut, bottleneck: Any) -> SplitModel:
         """Return the split at a cut; with several tensors, it has a copy of the model for itself."""

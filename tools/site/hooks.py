@@ -45,6 +45,7 @@ def command_line() -> str:
     parts = ["# Command line", f"## isplit\n\n```text\n{overview}```"]
     parts += [f"## isplit {name}\n\n```text\n{_help(parse, [name])}```" for name in commands]
     parts.append(f"## python -m isplit_edge\n\n```text\n{_help(parse_edge, [])}```")
+    parts.append(f"## python -m isplit_edge profile\n\n```text\n{_help(parse_edge, ['profile'])}```")
     return "\n\n".join(parts) + "\n"
 
 
