@@ -112,7 +112,8 @@ class GrpcTransport:
         Raises:
             ServerError: If the server cannot be reached, refuses, or its answer breaks the API.
         """
-        answer = self.call(messages.predict_request(self._spec, "payload", payloads), until=until)
+        request = messages.predict_request(self._spec, "payload", payloads)
+        answer = self._call(PREDICT, request, until)
         outputs = messages.read_outputs(answer, most_elements=max(1, len(payloads)) * self._n_classes)
         try:
             return outputs["probabilities"], outputs["status"]
@@ -122,10 +123,6 @@ class GrpcTransport:
                 f"The server's outputs are not probabilities and status but {found}: is this model the tail of a "
                 "bundle?"
             ) from error
-
-    def call(self, request: bytes, *, until: float = math.inf) -> bytes:
-        """Send a `PredictRequest` of any model and signature, and return the `PredictResponse`; errors as `predict`."""
-        return self._call(PREDICT, request, until)
 
     def check(self) -> str:
         """Ask whether the server has the version.

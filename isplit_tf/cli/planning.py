@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from ..errors import ArgumentError
+from ..errors import ArgumentError, ServerError
 from .inputs import open_images, open_model, read_cut, read_preprocessing
 from .options import MODEL, add_command, add_custom_objects, add_data, add_input, add_output, add_output_kind
 from .output import Result, free_output, say
@@ -95,19 +95,27 @@ def define_profile(commands: Any) -> None:
 
 def run_profile(args: argparse.Namespace) -> Result:
     """Run `isplit profile`: measure a server, or estimate a microcontroller."""
-    from ..errors import ServerError
     from ..export.micro.device_estimate import estimate_device
     from ..planning.server_measurement import measure_server
 
     output = free_output(args)
-    by_cycles = {"clock_hz": args.clock_hz, "cycles_per_mac": args.cycles_per_mac, "cycles": _read_cycles(args.cycles)}
+    by_cycles: dict[str, Any] = {
+        "clock_hz": args.clock_hz,
+        "cycles_per_mac": args.cycles_per_mac,
+        "cycles": _read_cycles(args.cycles),
+    }
     if args.ethos_u is not None or any(value is not None for value in by_cycles.values()):
         estimate = estimate_device(args.kit, ethos_u=args.ethos_u, **by_cycles)
         estimate.save(output)
         say(f"wrote {output}, an estimate: {estimate.note}")
         return Result(str(estimate), estimate.to_json())
     batches = [_read_count(one, "--batches") for one in args.batches.split(",")]
-    options = {"seconds": args.seconds, "token": args.token, "timeout_s": args.timeout, "output": output}
+    options: dict[str, Any] = {
+        "seconds": args.seconds,
+        "token": args.token,
+        "timeout_s": args.timeout,
+        "output": output,
+    }
     try:
         profile = measure_server(args.kit, url=args.url, batches=batches, **options)
     except KeyboardInterrupt as error:
@@ -137,6 +145,8 @@ def _read_cycles(given: Sequence[str] | None) -> dict[int | str, float] | None:
     for text in given or ():
         cut, _, number = text.rpartition("=")
         try:
+            if not cut:
+                raise ValueError("no cut")
             cycles[int(cut) if cut.isdecimal() else cut] = float(number)
         except ValueError as error:
             raise ArgumentError(f"--cycles: expected CUT=N, such as 3=1200000. Received: {text!r}") from error

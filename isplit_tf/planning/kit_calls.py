@@ -12,10 +12,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from isplit_edge import Manifest, messages
+from isplit_edge import messages
 from isplit_edge.kit import SERVED_NAME, SERVED_VERSION, Kit
 from isplit_edge.rest import RestTransport
-from isplit_edge.rpc import SCHEMES, GrpcTransport
+from isplit_edge.rpc import PREDICT, SCHEMES, GrpcTransport
 from isplit_edge.transport import HttpConnection
 
 from ..errors import ServerError
@@ -29,17 +29,19 @@ _FLOAT_DIGITS = 6
 
 
 class KitCalls(Protocol):
-    """The calls that a measurement makes.
+    """The calls that a measurement makes."""
 
-    Attributes:
-        transport: "in_process", "rest" or "grpc".
-        address: The server's; None in process.
-        most_floats: The largest number of floats that one request can sensibly hold; None for no limit.
-    """
+    @property
+    def transport(self) -> str:
+        """Return "in_process", "rest" or "grpc"."""
 
-    transport: str
-    address: str | None
-    most_floats: int | None
+    @property
+    def address(self) -> str | None:
+        """Return the server's address; None in process."""
+
+    @property
+    def most_floats(self) -> int | None:
+        """Return the largest number of floats that one request can sensibly hold; None for no limit."""
 
     def request(self, signature: str, name: str, values: Values) -> Any:
         """Return a request with one input, to be sent any number of times."""
@@ -57,14 +59,20 @@ class KitCalls(Protocol):
         """Close the connection."""
 
 
-def open_calls(
-    kit: Kit, manifest: Manifest, url: str | None, *, token: str | None, timeout_s: float, max_batch: int
-) -> KitCalls:
+@dataclasses.dataclass(frozen=True)
+class _Served:
+    """What the transports have to know of a kit's served model."""
+
+    n_classes: int
+    model_name: str = SERVED_NAME
+    version: int = SERVED_VERSION
+
+
+def open_calls(kit: Kit, url: str | None, *, token: str | None, timeout_s: float, max_batch: int) -> KitCalls:
     """Return the calls to a kit's served model.
 
     Args:
         kit: The kit.
-        manifest: Of one of its heads.
         url: `http://`, `https://`, `grpc://` or `grpcs://host:port`; None for this process.
         token: A bearer token for the server.
         timeout_s: Seconds for one call.
@@ -77,7 +85,7 @@ def open_calls(
     """
     if url is None:
         return InProcess(kit)
-    served = dataclasses.replace(manifest, model_name=SERVED_NAME, version=SERVED_VERSION)
+    served = _Served(kit.n_classes)
     if isinstance(url, str) and url.startswith(tuple(f"{scheme}://" for scheme in SCHEMES)):
         return OverGrpc(url, served, timeout_s=timeout_s, retries=0, token=token, max_batch=max_batch)
     return OverRest(HttpConnection(url, timeout_s=timeout_s, retries=0, token=token), served)
@@ -174,7 +182,7 @@ class OverGrpc(GrpcTransport):
 
     def send(self, request: bytes) -> bytes:
         """Send the message."""
-        return self.call(request)
+        return self._call(PREDICT, request)
 
     def statuses(self, answer: bytes) -> list[int]:
         """Return the status of each row."""

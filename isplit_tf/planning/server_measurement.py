@@ -76,7 +76,7 @@ def measure_server(
     if not kit.cuts:
         raise ArgumentError(f"The kit '{kit.directory}' has no head, so no tail can be measured.")
     heads = [Head(kit.directory / cut.directory) for cut in kit.cuts]
-    calls = open_calls(kit, heads[0].manifest, url, token=token, timeout_s=timeout_s, max_batch=sizes[-1])
+    calls = open_calls(kit, url, token=token, timeout_s=timeout_s, max_batch=sizes[-1])
     try:
         calls.check()
         measurement = _Measurement(kit, calls, sizes, heads)

@@ -33,7 +33,15 @@ val copyBundle by tasks.registering(Sync::class) {
         check(manifest.isFile) { "$manifest is not there: 'make demo' makes it, -Pbundle=DIR names another bundle" }
     }
 }
-tasks.named("preBuild") { dependsOn(copyBundle) }
+
+// With -Pkit=DIR, which isplit kit wrote, it measures the device too.
+val copyKit by tasks.registering(Sync::class) {
+    from(providers.gradleProperty("kit").map { rootDir.resolve(it) }) {
+        include("kit.json", "images.npz", "heads/**", "whole/**")
+    }
+    into(layout.buildDirectory.dir("bundle-assets/kit"))
+}
+tasks.named("preBuild") { dependsOn(copyBundle, copyKit) }
 
 dependencies {
     // The only dependency: LiteRT, with its Interpreter.

@@ -9,7 +9,9 @@ import org.isplit.edge.BundleFiles
 import org.isplit.edge.Classifier
 import org.isplit.edge.Code
 import org.isplit.edge.ISplitException
+import org.isplit.edge.ImageFormat
 import org.isplit.edge.JsonException
+import org.isplit.edge.Profiler
 import org.isplit.edge.RawImage
 import org.isplit.edge.TailClient
 import org.isplit.edge.parseJson
@@ -59,6 +61,46 @@ private object RealLiteRt : Interpreter.Backend {
     override fun run(input: ByteArray): ByteArray {
         send("infer", input)
         return receive()!!.second
+    }
+}
+
+/** The models of a kit, told apart by their hash; what runs them answers zeros. */
+private class Zeros(descriptions: List<String>) : Interpreter.Backend {
+    private val known = descriptions.map { it.split("|") }.associateBy { it[0] }
+    private var size = 0
+    private fun described(model: ByteArray, end: Int): Tensor {
+        val digest = java.security.MessageDigest.getInstance("SHA-256").digest(model)
+        return Described(known.getValue(digest.joinToString("") { "%02x".format(it) })[end])
+    }
+    override fun input(model: ByteArray) = described(model, 1)
+    override fun output(model: ByteArray) = described(model, 2).also { size = it.numBytes() }
+    override fun run(input: ByteArray) = ByteArray(size)
+}
+
+/** A clock that is set back and that sleeps now and then, where it is asked to. */
+private class Clock(private val jumps: Boolean) {
+    private var reads = 0
+    fun read(): Long {
+        reads += 1
+        if (!jumps) return System.nanoTime()
+        return System.nanoTime() + if (reads % 40 == 7) -3_000_000_000L else if (reads % 40 == 9) 500_000_000_000L else 0L
+    }
+}
+
+private fun profile(words: List<String>, lines: List<String>): ByteArray {
+    Interpreter.backend = Zeros(lines.drop(1))
+    val format = ImageFormat("JPEG", 75) { it.pixels.copyOf(10) }
+    val machine = mapOf("system" to "Java \"machine\"\n", "cores" to 2, "python" to null)
+    if (words[1] == "interrupted") Thread.currentThread().interrupt()
+    try {
+        val clock = Clock(words[1] == "jumps")
+        val profiler = Profiler(
+            Directory(lines[0]), machine, listOf(format), 1, words[0].toDouble(), clock = { clock.read() }
+        )
+        return profiler.measure().toByteArray()
+    } finally {
+        Thread.interrupted()
+        Interpreter.backend = RealLiteRt
     }
 }
 
@@ -116,6 +158,7 @@ private fun perform(command: String, body: ByteArray): ByteArray {
             val tail = TailClient(classifier!!.manifest, arguments[0], totalTimeoutMs = limit)
             bytesOf(tail.predict(listOf(body)).single())
         }
+        "profile" -> profile(arguments, String(body, Charsets.UTF_8).split("\n"))
         "body" -> TailClient.requestBody(listOf(body, body))
         "rows" -> {
             val text = String(body, Charsets.UTF_8)

@@ -7,6 +7,7 @@ import android.content.SharedPreferences;
 import android.content.res.AssetManager;
 import android.os.Bundle;
 import android.view.View;
+import java.io.File;
 
 public class Activity extends Context {
     public static final int RESULT_OK = -1;
@@ -34,6 +35,16 @@ public class Activity extends Context {
 
     @Override
     public ContentResolver getContentResolver() {
+        return null;
+    }
+
+    @Override
+    public File getExternalFilesDir(String type) {
+        return null;
+    }
+
+    @Override
+    public File getFilesDir() {
         return null;
     }
 }

@@ -13,6 +13,20 @@ class JsonException(message: String) : Exception(message)
  */
 fun parseJson(text: String, allowNaN: Boolean = false): Any? = JsonReader(text, allowNaN).document()
 
+/** Writes a value as JSON: maps, lists, texts, numbers, truth values and null; NaN and infinities are refused. */
+fun jsonText(value: Any?): String = when (value) {
+    null, is Boolean, is Int, is Long -> value.toString()
+    is Double -> if (value.isNaN() || value.isInfinite()) throw JsonException("$value is no JSON") else value.toString()
+    is String -> quoted(value)
+    is Map<*, *> -> value.entries.joinToString(", ", "{", "}") { "${quoted(it.key.toString())}: ${jsonText(it.value)}" }
+    is List<*> -> value.joinToString(", ", "[", "]") { jsonText(it) }
+    else -> throw JsonException("${value.javaClass.name} is no JSON")
+}
+
+private fun quoted(text: String): String = text.map {
+    if (it == '"' || it == '\\') "\\$it" else if (it < ' ' || it > '~') "\\u%04x".format(it - '\u0000') else it.toString()
+}.joinToString("", "\"", "\"")
+
 private class JsonReader(private val text: String, private val allowNaN: Boolean) {
     private var place = 0
 

@@ -7,6 +7,7 @@ import android.content.Intent
 import android.graphics.Bitmap
 import android.graphics.ImageDecoder
 import android.net.Uri
+import android.os.Build
 import android.os.Bundle
 import android.provider.MediaStore
 import android.text.InputType
@@ -16,6 +17,8 @@ import android.widget.ImageView
 import android.widget.LinearLayout
 import android.widget.ScrollView
 import android.widget.TextView
+import java.io.ByteArrayOutputStream
+import java.io.File
 import java.io.IOException
 import java.util.Locale
 import java.util.concurrent.Executors
@@ -63,7 +66,18 @@ class MainActivity : Activity() {
         return describe(answer, loaded.manifest)
     }
 
-    private fun loaded(): Classifier = classifier ?: Classifier(Assets(this)).also { classifier = it }
+    private fun loaded(): Classifier = classifier ?: Classifier(Assets(this, "bundle")).also { classifier = it }
+
+    /** Measures the kit among the assets, and writes device.json where adb finds it. */
+    private fun profile(): String {
+        val say = { line: String -> runOnUiThread { report.text = line } }
+        val content = Profiler(Assets(this, "kit"), machine(), FORMATS, say = say).measure()
+        val target = File(getExternalFilesDir(null) ?: filesDir, "device.json")
+        val partial = File(target.path + ".partial")
+        partial.writeText(content)
+        if (!partial.renameTo(target)) throw IOException("$target cannot be written")
+        return "Measured. adb pull $target"
+    }
 
     /** Does something on the worker and shows what it returns, or why it failed. */
     private fun work(task: () -> String) {
@@ -107,6 +121,7 @@ class MainActivity : Activity() {
         column.addView(button("Take a picture") {
             startActivityForResult(Intent(MediaStore.ACTION_IMAGE_CAPTURE), TAKE)
         })
+        column.addView(button("Measure the kit") { work { profile() } })
         column.addView(report)
         column.addView(picture)
         return ScrollView(this).apply { addView(column) }
@@ -129,12 +144,43 @@ class MainActivity : Activity() {
         const val CHOOSE = 1
         const val TAKE = 2
         const val ADDRESS = "address"
+        val FORMATS = listOf(10, 30, 50, 75, 90).flatMap { quality ->
+            listOf(format("JPEG", quality, Bitmap.CompressFormat.JPEG), format("WEBP", quality, webp()))
+        } + format("PNG", null, Bitmap.CompressFormat.PNG)
+
+        // The newer name of lossy WebP is Android 11's.
+        @Suppress("DEPRECATION")
+        fun webp() = Bitmap.CompressFormat.WEBP
+
+        fun format(codec: String, quality: Int?, how: Bitmap.CompressFormat) = ImageFormat(codec, quality) { image ->
+            val file = ByteArrayOutputStream()
+            bitmap(image).compress(how, quality ?: 100, file)
+            file.toByteArray()
+        }
+
+        fun machine() = mapOf(
+            "system" to "Android ${Build.VERSION.RELEASE}",
+            "processor" to "${Build.MANUFACTURER} ${Build.MODEL} (${Build.HARDWARE})",
+            "cores" to Runtime.getRuntime().availableProcessors(),
+            "python" to null,
+            "litert" to null,
+            "isplit_edge" to null
+        )
     }
 }
 
-/** The bundle among the application's assets. */
-private class Assets(private val context: Context) : BundleFiles {
-    override fun read(name: String): ByteArray = context.assets.open("bundle/$name").use { it.readBytes() }
+/** A folder among the application's assets. */
+private class Assets(private val context: Context, private val folder: String) : BundleFiles {
+    override fun read(name: String): ByteArray = context.assets.open("$folder/$name").use { it.readBytes() }
+}
+
+/** A raw image as a bitmap. */
+private fun bitmap(image: RawImage): Bitmap {
+    fun at(pixel: Int, channel: Int) = image.pixels[pixel * image.channels + channel % image.channels].toInt() and 0xff
+    val colours = IntArray(image.width * image.height) {
+        (0xff shl 24) or (at(it, 0) shl 16) or (at(it, 1) shl 8) or at(it, 2)
+    }
+    return Bitmap.createBitmap(colours, image.width, image.height, Bitmap.Config.ARGB_8888)
 }
 
 /** The pixels of a bitmap as (height, width, 3), row by row: a large picture is not held twice as numbers. */

@@ -171,8 +171,8 @@ class Manifest private constructor(
     }
 }
 
-/** An object of manifest.json whose values are checked as they are taken. */
-private class Record(private val name: String, value: Any?) {
+/** An object of manifest.json or kit.json whose values are checked as they are taken. */
+internal class Record(private val name: String, value: Any?) {
     private val fields = value as? Map<*, *> ?: throw BundleException("$name must be an object. Found: $value")
 
     fun get(key: String): Any? {
