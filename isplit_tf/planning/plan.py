@@ -199,8 +199,8 @@ class Plan:
 
     def rows(self, options: Sequence[Option] | None = None) -> list[dict[str, Any]]:
         """Return one record of plain values per option: its name, kind, accuracy, times, bytes, memory and energy."""
-        names = ("kind", "accuracy", "latency_s", "latency_p95_s", "mean_bytes", "energy_j", "device_bytes")
-        names += ("device_ram_bytes", "server_s", "frames_s", "interpolated")
+        names = ["kind", "accuracy", "latency_s", "latency_p95_s", "mean_bytes", "energy_j", "device_bytes"]
+        names += ["device_ram_bytes", "server_s", "frames_s", "interpolated"]
         chosen = self.options if options is None else options
         return [
             {"name": one.name, **{name: one.to_json()[name] for name in names}, "parts_s": dict(one.parts_s)}
