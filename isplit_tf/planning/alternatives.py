@@ -101,7 +101,8 @@ class Alternatives:
             yield ImagePoint("RAW", None, size, n_bytes, n_bytes, original)
         for one in self.device.profile.codecs:
             accuracy = original if one.codec in LOSSLESS else Accuracy()
-            yield ImagePoint(one.codec, one.quality, tuple(one.size), one.mean_bytes, one.mean_bytes, accuracy)
+            size = (one.size[0], one.size[1])
+            yield ImagePoint(one.codec, one.quality, size, one.mean_bytes, one.mean_bytes, accuracy)
 
     def splits(self, points: Iterable[SplitPoint]) -> Iterator[Option]:
         """Yield the split at each cut and rate whose tail can be told."""

@@ -210,7 +210,7 @@ def _n_classes(program: Program) -> int:
 def _device_facts(profile: DeviceProfile) -> dict[str, Any]:
     threads = {} if profile.threads is None else {"threads": profile.threads}
     note = {} if profile.note is None else {"note": profile.note}
-    facts = {"source": profile.source, "measured": profile.created, "drift": profile.drift}
+    facts: dict[str, Any] = {"source": profile.source, "measured": profile.created, "drift": profile.drift}
     return dict(profile.machine) | facts | threads | note
 
 

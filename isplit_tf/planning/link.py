@@ -1,7 +1,7 @@
 """The link between a device and its server: given as a rate and a delay, measured, or a trace of both over time."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import numpy as np
@@ -77,6 +77,7 @@ class LinkTimes:
     up_s_per_byte: np.ndarray
     down_s_per_byte: np.ndarray
     shares: np.ndarray
+    _: KW_ONLY
     p95_over_median: float = 1.0
     bends: tuple[tuple[float, float], ...] = ()
     is_measured: bool = False

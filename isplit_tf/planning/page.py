@@ -1,6 +1,6 @@
 """The page of a plan: one HTML file with the answer, the pictures that decide, and all options."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..display.page import Section, html_page
 from ..display.tables import html_table
@@ -8,11 +8,8 @@ from ..errors import PlanError
 from ..plots.files import svg
 from .link import rate_text
 
-if TYPE_CHECKING:
-    from .plan import Plan
 
-
-def plan_page(plan: "Plan") -> str:
+def plan_page(plan: Any) -> str:
     """Return a plan as a page that needs nothing else."""
     sections = plan_sections(plan)
     sections.append(Section("All options", "", html_table(*plan.cells(every=True))))
@@ -21,12 +18,12 @@ def plan_page(plan: "Plan") -> str:
     return html_page("Is a split worth it?", lead, sections)
 
 
-def plan_sections(plan: "Plan") -> list[Section]:
+def plan_sections(plan: Any) -> list[Section]:
     """Return the answer of a plan and its pictures as sections of a page."""
     return [_answer(plan), *_pictures(plan)]
 
 
-def _answer(plan: "Plan") -> Section:
+def _answer(plan: Any) -> Section:
     try:
         best = plan.best()
     except PlanError as error:
@@ -39,7 +36,7 @@ def _answer(plan: "Plan") -> Section:
     return Section(f"The answer: {best.name}", text, html_table(*plan.cells()))
 
 
-def _pictures(plan: "Plan") -> list[Section]:
+def _pictures(plan: Any) -> list[Section]:
     if all(one.accuracy is None for one in plan.options):
         return []
     texts = {
@@ -54,7 +51,7 @@ def _pictures(plan: "Plan") -> list[Section]:
     return [Section(title, text, svg(plan.plot(kind).figure)) for kind, (title, text) in texts.items()]
 
 
-def _origin(plan: "Plan") -> Section:
+def _origin(plan: Any) -> Section:
     rows: list[list[Any]] = [
         [f"{where}: {name}", str(value)]
         for where, facts in (("device", plan.device), ("server", plan.server))

@@ -1,6 +1,6 @@
 """The pictures of a plan: its arrays, handed to the plots."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -8,14 +8,11 @@ from ..errors import ArgumentError
 from ..plots.plan import draw_accuracy_by_latency, draw_latency_by_rate, draw_parts
 from .option import KINDS, PARTS, Option
 
-if TYPE_CHECKING:
-    from .plan import Plan
-
 _RATES = np.geomspace(1e5, 1e9, 161)
 _MOST_BARS = 12
 
 
-def draw(plan: "Plan", kind: str, ax: Any = None) -> Any:
+def draw(plan: Any, kind: str, ax: Any = None) -> Any:
     """Draw one of the pictures of a plan; see `Plan.plot`."""
     pictures = {"latency": _latency, "accuracy": _accuracy, "parts": _parts}
     if kind not in pictures:
@@ -37,7 +34,7 @@ def latencies_at(option: Option, rate_bit_s: float, rates: Any) -> np.ndarray:
     return option.latency_s + option.bytes_s * (rate_bit_s / np.asarray(rates, float) - 1)
 
 
-def _latency(plan: "Plan", ax: Any) -> Any:
+def _latency(plan: Any, ax: Any) -> Any:
     crossovers, rate = plan.crossovers(), plan.link.rate_bit_s
     options = plan.accurate()
     shown = [one for crossing in crossovers for one in (crossing.below, crossing.above)]
@@ -55,7 +52,7 @@ def _latency(plan: "Plan", ax: Any) -> Any:
     )
 
 
-def _accuracy(plan: "Plan", ax: Any) -> Any:
+def _accuracy(plan: Any, ax: Any) -> Any:
     known = [one for one in plan.options if one.accuracy is not None]
     of_kind = {kind: [one for one in known if one.kind == kind] for kind in KINDS}
     points = {
@@ -73,7 +70,7 @@ def _accuracy(plan: "Plan", ax: Any) -> Any:
     )
 
 
-def _parts(plan: "Plan", ax: Any) -> Any:
+def _parts(plan: Any, ax: Any) -> Any:
     chosen = sorted(plan.accurate(), key=lambda one: one.latency_s)
     shown = chosen[:_MOST_BARS] + [one for one in chosen[_MOST_BARS:] if one.kind == "local"]
     parts = {part: [one.parts_s[part] for one in shown] for part in PARTS}

@@ -199,8 +199,8 @@ class Plan:
 
     def rows(self, options: Sequence[Option] | None = None) -> list[dict[str, Any]]:
         """Return one record of plain values per option: its name, kind, accuracy, times, bytes, memory and energy."""
-        names = ("kind", "accuracy", "latency_s", "latency_p95_s", "mean_bytes", "energy_j", "device_bytes")
-        names += ("device_ram_bytes", "server_s", "frames_s", "interpolated")
+        names = ["kind", "accuracy", "latency_s", "latency_p95_s", "mean_bytes", "energy_j", "device_bytes"]
+        names += ["device_ram_bytes", "server_s", "frames_s", "interpolated"]
         chosen = self.options if options is None else options
         return [
             {"name": one.name, **{name: one.to_json()[name] for name in names}, "parts_s": dict(one.parts_s)}
@@ -240,12 +240,12 @@ class Plan:
             [
                 one.name,
                 one.accuracy,
-                *(round(1000 * seconds, 2) for seconds in (one.latency_s, one.latency_p95_s, one.device_s)),
-                *(round(1000 * one.parts_s[part], 2) for part in ("up", "server", "down")),
+                *(_ms(seconds) for seconds in (one.latency_s, one.latency_p95_s, one.device_s)),
+                *(_ms(one.parts_s[part]) for part in ("up", "server", "down")),
                 round(one.mean_bytes),
-                *([] if self.watts is None else [round(1000 * (one.energy_j or 0.0), 3)]),
+                *([] if self.watts is None else [_ms(one.energy_j or 0.0)]),
                 one.device_bytes,
-                round(min(one.frames_s, 1e6), 1),
+                f"{min(one.frames_s, 1e6):8.1f}",
                 "front" if one in front else "",
             ]
             for one in sorted(shown, key=lambda one: one.latency_s)
@@ -306,6 +306,11 @@ class Plan:
             return cls(options=options, link=LinkTimes.from_json(record["link"]), **fields)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise BundleError(f"'{path}' is damaged: {error!r}") from error
+
+
+def _ms(seconds: float) -> str:
+    """Return seconds as milliseconds of one width, which columns of a table are aligned by."""
+    return f"{1000 * seconds:8.2f}"
 
 
 def checked_watts(watts: Mapping[str, float] | None) -> dict[str, float] | None:

@@ -24,7 +24,7 @@ def test_the_best_option_is_exported(plan, tmp_path):
         choice, tmp_path / "bundle", original=profiles.make_model(), representative_data=IMAGES, progress=False
     )
     assert bundle.manifest.cut["name"] == choice.cut.name
-    assert bundle.predict(IMAGES[:2]).shape == (2, 10)
+    assert bundle.predict(IMAGES[:2], preprocessed=True).shape == (2, 10)
 
 
 @pytest.mark.parametrize(

@@ -199,7 +199,7 @@ def profiles_of(model: keras.Model) -> tuple[DeviceProfile, of_server.ServerProf
     whole = found[0].head_macs + found[0].tail_macs
     changes = {"model_name": model.name, "model_sha256": model_sha256(model)}
     heads = tuple(
-        head(1, 1 + cut.head_macs / 1000, index=cut.index, name=cut.name, head_macs=cut.head_macs)
+        dataclasses.replace(head(1, 1 + cut.head_macs / 1000), index=cut.index, name=cut.name, head_macs=cut.head_macs)
         for cut in found[1::2]
     )
     tails = tuple(tail(cut.index, cut.name, 1 + cut.tail_macs / 4000) for cut in found[1::2])
