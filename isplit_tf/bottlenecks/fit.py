@@ -170,7 +170,7 @@ def gather(
             signs = np.stack([g.choice(np.array([-1, 1], np.float32), source.units) for g in generators])
             features, gradients = source.call(feed(source.entry, batch.x), tf.constant(signs, tf.float32))
             for k, moment in enumerate(moments):
-                feature, gradient = (np.asarray(some[k]) if some else None for some in (features, gradients))
+                feature, gradient = np.asarray(features[k]), np.asarray(gradients[k]) if gradients else None
                 _check_finite(source.names[k], feature, gradient)
                 moment.add(feature, gradient, generators)
             n_images += batch.size

@@ -3,7 +3,7 @@
 import argparse
 import re
 import sys
-from typing import IO
+from typing import IO, Any
 
 from ..display.colour import has_colours, styled
 
@@ -16,7 +16,7 @@ _PARTS = re.compile(
 class ColouredParser(argparse.ArgumentParser):
     """A parser whose help has headings and options in colours, where a terminal shows it."""
 
-    def print_help(self, file: IO[str] | None = None) -> None:
+    def print_help(self, file: Any = None) -> None:
         """Write the help to a file, by default to standard output."""
         file = sys.stdout if file is None else file
         text = self.format_help()

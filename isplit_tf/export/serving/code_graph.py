@@ -89,12 +89,10 @@ class _Tables:
         bits = int(len(used) - 1).bit_length()
         counts = np.diff(code.tables[used].astype(np.int64), axis=1, append=TOTAL)
         shape = (_SHORT + 1, 1 << bits, 1 << _SYMBOL_BITS)
-        return cls(
-            np.concatenate([np.repeat(np.arange(SYMBOLS), row) for row in counts]).astype(np.int32),
-            *(table.ravel().astype(np.int32) for table in _entries(code, used, shape)),
-            *_layout(code, kinds.reshape(2, -1), bits),
-            bits,
-        )
+        symbols = np.concatenate([np.repeat(np.arange(SYMBOLS), row) for row in counts]).astype(np.int32)
+        entries = (table.ravel().astype(np.int32) for table in _entries(code, used, shape))
+        tables: list[Any] = [symbols, *entries, *_layout(code, kinds.reshape(2, -1), bits)]
+        return cls(*tables, bits)
 
     def units_of(self, lanes: tf.Tensor, n_units: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Return the units on the tapes of rows, lane after lane, `(N, length)`, and how many each lane has, `(N, 1)`.
