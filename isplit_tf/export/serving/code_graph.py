@@ -91,8 +91,8 @@ class _Tables:
         shape = (_SHORT + 1, 1 << bits, 1 << _SYMBOL_BITS)
         symbols = np.concatenate([np.repeat(np.arange(SYMBOLS), row) for row in counts]).astype(np.int32)
         entries = (table.ravel().astype(np.int32) for table in _entries(code, used, shape))
-        tables: list[Any] = [symbols, *entries, *_layout(code, kinds.reshape(2, -1), bits)]
-        return cls(*tables, bits)
+        tables: list[Any] = [symbols, *entries, *_layout(code, kinds.reshape(2, -1), bits), bits]
+        return cls(*tables)
 
     def units_of(self, lanes: tf.Tensor, n_units: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Return the units on the tapes of rows, lane after lane, `(N, length)`, and how many each lane has, `(N, 1)`.
