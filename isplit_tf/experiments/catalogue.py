@@ -74,7 +74,7 @@ _LITE1 = Study(
     Retraining(0, 0, (0.0,), tuned_at=0),
     (),
     (),
-    rates=(150, 400, 800, 1500, 2700, 5000, 6000),
+    rates=(150, 400, 800, 1500, 2700, 5000),
     qualities=_FEW_QUALITIES,
     codecs=("jpeg", "webp", "avif"),
     codec_sizes=(240, 160, 112),

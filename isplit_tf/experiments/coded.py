@@ -32,7 +32,8 @@ def measure_coded(shop: Workshop, job: Job) -> dict[str, Any]:
     bottleneck = Projection(payload_bytes=job.rate.latent_bytes, seed=job.seed)
     images = shop.images.train
     halves = split(shop.original_of(job.seed), cut, bottleneck, fit_data=images)
-    plan = bottleneck.plan([int(axis or 0) for axis in cut.shape])
+    shape: Any = cut.shape  # no dimension is None
+    plan = bottleneck.plan(shape)
     with tempfile.TemporaryDirectory() as folder:
         some = images[0][:_QUANTIZED]
         bundle = export_bundle(halves, Path(folder) / "bundle", representative_data=some, progress=False)

@@ -104,7 +104,7 @@ def _pictures(study: str, one: Found) -> Iterator[Picture]:
             for cut, share in shares.items()
             for points in one["cuts"][cut].values()
         }
-        title = f"{one['title']}: nothing trained, int8, through the wire"
+        title = f"{one['title']}, untrained"
         yield f"rate_accuracy_{study}", plots.rate_and_accuracy(lines, codecs, references=references, title=title)
         return
     for cut, by_label in one["cuts"].items():
