@@ -152,7 +152,7 @@ class Rate:
         )
 
     def approach(self, asked: float, low: float, high: float) -> None:
-        """Come to know the bytes at steps close to the one that is asked for, between two steps.
+        """Find the bytes at steps close to the one that is asked for, between two steps.
 
         Reference:
             Dowell and Jarratt, "A modified regula falsi method", BIT 1971 (the Illinois algorithm).

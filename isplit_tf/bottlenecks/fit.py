@@ -167,7 +167,7 @@ def gather(
             signs = np.stack([g.choice(np.array([-1, 1], np.float32), source.units) for g in generators])
             features, gradients = source.call(feed(source.entry, batch.x), tf.constant(signs, tf.float32))
             for k, moment in enumerate(moments):
-                feature, gradient = (np.asarray(some[k]) if some else None for some in (features, gradients))
+                feature, gradient = np.asarray(features[k]), np.asarray(gradients[k]) if gradients else None
                 _check_finite(source.names[k], feature, gradient)
                 moment.add(feature, gradient, generators)
             n_images += batch.size
@@ -175,7 +175,7 @@ def gather(
     return n_images
 
 
-def _check_finite(name: str, features: np.ndarray | None, gradients: np.ndarray | None) -> None:
+def _check_finite(name: str, features: np.ndarray, gradients: np.ndarray | None) -> None:
     for kind, values in (("features", features), ("gradient", gradients)):
         with np.errstate(over="ignore", invalid="ignore"):
             # A sum in float32 that is infinite may be one of large numbers.

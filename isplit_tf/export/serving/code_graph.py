@@ -89,12 +89,10 @@ class _Tables:
         bits = int(len(used) - 1).bit_length()
         counts = np.diff(code.tables[used].astype(np.int64), axis=1, append=TOTAL)
         shape = (_SHORT + 1, 1 << bits, 1 << _SYMBOL_BITS)
-        return cls(
-            np.concatenate([np.repeat(np.arange(SYMBOLS), row) for row in counts]).astype(np.int32),
-            *(table.ravel().astype(np.int32) for table in _entries(code, used, shape)),
-            *_layout(code, kinds.reshape(2, -1), bits),
-            bits,
-        )
+        symbols = np.concatenate([np.repeat(np.arange(SYMBOLS), row) for row in counts]).astype(np.int32)
+        counts, gains, values = (table.ravel().astype(np.int32) for table in _entries(code, used, shape))
+        contexts, firsts = _layout(code, kinds.reshape(2, -1), bits)
+        return cls(symbols, counts, gains, values, contexts, firsts, bits)
 
     def units_of(self, lanes: tf.Tensor, n_units: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Return the units on the tapes of rows, lane after lane, `(N, length)`, and how many each lane has, `(N, 1)`.
@@ -174,9 +172,8 @@ def decode_streams(streams: Streams, code: Code) -> tuple[tf.Tensor, tf.Tensor]:
     lanes, n_units = tf.where(valid, lanes, 1), tf.where(valid, n_units, 0)
     source = _Source.of(streams, lanes)
     found = _walk(source, lanes, n_units, _Tables.of(code), code)
-    signed, ends_well = _signed(found, source, lanes)
-    shape = [-1, code.n_channels, code.positions]
-    centred = tf.transpose(tf.reshape(signed, shape), [0, 2, 1]) + tf.constant(code.centres, tf.int32)
+    signed, ends_well = _signed(found, source, lanes, code)
+    centred = signed + tf.constant(code.centres, tf.int32)
     fits = tf.reduce_all((centred >= -128) & (centred <= 127), axis=[1, 2])
     return tf.reshape(centred, [-1, *code.shape]), valid & ends_well & fits
 
@@ -289,8 +286,10 @@ def _magnitudes(entries: tf.Tensor, begin: tf.Tensor, on_tape: tf.Tensor, tables
     return tf.reshape(magnitudes, [count, size])
 
 
-def _signed(found: Mapping[str, tf.Tensor], source: _Source, lanes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Give the magnitudes their signs, and say which rows end as they have to."""
+def _signed(
+    found: Mapping[str, tf.Tensor], source: _Source, lanes: tf.Tensor, code: Code
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Give the magnitudes their signs, `(N, P, C)`, and say which rows end as they have to."""
     magnitudes, states = found["magnitudes"], found["states"]
     count, most = tf.unstack(tf.shape(states))
     carried = LANE_SIGNS * lanes[:, tf.newaxis]
@@ -308,10 +307,13 @@ def _signed(found: Mapping[str, tf.Tensor], source: _Source, lanes: tf.Tensor) -
     in_stream = tf.gather((found["position"] - carried)[:, 0], row) + number + tf.size(held)
     place = tf.where(number < tf.gather(carried[:, 0], row), in_states, in_stream)
     negative = tf.gather(bits, tf.clip_by_value(place, 0, tf.size(bits) - 1))
-    signed = tf.scatter_nd(at[:, tf.newaxis], tf.gather(flat, at) * (1 - 2 * negative), tf.shape(flat))
+    first = row * (code.n_channels * code.positions)
+    channel, position = _divided(at - first, code.positions)
+    target = first + position * code.n_channels + channel
+    signed = tf.scatter_nd(target[:, tf.newaxis], tf.gather(flat, at) * (1 - 2 * negative), tf.shape(flat))
     left = source.end - found["position"] - tf.maximum(0, signs - carried)
     padding = _and(source.last_byte[:, tf.newaxis], tf.bitwise.left_shift(1, tf.clip_by_value(left, 0, 7)) - 1)
     index = tf.range(LANE_SIGNS * most)
     unused = tf.reduce_any((held > 0) & (index >= signs) & (index < carried), axis=1)
     ends_well = found["ended"] & ((left >= 0) & (left < 8) & (padding == 0))[:, 0] & ~unused
-    return tf.reshape(signed, tf.shape(magnitudes)), ends_well
+    return tf.reshape(signed, [-1, code.positions, code.n_channels]), ends_well
