@@ -25,8 +25,10 @@ _ROUND = 4
 # What comes next at a place: nothing, a run of at most 1 to 16 (the variant is the limit), a magnitude, or a run at the
 # beginning of a unit that has a position less than the others and therefore passes over one.
 _MAGNITUDE, _SHORT = LIMIT + 1, LIMIT + 2
-# Part of an entry of `gains`: 18 bits of the state, then 16 less the bits that are read, then the places to move on.
+# Part of an entry of `gains`: 18 bits of the state, then 24 less the bits that are read, then the places to move on.
 _READ, _MOVE = 18, 24
+# Windows hold their 16 bits as the upper ones of so many.
+_WINDOW = 24
 _SYMBOL_BITS = 5
 
 _shift = tf.bitwise.right_shift
@@ -127,9 +129,9 @@ def _entries(code: Code, used: np.ndarray, shape: tuple[int, ...]) -> list[np.nd
         entry = (kinds[:, np.newaxis], limit, np.minimum(symbols, limit))
         counts[variant][rows] = count[entry]
         state = (1 << 18) - (1 << (17 - most[entry])) - start[entry] + 16 * count[entry]
-        gains[variant][rows] = state + ((16 - most[entry]) << _READ) + (moves << _MOVE)
+        gains[variant][rows] = state + ((_WINDOW - most[entry]) << _READ) + (moves << _MOVE)
 
-    gains[0] = (1 << 18) - (1 << 17) + 16 * TOTAL + (16 << _READ)
+    gains[0] = (1 << 18) - (1 << 17) + 16 * TOTAL + (_WINDOW << _READ)
     for variant in [*range(1, LIMIT + 1), _SHORT]:
         limit = max(1, unit - 1) if variant == _SHORT else variant
         put(variant, limit, np.where(symbols < limit, 2 * symbols + 1, 2 * limit) + 2 * (variant == _SHORT))
@@ -180,7 +182,7 @@ def decode_streams(streams: Streams, code: Code) -> tuple[tf.Tensor, tf.Tensor]:
 
 @dataclass(frozen=True, eq=False)
 class _Source:
-    """The bits of all rows: at each bit of a row the number that it and the next 15 make, flat int32."""
+    """The bits of all rows: at each bit of a row it and the next 15, as the upper ones of 24, flat int32."""
 
     windows: tf.Tensor
     position: tf.Tensor
@@ -201,7 +203,7 @@ class _Source:
         further = 2 + _ROUND * TOTAL_BITS * most // (8 * width)
         padded = tf.pad(rows, [[0, further], [0, 2]])
         three = padded[:, :-2] * 65536 + padded[:, 1:-1] * 256 + padded[:, 2:]
-        windows = _and(_shift(three[:, :, tf.newaxis], tf.range(8, 0, -1)), 65535)
+        windows = _and(three[:, :, tf.newaxis] * [1, 2, 4, 8, 16, 32, 64, 128], 65535 << 8)
         row_begin = tf.range(count)[:, tf.newaxis] * 8 * width
         return cls(
             tf.reshape(windows, [-1]),
@@ -226,7 +228,7 @@ def _walk(
         entry = _shift(context, by_entry) + tf.gather(symbols, _and(context, kinds) + slot)
         value = tf.gather(counts, entry) * _shift(state, TOTAL_BITS) + slot + tf.gather(gains, entry)
         kept = _and(_shift(value, _READ), 31)
-        size = 16 - kept
+        size = _WINDOW - kept
         read = _shift(tf.gather(source.windows, position + tf.cumsum(size, axis=1, exclusive=True)), kept)
         state = _and(tf.bitwise.left_shift(value, size) + read, FIRST - 1)
         return state, place + _shift(value, _MOVE), position + tf.reduce_sum(size, axis=1, keepdims=True), entry
@@ -302,7 +304,7 @@ def _signed(
     row = tf.repeat(tf.range(count), signs[:, 0])
     number = tf.range(tf.size(at)) - tf.gather(tf.cumsum(signs[:, 0], exclusive=True), row)
     # One list of bits: those that the states hold, then those of the streams.
-    bits = tf.concat([tf.reshape(held, [-1]), _shift(source.windows, 15)], axis=0)
+    bits = tf.concat([tf.reshape(held, [-1]), _shift(source.windows, _WINDOW - 1)], axis=0)
     in_states = row * LANE_SIGNS * most + number
     in_stream = tf.gather((found["position"] - carried)[:, 0], row) + number + tf.size(held)
     place = tf.where(number < tf.gather(carried[:, 0], row), in_states, in_stream)
