@@ -177,7 +177,7 @@ def gather(
     return n_images
 
 
-def _check_finite(name: str, features: np.ndarray | None, gradients: np.ndarray | None) -> None:
+def _check_finite(name: str, features: np.ndarray, gradients: np.ndarray | None) -> None:
     for kind, values in (("features", features), ("gradient", gradients)):
         with np.errstate(over="ignore", invalid="ignore"):
             # A sum in float32 that is infinite may be one of large numbers.

@@ -25,8 +25,10 @@ _ROUND = 4
 # What comes next at a place: nothing, a run of at most 1 to 16 (the variant is the limit), a magnitude, or a run at the
 # beginning of a unit that has a position less than the others and therefore passes over one.
 _MAGNITUDE, _SHORT = LIMIT + 1, LIMIT + 2
-# Part of an entry of `gains`: 18 bits of the state, then 16 less the bits that are read, then the places to move on.
+# Part of an entry of `gains`: 18 bits of the state, then 24 less the bits that are read, then the places to move on.
 _READ, _MOVE = 18, 24
+# Windows hold their 16 bits as the upper ones of so many.
+_WINDOW = 24
 _SYMBOL_BITS = 5
 
 _shift = tf.bitwise.right_shift
@@ -90,9 +92,9 @@ class _Tables:
         counts = np.diff(code.tables[used].astype(np.int64), axis=1, append=TOTAL)
         shape = (_SHORT + 1, 1 << bits, 1 << _SYMBOL_BITS)
         symbols = np.concatenate([np.repeat(np.arange(SYMBOLS), row) for row in counts]).astype(np.int32)
-        entries = (table.ravel().astype(np.int32) for table in _entries(code, used, shape))
-        tables: list[Any] = [symbols, *entries, *_layout(code, kinds.reshape(2, -1), bits), bits]
-        return cls(*tables)
+        counts, gains, values = (table.ravel().astype(np.int32) for table in _entries(code, used, shape))
+        contexts, firsts = _layout(code, kinds.reshape(2, -1), bits)
+        return cls(symbols, counts, gains, values, contexts, firsts, bits)
 
     def units_of(self, lanes: tf.Tensor, n_units: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Return the units on the tapes of rows, lane after lane, `(N, length)`, and how many each lane has, `(N, 1)`.
@@ -127,9 +129,9 @@ def _entries(code: Code, used: np.ndarray, shape: tuple[int, ...]) -> list[np.nd
         entry = (kinds[:, np.newaxis], limit, np.minimum(symbols, limit))
         counts[variant][rows] = count[entry]
         state = (1 << 18) - (1 << (17 - most[entry])) - start[entry] + 16 * count[entry]
-        gains[variant][rows] = state + ((16 - most[entry]) << _READ) + (moves << _MOVE)
+        gains[variant][rows] = state + ((_WINDOW - most[entry]) << _READ) + (moves << _MOVE)
 
-    gains[0] = (1 << 18) - (1 << 17) + 16 * TOTAL + (16 << _READ)
+    gains[0] = (1 << 18) - (1 << 17) + 16 * TOTAL + (_WINDOW << _READ)
     for variant in [*range(1, LIMIT + 1), _SHORT]:
         limit = max(1, unit - 1) if variant == _SHORT else variant
         put(variant, limit, np.where(symbols < limit, 2 * symbols + 1, 2 * limit) + 2 * (variant == _SHORT))
@@ -172,16 +174,15 @@ def decode_streams(streams: Streams, code: Code) -> tuple[tf.Tensor, tf.Tensor]:
     lanes, n_units = tf.where(valid, lanes, 1), tf.where(valid, n_units, 0)
     source = _Source.of(streams, lanes)
     found = _walk(source, lanes, n_units, _Tables.of(code), code)
-    signed, ends_well = _signed(found, source, lanes)
-    shape = [-1, code.n_channels, code.positions]
-    centred = tf.transpose(tf.reshape(signed, shape), [0, 2, 1]) + tf.constant(code.centres, tf.int32)
+    signed, ends_well = _signed(found, source, lanes, code)
+    centred = signed + tf.constant(code.centres, tf.int32)
     fits = tf.reduce_all((centred >= -128) & (centred <= 127), axis=[1, 2])
     return tf.reshape(centred, [-1, *code.shape]), valid & ends_well & fits
 
 
 @dataclass(frozen=True, eq=False)
 class _Source:
-    """The bits of all rows: at each bit of a row the number that it and the next 15 make, flat int32."""
+    """The bits of all rows: at each bit of a row it and the next 15, as the upper ones of 24, flat int32."""
 
     windows: tf.Tensor
     position: tf.Tensor
@@ -202,7 +203,7 @@ class _Source:
         further = 2 + _ROUND * TOTAL_BITS * most // (8 * width)
         padded = tf.pad(rows, [[0, further], [0, 2]])
         three = padded[:, :-2] * 65536 + padded[:, 1:-1] * 256 + padded[:, 2:]
-        windows = _and(_shift(three[:, :, tf.newaxis], tf.range(8, 0, -1)), 65535)
+        windows = _and(three[:, :, tf.newaxis] * [1, 2, 4, 8, 16, 32, 64, 128], 65535 << 8)
         row_begin = tf.range(count)[:, tf.newaxis] * 8 * width
         return cls(
             tf.reshape(windows, [-1]),
@@ -227,7 +228,7 @@ def _walk(
         entry = _shift(context, by_entry) + tf.gather(symbols, _and(context, kinds) + slot)
         value = tf.gather(counts, entry) * _shift(state, TOTAL_BITS) + slot + tf.gather(gains, entry)
         kept = _and(_shift(value, _READ), 31)
-        size = 16 - kept
+        size = _WINDOW - kept
         read = _shift(tf.gather(source.windows, position + tf.cumsum(size, axis=1, exclusive=True)), kept)
         state = _and(tf.bitwise.left_shift(value, size) + read, FIRST - 1)
         return state, place + _shift(value, _MOVE), position + tf.reduce_sum(size, axis=1, keepdims=True), entry
@@ -287,8 +288,10 @@ def _magnitudes(entries: tf.Tensor, begin: tf.Tensor, on_tape: tf.Tensor, tables
     return tf.reshape(magnitudes, [count, size])
 
 
-def _signed(found: Mapping[str, tf.Tensor], source: _Source, lanes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Give the magnitudes their signs, and say which rows end as they have to."""
+def _signed(
+    found: Mapping[str, tf.Tensor], source: _Source, lanes: tf.Tensor, code: Code
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Give the magnitudes their signs, `(N, P, C)`, and say which rows end as they have to."""
     magnitudes, states = found["magnitudes"], found["states"]
     count, most = tf.unstack(tf.shape(states))
     carried = LANE_SIGNS * lanes[:, tf.newaxis]
@@ -301,15 +304,18 @@ def _signed(found: Mapping[str, tf.Tensor], source: _Source, lanes: tf.Tensor) -
     row = tf.repeat(tf.range(count), signs[:, 0])
     number = tf.range(tf.size(at)) - tf.gather(tf.cumsum(signs[:, 0], exclusive=True), row)
     # One list of bits: those that the states hold, then those of the streams.
-    bits = tf.concat([tf.reshape(held, [-1]), _shift(source.windows, 15)], axis=0)
+    bits = tf.concat([tf.reshape(held, [-1]), _shift(source.windows, _WINDOW - 1)], axis=0)
     in_states = row * LANE_SIGNS * most + number
     in_stream = tf.gather((found["position"] - carried)[:, 0], row) + number + tf.size(held)
     place = tf.where(number < tf.gather(carried[:, 0], row), in_states, in_stream)
     negative = tf.gather(bits, tf.clip_by_value(place, 0, tf.size(bits) - 1))
-    signed = tf.scatter_nd(at[:, tf.newaxis], tf.gather(flat, at) * (1 - 2 * negative), tf.shape(flat))
+    first = row * (code.n_channels * code.positions)
+    channel, position = _divided(at - first, code.positions)
+    target = first + position * code.n_channels + channel
+    signed = tf.scatter_nd(target[:, tf.newaxis], tf.gather(flat, at) * (1 - 2 * negative), tf.shape(flat))
     left = source.end - found["position"] - tf.maximum(0, signs - carried)
     padding = _and(source.last_byte[:, tf.newaxis], tf.bitwise.left_shift(1, tf.clip_by_value(left, 0, 7)) - 1)
     index = tf.range(LANE_SIGNS * most)
     unused = tf.reduce_any((held > 0) & (index >= signs) & (index < carried), axis=1)
     ends_well = found["ended"] & ((left >= 0) & (left < 8) & (padding == 0))[:, 0] & ~unused
-    return tf.reshape(signed, tf.shape(magnitudes)), ends_well
+    return tf.reshape(signed, [-1, code.positions, code.n_channels]), ends_well
