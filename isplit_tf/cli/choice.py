@@ -253,7 +253,7 @@ def run_propose(args: argparse.Namespace) -> Result:
         )
     candidates.save(output)
     say(f"wrote {output}")
-    return Result(candidates.table(), json.loads(output.read_text())["candidates"])
+    return Result(candidates.table(), json.loads(output.read_text())["candidates"], has_advice=True)
 
 
 def check_propose(args: argparse.Namespace) -> None:

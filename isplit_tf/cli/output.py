@@ -23,6 +23,7 @@ class Result:
 
     text: str
     json: Any
+    has_advice: bool = False  # the text names arguments of the library, which a shell has as options
 
 
 def say(text: str) -> None:
@@ -39,7 +40,9 @@ def write_result(result: Result, *, as_json: bool, options: Options) -> str | No
         return "the result cannot be written: standard output is closed"
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # the terminal may lack a table's line characters
-    text = json.dumps(result.json, indent=1, allow_nan=False) if as_json else in_shell_words(result.text, options)
+    text = json.dumps(result.json, indent=1, allow_nan=False) if as_json else result.text
+    if result.has_advice and not as_json:
+        text = in_shell_words(text, options)
     try:
         sys.stdout.write(text + "\n")
         sys.stdout.flush()

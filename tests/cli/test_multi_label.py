@@ -68,7 +68,7 @@ def test_what_the_output_is_can_be_said(tags, capsys):
         assert SplitModel.load(tags / f"said_{word}").output_kind == kind
         assert isplit("evaluate", model, "--data", data, *said, "--overwrite", "-o", tags / "said.json") == 0
     assert isplit("split", tags / "tagger.keras", "--cut", 0, "--output-kind", "probabilities", "-o", tags / "no") == 2
-    assert "is not what output_kind='probabilities' says" in capsys.readouterr().err
+    assert "is not what --output-kind probabilities says" in capsys.readouterr().err
     assert not (tags / "no").exists()
     train = ["train", tags / "said_None", "--data", data, "--output-kind", "logits", "-o", tags / "no"]
     assert isplit(*train) == 2
