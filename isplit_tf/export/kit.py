@@ -1,8 +1,10 @@
 """A kit to measure with: heads at many cuts, the whole model and some images for a device, all tails for a server."""
 
+import functools
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,7 @@ from .kit_files import HEADS, WHOLE, complete_kit, head_folder
 from .kit_images import FIT_IMAGES, KitImages
 from .kit_splits import SharedModel, bottleneck_state, restore_bottleneck
 from .litert.converter import ConvertedHead, convert
+from .litert.turns import turn
 from .local_fallback import probability_model
 from .request import ExportRequest, make_request, package_versions
 
@@ -154,24 +157,15 @@ class _Build:
         """Make the kit, from what an interrupted call has left beside it."""
         partial = self._partial(target)
         splits = [self.shared.split(cut, self.bottleneck) for cut in self.cuts]
-        requests: dict[int, ExportRequest] = {}
-        refused: dict[str, str] = {}
         self._fit(partial, splits)
-        with bar(total=len(splits) + 1, desc="heads", unit="head", enabled=self.progress) as progress_bar:
-            for one in splits:
-                try:
-                    requests[one.cut.index] = self._head(partial, one)
-                except ExportError as error:
-                    refused[one.cut.name] = str(error)
-                progress_bar.update()
-            if not requests:
-                reasons = "; ".join(f"'{name}': {why}" for name, why in refused.items())
-                raise ExportError(f"No head of '{self.shared.model.name}' can be converted as asked. {reasons}")
-            try:
-                self._whole(partial)
-            except ExportError as error:
-                refused["whole"] = str(error)
-            progress_bar.update()
+        jobs: dict[str, Callable[[], Any]] = {
+            one.cut.name: functools.partial(self._head, partial, one) for one in splits
+        }
+        results, refused = self._all({**jobs, WHOLE: functools.partial(self._whole, partial)})
+        requests = {one.cut.index: results[one.cut.name] for one in splits if one.cut.name in results}
+        if not requests:
+            reasons = "; ".join(f"'{name}': {why}" for name, why in refused.items())
+            raise ExportError(f"No head of '{self.shared.model.name}' can be converted as asked. {reasons}")
         found = [(one, requests[one.cut.index]) for one in splits if one.cut.index in requests]
         with replacing(target) as scratch:
             for name in (HEADS, WHOLE):
@@ -181,6 +175,34 @@ class _Build:
             complete_kit(scratch, self.shared, found, refused=refused, **self._identity())
         shutil.rmtree(partial, ignore_errors=True)
         return Kit.load(target)
+
+    def _all(self, jobs: Mapping[str, Callable[[], Any]]) -> tuple[dict[str, Any], dict[str, str]]:
+        """Run jobs that convert, and return their results, and why others cannot be converted.
+
+        Two threads take turns: while the worker process converts for one, the other prepares the next.
+        """
+        results: dict[str, Any] = {}
+        refused: dict[str, str] = {}
+
+        def run(name: str) -> None:
+            try:
+                with turn():
+                    results[name] = jobs[name]()
+            except ExportError as error:
+                refused[name] = str(error)
+
+        first, *others = jobs
+        with bar(total=len(jobs), desc="heads", unit="head", enabled=self.progress) as progress_bar:
+            run(first)  # alone: the first conversion of a process runs in it
+            progress_bar.update()
+            with ThreadPoolExecutor(2) as threads:
+                try:
+                    for _ in threads.map(run, others):
+                        progress_bar.update()
+                except BaseException:
+                    threads.shutdown(wait=False, cancel_futures=True)
+                    raise
+        return results, {name: refused[name] for name in jobs if name in refused}
 
     def _partial(self, target: Path) -> Path:
         """Return the folder of what is done, empty unless the same kit was begun."""

@@ -27,6 +27,7 @@ from ...display.quiet import quiet
 from ...errors import ExportError
 from .conversion import ConversionFailed, Task, save_graph
 from .engines import run_converter
+from .turns import given_away, taken_back
 from .worker import GRAPH_FILE, IMAGES_FILE, LOG_FILE, RESULT_FILE, SMALL_BYTES
 
 _START = "import sys; sys.path[:] = sys.argv[1:]; from isplit_tf.export.litert.worker import serve; serve()"
@@ -104,7 +105,10 @@ class _Conversions:
             if self._count % _COLLECTED_AFTER == 0 or not is_small:
                 gc.collect()
             content = None if here else self._run_there(graph, task, images, shown)
-            return _run_here(graph, task, images, shown) if content is None else content
+            if content is None:
+                with taken_back():
+                    content = _run_here(graph, task, images, shown)
+            return content
 
     def _run_there(
         self, graph: graph_pb2.GraphDef, task: Task, images: Sequence[np.ndarray], shown: Any
@@ -219,4 +223,5 @@ def convert_graph(graph: graph_pb2.GraphDef, task: Task, images: Sequence[np.nda
         ConversionFailed: If the converter fails; what it printed is a note.
         ExportError: If the process that converts ends before it answers.
     """
-    return _conversions.run(graph, task, images, shown)
+    with given_away():
+        return _conversions.run(graph, task, images, shown)
