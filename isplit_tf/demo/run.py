@@ -20,6 +20,7 @@ from ..evaluation.evaluation import Evaluation, evaluate
 from ..export.bundle import Bundle, export_bundle
 from ..importance.curve import Curve
 from ..importance.measure import measure_importance
+from ..planning.plan import Plan
 from ..selection.accuracy_curve import AccuracyCurve
 from ..selection.candidates import Candidate, Candidates, propose
 from ..selection.codec import measure_codecs
@@ -38,9 +39,9 @@ from .classifier import (
     shipped_file,
     train_classifier,
 )
+from .machine_plan import machine_sections, plan_machine
 from .page import write_page
 from .pictures import Pictures, draw_bytes, draw_choice, draw_importance
-from .plan import plan_for_this_machine
 from .report import DemoReport, smallest_images
 from .stopwatch import Stopwatch, announce, say
 
@@ -49,6 +50,7 @@ _FIT_IMAGES = 1000
 _PREDICTED_IMAGES = 500
 _CALIBRATION_IMAGES = 300
 _MANIFEST_IMAGES = 300
+_KIT_IMAGES = 64
 _TIMED_FRAMES = 100
 _QUALITIES = (1, 10)
 _FINE_TUNE_EPOCHS = 3
@@ -101,7 +103,7 @@ class _Demo:
         accuracy = self._prediction(model)
         candidates = self._choice(curve, accuracy)
         codecs = self._image_formats(model)
-        plan = plan_for_this_machine(self.directory, model, accuracy, codecs)
+        plan = self._plan(model, accuracy, codecs)
         halves = self._split(model, candidates, reports)
         if self.is_training:
             self._control(model, candidates, reports)
@@ -113,7 +115,14 @@ class _Demo:
         record = self.directory / "report.json"
         record.write_text(json.dumps(report.to_json(), indent=1, allow_nan=False) + "\n")
         announce(record)
-        write_page(self.directory / "report.html", report, candidates, reports["exported"], plan, self.pictures)
+        write_page(
+            self.directory / "report.html",
+            report,
+            candidates,
+            reports["exported"],
+            machine_sections(plan),
+            self.pictures,
+        )
         return report
 
     def _classifier(self, reports: dict[str, Evaluation]) -> keras.Model:
@@ -160,15 +169,22 @@ class _Demo:
             announce(self.directory / "accuracy.npz")
         return accuracy
 
+    def _plan(self, model: keras.Model, accuracy: AccuracyCurve, codecs: CodecCurve) -> Plan:
+        """Measure this machine with a small kit, and plan what to run where."""
+        with self.watch.step("plan", "Measuring this machine as device and as server, and planning what to run where"):
+            plan = plan_machine(self.directory, model, accuracy, self.train[0][:_KIT_IMAGES], codecs)
+            for name in ("device.json", "server.json", "plan.json"):
+                announce(self.directory / name)
+        return plan
+
     def _choice(self, curve: Curve, accuracy: AccuracyCurve) -> Candidates:
         """Choose the cut: the highest predicted accuracy with at most half of the work in the head."""
-        work = curve.cuts[0].head_macs + curve.cuts[0].tail_macs
-        candidates = propose(curve, accuracy=accuracy, rank="accuracy", max_head_macs=work // 2)
+        candidates = propose(curve, accuracy=accuracy, rank="accuracy", max_head_share=0.5)
         candidates.save(self.directory / "candidates.json")
         best = candidates[0]
         say(
             f"  split at '{best.cut.name}': {best.predicted_accuracy:.1%} predicted, with "
-            f"{best.cut.head_macs / work:.0%} of the work in the head; the peak of the curve is at '{curve.best.name}'"
+            f"{best.head_share:.0%} of the work in the head; the peak of the curve is at '{curve.best.name}'"
         )
         announce(self.directory / "candidates.json")
         self.pictures.add("curve.png", draw_choice(curve, candidates, accuracy))
