@@ -49,8 +49,8 @@ def compared(one: Found) -> list[dict[str, Any]]:
     """Return for each point of a study's splits what the best codec needs for the same accuracy.
 
     Each has cut, share (of the model's multiply-accumulates, encoder included), bytes, accuracy, lost, codec_bytes,
-    times, cautious (times, were the accuracy `NOISE` less), codec_name, and beyond: whether no point of a codec keeps as much, so that the bytes of the most accurate one
-    are given, and more would be needed.
+    times, cautious (times, were the accuracy `NOISE` less), codec_name, and beyond: whether no point of a codec keeps
+    as much, so that the bytes of the most accurate one are given, and more would be needed.
     """
     names = {
         (point["bytes"], point["accuracy"]): _name(codec, point)
