@@ -52,8 +52,8 @@ def test_the_picture_is_that_of_the_code(house):
 
 
 def test_rooms_and_floors_are_few(house):
-    """With the folders inside of folders 27 rooms at most, besides benchmarks and tools, 9 floors, and no circle."""
-    assert len(house.rooms.keys() - {"benchmarks", "tools"}) + house.nested_folders() <= 27
+    """With the folders inside of folders 28 rooms at most, besides benchmarks and tools, 9 floors, and no circle."""
+    assert len(house.rooms.keys() - {"benchmarks", "tools"}) + house.nested_folders() <= 28
     assert max(house.floors.values()) <= 9
     assert circles_in(house.rooms) == circles_in(house.imports) == []
 

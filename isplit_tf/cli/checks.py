@@ -20,7 +20,7 @@ METHODS = (
 )
 PRECISIONS = {
     "importance": ("float32", "bfloat16", "float16"),
-    "export": ("int8", "int16x8", "float16", "dynamic", "float32"),
+    **dict.fromkeys(("export", "kit"), ("int8", "int16x8", "float16", "dynamic", "float32")),
 }
 _CHOICES: dict[str, tuple[str, ...]] = {
     "method": METHODS,
@@ -171,6 +171,7 @@ _READERS: dict[str, Callable[[str], object]] = {
     "images": _check_image,
     "preprocessing": read_preprocessing,
     "custom_objects": require_module,
+    **dict.fromkeys(("kit", "server", "plan"), _nothing),
 }
 _MADE_BY = {
     "split": "split",
@@ -178,6 +179,9 @@ _MADE_BY = {
     "curve": "importance",
     "accuracy": "accuracy",
     "candidates": "propose",
+    "kit": "kit",
+    "server": "profile",
+    "plan": "plan",
 }
 
 

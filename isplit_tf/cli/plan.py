@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ArgumentError, BundleError, ExistsError
+from .amounts import whole
 from .inputs import open_model
 from .options import MODEL, add_command, add_custom_objects, add_output
 from .output import Result, free_output, say
@@ -35,8 +36,8 @@ def define_plan(commands: Any) -> None:
     parser.add_argument("--min-accuracy", type=float, metavar="X", help="default: the highest less 0.01")
     parser.add_argument("--max-latency", dest="max_latency_s", type=float, metavar="S", help="median seconds")
     parser.add_argument("--max-energy", dest="max_energy_j", type=float, metavar="J", help="joules; needs --watts")
-    parser.add_argument("--max-head-bytes", type=int, metavar="N", help="the largest file on the device")
-    parser.add_argument("--max-payload-bytes", type=int, metavar="N", help="the most bytes a frame")
+    parser.add_argument("--max-head-bytes", type=whole, metavar="N", help="the largest file on the device")
+    parser.add_argument("--max-payload-bytes", type=whole, metavar="N", help="the most bytes a frame")
     parser.add_argument("--min-frames", dest="min_frames_s", type=float, metavar="X", help="the fewest frames a second")
     parser.add_argument("--kind", choices=["local", "remote", "split"], help="look at these alone")
     parser.add_argument("--model-output", metavar="NAME", help="the output with the class scores, if there are several")

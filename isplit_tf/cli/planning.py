@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..errors import ArgumentError, ServerError
+from .amounts import whole
 from .inputs import open_images, open_model, read_cut, read_preprocessing
 from .options import MODEL, add_command, add_custom_objects, add_data, add_input, add_output, add_output_kind
 from .output import Result, free_output, say
@@ -23,7 +24,7 @@ def define_kit(commands: Any) -> None:
     add_data(parser, name="--representative-data", what="images that set the int8 ranges; 32 at most are used")
     parser.add_argument("--cuts", default="main", help="main, all, or names with commas between (default: main)")
     parser.add_argument(
-        "--payload-bytes", type=int, metavar="N", help="bytes per frame of the bottleneck at each cut (default: 1000)"
+        "--payload-bytes", type=whole, metavar="N", help="bytes per frame of the bottleneck at each cut (default: 1000)"
     )
     parser.add_argument("--no-bottleneck", action="store_true", help="heads that give the cut's own tensor")
     parser.add_argument("--precision", default="int8", help="int8, int16x8, float16, dynamic, float32 (default: int8)")
@@ -31,7 +32,7 @@ def define_kit(commands: Any) -> None:
     add_output_kind(parser)
     add_input(parser)
     add_custom_objects(parser)
-    add_output(parser, "kit", "the kit's folder")
+    add_output(parser, "kit", "the kit's folder", holds="kit")
 
 
 def run_kit(args: argparse.Namespace) -> Result:

@@ -63,6 +63,11 @@ _STEPS: dict[str, Callable[[Arguments], str]] = {
     "train": _after_train,
     "evaluate": _after_evaluate,
     "export": lambda args: _line("serve", args.output),
+    "kit": lambda args: f"python -m isplit_edge profile {shlex.quote(str(args.output))} --url http://SERVER:8501",
+    "profile": lambda args: _line(
+        "plan", "MODEL", "--accuracy", "accuracy.npz", "--device", "device.json", "--server", args.output
+    ),
+    "plan": lambda args: _line("split", args.model, "--cut", "CUT", "--payload-bytes", "N", "--fit-data", "TRAIN"),
     "publish": lambda args: _line("evaluate", args.bundle, "--data", "TEST", "--url", "http://SERVER:8501"),
     "predict": lambda args: (
         _line("evaluate", args.bundle, "--data", "TEST", "--url", args.url) if args.url else _line("serve", args.bundle)

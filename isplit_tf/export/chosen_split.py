@@ -9,6 +9,7 @@ from isplit_edge.preprocessing import resolve_preprocessing
 from ..errors import ArgumentError
 from ..planning.option import Option
 from ..splitting import SplitModel
+from ..splitting import split as make_split
 from .litert.representative import representative_images
 
 
@@ -53,11 +54,11 @@ def chosen_split(
         lacking = [name for name, value in needed.items() if value is None]
         raise ArgumentError(
             f"To export the option '{split.name}', export_bundle splits the model and fits the bottleneck. It needs "
-            f"{' and '.join(lacking)}. Or split, train and export it yourself: option.split(model, fit_data=images)."
+            f"{' and '.join(lacking)}. Or split, train and export it yourself: isplit_tf.split(model, option.cut, option.bottleneck, fit_data=images)."
         )
     images = representative_data
     if preprocessing is not None:  # the images that also set the ranges, in the model's own space
         shape = tuple(original.inputs[0].shape[1:])
         record = resolve_preprocessing(preprocessing, shape)
         images = representative_images(representative_data, shape, preprocessing=record, progress=False)
-    return split.split(original, fit_data=images)
+    return make_split(original, split.cut, split.bottleneck, fit_data=images)

@@ -12,7 +12,6 @@ from isplit_edge import schema
 from ..bottlenecks.projection import Projection
 from ..errors import ArgumentError
 from ..graph.cuts import Cut
-from ..splitting import SplitModel, split
 from . import kernels
 from .link import LinkTimes
 from .protocol import Exchange
@@ -119,22 +118,6 @@ class Option:
         if not {"compression", "latent_size"} & set(given):
             given["payload_bytes"] = self.payload_bytes
         return Projection(**given)
-
-    def split(self, model: Any, *, fit_data: Any) -> SplitModel:
-        """Split the model as this option says: at its cut, with its bottleneck, fitted.
-
-        Args:
-            model: The model that the plan was made for; it is not changed.
-            fit_data: Images from which the projection is fitted, labels ignored.
-
-        Returns:
-            The split, ready to be trained, evaluated or exported.
-
-        Raises:
-            ArgumentError: If this is no split.
-        """
-        bottleneck = self.bottleneck
-        return split(model, self._require_split("has no cut"), bottleneck, fit_data=fit_data)
 
     def _require_split(self, why: str) -> Cut:
         if self.kind != "split" or self.cut is None:

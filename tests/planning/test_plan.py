@@ -495,12 +495,12 @@ def test_an_option_makes_its_split():
     plan = make_plan(accuracy=profiles.accuracy_map({1: {200: 0.9}}))
     option = at(plan, 1, 200)
     images = np.random.default_rng(0).uniform(size=(32, 16, 16, 3)).astype(np.float32)
-    halves = option.split(profiles.make_model(), fit_data=images)
+    halves = isplit.split(profiles.make_model(), option.cut, option.bottleneck, fit_data=images)
     assert halves.cut == profiles.cuts()[1]
     assert halves.bottleneck == isplit.Projection(payload_bytes=200)
     assert halves.fitted
     with pytest.raises(ArgumentError, match=r"'whole model here' has no bottleneck: it is 'local'.*kind='split'"):
-        only(plan, "local").split(profiles.make_model(), fit_data=images)
+        _ = only(plan, "local").bottleneck
 
 
 def test_a_curve_at_one_rate_is_enough():
