@@ -61,7 +61,7 @@ $(VENV)/run: pyproject.toml
 	@touch $@
 
 $(VENV)/test: pyproject.toml
-	@$(PYTHON) tools/install.py $(VENV) test
+	@$(PYTHON) tools/install.py $(VENV) test,litert
 	@touch $@ $(VENV)/run
 
 clean:

@@ -35,7 +35,7 @@ def chosen_split(
     """
     if not isinstance(split, Option):
         return split
-    if split.kind != "split":
+    if split.kind != "split" or split.cut is None:
         rest = {
             "local": "the whole model runs on the device. isplit_tf.build_kit writes it as whole/whole.tflite",
             "remote": "the whole model runs on the server, and the device only sends images",
@@ -54,7 +54,8 @@ def chosen_split(
         lacking = [name for name, value in needed.items() if value is None]
         raise ArgumentError(
             f"To export the option '{split.name}', export_bundle splits the model and fits the bottleneck. It needs "
-            f"{' and '.join(lacking)}. Or split, train and export it yourself: isplit_tf.split(model, option.cut, option.bottleneck, fit_data=images)."
+            f"{' and '.join(lacking)}. Or split, train and export it yourself: "
+            "isplit_tf.split(model, option.cut, option.bottleneck, fit_data=images)."
         )
     images = representative_data
     if preprocessing is not None:  # the images that also set the ranges, in the model's own space
