@@ -81,6 +81,21 @@ def links_section(plan: Plan) -> Section:
     return Section("Is a split worth it here?", text, html_table(header, rows))
 
 
+def machine_answer(plan: Plan) -> str:
+    """Return in a sentence what the plan says of this machine, as an answer to whether to split."""
+    best = plan.best()
+    if best.kind == "split":
+        return f"On this machine and over {plan.link.text}, yes: {plan.why(best)}"
+    where = {
+        "local": f"the whole model answers here in {1000 * best.latency_s:.3g} ms",
+        "remote": f"sending the {best.name} is the fastest, {1000 * best.latency_s:.3g} ms",
+    }[best.kind]
+    return (
+        f"Not for speed on this machine, and over {plan.link.text}: {where}. A split is for devices that cannot run the "
+        "whole model in time, for links where every byte counts, and for images that may not leave the device."
+    )
+
+
 def machine_sections(plan: Plan) -> list[Section]:
     """Return the sections of the demo's page about the plan."""
     return [links_section(plan), *plan_sections(plan)]

@@ -18,6 +18,7 @@ def write_page(
     report: DemoReport,
     candidates: Candidates,
     exported: Evaluation,
+    machine: str,
     plan: Sequence[Section],
     pictures: Pictures,
 ) -> None:
@@ -28,12 +29,13 @@ def write_page(
         report: The figures of the demo.
         candidates: What it chose from.
         exported: What the exported pair answered over the wire.
+        machine: What the plan says of this machine, in a sentence.
         plan: Sections on what to run where.
         pictures: The pictures of the demo.
     """
     shown = pictures.shown
     sections = [
-        Section("Should I split?", "\n\n".join(report.answer()), shown["bytes.png"]),
+        Section("Should I split?", "\n\n".join([machine, *report.answer()]), shown["bytes.png"]),
         *plan,
         Section("What each way sends and keeps", _ways(report), html_table(*report.rows())),
         Section(

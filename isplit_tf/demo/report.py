@@ -128,7 +128,7 @@ class DemoReport:
             )
         elif payload < image_bytes:
             verdict = (
-                "Yes, where bytes are scarce or the image may not leave the device: the split keeps the accuracy, and "
+                "Where bytes are scarce or the image may not leave the device, yes: the split keeps the accuracy, and "
                 f"the smallest image that keeps it takes {image_bytes / payload:.1f} times as many bytes."
             )
         else:

@@ -39,7 +39,7 @@ from .classifier import (
     shipped_file,
     train_classifier,
 )
-from .machine_plan import machine_sections, plan_machine
+from .machine_plan import machine_answer, machine_sections, plan_machine
 from .page import write_page
 from .pictures import Pictures, draw_bytes, draw_choice, draw_importance
 from .report import DemoReport, smallest_images
@@ -120,6 +120,7 @@ class _Demo:
             report,
             candidates,
             reports["exported"],
+            machine_answer(plan),
             machine_sections(plan),
             self.pictures,
         )

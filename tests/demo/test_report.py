@@ -39,7 +39,7 @@ def report():
 def test_a_small_payload_is_a_reason_to_split(report):
     """Bytes against the smallest image that keeps the accuracy, and the head's share of the work."""
     answer = " ".join(report.answer())
-    assert answer.startswith("Yes, where bytes are scarce")
+    assert answer.startswith("Where bytes are scarce or the image may not leave the device, yes")
     assert "3.0 times as many bytes" in answer
     assert "(WebP 50) takes 180 bytes" in answer
     assert "40% of the model's multiply-accumulates" in answer
@@ -117,7 +117,7 @@ def test_the_page_opens_with_the_question(report, tmp_path):
     pictures = Pictures(tmp_path)
     pictures.shown.update(dict.fromkeys(("bytes.png", "curve.png"), "<svg></svg>"))
     plan = [Section("A plan for this machine", "Run all of it here.")]
-    write_page(tmp_path / "report.html", report, Candidates([chosen, early]), exported, plan, pictures)
+    write_page(tmp_path / "report.html", report, Candidates([chosen, early]), exported, "Not here.", plan, pictures)
     text = (tmp_path / "report.html").read_text()
     page = _Headings()
     page.feed(text)

@@ -43,7 +43,7 @@ def stream(size=8):
         (Batches(), None, 56),
         (Batches(), 10, 10),
     ],
-    ids=str,
+    ids=lambda value: str(value) if value is None or isinstance(value, int) else type(value).__name__,
 )
 def test_what_the_data_tell_is_expected(data, most, expected):
     """Batches times the images of the first, at most as many as are asked for; nothing where nobody knows."""

@@ -17,7 +17,7 @@ import sources
 import isplit_tf as isplit
 from isplit_edge import ArgumentError, Client, Head, Manifest
 from isplit_edge.code import Code
-from isplit_edge.rest import _body
+from isplit_edge.rest import predict_body
 from support import jvm
 from support.code_vectors import vectors
 from support.kinds import CODED_KINDS, KINDS
@@ -194,8 +194,8 @@ def test_coded_latents_are_those_of_python(running):
 def test_requests_are_byte_for_byte_those_of_python(running):
     """The body of a request is that of isplit_edge."""
     payload = bytes(range(256))
-    assert running.ask("body", payload) == _body([payload, payload])
-    assert base64.b64encode(payload) in _body([payload])
+    assert running.ask("body", payload) == predict_body([payload, payload])
+    assert base64.b64encode(payload) in predict_body([payload])
 
 
 @pytest.mark.parametrize(
