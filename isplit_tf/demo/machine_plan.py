@@ -91,8 +91,8 @@ def machine_answer(plan: Plan) -> str:
         "remote": f"sending the {best.name} is the fastest, {1000 * best.latency_s:.3g} ms",
     }[best.kind]
     return (
-        f"Not for speed on this machine, and over {plan.link.text}: {where}. A split is for devices that cannot run the "
-        "whole model in time, for links where every byte counts, and for images that may not leave the device."
+        f"Not for speed on this machine, and over {plan.link.text}: {where}. A split is for devices that cannot run "
+        "the whole model in time, for links where every byte counts, and for images that may not leave the device."
     )
 
 

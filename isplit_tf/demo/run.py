@@ -63,7 +63,8 @@ def run_demo(directory: Path, *, train: bool = False, seed: int = 0, overwrite: 
 
     Args:
         directory: Folder for what the steps leave: classifier.keras, curve.npz, accuracy.npz, codecs.npz,
-            candidates.json, split/, bundle/, the pictures, report.json and report.html.
+            candidates.json, kit/, device.json, server.json, plan.json, split/, bundle/, the pictures, report.json and
+            report.html.
         train: Whether to train the classifier here instead of taking the one that ships with the package, to train the
             split end to end, and to train the classifier for as many epochs more, as a control.
         seed: Seed of all random numbers; the same seed chooses the same cut again.
