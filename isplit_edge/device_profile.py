@@ -4,7 +4,7 @@ import dataclasses
 import json
 import os
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -26,18 +26,6 @@ _COUNT = schema.integer(0)
 def utc_now() -> str:
     """Return the date and time in UTC, to the second, ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def utc(key: str, value: Any) -> str:
-    """Check that a value is a date and time in UTC, ISO 8601."""
-    expected = "a date and time in UTC such as '2026-01-31T12:00:00+00:00'"
-    try:
-        moment = datetime.fromisoformat(value)
-    except (TypeError, ValueError) as error:
-        raise schema.wrong(key, value, expected) from error
-    if moment.utcoffset() != timedelta(0):
-        raise schema.wrong(key, value, expected)
-    return value
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -187,7 +175,7 @@ class DeviceProfile(Record):
         "model_name": schema.text,
         "model_sha256": schema.hexadecimal(64),
         "precision": schema.choice(*PRECISIONS),
-        "created": utc,
+        "created": schema.utc,
         "source": schema.choice("measured", "estimate"),
         "note": schema.nullable(schema.text),
         "machine": schema.mapping(schema.scalar),

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from . import schema
-from .device_profile import read_profile, utc, write_profile
+from .device_profile import read_profile, write_profile
 from .errors import ArgumentError, BundleError
 from .files import BAD_FILE, check_file, relative_path
 from .manifest import PRECISIONS
@@ -144,7 +144,7 @@ class Kit(Record):
         "model_name": schema.text,
         "model_sha256": schema.hexadecimal(64),
         "precision": schema.choice(*PRECISIONS),
-        "created": utc,
+        "created": schema.utc,
         "versions": schema.mapping(schema.text),
         "input_shape": schema.shape,
         "n_classes": schema.integer(2),

@@ -6,7 +6,6 @@ import math
 import os
 import re
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -60,17 +59,6 @@ def _model_name(key: str, value: Any) -> str:
     return value
 
 
-def _utc(key: str, value: Any) -> str:
-    expected = "a date and time in UTC such as '2026-01-31T12:00:00+00:00'"
-    try:
-        moment = datetime.fromisoformat(value)
-    except (TypeError, ValueError) as error:
-        raise schema.wrong(key, value, expected) from error
-    if moment.utcoffset() != timedelta(0):
-        raise schema.wrong(key, value, expected)
-    return value
-
-
 def _files(key: str, value: Any) -> Mapping[str, Any]:
     files = schema.mapping(schema.record({"sha256": schema.hexadecimal(64), "size_bytes": _COUNT}))(key, value)
     if len(files) > _MOST_FILES:
@@ -115,7 +103,7 @@ _FIELDS: dict[str, schema.Check] = {
     "head": schema.record({"params": _COUNT, "macs": _COUNT, "size_bytes": _COUNT}),
     "payload_bytes": _COUNT,
     "versions": schema.mapping(schema.text),
-    "created": _utc,
+    "created": schema.utc,
     "files": _files,
 }
 _OPTIONAL: dict[str, schema.Check] = {

@@ -6,6 +6,7 @@ Lists become tuples and objects read-only mappings, so that a record built from 
 import json
 import math
 from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
@@ -25,6 +26,18 @@ def equal(key: str, found: Any, expected: Any, why: str) -> None:
     """Check that a value is the one that follows from others."""
     if found != expected:
         raise ArgumentError(f"{key} must be {expected} ({why}). Received: {found}")
+
+
+def utc(key: str, value: Any) -> str:
+    """Check that a value is a date and time in UTC, ISO 8601."""
+    expected = "a date and time in UTC such as '2026-01-31T12:00:00+00:00'"
+    try:
+        moment = datetime.fromisoformat(value)
+    except (TypeError, ValueError) as error:
+        raise wrong(key, value, expected) from error
+    if moment.utcoffset() != timedelta(0):
+        raise wrong(key, value, expected)
+    return value
 
 
 def text(key: str, value: Any) -> str:
