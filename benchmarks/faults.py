@@ -32,7 +32,7 @@ REST and gRPC (the failing link is between REST client and server). The same par
 (`tests/faults`). "Right" means equal to what both halves answer in one process, to 1e-5. TensorFlow Serving itself was
 not run.
 
-How to read it: a REST request or gRPC call that was spoiled and is still a good one is answered (HTTP 200, OK). gRPC
+How to read it: a mutated request, over REST or gRPC, that is still valid is answered normally (HTTP 200, OK). gRPC
 has INTERNAL for bytes that are no message. "closed" are connections on which nothing was sent. While the server is
 down, and for devices of a version that is not served at that moment, images are told as failed, each with its reason.
 Of the 64 clients, of the devices whose version stays, and of clients that processes or threads share or that stand

@@ -35,7 +35,9 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, metavar="N", help="of the interpreter (default: LiteRT's own choice)")
     parser.add_argument("--seconds", type=float, default=SECONDS, metavar="S", help="for each model (default: 1.5)")
     parser.add_argument("--link-seconds", type=float, default=LINK_SECONDS, metavar="S", help="(default: 20)")
-    parser.add_argument("--no-memory", action="store_true", help="leave out the memory, which takes a process a model")
+    parser.add_argument(
+        "--no-memory", action="store_true", help="leave out the memory, which takes a process per model"
+    )
     parser.add_argument("--model", metavar="NAME", help="on the server: any tail instead of the kit's own model")
     parser.add_argument("--model-version", type=int, default=1, metavar="N", help="of --model (default: 1)")
     parser.add_argument(

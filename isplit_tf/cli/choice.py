@@ -126,7 +126,7 @@ def define_accuracy(commands: Any) -> None:
     amount = parser.add_mutually_exclusive_group()
     amount.add_argument("--compression", type=float, help="share of the elements left out (default: 0.9)")
     amount.add_argument(
-        "--payload-bytes", type=rates, metavar="N[,N...]", help="mean bytes a frame at each cut; several for a map"
+        "--payload-bytes", type=rates, metavar="N[,N...]", help="mean bytes per frame at each cut; several for a map"
     )
     parser.add_argument("--coding", choices=["entropy", "none"], help="of the latents (default: entropy for bytes)")
     parser.add_argument(

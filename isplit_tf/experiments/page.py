@@ -64,7 +64,7 @@ def _how(scale: str) -> str:
         "the rows and JSON files beside the pictures. Every cut gets the same epochs, optimizer, learning rate and "
         "order of images; the rate was chosen once, on validation images at one cut. BatchNormalization of head and "
         "tail runs in inference mode in both phases. The curve, the rate and the choice of a cut saw validation "
-        "images only, accuracies test images only. Controls: the original, trained on for as many epochs as both "
+        "images only, accuracies test images only. Controls: the original, fine-tuned for as many epochs as both "
         "phases have; and a split without a bottleneck, fine-tuned for as many epochs as the others."
     )
 
@@ -77,7 +77,7 @@ def _what_was_run(found: Mapping[str, Found]) -> str:
             studies[name] = (run, left)
     lines = [
         "| study | training images (original, retraining) | validation, test | epochs (original, phase 1, phase 2) "
-        "| images a step, loss of phase 2 | seeds | jobs done | jobs left | hours of processor |",
+        "| images per step, loss of phase 2 | seeds | jobs done | jobs left | hours of processor |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for name, (run, left) in studies.items():

@@ -83,7 +83,7 @@ def test_rates_as_they_are_typed(tmp_path):
     """With or without a unit; lines of a trace that are none are named."""
     assert [read_rate(text) for text in ("4e6", "250k", "4M", "1.5G")] == [4e6, 250e3, 4e6, 1.5e9]
     (tmp_path / "trace.csv").write_text("0,1e6,0.1\n\nfast,1,2\n")
-    with pytest.raises(ArgumentError, match="line 3: expected second, bits a second, delay in seconds"):
+    with pytest.raises(ArgumentError, match="line 3: expected second, bits per second, delay in seconds"):
         read_trace(tmp_path / "trace.csv")
 
 
