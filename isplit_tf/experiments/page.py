@@ -17,7 +17,7 @@ from .catalogue import (
     VGG16_CDE,
     VGG16_PEAKS,
 )
-from .correlation_page import SERIES_TITLES, correlation_section, picture
+from .correlation_page import SERIES_TITLES, correlation_section, folded, overview, picture
 from .rate_page import rate_page
 from .verdict import verdict
 
@@ -36,9 +36,14 @@ def reproduction_page(found: Mapping[str, Found], scale: str, pictures: str) -> 
     Returns:
         The page; all its figures come from `found` and the paper.
     """
-    sections: list[str] = ["# The paper's experiments", "\n".join(verdict(found.get("correlation")))]
-    sections.append(_how(scale))
-    sections.append(_what_was_run(found))
+    first, *others = verdict(found.get("correlation"))
+    advice = [line for line in others if line.startswith("**")]
+    reasons = [f"- {line}" for line in others if line not in advice]
+    sections: list[str] = ["# The paper's experiments", first, *advice]
+    sections += overview(found.get("correlation"), pictures)
+    if reasons:
+        sections.append(folded("What else the comparisons say", "\n".join(reasons)))
+    sections.append(folded("How it was made", f"{_how(scale)}\n\n{_what_was_run(found)}"))
     makers = {
         "correlation": correlation_section,
         "projection": _projection,
@@ -52,8 +57,9 @@ def reproduction_page(found: Mapping[str, Found], scale: str, pictures: str) -> 
     }
     for name, maker in makers.items():
         if name in found:
+            title = f"## {EXPERIMENTS[name].title} (`{name}`)"
             body = "\n\n".join(maker(found[name], pictures))
-            sections.append(f"## {EXPERIMENTS[name].title} (`{name}`)\n\n{body}")
+            sections.append(f"{title}\n\n{body if name == 'correlation' else folded('Tables and pictures', body)}")
     sections.append("\n\n".join(_limits(scale)))
     return "\n\n".join(sections) + "\n"
 

@@ -121,7 +121,7 @@ def _plainly(one: Found) -> Iterator[str]:
     )
     equal = [size for size, accuracy in images if accuracy >= one["original"] - _LEVEL]
     if equal:
-        yield f"To stay within half a point of the original's {one['original']:.2%}, an image needs {equal[0]:,.0f} bytes."
+        yield f"An image within half a point of the original's {one['original']:.2%} takes {equal[0]:,.0f} bytes."
     if one.get("original_auc") is not None:
         yield (
             "The classes have other shares in the training images than in the test images, so accuracy depends on the "

@@ -175,11 +175,11 @@ def propose(
 ) -> Candidates:
     """Return the candidates for the split, the best first.
 
-    With rank="importance", the peaks of the curve come first, then the cuts that only Cut-Distil-Encode suggests, where the
-    tensor is smaller than that of the previous cut on the curve. The first candidate is then always `curve.best`, even
-    if the curve has no peak. With rank="accuracy", return every cut that both curves have, the highest predicted accuracy first;
-    of equal ones, the smaller payload comes first. With rank="cheapest", those come first whose predicted accuracy is
-    within 0.01 of the highest, the head with the least work first; the others follow by accuracy.
+    With rank="importance", the peaks of the curve come first, then the cuts that only Cut-Distil-Encode suggests, where
+    the tensor is smaller than that of the previous cut on the curve. The first candidate is then always `curve.best`,
+    even if the curve has no peak. With rank="accuracy", return every cut that both curves have, the highest predicted
+    accuracy first; of equal ones, the smaller payload first. With rank="cheapest", those come first whose predicted
+    accuracy is within 0.01 of the highest, the head with the least work first; the others follow by accuracy.
 
     Args:
         curve: The result of `measure_importance`.

@@ -163,7 +163,7 @@ def test_the_page_says_where_images_never_keep_as_much_or_are_always_smaller():
     text = rate_page({"studies": {"a": rates([(128, 0.9)], [(90, 0.95)])}}, "smoke", "smoke")
     assert "**No split sends less than the smallest image, which takes 90 bytes.**" in text
     assert "**From 90 bytes on, a compressed image" in text
-    assert "To stay within half a point of the original's 95.00%, an image needs 90 bytes." in text
+    assert "An image within half a point of the original's 95.00% takes 90 bytes." in text
 
 
 def test_the_prediction_is_said_to_reach_the_ceiling_only_where_it_does():
