@@ -1,7 +1,7 @@
 """Install isplit-tf into an environment of its own, say what is done, and go on after an interruption.
 
 python3 tools/install.py .venv           # what `make demo` does
-python3 tools/install.py .venv test      # with the packages of an extra
+python3 tools/install.py .venv docs      # with the packages of an extra
 
 It needs nothing but Python, and finds one of 3.11 to 3.13 itself. An environment whose installation was interrupted is
 made anew; what pip had downloaded is in its cache.
@@ -18,7 +18,7 @@ from pathlib import Path
 OLDEST, NEWEST = (3, 11), (3, 13)
 ROOT = Path(__file__).resolve().parent.parent
 # Of a fresh environment on Linux, x86-64: packages, megabytes to download, megabytes on the disk.
-SIZES = {"": (65, 680, 2700), "test": (150, 950, 3400)}
+SIZES = {"": (65, 680, 2700), "docs": (120, 720, 2850), "test": (150, 950, 3400)}
 _MARK = "installing"
 _BIG_MB = 20
 _UNITS = {"kB": 1e-3, "MB": 1.0, "GB": 1e3}
