@@ -157,7 +157,7 @@ def define_serve(commands: Any) -> None:
     )
     parser.add_argument("bundle", help="what isplit export wrote, or the folder of isplit publish")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
-    parser.add_argument("--port", type=whole, default=8501, help="of REST; 0 for a free one (default: 8501)")
+    parser.add_argument("--port", type=whole, default=8501, help="the port of REST; 0 for a free one (default: 8501)")
     parser.add_argument("--grpc-port", type=whole, metavar="PORT", help="gRPC too, as on 8500; needs isplit-tf[grpc]")
 
 

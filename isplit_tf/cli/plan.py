@@ -30,11 +30,17 @@ def define_plan(commands: Any) -> None:
     parser.add_argument("--accuracy", required=True, metavar="FILE", help="what isplit accuracy wrote")
     parser.add_argument("--codecs", metavar="FILE", help="what CodecCurve.save wrote, for JPEG and WebP")
     _add_link(parser)
-    parser.add_argument("--transport", choices=["rest", "grpc"], help="default: that of the link, else of the server")
-    parser.add_argument("--watts", metavar="C,S,W", help="of the device computing, sending and waiting, for energies")
-    parser.add_argument("--min-accuracy", type=float, metavar="X", help="default: the highest less 0.01")
-    parser.add_argument("--max-latency", dest="max_latency_s", type=float, metavar="S", help="median seconds")
-    parser.add_argument("--max-energy", dest="max_energy_j", type=float, metavar="J", help="joules; needs --watts")
+    parser.add_argument(
+        "--transport", choices=["rest", "grpc"], help="the protocol (default: that of the link, else of the server)"
+    )
+    parser.add_argument("--watts", metavar="C,S,W", help="the device's draw: computing, sending, waiting")
+    parser.add_argument(
+        "--min-accuracy", type=float, metavar="X", help="the least accuracy (default: the highest less 0.01)"
+    )
+    parser.add_argument("--max-latency", dest="max_latency_s", type=float, metavar="S", help="the most seconds, median")
+    parser.add_argument(
+        "--max-energy", dest="max_energy_j", type=float, metavar="J", help="the most joules; needs --watts"
+    )
     parser.add_argument("--max-head-bytes", type=int, metavar="N", help="the largest file on the device")
     parser.add_argument("--max-payload-bytes", type=int, metavar="N", help="the most bytes per frame")
     parser.add_argument(
@@ -49,10 +55,10 @@ def define_plan(commands: Any) -> None:
 
 
 def _add_link(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--rate", type=read_rate, metavar="R", help="of the link in bits per second, such as 4e6 or 4M")
-    parser.add_argument("--rtt", type=float, metavar="S", help="its delay there and back in seconds")
-    parser.add_argument("--up", type=read_rate, metavar="R", help="its rate from the device, where it differs")
-    parser.add_argument("--down", type=read_rate, metavar="R", help="its rate to the device, where it differs")
+    parser.add_argument("--rate", type=read_rate, metavar="R", help="the link's bits per second, such as 4e6 or 4M")
+    parser.add_argument("--rtt", type=float, metavar="S", help="the link's delay there and back, in seconds")
+    parser.add_argument("--up", type=read_rate, metavar="R", help="the rate from the device, if it differs")
+    parser.add_argument("--down", type=read_rate, metavar="R", help="the rate to the device, if it differs")
     parser.add_argument(
         "--trace",
         metavar="FILE",

@@ -55,7 +55,7 @@ def test_bounds_links_and_curves(place, capsys):
     assert isplit("plan", *given) == 0
     assert "Best: split at" in capsys.readouterr().out
     assert isplit("plan", *known, "--rate", 1e6, "--rtt", 0, "--max-latency", 1e-6, "-o", place / "none.json") == 2
-    assert "No option keeps max_latency_s=1e-06. The nearest is" in capsys.readouterr().err
+    assert "No option keeps --max-latency 1e-06. The nearest is" in capsys.readouterr().err
     assert not (place / "none.json").exists()
 
 
