@@ -40,6 +40,8 @@ def reproduction_page(found: Mapping[str, Found], scale: str, pictures: str) -> 
     advice = [line for line in others if line.startswith("**")]
     reasons = [f"- {line}" for line in others if line not in advice]
     sections: list[str] = ["# The paper's experiments", first, *advice]
+    if any(left for findings in found.values() for left in findings["jobs_left"].values()):
+        sections.append("**The runs are not complete**; what is missing below is not measured yet.")
     sections += overview(found.get("correlation"), pictures)
     if reasons:
         sections.append(folded("What else the comparisons say", "\n".join(reasons)))
@@ -103,8 +105,6 @@ def _what_was_run(found: Mapping[str, Found]) -> str:
         if len(prints) > 1
     ]
     text = "\n".join(lines) + "\n\nVersions: " + "; ".join(versions) + "."
-    if any(left for _, left in studies.values()):
-        text = "**The runs are not complete**; what is missing below is not measured yet.\n\n" + text
     if mixed:
         text += (
             f" The original of {', '.join(mixed)} was trained again by the same recipe on a machine that rounds "
