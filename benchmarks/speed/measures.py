@@ -134,7 +134,7 @@ MEASURES = {
         "after the other",
     ),
     "client": Measure(
-        "client, overhead a frame besides interpreter and wire",
+        "client, overhead per frame besides interpreter and wire",
         "the bare interpreter",
         "at most 0.3 ms",
         lambda _: serving.client_overhead(0.3),
