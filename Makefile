@@ -4,7 +4,7 @@
 # make versions   the first steps of a user with the lowest and with the newest versions of Keras, TensorFlow, numpy, LiteRT
 # make hub-rows    KerasHub's models in the table of compatibility, in an environment of their own
 # make docs   the documentation with what the notebooks print, into build/site
-# Each makes an environment in .venv and installs what it needs, which tools/install.py reports.
+# Each makes an environment in .venv and installs what it alone needs, which tools/install.py reports.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -45,7 +45,7 @@ build/lowest/ready: tests/lowest.txt pyproject.toml
 	build/lowest/bin/python -m pip install --quiet --editable . pytest pytest-timeout --constraint tests/lowest.txt
 	touch $@
 
-docs: $(VENV)/test
+docs: $(VENV)/docs
 	$(RUN) tools/site/notebook_pages.py build/notebooks
 	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict
 
@@ -62,6 +62,10 @@ $(VENV)/run: pyproject.toml
 
 $(VENV)/test: pyproject.toml
 	@$(PYTHON) tools/install.py $(VENV) test,litert
+	@touch $@ $(VENV)/run
+
+$(VENV)/docs: pyproject.toml
+	@$(PYTHON) tools/install.py $(VENV) docs
 	@touch $@ $(VENV)/run
 
 clean:

@@ -32,13 +32,17 @@ REST and gRPC (the failing link is between REST client and server). The same par
 (`tests/faults`). "Right" means equal to what both halves answer in one process, to 1e-5. TensorFlow Serving itself was
 not run.
 
-How to read it: a REST request or gRPC call that was spoiled and is still a good one is answered (HTTP 200, OK). gRPC
-has INTERNAL for bytes that are no message. "closed" are connections on which nothing was sent. While the server is
-down, and for devices of a version that is not served at that moment, images are told as failed, each with its reason.
-Of the 64 clients, of the devices whose version stays, and of clients that processes or threads share or that stand
-beside a crowd, a single failure would be wrong. A request whose end is not clear must get one answer, an error; a
-mutated file must be read or refused by an error of the project; a write that fails must be told so, with the old
-content whole ("done in spite of it": what failed was not needed, or the call was made again).
+How to read it: a mutated request, over REST or gRPC, that is still valid is answered normally (HTTP 200, OK). gRPC
+answers INTERNAL to bytes that are no message. "closed" counts connections on which nothing was sent.
+
+- **The server is down, or does not serve a device's version at that moment**: images are reported as failed ("told as
+  failed"), each with its reason.
+- **No failure is allowed** for the 64 clients, for devices whose version stays, for clients that several processes or
+  threads share, and for clients beside a crowd.
+- **A request whose end is not clear** must get exactly one answer, an error.
+- **A mutated file** must be read, or refused with an error of the project.
+- **A write that fails** must be reported, and the old content must be whole. "done in spite of it": what failed was not
+  needed, or the call was made again.
 
 """
 

@@ -87,7 +87,7 @@ def main() -> None:
         print(
             f"{name} {args.size}x{args.size}, {found['n_cuts']} {args.cuts} cuts, batch {args.batch}: "
             f"importance / bare = {found['ratio']:.3f} (quartiles {low:.3f} to {high:.3f}), "
-            f"{1e3 * found['importance_s'] / args.batch:.2f} ms an image"
+            f"{1e3 * found['importance_s'] / args.batch:.2f} ms per image"
         )
         results.append(found)
     versions = {"python": platform.python_version(), "tensorflow": tf.__version__, "keras": keras.__version__}

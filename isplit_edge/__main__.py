@@ -39,7 +39,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--deadline", type=float, metavar="SECONDS", help="for all requests of one file; coded payloads follow the link"
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    parser.add_argument("--json", action="store_true", help="one JSON object per line")
     return parser.parse_intermixed_args(words)  # options may stand between the files
 
 

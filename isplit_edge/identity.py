@@ -1,6 +1,6 @@
 """The identity of a bundle: canonical JSON and SHA-256 over tagged, length-prefixed parts.
 
-Two exports have the same `bundle_id` if and only if the same head talks to the same tail under the same
+Two exports have the same `bundle_id` exactly when the same head talks to the same tail under the same
 contract.
 """
 

@@ -26,16 +26,27 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         description="Measure this device with a kit: its heads, the whole model, image formats, and the link to a "
         "server.",
         epilog=f"Example: python -m isplit_edge {WORD} kit/ --url http://server:8501 -o device.json. The link is "
-        "measured with payloads that are none, which the tail of any bundle answers.",
+        "measured with malformed payloads, which the tail of any bundle answers.",
     )
     parser.add_argument("kit", help="the kit's directory, as isplit kit wrote it; serving/ is not needed")
-    parser.add_argument("-o", "--output", type=Path, default=Path("device.json"), metavar="FILE", help="(device.json)")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        default=Path("device.json"),
+        metavar="FILE",
+        help="the profile's file (default: device.json)",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace the file if it exists")
     parser.add_argument("--url", help="measure the link to this server too, http:// (REST) or grpc://")
     parser.add_argument("--threads", type=int, metavar="N", help="of the interpreter (default: LiteRT's own choice)")
     parser.add_argument("--seconds", type=float, default=SECONDS, metavar="S", help="for each model (default: 1.5)")
-    parser.add_argument("--link-seconds", type=float, default=LINK_SECONDS, metavar="S", help="(default: 20)")
-    parser.add_argument("--no-memory", action="store_true", help="leave out the memory, which takes a process a model")
+    parser.add_argument(
+        "--link-seconds", type=float, default=LINK_SECONDS, metavar="S", help="for the link (default: 20)"
+    )
+    parser.add_argument(
+        "--no-memory", action="store_true", help="leave out the memory, which takes a process per model"
+    )
     parser.add_argument("--model", metavar="NAME", help="on the server: any tail instead of the kit's own model")
     parser.add_argument("--model-version", type=int, default=1, metavar="N", help="of --model (default: 1)")
     parser.add_argument(

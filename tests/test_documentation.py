@@ -60,6 +60,15 @@ def test_the_site_needs_no_other_host(site):
 
 
 @pytest.mark.slow
+def test_the_search_works_from_files(site):
+    """The index is a script, and what browsers need to run it from a file is on the site itself."""
+    assert (site / "search" / "search_index.js").read_text().startswith("var __index = {")
+    for page in (site / "index.html", site / "reference" / "index.html"):
+        script = re.search(r'src="?([^"> ]*iframe-worker\.js)', page.read_text())[1]
+        assert (page.parent / script).resolve().is_file()
+
+
+@pytest.mark.slow
 def test_the_site_has_every_notebook_and_every_command(site):
     """Pages that are made while the site is built: one for each notebook, and a section for each command."""
     for notebook in (ROOT / "notebooks").glob("*.ipynb"):
@@ -114,6 +123,17 @@ def test_a_page_shows_what_its_notebook_printed_and_nothing_stale(tools, tmp_pat
     assert list(page.pictures) == ["n_0_2.png"]
     nbformat.write(new.new_notebook(cells=[new.new_code_cell("1 + 2")]), path)
     assert "printed" not in tools.notebooks.page_of(path).text
+
+
+def test_the_papers_experiments_begin_with_verdict_picture_and_table():
+    """One of each stands open; everything else is folded."""
+    start, *parts = (DOCS / "reproduction.md").read_text().split("<details")
+    assert start.split("\n\n")[1].startswith("**Here CUI ")
+    assert "**What to trust: " in start
+    assert (start.count("!["), len(re.findall(r"^\|---", start, re.MULTILINE))) == (1, 1)
+    assert len(start.split()) < 400
+    behind = [part.split("</details>")[1] for part in parts]
+    assert not any("![" in text or "|---" in text for text in behind)
 
 
 def messages() -> list[str]:

@@ -42,7 +42,7 @@ class TestParts:
         """Where the grid has more positions than the payload has room for; and only there."""
         split(model, "pool1", Projection(payload_bytes=14, latent_bits=bits, coding="none"))
         assert not [one for one in recwarn if "payload_bytes" in str(one.message)]
-        with pytest.warns(UserWarning, match=r"2\d bytes a frame cross at 'pool1', more than payload_bytes=13"):
+        with pytest.warns(UserWarning, match=r"2\d bytes per frame cross at 'pool1', more than payload_bytes=13"):
             split(model, "pool1", Projection(payload_bytes=13, patch=1, latent_bits=bits, coding="none"))
 
     def test_with_bottleneck(self, model):

@@ -1,4 +1,4 @@
-"""Put the results of the last `make demo` into README.md: the table and the curve.
+"""Put the results of the last `make demo` into README.md: the table and the pictures.
 
 python tools/document_demo.py demo/
 """
@@ -26,7 +26,8 @@ def main(folder: Path) -> None:
     pattern = f"{re.escape(MARKS[0])}.*{re.escape(MARKS[1])}"
     block = f"{MARKS[0]}\n{table}\n\nSplit at `{report.cut}`; {report.n_test:,} test images.\n{MARKS[1]}"
     readme.write_text(re.sub(pattern, lambda _: block, readme.read_text(), flags=re.DOTALL))
-    shutil.copy(folder / "curve.png", ROOT / "docs" / "images" / "demo_curve.png")
+    for name in ("curve", "bytes"):
+        shutil.copy(folder / f"{name}.png", ROOT / "docs" / "images" / f"demo_{name}.png")
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ class Rig:
     do not see it, so the further round trips of a transfer beyond 10 packets on a fresh connection are missing.
 
     Args:
-        rate_bit_s: Rate of the way to the server, in bits a second, headers of Ethernet and IP included.
+        rate_bit_s: Rate of the way to the server, in bits per second, headers of Ethernet and IP included.
         rtt_s: Round trip without any bytes, in seconds.
         down: How many times faster the way to the device is.
         mtu: Largest packet in bytes; 576 for rates below 2 Mbit/s and 1500 above, by default.

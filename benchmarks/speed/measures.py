@@ -30,7 +30,7 @@ class Measure:
 
 MEASURES = {
     "main_cuts": Measure(
-        "importance of the main cuts, time an image, float32",
+        "importance of the main cuts, time per image, float32",
         "a bare forward and backward pass to the input, same batch",
         "at most 1.05",
         lambda _: passes.against_bare("main", dict.fromkeys(passes.MODELS, 1.05)),
@@ -65,8 +65,8 @@ MEASURES = {
         lambda _: parts.bfloat16_parts(),
     ),
     "tf_keras_vis": Measure(
-        "importance of the main cuts, time an image",
-        "tf-keras-vis Grad-CAM, one call a layer, on VGG16",
+        "importance of the main cuts, time per image",
+        "tf-keras-vis Grad-CAM, one call per layer, on VGG16",
         "15 times faster",
         lambda _: passes.tf_keras_vis(15.0),
     ),
@@ -100,7 +100,7 @@ MEASURES = {
         lambda _: parts.first_parts(),
     ),
     "fine_tune_step": Measure(
-        "`train`, phase 2, time a step",
+        "`train`, phase 2, time per step",
         "Keras `fit` on the same network",
         "at most 1.03",
         lambda _: steps.fine_tune(1.03),
@@ -134,7 +134,7 @@ MEASURES = {
         "after the other",
     ),
     "client": Measure(
-        "client, overhead a frame besides interpreter and wire",
+        "client, overhead per frame besides interpreter and wire",
         "the bare interpreter",
         "at most 0.3 ms",
         lambda _: serving.client_overhead(0.3),

@@ -95,7 +95,7 @@ class Bottleneck:
         if len(amounts) > 1:
             raise ArgumentError(
                 "Give one of compression, the share of elements left out, latent_size, the elements kept, and "
-                f"payload_bytes, the bytes a frame. Received: {', '.join(f'{k}={v!r}' for k, v in amounts.items())}"
+                f"payload_bytes, the bytes per frame. Received: {', '.join(f'{k}={v!r}' for k, v in amounts.items())}"
             )
         self._set("coding", self._checked_coding())
         if self.latent_size is not None:

@@ -31,7 +31,7 @@ def build_bottleneck(bottleneck: Any, cut: Cut) -> tuple[keras.Model, keras.Mode
         sent = payload_bytes("int8", latent, sent_bits("int8", bottleneck.latent_bits))
         if sent > bottleneck.payload_bytes:
             warnings.warn(
-                f"{sent:,} bytes a frame cross at '{cut.name}', more than payload_bytes={bottleneck.payload_bytes}: "
+                f"{sent:,} bytes per frame cross at '{cut.name}', more than payload_bytes={bottleneck.payload_bytes}: "
                 f"with fewer, a position of the latent {latent} would be left without a number. Cut later; the patches "
                 "of a Projection grow with what is asked, up to 65,536 elements.",
                 stacklevel=3,

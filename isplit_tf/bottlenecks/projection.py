@@ -28,7 +28,7 @@ _FEWEST_CHANNELS = 8
 # than needed keep less of images that were not seen.
 _BYTES_PER_PATCH = 25
 _LIGHT = 2**17
-# With fewer bytes for each patch the budget does not count: on glyphs at 24 bytes a frame it cost two points.
+# With fewer bytes for each patch the budget does not count: on glyphs at 24 bytes per frame it cost two points.
 _FEW_BYTES = 8
 # Latents for each bit of a patch: at the step that the rate allows, channels behind these are zero nearly always.
 _LATENTS_PER_BIT = 0.8

@@ -70,11 +70,11 @@ def define_importance(commands: Any) -> None:
     parser.add_argument("--precision", default="float32", help="float32, bfloat16 or float16 (default: float32)")
     parser.add_argument("--max-images", type=whole, metavar="N", help="stop after N images")
     parser.add_argument(
-        "--confidence", type=float, metavar="X", help="stop once best cut and peaks are as sure as X, such as 0.95"
+        "--confidence", type=float, metavar="X", help="stop when, as sure as X, more images change no peak"
     )
     add_output_kind(parser)
     add_plot(parser)
-    parser.add_argument("--log", action="store_true", help="plot log10")
+    parser.add_argument("--log", action="store_true", help="draw the logarithm of importance")
     add_input(parser)
     add_custom_objects(parser)
     add_output(parser, "curve.npz", "the curve")
@@ -126,7 +126,7 @@ def define_accuracy(commands: Any) -> None:
     amount = parser.add_mutually_exclusive_group()
     amount.add_argument("--compression", type=float, help="share of the elements left out (default: 0.9)")
     amount.add_argument(
-        "--payload-bytes", type=rates, metavar="N[,N...]", help="mean bytes a frame at each cut; several for a map"
+        "--payload-bytes", type=rates, metavar="N[,N...]", help="mean bytes per frame at each cut; several for a map"
     )
     parser.add_argument("--coding", choices=["entropy", "none"], help="of the latents (default: entropy for bytes)")
     parser.add_argument(
@@ -138,10 +138,15 @@ def define_accuracy(commands: Any) -> None:
         type=float,
         default=0.1,
         metavar="X",
-        help="loss that drops a cut out of the race (default: 0.1)",
+        help="a cut that loses more accuracy than this drops out of the race (default: 0.1)",
     )
     parser.add_argument("--cuts", default="main", help="main, all, or names or indices separated by commas")
-    parser.add_argument("--weighting", default="task", choices=["task", "features"])
+    parser.add_argument(
+        "--weighting",
+        default="task",
+        choices=["task", "features"],
+        help="errors of the features count by what they do to the output, or all alike (default: task)",
+    )
     parser.add_argument("--fit-images", type=whole, default=2000, metavar="N", help="images of the fit (default: 2000)")
     parser.add_argument("--max-images", type=whole, metavar="N", help="stop after N images")
     add_output_kind(parser)

@@ -36,7 +36,11 @@ def define_export(commands: Any) -> None:
     parser.add_argument("--target", choices=["microcontroller"], help="also write the head as C, and measure its arena")
     parser.add_argument("--flash-bytes", type=whole, metavar="N", help="refuse a head whose array is larger")
     parser.add_argument("--ram-bytes", type=whole, metavar="N", help="refuse a head that needs more for its arena")
-    parser.add_argument("--curve", metavar="FILE", help="what isplit importance wrote, to name the best cut that fits")
+    ranking = parser.add_mutually_exclusive_group()
+    ranking.add_argument(
+        "--accuracy", metavar="FILE", help="what isplit accuracy wrote, to name the best cut that fits"
+    )
+    ranking.add_argument("--curve", metavar="FILE", help="what isplit importance wrote, in place of --accuracy")
     parser.add_argument("--ethos-u", metavar="NPU", help="estimate for an Ethos-U, such as ethos-u55-128")
     parser.add_argument(
         "--local-fallback", action="store_true", help="the whole model too, for a device that finds no server"
@@ -58,9 +62,11 @@ def run_export(args: argparse.Namespace) -> Result:
     """Run `isplit export`: write the bundle of a split."""
     from ..export.bundle import export_bundle
     from ..importance.curve import Curve
+    from ..selection.accuracy_curve import AccuracyCurve
     from ..splitting import SplitModel
 
     output = free_output(args, "bundle")
+    ranking = Curve.load(args.curve) if args.curve else AccuracyCurve.load(args.accuracy) if args.accuracy else None
     halves = SplitModel.load(args.split)
     shape = halves.model.inputs[0].shape[1:]
 
@@ -88,7 +94,7 @@ def run_export(args: argparse.Namespace) -> Result:
         target=args.target,
         flash_bytes=args.flash_bytes,
         ram_bytes=args.ram_bytes,
-        curve=Curve.load(args.curve) if args.curve else None,
+        curve=ranking,
         ethos_u=args.ethos_u,
         local_fallback=args.local_fallback,
         max_payload_bytes=args.max_payload_bytes,
@@ -151,7 +157,7 @@ def define_serve(commands: Any) -> None:
     )
     parser.add_argument("bundle", help="what isplit export wrote, or the folder of isplit publish")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
-    parser.add_argument("--port", type=whole, default=8501, help="of REST; 0 for a free one (default: 8501)")
+    parser.add_argument("--port", type=whole, default=8501, help="the port of REST; 0 for a free one (default: 8501)")
     parser.add_argument("--grpc-port", type=whole, metavar="PORT", help="gRPC too, as on 8500; needs isplit-tf[grpc]")
 
 

@@ -84,7 +84,7 @@ def add_output_kind(parser: argparse.ArgumentParser, *, logits: bool = True) -> 
     parser.add_argument(
         "--output-kind",
         choices=["probabilities", "logits", "multi_label"],
-        help="what the output is, where neither the model's end nor its values tell",
+        help="what the model's output is, if it cannot be told from the model",
     )
     if logits:
         parser.add_argument("--from-logits", action="store_true", default=None, help="linear outputs are logits")
@@ -112,8 +112,8 @@ def add_cluster(parser: argparse.ArgumentParser) -> None:
 def add_bottleneck(parser: Any) -> None:
     """Add the options of a new bottleneck; `make_bottleneck` reads them."""
     amount = parser.add_mutually_exclusive_group()
-    amount.add_argument("--compression", type=float, help="of the bottleneck (default: 0.9)")
-    amount.add_argument("--latent-size", type=whole, metavar="N", help="elements that are sent, in its place")
+    amount.add_argument("--compression", type=float, help="share of the elements left out (default: 0.9)")
+    amount.add_argument("--latent-size", type=whole, metavar="N", help="or the number of elements that are sent")
     amount.add_argument("--payload-bytes", type=whole, metavar="N", help="or bytes per frame, header included")
     parser.add_argument(
         "--bottleneck",

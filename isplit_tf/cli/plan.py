@@ -31,14 +31,22 @@ def define_plan(commands: Any) -> None:
     parser.add_argument("--accuracy", required=True, metavar="FILE", help="what isplit accuracy wrote")
     parser.add_argument("--codecs", metavar="FILE", help="what CodecCurve.save wrote, for JPEG and WebP")
     _add_link(parser)
-    parser.add_argument("--transport", choices=["rest", "grpc"], help="default: that of the link, else of the server")
-    parser.add_argument("--watts", metavar="C,S,W", help="of the device computing, sending and waiting, for energies")
-    parser.add_argument("--min-accuracy", type=float, metavar="X", help="default: the highest less 0.01")
-    parser.add_argument("--max-latency", dest="max_latency_s", type=float, metavar="S", help="median seconds")
-    parser.add_argument("--max-energy", dest="max_energy_j", type=float, metavar="J", help="joules; needs --watts")
+    parser.add_argument(
+        "--transport", choices=["rest", "grpc"], help="the protocol (default: that of the link, else of the server)"
+    )
+    parser.add_argument("--watts", metavar="C,S,W", help="the device's draw: computing, sending, waiting")
+    parser.add_argument(
+        "--min-accuracy", type=float, metavar="X", help="the least accuracy (default: the highest less 0.01)"
+    )
+    parser.add_argument("--max-latency", dest="max_latency_s", type=float, metavar="S", help="the most seconds, median")
+    parser.add_argument(
+        "--max-energy", dest="max_energy_j", type=float, metavar="J", help="the most joules; needs --watts"
+    )
     parser.add_argument("--max-head-bytes", type=whole, metavar="N", help="the largest file on the device")
-    parser.add_argument("--max-payload-bytes", type=whole, metavar="N", help="the most bytes a frame")
-    parser.add_argument("--min-frames", dest="min_frames_s", type=float, metavar="X", help="the fewest frames a second")
+    parser.add_argument("--max-payload-bytes", type=whole, metavar="N", help="the most bytes per frame")
+    parser.add_argument(
+        "--min-frames", dest="min_frames_s", type=float, metavar="X", help="the fewest frames per second"
+    )
     parser.add_argument("--kind", choices=["local", "remote", "split"], help="look at these alone")
     parser.add_argument("--model-output", metavar="NAME", help="the output with the class scores, if there are several")
     parser.add_argument("--page", metavar="FILE", help="write the plan as an HTML page with its pictures")
@@ -48,14 +56,14 @@ def define_plan(commands: Any) -> None:
 
 
 def _add_link(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--rate", type=read_rate, metavar="R", help="of the link in bits a second, such as 4e6 or 4M")
-    parser.add_argument("--rtt", type=float, metavar="S", help="its delay there and back in seconds")
-    parser.add_argument("--up", type=read_rate, metavar="R", help="its rate from the device, where it differs")
-    parser.add_argument("--down", type=read_rate, metavar="R", help="its rate to the device, where it differs")
+    parser.add_argument("--rate", type=read_rate, metavar="R", help="the link's bits per second, such as 4e6 or 4M")
+    parser.add_argument("--rtt", type=float, metavar="S", help="the link's delay there and back, in seconds")
+    parser.add_argument("--up", type=read_rate, metavar="R", help="the rate from the device, if it differs")
+    parser.add_argument("--down", type=read_rate, metavar="R", help="the rate to the device, if it differs")
     parser.add_argument(
         "--trace",
         metavar="FILE",
-        help="rates over time in place of --rate: a .csv of second, bits a second, delay (default: the device's link)",
+        help="rates over time in place of --rate: a .csv of second, bits per second, delay (default: device's link)",
     )
 
 
@@ -96,7 +104,7 @@ def run_plan(args: argparse.Namespace) -> Result:
 
 
 def read_rate(text: str) -> float:
-    """Return bits a second as they were typed: a number, with k, M or G behind it for thousands, millions, billions."""
+    """Return bits per second as they were typed: a number, with k, M or G for thousands, millions or billions."""
     return float(text[:-1]) * _UNITS[text[-1]] if text[-1:] in _UNITS else float(text)
 
 
@@ -117,7 +125,7 @@ def _read_link(args: argparse.Namespace) -> Any:
 
 
 def read_trace(path: str) -> list[tuple[float, float, float]]:
-    """Read a trace: lines of second, bits a second and seconds there and back; the first may name the columns.
+    """Read a trace: lines of second, bits per second and seconds there and back; the first may name the columns.
 
     Raises:
         ArgumentError: If a line is none.
@@ -130,7 +138,7 @@ def read_trace(path: str) -> list[tuple[float, float, float]]:
             if not line.strip() or k == 0:
                 continue
             raise ArgumentError(
-                f"'{path}', line {k + 1}: expected second, bits a second, delay in seconds. Received: {line!r:.80}"
+                f"'{path}', line {k + 1}: expected second, bits per second, delay in seconds. Received: {line!r:.80}"
             ) from error
         rows.append((second, rate, delay))
     return rows

@@ -83,7 +83,9 @@ def define_profile(commands: Any) -> None:
     )
     parser.add_argument("--token", help="a bearer token for the server")
     parser.add_argument("--batches", default="1,2,4,8,16,32", metavar="N,N", help="images in a call (default: 1 to 32)")
-    parser.add_argument("--seconds", type=float, default=0.3, metavar="S", help="for each of them (default: 0.3)")
+    parser.add_argument(
+        "--seconds", type=float, default=0.3, metavar="S", help="time for each number of images (default: 0.3)"
+    )
     parser.add_argument("--timeout", type=float, default=60.0, metavar="S", help="seconds for one call (default: 60)")
     parser.add_argument("--ethos-u", metavar="NPU", help="estimate a device with an Ethos-U, such as ethos-u55-128")
     parser.add_argument("--clock-hz", type=float, metavar="HZ", help="estimate a device with this clock, from cycles")

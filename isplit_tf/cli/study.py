@@ -55,7 +55,7 @@ def define_reproduce(commands: Any) -> None:
     )
     parser.add_argument("--data-dir", metavar="DIR", help="where TensorFlow Datasets keeps its data")
     add_cluster(parser)
-    parser.add_argument("--max-minutes", type=float, metavar="N", help="begin no further job after so long")
+    parser.add_argument("--max-minutes", type=float, metavar="N", help="start no job after so many minutes")
     parser.add_argument("--report-only", action="store_true", help="run nothing; write what the rows say")
     parser.add_argument("--page", metavar="FILE", help="also write it all as a Markdown page")
 

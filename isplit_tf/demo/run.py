@@ -223,7 +223,7 @@ class _Demo:
 
     def _control(self, model: keras.Model, candidates: Candidates, reports: dict[str, Evaluation]) -> None:
         """Train the original for as many epochs as the split, since more training alone may raise its accuracy."""
-        with self.watch.step("control", f"Training the original on, {_FINE_TUNE_EPOCHS} epochs, as a control"):
+        with self.watch.step("control", f"Fine-tuning the original, {_FINE_TUNE_EPOCHS} epochs, as a control"):
             control = split(model, candidates[0].cut)
             self._fine_tune(control)
             reports["control"] = self._evaluate(control)

@@ -120,7 +120,7 @@ def answer(one: Found) -> Iterator[str]:
 
 def _chosen_table(chosen: Mapping[tuple[float, float], Found | None]) -> str:
     lines = [
-        "| behind at most | points lost at most | cut | share with encoder | bytes a frame | accuracy | best codec "
+        "| behind at most | points lost at most | cut | share with encoder | bytes per frame | accuracy | best codec "
         "for as much | times |",
         "|---|---|---|---|---|---|---|---|",
     ]
@@ -139,7 +139,7 @@ def _chosen_table(chosen: Mapping[tuple[float, float], Found | None]) -> str:
 def full_table(one: Found) -> str:
     """Return the table of all points of a study, cut by cut."""
     lines = [
-        "| cut | share with encoder | bytes a frame, mean | 95 % up to | accuracy | 95 % interval | points lost "
+        "| cut | share with encoder | bytes per frame, mean | 95 % up to | accuracy | 95 % interval | points lost "
         "| best codec for as much | times |",
         "|---|---|---|---|---|---|---|---|---|",
     ]

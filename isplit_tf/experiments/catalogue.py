@@ -25,7 +25,7 @@ EXPERIMENTS = {
         ),
         Experiment(
             "rate_accuracy",
-            "Accuracy over bytes a frame",
+            "Accuracy over bytes per frame",
             ("lite1_photos", "notmnist_vgg16", "xray_vgg16", "tiny_vgg16"),
             predicted=True,
             rates=True,

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .catalogue import SCALES
-from .correlation import PREDICTED, PRIMARY
+from .correlation import DEPTH, PREDICTED, PRIMARY, SIZE
 
 Found = Mapping[str, Any]
 _ENOUGH = 0.9
@@ -24,27 +24,49 @@ def correlation_section(found: Found, pictures: str) -> Iterator[str]:
             "is the correlation of one seed's accuracies with another's: no score can be expected to do better."
         )
     if any(found["studies"].values()):
-        yield _summary_table(found)
-        yield (
+        twins = (
             "LayerCAM and gradient times activation are one score where features come out of a ReLU: both then add up "
             "the positive products of gradient and activation."
         )
-        yield from on_trial(found)
+        yield folded("All scores, over all comparisons", f"{_summary_table(found)}\n\n{twins}")
+        trial = list(on_trial(found))
+        if trial:
+            yield folded("The predicted accuracy on trial", "\n\n".join(trial))
     for name, by_series in found["studies"].items():
         for key, result in by_series.items():
             title = next(study.title for study in SCALES[found["scale"]].values() if study.name == name)
-            yield f"### {title}, {SERIES_TITLES[key]}"
-            yield _correlation_table(result)
-            yield _peak_text(result)
+            parts = [_correlation_table(result), _peak_text(result)]
             if result["untrained"]:
-                yield _untrained_table(result)
-            yield picture(f"correlation_{name}_{key}", f"{title}, {SERIES_TITLES[key]}", pictures)
+                parts.append(_untrained_table(result))
+            parts.append(picture(f"correlation_{name}_{key}", f"{title}, {SERIES_TITLES[key]}", pictures))
+            yield folded(f"{title}, {SERIES_TITLES[key]}", "\n\n".join(parts))
 
 
-def _summary_table(found: Found) -> str:
+def folded(title: str, body: str) -> str:
+    """Return a part of the page that opens on a click, on the site and where Markdown is shown by itself."""
+    return f'<details markdown="1">\n<summary>{title}</summary>\n\n{body}\n\n</details>'
+
+
+def overview(found: Found | None, pictures: str) -> Iterator[str]:
+    """Yield the one picture and the one table that the verdict is seen in; nothing if no study is complete."""
+    results = [(name, by[PRIMARY[0]]) for name, by in ((found or {}).get("studies") or {}).items() if PRIMARY[0] in by]
+    if found is None or not results:
+        return
+    name, _ = max(results, key=lambda pair: (pair[1]["seeds"], len(pair[1]["points"])))
+    title = next(study.title for study in SCALES[found["scale"]].values() if study.name == name)
+    yield picture(f"correlation_{name}_{PRIMARY[0]}", f"{title}, {SERIES_TITLES[PRIMARY[0]]}", pictures)
+    yield (
+        f"{title}: every point is a cut, with its importance (CUI) and the accuracy of the split after training. If "
+        "importance predicted accuracy, the points would rise to the right."
+    )
+    yield _summary_table(found, (PREDICTED, PRIMARY[1], DEPTH, SIZE))
+
+
+def _summary_table(found: Found, wanted: tuple[str, ...] | None = None) -> str:
     """Return a table of each score over all comparisons: correlations, wins over depth and size, accuracy lost."""
     results = [result for by_series in found["studies"].values() for result in by_series.values()]
     names = [name for name in results[0]["scores"] if all(name in result["scores"] for result in results)]
+    names = [name for name in names if wanted is None or name in wanted]
     lines = [
         f"All {len(results)} comparisons together; better and worse as far as the 95 % intervals tell:",
         "",

@@ -49,7 +49,11 @@ def axis(one: Measured) -> Found:
 
 def references(one: Measured) -> dict[str, float | None]:
     """Return the accuracies of the original and of the controls; None for one that is not measured."""
-    titles = {"original": "original", "control": "original, trained on", "identity": "split without bottleneck"}
+    titles = {
+        "original": "original",
+        "control": "control: original, fine-tuned for as many epochs",
+        "identity": "split without bottleneck",
+    }
     accuracies = {title: one.reference(kind) for kind, title in titles.items()}
     return {title: None if np.isnan(value) else value for title, value in accuracies.items()}
 

@@ -17,7 +17,7 @@ from .catalogue import (
     VGG16_CDE,
     VGG16_PEAKS,
 )
-from .correlation_page import SERIES_TITLES, correlation_section, picture
+from .correlation_page import SERIES_TITLES, correlation_section, folded, overview, picture
 from .rate_page import rate_page
 from .verdict import verdict
 
@@ -36,9 +36,16 @@ def reproduction_page(found: Mapping[str, Found], scale: str, pictures: str) -> 
     Returns:
         The page; all its figures come from `found` and the paper.
     """
-    sections: list[str] = ["# The paper's experiments", "\n".join(verdict(found.get("correlation")))]
-    sections.append(_how(scale))
-    sections.append(_what_was_run(found))
+    first, *others = verdict(found.get("correlation"))
+    advice = [line for line in others if line.startswith("**")]
+    reasons = [f"- {line}" for line in others if line not in advice]
+    sections: list[str] = ["# The paper's experiments", first, *advice]
+    if any(left for findings in found.values() for left in findings["jobs_left"].values()):
+        sections.append("**The runs are not complete**; what is missing below is not measured yet.")
+    sections += overview(found.get("correlation"), pictures)
+    if reasons:
+        sections.append(folded("What else the comparisons say", "\n".join(reasons)))
+    sections.append(folded("How it was made", f"{_how(scale)}\n\n{_what_was_run(found)}"))
     makers = {
         "correlation": correlation_section,
         "projection": _projection,
@@ -52,8 +59,9 @@ def reproduction_page(found: Mapping[str, Found], scale: str, pictures: str) -> 
     }
     for name, maker in makers.items():
         if name in found:
+            title = f"## {EXPERIMENTS[name].title} (`{name}`)"
             body = "\n\n".join(maker(found[name], pictures))
-            sections.append(f"## {EXPERIMENTS[name].title} (`{name}`)\n\n{body}")
+            sections.append(f"{title}\n\n{body if name == 'correlation' else folded('Tables and pictures', body)}")
     sections.append("\n\n".join(_limits(scale)))
     return "\n\n".join(sections) + "\n"
 
@@ -64,7 +72,7 @@ def _how(scale: str) -> str:
         "the rows and JSON files beside the pictures. Every cut gets the same epochs, optimizer, learning rate and "
         "order of images; the rate was chosen once, on validation images at one cut. BatchNormalization of head and "
         "tail runs in inference mode in both phases. The curve, the rate and the choice of a cut saw validation "
-        "images only, accuracies test images only. Controls: the original, trained on for as many epochs as both "
+        "images only, accuracies test images only. Controls: the original, fine-tuned for as many epochs as both "
         "phases have; and a split without a bottleneck, fine-tuned for as many epochs as the others."
     )
 
@@ -77,7 +85,7 @@ def _what_was_run(found: Mapping[str, Found]) -> str:
             studies[name] = (run, left)
     lines = [
         "| study | training images (original, retraining) | validation, test | epochs (original, phase 1, phase 2) "
-        "| images a step, loss of phase 2 | seeds | jobs done | jobs left | hours of processor |",
+        "| images per step, loss of phase 2 | seeds | jobs done | jobs left | hours of processor |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for name, (run, left) in studies.items():
@@ -97,8 +105,6 @@ def _what_was_run(found: Mapping[str, Found]) -> str:
         if len(prints) > 1
     ]
     text = "\n".join(lines) + "\n\nVersions: " + "; ".join(versions) + "."
-    if any(left for _, left in studies.values()):
-        text = "**The runs are not complete**; what is missing below is not measured yet.\n\n" + text
     if mixed:
         text += (
             f" The original of {', '.join(mixed)} was trained again by the same recipe on a machine that rounds "

@@ -19,13 +19,13 @@ def rate_page(found: Found, scale: str, pictures: str) -> str:
     parts = ["# Rate and accuracy"]
     compared = {name: study for name, study in found["studies"].items() if study.get("compares")}
     for name, study in compared.items():
-        parts.append(f"![{study['title']}: accuracy over bytes a frame]({pictures}/rate_accuracy_{name}.svg)")
+        parts.append(f"![{study['title']}: accuracy over bytes per frame]({pictures}/rate_accuracy_{name}.svg)")
         parts += answer(study)
     parts.append(
-        f"Made by `isplit reproduce rate_accuracy --scale {scale} --page docs/rate_accuracy.md`. Bytes a frame are "
-        "those of the whole payload, header included; accuracies are of test images, after the latent's quantization. "
-        "Against the splits: the image in a codec, and the whole model on the server. A whole model on the device "
-        "sends no image at all."
+        f"Made by `isplit reproduce rate_accuracy --scale {scale} --page docs/rate_accuracy.md`. Bytes per frame are "
+        "those of the whole payload, header included. Accuracies are of test images, after the latent's quantization. "
+        "The splits are compared with an image in a codec that is sent to the whole model on the server. A model that "
+        "runs completely on the device sends no image at all."
     )
     left = {name: count for name, count in found.get("jobs_left", {}).items() if count}
     if left:
@@ -101,32 +101,32 @@ def _plainly(one: Found) -> Iterator[str]:
     else:
         accuracy, size, name = below
         yield (
-            f"**Below {smallest:,.0f} bytes a frame, the smallest image that a codec gives, only splits send anything: "
-            f"the best keeps {accuracy:.2%} in {size:,.0f} bytes ({name}).**"
+            f"**No codec makes files of fewer than {smallest:,.0f} bytes per frame, so below that only a split is "
+            f"possible: the best keeps {accuracy:.2%} in {size:,.0f} bytes ({name}).**"
         )
     rivals = [(size, accuracy, best_split(one, size)) for size, accuracy in images]
     as_accurate = [size for size, accuracy, split in rivals if split is None or accuracy >= split[0] - _LEVEL]
     if as_accurate:
         yield (
-            f"**From {as_accurate[0]:,.0f} bytes on a compressed image with the whole model on the server keeps as "
-            "much, within half a point of the best split of at most its bytes; it needs no head on the device.**"
+            f"**From {as_accurate[0]:,.0f} bytes on, a compressed image, sent to the whole model on the server, is as "
+            "accurate as the best split of no more bytes, to half a point. It needs no head on the device.**"
         )
     else:
-        yield "**No compressed image comes within half a point of the best split of at most its bytes.**"
+        yield "**No compressed image comes within half a point of the best split of no more bytes.**"
     more_accurate = [size for size, accuracy, split in rivals if split is None or accuracy >= split[0] + _LEVEL]
     yield (
-        f"From {more_accurate[0]:,.0f} bytes on it keeps more by half a point."
+        f"From {more_accurate[0]:,.0f} bytes on, it beats the best split by half a point."
         if more_accurate
-        else "None keeps half a point more."
+        else "No image format beats the best split by half a point."
     )
     equal = [size for size, accuracy in images if accuracy >= one["original"] - _LEVEL]
     if equal:
-        yield f"Half a point below the original's {one['original']:.2%} takes {equal[0]:,.0f} bytes as an image."
+        yield f"An image within half a point of the original's {one['original']:.2%} takes {equal[0]:,.0f} bytes."
     if one.get("original_auc") is not None:
         yield (
-            "Where prevalence differs between training and test images, the accuracy of two classes follows the "
-            "threshold, which training moves: a split above the original is no better for that. The AUC does not: the "
-            f"original's is {one['original_auc']:.4f}."
+            "The classes have other shares in the training images than in the test images, so accuracy depends on the "
+            "threshold, which training moves: a split with more accuracy than the original is not better for that. "
+            f"The AUC does not depend on it; the original's is {one['original_auc']:.4f}."
         )
 
 
@@ -135,7 +135,7 @@ _LEVEL = 0.005  # half a point; the test images hardly show smaller differences
 
 def _table(one: Found, cut: str, lines: Found) -> str:
     has_auc = one.get("original_auc") is not None
-    rows = [f"| bottleneck | bytes a frame | accuracy | 95 % interval |{' AUC |' * has_auc} encoder MACs | weights |"]
+    rows = [f"| bottleneck | bytes per frame | accuracy | 95 % interval |{' AUC |' * has_auc} encoder MACs | weights |"]
     rows.append("|---|---|---|---|---|---|" + "---|" * has_auc)
     for label, points in lines.items():
         for point in sorted(points, key=lambda p: p["payload_bytes"]):

@@ -112,9 +112,9 @@ def _what_to_do(results: list[Any]) -> Iterator[str]:
     )
     yield (
         f"**What to trust: {trusted}, with a projection at the cut that it names.** That keeps {means[trusted]:.2%} in "
-        f"the mean of {len(predicted)} comparisons, untrained; a projection at the cut of CUI {means[_CUI]:.2%}, at "
-        f"that of the luckiest score ({ranked[0]}) {means[ranked[0]]:.2%}; the paper's autoencoder at the cut of CUI, "
-        f"trained, {papers:.2%}."
+        f"the mean of {len(predicted)} comparisons, untrained; a projection at the cut of CUI {means[_CUI]:.2%}; "
+        f"choosing by the score that happened to do best ({ranked[0]}) {means[ranked[0]]:.2%}; the paper's autoencoder "
+        f"at the cut of CUI, trained, {papers:.2%}."
     )
     if trusted == PREDICTED:
         yield (

@@ -17,7 +17,6 @@ from isplit_edge.wire import STATUS_MEANINGS, STATUS_OK
 
 from ..display.quiet import quiet
 from ..errors import ArgumentError, BundleError
-from ..importance.curve import Curve
 from ..planning.option import Option
 from ..splitting import SplitModel
 from .artefact_accuracy import check_evaluation, measure_artefacts, read_original
@@ -28,6 +27,7 @@ from .litert.converter import QUANTIZED, ConvertedHead, convert
 from .litert.representative import representative_images
 from .local_fallback import convert_fallback, measure_fallback
 from .micro.fit import fitted_micro_head, micro_request
+from .micro.search import Ranking
 from .request import ExportRequest, make_request
 from .serving.saved_model import SERVING_DEFAULT
 
@@ -185,7 +185,7 @@ def export_bundle(
     target: str | None = None,
     flash_bytes: int | None = None,
     ram_bytes: int | None = None,
-    curve: Curve | None = None,
+    curve: Ranking | None = None,
     ethos_u: str | None = None,
     local_fallback: bool = False,
     max_payload_bytes: int | None = None,
@@ -224,7 +224,7 @@ def export_bundle(
         flash_bytes: Flash that a microcontroller has for the array; a larger head is refused, and the best cut that
             fits is named.
         ram_bytes: RAM that it has for arena and payload; the same.
-        curve: The cuts' importance, to say which of those that fit is best.
+        curve: Predicted accuracy of the cuts, or their importance, to say which of those that fit is best.
         ethos_u: An NPU such as "ethos-u55-128" to estimate for (needs `isplit-tf[ethos-u]`).
         local_fallback: Also writes the whole model as edge/local.tflite, from which `Client.run` answers where the
             server cannot be reached.

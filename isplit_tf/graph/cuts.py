@@ -82,7 +82,7 @@ class Cut:
 def find_cuts(model: keras.Model, *, max_tensors: int = 1, output: str | int | None = None) -> list[Cut]:
     """Return all cuts of a model, in topological order. The model is not changed.
 
-    A tensor is a cut if and only if, once it is made, it is the only tensor still to be read. The model's inputs
+    A tensor is a cut if everything after it can be computed from that tensor alone. The model's inputs
     and its final outputs are left out; a Keras mask that a later layer reads counts as a tensor of its own.
 
     Args:

@@ -55,7 +55,7 @@ def plan_deployment(
             if `measured` has what is known.
         device: The device's profile, or its file.
         server: The server's profile, or its file.
-        link: A `Link`, the `link` of a device's profile, or a trace: a sequence of (second, bits a second, seconds
+        link: A `Link`, the `link` of a device's profile, or a trace: a sequence of (second, bits per second, seconds
             there and back). By default the link that the device measured.
         codecs: The result of `measure_codecs`, for the accuracy on compressed images. Without it, that of JPEG and
             WebP is not known.

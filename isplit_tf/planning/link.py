@@ -25,10 +25,10 @@ class Link:
     instead, with `python -m isplit_edge profile kit/ --url ...`.
 
     Attributes:
-        rate_bit_s: Bits a second, both ways.
+        rate_bit_s: Bits per second, both ways.
         rtt_s: Seconds there and back for the smallest packet.
-        up_bit_s: Bits a second from the device to the server, where they differ.
-        down_bit_s: Bits a second from the server to the device, where they differ.
+        up_bit_s: Bits per second from the device to the server, where they differ.
+        down_bit_s: Bits per second from the server to the device, where they differ.
 
     Raises:
         ArgumentError: If a rate is not above 0, or the delay is negative.
@@ -99,7 +99,7 @@ class LinkTimes:
 
     @property
     def rate_bit_s(self) -> float:
-        """Return the bits a second from the device to the server, of a trace the median state's."""
+        """Return the bits per second from the device to the server, of a trace the median state's."""
         order = np.argsort(self.up_s_per_byte, kind="stable")
         passed = np.cumsum(self.shares[order])
         return float(8 / self.up_s_per_byte[order[np.searchsorted(passed, 0.5 * passed[-1] - 1e-12)]])
@@ -146,7 +146,7 @@ def link_times(link: Any) -> LinkTimes:
     """Return the times of a link, however it is given.
 
     Args:
-        link: A `Link`; the `link` of a device's profile; or a trace, a sequence of (second, bits a second, seconds
+        link: A `Link`; the `link` of a device's profile; or a trace, a sequence of (second, bits per second, seconds
             there and back), each of which holds until the next.
 
     Raises:
@@ -196,7 +196,7 @@ def _trace(rows: Sequence[Any]) -> LinkTimes:
     for k, row in enumerate(rows):
         if isinstance(row, Mapping) or not hasattr(row, "__len__") or len(row) != 3:
             raise ArgumentError(
-                f"link[{k}]: expected (second, bits a second, seconds there and back). Received: {row!r:.80}"
+                f"link[{k}]: expected (second, bits per second, seconds there and back). Received: {row!r:.80}"
             )
         second, rate, delay = (value.item() if isinstance(value, np.generic) else value for value in row)
         if isinstance(rate, int | float) and rate == 0:

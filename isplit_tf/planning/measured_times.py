@@ -132,7 +132,7 @@ class ServerTimes:
     cuts: Mapping[int, Cut]
 
     def tail(self, cut: Cut) -> tuple[Found, float] | None:
-        """Return the time of a tail for one payload, and the seconds a frame in the best batch.
+        """Return the time of a tail for one payload, and the seconds per frame in the best batch.
 
         None if neither this tail nor others were measured.
         """
@@ -152,7 +152,7 @@ class ServerTimes:
         return Found(ordered(*seconds), True), share
 
     def image(self, codec: str, quality: int | None) -> tuple[Found, float] | None:
-        """Return the time for one compressed image, decoding included, and the seconds a frame in the best batch.
+        """Return the time for one compressed image, decoding included, and the seconds per frame in the best batch.
 
         In one process, decoding was measured for each codec, and takes the place of that of the JPEG with which the
         whole way was measured. Over a network the decoding of a JPEG stands for all. None if nothing was measured.
@@ -180,7 +180,7 @@ class ServerTimes:
         return ordered(max(0.0, median - self.profile.overhead_s), max(0.0, p95 - self.profile.overhead_s))
 
     def _share(self, times: Mapping[int, Any]) -> float:
-        """Return the seconds a frame in the best batch; 0 for no times."""
+        """Return the seconds per frame in the best batch; 0 for no times."""
         overhead = self.profile.overhead_s
         return min((max(0.0, one.median_s - overhead) / batch for batch, one in times.items()), default=0.0)
 

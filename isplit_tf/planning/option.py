@@ -40,7 +40,7 @@ class Option:
         codec: How a remote image is sent: "RAW", "PNG", "JPEG", "WEBP" or "AVIF"; else None.
         quality: Of the codec; None where it has none.
         size: (height, width) at which a remote image is sent; else None.
-        payload_bytes: Bytes a frame without what the protocol adds: of a split as asked for, so that
+        payload_bytes: Bytes per frame without what the protocol adds: of a split as asked for, so that
             `Projection(payload_bytes=...)` makes it; of an image the mean; 0 for "local".
         mean_bytes: The same, as measured in the mean.
         accuracy: From 0 to 1; None where it is not known.
@@ -59,7 +59,7 @@ class Option:
         device_bytes: Size of the file on the device; None where it is not known, 0 for "remote".
         device_ram_bytes: Memory that it takes there; None where it is not known.
         server_s: Seconds of the server for a frame, in the batch that takes least; 0 for "local".
-        frames_s: Frames a second where device, link and server work side by side.
+        frames_s: Frames per second where device, link and server work side by side.
         interpolated: Whether times of the head or of the tail come from the cuts or rates measured beside it.
         precision: Of the device's file.
         settings: Of the bottleneck that the accuracy was measured or predicted with; empty where not known.

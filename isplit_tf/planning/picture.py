@@ -26,7 +26,7 @@ def latencies_at(option: Option, rate_bit_s: float, rates: Any) -> np.ndarray:
     Args:
         option: The option.
         rate_bit_s: The rate at which its latency is known.
-        rates: Bits a second, `(n,)`.
+        rates: Bits per second, `(n,)`.
 
     Returns:
         Seconds, `(n,)`.

@@ -31,7 +31,7 @@ class Crossover:
     """A link rate at which another option becomes the fastest.
 
     Attributes:
-        rate_bit_s: Bits a second from the device to the server.
+        rate_bit_s: Bits per second from the device to the server.
         below: The fastest option at a slower link.
         above: The fastest option at a faster one.
         latency_s: What both take there, in seconds.
@@ -131,7 +131,7 @@ class Plan:
             max_energy_j: The most joules of the device for an image; needs a plan with watts.
             max_head_bytes: The largest file on the device, of a head or of the whole model.
             max_payload_bytes: The most bytes of a payload or of a compressed image, in the mean.
-            min_frames_s: The fewest frames a second where device, link and server work side by side.
+            min_frames_s: The fewest frames per second where device, link and server work side by side.
             kind: "local", "remote" or "split", to look at these alone.
 
         Returns:

@@ -31,7 +31,7 @@ def draw_accuracies(ax: Any, at: Sequence[int], accuracies: Any, references: Map
         ax.plot(at, values, "-o", color=BLUE, markersize=4)
     for (name, value), style in zip(references.items(), ("-", "--", ":", "-.") * 2, strict=False):
         if np.isfinite(value):
-            ax.axhline(100 * value, color=GREY, linestyle=style, linewidth=1.2, label=name)
+            ax.axhline(100 * value, color=GREY, linestyle=style, linewidth=1.2, label=name.replace(", ", ",\n"))
     ax.set_ylabel("accuracy (%)")
 
 

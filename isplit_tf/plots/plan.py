@@ -22,9 +22,9 @@ def draw_latency_by_rate(
     """Draw latency against the link's rate, a line an option, and mark where another option becomes the fastest.
 
     Args:
-        rates: Bits a second, `(n_rates,)`.
+        rates: Bits per second, `(n_rates,)`.
         lines: Seconds by name of the option, each `(n_rates,)`.
-        takeovers: Pairs of bits a second and seconds where another option takes over.
+        takeovers: Pairs of bits per second and seconds where another option takes over.
         now: The rate of the plan's own link, marked by a level line from top to bottom.
         title: Title above the plot.
         ax: Matplotlib axes to draw on; new ones by default.

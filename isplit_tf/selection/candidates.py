@@ -85,7 +85,7 @@ class Candidate:
         return share_of(self.device_macs, self.cut)
 
     def __repr__(self) -> str:
-        payload = "no payload" if self.payload_bytes is None else f"{self.payload_bytes:,} bytes a frame"
+        payload = "no payload" if self.payload_bytes is None else f"{self.payload_bytes:,} bytes per frame"
         accuracy = "" if self.predicted_accuracy is None else f", predicted accuracy {self.predicted_accuracy:.4f}"
         warning = f"; warning: {self.warning}" if self.warning else ""
         return f"Candidate('{self.cut.name}' {self.cut.shape}, {payload}{accuracy}: {self.reason}{warning})"
@@ -175,11 +175,11 @@ def propose(
 ) -> Candidates:
     """Return the candidates for the split, the best first.
 
-    By importance, the peaks of the curve come first, then the cuts that only Cut-Distil-Encode suggests, where the
-    tensor is smaller than that of the previous cut on the curve. The first candidate is then always `curve.best`, even
-    if the curve has no peak. By accuracy, all cuts that both curves have are ranked by predicted accuracy, the highest
-    first; of equal ones, the smaller payload comes first. By "cheapest", those come first whose predicted accuracy is
-    within 0.01 of the highest, the head with the least work first; the others follow by accuracy.
+    With rank="importance", the peaks of the curve come first, then the cuts that only Cut-Distil-Encode suggests, where
+    the tensor is smaller than that of the previous cut on the curve. The first candidate is then always `curve.best`,
+    even if the curve has no peak. With rank="accuracy", return every cut that both curves have, the highest predicted
+    accuracy first; of equal ones, the smaller payload first. With rank="cheapest", those come first whose predicted
+    accuracy is within 0.01 of the highest, the head with the least work first; the others follow by accuracy.
 
     Args:
         curve: The result of `measure_importance`.

@@ -54,8 +54,8 @@ def payload_warning(payload: int, image_bytes: int | None, input_shape: Sequence
         return None
     image = "the compressed image" if image_bytes is not None else "an estimated JPEG of the input"
     return (
-        f"a payload of {payload:,} bytes is more than {image} ({limit:,} bytes): sending the image takes less, "
-        "unless it may not leave the device or the server's work counts"
+        f"a payload of {payload:,} bytes is more than {image} ({limit:,} bytes). The compressed image is smaller. "
+        "Split only for privacy, or to take work off the server"
     )
 
 

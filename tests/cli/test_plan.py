@@ -55,7 +55,7 @@ def test_bounds_links_and_curves(place, capsys):
     assert isplit("plan", *given) == 0
     assert "Best: split at" in capsys.readouterr().out
     assert isplit("plan", *known, "--rate", 1e6, "--rtt", 0, "--max-latency", 1e-6, "-o", place / "none.json") == 2
-    assert "No option keeps max_latency_s=1e-06. The nearest is" in capsys.readouterr().err
+    assert "No option keeps --max-latency 1e-06. The nearest is" in capsys.readouterr().err
     assert not (place / "none.json").exists()
 
 
@@ -83,7 +83,7 @@ def test_rates_as_they_are_typed(tmp_path):
     """With or without a unit; lines of a trace that are none are named."""
     assert [read_rate(text) for text in ("4e6", "250k", "4M", "1.5G")] == [4e6, 250e3, 4e6, 1.5e9]
     (tmp_path / "trace.csv").write_text("0,1e6,0.1\n\nfast,1,2\n")
-    with pytest.raises(ArgumentError, match="line 3: expected second, bits a second, delay in seconds"):
+    with pytest.raises(ArgumentError, match="line 3: expected second, bits per second, delay in seconds"):
         read_trace(tmp_path / "trace.csv")
 
 

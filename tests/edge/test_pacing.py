@@ -19,7 +19,7 @@ LEFT_S, PERIOD_S = 0.08, 0.2
 
 
 class Line:
-    """A link of a rate in bytes a second and a time for no bytes, with frames on a clock of its own."""
+    """A link of a rate in bytes per second and a time for no bytes, with frames on a clock of its own."""
 
     def __init__(self, pace: Pace, rate: float, base_s: float, *, jitter: float = 0.0):
         self.pace, self.rate, self.base_s, self.now_s = pace, rate, base_s, 0.0

@@ -79,7 +79,7 @@ def test_the_page_begins_with_the_picture_and_the_answer():
     text = rate_page({"studies": {"photos": found}, "jobs_left": {"photos": 3, "others": 0}}, "cpu", "results/cpu")
     first, second, third = text.split("\n\n")[:3]
     assert first == "# Rate and accuracy"
-    assert second == "![A network on photos: accuracy over bytes a frame](results/cpu/rate_accuracy_photos.svg)"
+    assert second == "![A network on photos: accuracy over bytes per frame](results/cpu/rate_accuracy_photos.svg)"
     assert third.startswith("**At equal accuracy a split sends so many times fewer bytes than the best of JPEG, PNG")
     assert "14.8 to 50.0 behind at most 43%; 7.4 behind at most 35%; 7.4 behind at most 27%" in third
     assert "2 points less accurate, about the noise of 100 images, it would be 10.0 to 50.0; 5.0; 5.0 times." in third

@@ -148,10 +148,10 @@ def test_the_page_says_from_where_images_keep_as_much():
     """Below the smallest image there are splits alone; then the first image within half a point, the first above."""
     found = {"studies": {"a": rates([(28, 0.9), (300, 0.93)], [(90, 0.7), (200, 0.897), (400, 0.94)])}}
     text = rate_page(found, "smoke", "smoke")
-    assert "**Below 90 bytes a frame, the smallest image that a codec gives, only splits send anything" in text
+    assert "**No codec makes files of fewer than 90 bytes per frame, so below that only a split is possible" in text
     assert "the best keeps 90.00% in 28 bytes (projection, untrained, 8 bits, at pool, " in text
-    assert "**From 200 bytes on a compressed image with the whole model on the server keeps as much" in text
-    assert "From 400 bytes on it keeps more by half a point." in text
+    assert "**From 200 bytes on, a compressed image, sent to the whole model on the server, is as accurate as" in text
+    assert "From 400 bytes on, it beats the best split by half a point." in text
     assert "nan" not in text
 
 
@@ -159,11 +159,11 @@ def test_the_page_says_where_images_never_keep_as_much_or_are_always_smaller():
     """Both ends."""
     text = rate_page({"studies": {"a": rates([(28, 0.9)], [(90, 0.7), (200, 0.8)])}}, "smoke", "smoke")
     assert "**No compressed image comes within half a point" in text
-    assert "None keeps half a point more." in text
+    assert "No image format beats the best split by half a point." in text
     text = rate_page({"studies": {"a": rates([(128, 0.9)], [(90, 0.95)])}}, "smoke", "smoke")
     assert "**No split sends less than the smallest image, which takes 90 bytes.**" in text
-    assert "**From 90 bytes on a compressed image" in text
-    assert "Half a point below the original's 95.00% takes 90 bytes as an image." in text
+    assert "**From 90 bytes on, a compressed image" in text
+    assert "An image within half a point of the original's 95.00% takes 90 bytes." in text
 
 
 def test_the_prediction_is_said_to_reach_the_ceiling_only_where_it_does():

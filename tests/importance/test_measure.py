@@ -163,7 +163,7 @@ def test_gradient_equals_finite_differences():
 
 @pytest.mark.parametrize("layer", ["conv1", "add", "pool", "conv3"])
 def test_maps_equal_tf_keras_vis(net, images, layer):
-    """An independent Grad-CAM gives the same sums, one call a layer, to 1e-5."""
+    """An independent Grad-CAM gives the same sums, one call per layer, to 1e-5."""
     vis = pytest.importorskip("tf_keras_vis.gradcam")
     from tf_keras_vis.utils.scores import CategoricalScore
 

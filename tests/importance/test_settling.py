@@ -92,7 +92,7 @@ def test_classes_apart_count_as_classes_not_as_noise():
 
 
 def test_moments_are_numpys():
-    """Taken in batch by batch: the pooled covariance of two classes, and with one image a class that of all."""
+    """Taken in batch by batch: the pooled covariance of two classes, and with one image per class that of all."""
     rng = np.random.default_rng(0)
     values, labels = rng.gamma(2.0, size=(50, 3)), rng.integers(0, 2, 50)
     rule = Settling(3, 50, 0.95)

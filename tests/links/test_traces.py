@@ -9,7 +9,7 @@ from links.traces import TRACES, Trace, steady
 
 @pytest.fixture
 def trace():
-    """1,000 bytes a second for 2 s, nothing for 3 s, 10,000 bytes a second for 5 s."""
+    """1,000 bytes per second for 2 s, nothing for 3 s, 10,000 bytes per second for 5 s."""
     rates = np.array([8000.0, 0.0, 80000.0])
     return Trace("by hand", np.array([0.0, 2.0, 5.0]), rates, np.array([0.1, 0.2, 0.3]), 10.0)
 

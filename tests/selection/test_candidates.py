@@ -140,7 +140,7 @@ def test_a_payload_above_the_users_figure_is_a_python_warning_once():
     ],
 )
 def test_jpeg_is_estimated_only_for_images(shape, expected):
-    """600 bytes and 2 bits a pixel in colour, 1 in grey; no estimate for what is no image of known size."""
+    """600 bytes and 2 bits per pixel in colour, 1 in grey; no estimate for what is no image of known size."""
     assert jpeg_bytes(shape) == expected
 
 
@@ -180,7 +180,7 @@ def test_it_is_a_list_that_prints_as_a_table():
     assert lines[1].split()[:6] == ["layer1", "16x16x4", "5.0000", "peak", "108", "100"]
     assert lines[2].endswith("CDE alone; 4 times smaller than layer1 before it")
     assert "<td>layer1</td>" in found._repr_html_()
-    assert repr(found[0]) == "Candidate('layer1' (16, 16, 4), 108 bytes a frame: peak 1 of 1)"
+    assert repr(found[0]) == "Candidate('layer1' (16, 16, 4), 108 bytes per frame: peak 1 of 1)"
 
 
 def test_the_table_shows_warnings():

@@ -130,7 +130,7 @@ def test_shapes_of_labels():
 
 @pytest.fixture(scope="module")
 def head():
-    """A head that doubles its input: features of 4 bytes an image."""
+    """A head that doubles its input: features of 4 bytes per image."""
     inputs = keras.Input((1,))
     return keras.Model(inputs, keras.layers.Rescaling(2.0)(inputs))
 

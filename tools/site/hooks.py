@@ -15,6 +15,8 @@ from notebook_pages import FOLDER, page_of
 
 # Each of these pages is made from results by a separate command.
 MADE_ELSEWHERE = ("reproduction.md", "performance.md", "rate_accuracy.md")
+# Their tables need the room that the table of contents takes.
+WIDE = ("compatibility.md", "performance.md", "rate_accuracy.md")
 
 
 def on_config(config: Any) -> Any:
@@ -33,6 +35,13 @@ def on_files(files: Files, *, config: Any) -> Files:
         for name, picture in page.pictures.items():
             files.append(File.generated(config, f"notebooks/{name}", content=picture))
     return files
+
+
+def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
+    """Leave the table of contents out beside wide tables."""
+    if page.file.src_uri in WIDE:
+        page.meta.setdefault("hide", ["toc"])
+    return markdown
 
 
 def command_line() -> str:

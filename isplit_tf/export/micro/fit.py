@@ -7,13 +7,13 @@ import numpy as np
 from isplit_edge.code import Code
 
 from ...errors import ArgumentError, ExportError
-from ...importance.curve import Curve
+from ...selection.accuracy_curve import AccuracyCurve
 from ...splitting import SplitModel
 from ..litert.converter import ConvertedHead
 from .ethos_u import require_ethos_u
 from .head import MICROCONTROLLER, MicroHead, Needs, check_micro_head, check_micro_precision, measure_needs
 from .runtime import require_tflite_micro
-from .search import Budget, Search, search
+from .search import Budget, Ranking, Search, search
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,12 +22,12 @@ class MicroRequest:
 
     Attributes:
         budget: What the part has.
-        curve: The importance of the cuts, to rank them where the head does not fit; or None.
+        curve: Predicted accuracy or importance of the cuts, to rank them where the head does not fit; or None.
         ethos_u: An Ethos-U to estimate for, or None.
     """
 
     budget: Budget
-    curve: Curve | None
+    curve: Ranking | None
     ethos_u: str | None
 
 
@@ -37,7 +37,7 @@ def micro_request(
     *,
     flash_bytes: int | None,
     ram_bytes: int | None,
-    curve: Curve | None,
+    curve: Ranking | None,
     ethos_u: str | None,
 ) -> MicroRequest | None:
     """Check the arguments of `export_bundle` for microcontrollers; return None if that is not the target.
@@ -54,8 +54,11 @@ def micro_request(
                 f"{', '.join(names)} are for target='{MICROCONTROLLER}' only. Received: target={target!r}."
             )
         return None
-    if curve is not None and not isinstance(curve, Curve):
-        raise ArgumentError(f"curve: expected what measure_importance gives. Received: {type(curve).__name__}.")
+    if curve is not None and not isinstance(curve, Ranking):
+        raise ArgumentError(
+            "curve: expected what predict_accuracy gives at one rate, or what measure_importance gives. "
+            f"Received: {type(curve).__name__}."
+        )
     check_micro_precision(precision)
     budget = Budget(flash_bytes, ram_bytes)
     require_tflite_micro()
@@ -97,16 +100,16 @@ def require_fit(
     *,
     precision: str,
     representative: np.ndarray | None,
-    curve: Curve | None = None,
+    curve: Ranking | None = None,
     progress: bool = True,
 ) -> None:
     """Raise unless a head fits; the message names the best cut whose head fits.
 
-    Which cut is best: with a curve, the first that fits in the order of `propose(curve)`; without one, the last of the
-    network's main cuts that fits, since most of the network then runs on the device. Cuts whose weights alone outgrow
-    the flash, or of which two maps in a row outgrow the RAM, are left out by this estimate; of the others the heads are
-    converted, with an encoder that is not trained, and measured, one after the other until one fits, `MOST_TRIED` at
-    most.
+    Which cut is best: with predicted accuracies, the one of the highest that fits; with a curve of importance, the
+    first that fits in the order of `propose(curve)`; without either, the last of the network's main cuts that fits,
+    since most of the network then runs on the device. Cuts whose weights alone outgrow the flash, or of which two maps
+    in a row outgrow the RAM, are left out by this estimate; of the others the heads are converted, with an encoder that
+    is not trained, and measured, one after the other until one fits, `MOST_TRIED` at most.
 
     Args:
         needs: What the head needs.
@@ -114,7 +117,7 @@ def require_fit(
         split: What the head came from.
         precision: Of the head.
         representative: Images for the conversion of other heads; None for float32.
-        curve: The importance of the cuts of the model that was split.
+        curve: Predicted accuracy or importance of the cuts of the model that was split.
         progress: Whether a bar may show.
 
     Raises:
@@ -125,7 +128,7 @@ def require_fit(
     result = search(split, budget, precision=precision, representative=representative, curve=curve, progress=progress)
     raise ExportError(
         f"The head cut at '{split.cut.name}' does not fit into {budget}. It needs {_figures(needs)} (measured). "
-        + _advice(result, by_curve=curve is not None)
+        + _advice(result, curve)
     )
 
 
@@ -136,7 +139,7 @@ def _figures(needs: Needs) -> str:
     )
 
 
-def _advice(found: Search, *, by_curve: bool) -> str:
+def _advice(found: Search, curve: Ranking | None) -> str:
     searched = f"converted and measured: {found.tried}"
     if found.estimated:
         searched += f"; left out by an estimate from weights and map sizes: {found.estimated}"
@@ -146,9 +149,10 @@ def _advice(found: Search, *, by_curve: bool) -> str:
         return (
             f"No other cut was found that fits (cuts {searched}). Possible: a smaller model or input, or more memory."
         )
-    choice = (
-        "of those proposed by the curve's importance" if by_curve else "the last one; no curve was given to rank them"
-    )
+    if curve is None:
+        choice = "the last one; no curve was given to rank them"
+    else:
+        choice = "by predicted accuracy" if isinstance(curve, AccuracyCurve) else "by importance"
     return (
         f"The best cut that fits ({choice}) is '{found.cut.name}' (index {found.cut.index}), whose head was measured "
         f"with an untrained bottleneck: {_figures(found.needs)}. Cuts {searched}."

@@ -14,12 +14,16 @@ from ...graph.cuts import Cut, list_cuts, tensor_of
 from ...graph.program import Program, Ref, read_program
 from ...graph.surgery import layer_name, segment
 from ...importance.curve import Curve
+from ...selection.accuracy_curve import AccuracyCurve
 from ...selection.candidates import propose
 from ...splitting import SplitModel
 from ..litert.converter import convert
 from ..litert.representative import LEAST_IMAGES
 from .head import Needs, measure_needs
 from .head import flash_bytes as flash_of
+
+Ranking = Curve | AccuracyCurve
+"""What may rank the cuts."""
 
 MOST_TRIED = 8
 _WEIGHT_BYTES = {"int8": 1, "int16x8": 1, "float32": 4}
@@ -82,7 +86,7 @@ def search(
     *,
     precision: str,
     representative: np.ndarray | None,
-    curve: Curve | None = None,
+    curve: Ranking | None = None,
     progress: bool = True,
 ) -> Search:
     """Find the best other cut whose head fits; see `require_fit`."""
@@ -102,13 +106,23 @@ def search(
     return Search(None, None, n_tried, len(ranked) - len(promising), len(promising) - n_tried)
 
 
-def _ranked(cuts: Sequence[Cut], main: Sequence[Cut], split: SplitModel, curve: Curve | None) -> list[Cut]:
+def _ranked(cuts: Sequence[Cut], main: Sequence[Cut], split: SplitModel, curve: Ranking | None) -> list[Cut]:
     """Return the cuts of the network, the best first; those of a curve are found by name."""
     if curve is None:
         return list(reversed(main))
+    if isinstance(curve, AccuracyCurve):
+        positions = sorted(
+            range(len(curve.cuts)), key=lambda position: -np.nan_to_num(curve.accuracy[position], nan=-1)
+        )
+        return _of_the_network(cuts, [curve.cuts[position] for position in positions])
     proposed = [candidate.cut for candidate in propose(curve, bottleneck=split.bottleneck)]
     by_importance = sorted(range(len(curve.cuts)), key=lambda position: -curve.values[position])
-    order = dict.fromkeys(layer_name(cut.name) for cut in [*proposed, *(curve.cuts[k] for k in by_importance)])
+    return _of_the_network(cuts, [*proposed, *(curve.cuts[k] for k in by_importance)])
+
+
+def _of_the_network(cuts: Sequence[Cut], ranked: Sequence[Cut]) -> list[Cut]:
+    """Return the network's own cuts in the order of those of a curve, which has the same layers."""
+    order = dict.fromkeys(layer_name(cut.name) for cut in ranked)
     known = {layer_name(cut.name): cut for cut in cuts}
     return [known[name] for name in order if name in known]
 

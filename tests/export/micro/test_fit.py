@@ -9,6 +9,7 @@ import pytest
 import isplit_tf as isplit
 from isplit_tf.errors import ArgumentError, ExportError
 from isplit_tf.export.bundle import export_bundle
+from isplit_tf.export.micro.fit import _advice
 from isplit_tf.export.micro.head import Needs
 from isplit_tf.export.micro.search import Budget, search
 from support import tiny
@@ -82,6 +83,20 @@ def test_with_a_curve_importance_decides(halves, original, images, test_data):
     )
     assert found.cut is not None
     assert (found.cut.index, found.tried) == (wanted.index, 1)
+
+
+def test_with_predicted_accuracies_the_highest_that_fits_is_named(halves, original, images, test_data):
+    """Whatever its importance; the error says what it ranks by, and a cut that dropped out of a race comes last."""
+    x, y = test_data
+    data = x / np.float32(255), y
+    predicted = isplit.predict_accuracy(original, data, fit_data=data, latent_size=4, progress=False)
+    order = sorted(range(len(predicted.cuts)), key=lambda k: -predicted.accuracy[k])
+    wanted = next(predicted.cuts[k] for k in order if predicted.cuts[k].index != halves.cut.index)
+    budget = Budget(flash_bytes=10**6)
+    found = search(halves, budget, precision="int8", representative=images, curve=predicted, progress=False)
+    assert found.cut is not None
+    assert found.cut.index == wanted.index
+    assert "(by predicted accuracy)" in _advice(found, predicted)
 
 
 def test_where_nothing_fits(halves, images):
