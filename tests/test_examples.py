@@ -39,8 +39,8 @@ class Lenient(doctest.OutputChecker):
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    """What the examples take for granted: a model, data, a split, a curve, a plan, and bundles, profiles and a model
-    as files in the current folder."""
+    """What the examples take for granted: a model, data, a split, a curve, a plan, and bundles, a kit, profiles and a
+    model as files in the current folder."""
     folder = tmp_path_factory.mktemp("examples")
     keras.utils.set_random_seed(0)
     layers = keras.layers
@@ -55,6 +55,7 @@ def world(tmp_path_factory):
     halves = isplit_tf.split(model, "block3_pool", isplit_tf.Autoencoder(compression=0.9, seed=0))
     isplit_tf.export_bundle(halves, folder / "bundle", representative_data=data, progress=False)
     shutil.copytree(folder / "bundle", folder / "bundle2")
+    isplit_tf.build_kit(model, folder / "kit", cuts=[1], representative_data=images[:32], progress=False)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         curve = isplit_tf.measure_importance(model, data, progress=False)

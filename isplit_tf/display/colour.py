@@ -15,6 +15,7 @@ def styled(text: str, style: str, stream: IO[str]) -> str:
         stream: Where the text will be written.
 
     Example:
+        >>> import sys
         >>> sys.stderr.write(styled("isplit cuts:", "bold red", sys.stderr))
     """
     if not has_colours(stream):

@@ -99,7 +99,7 @@ def build_kit(
         ModelError: If the model has no cut, or its output is not class scores.
 
     Example:
-        >>> kit = build_kit(model, "kit/", representative_data=train_images, preprocessing="tf")
+        >>> kit = build_kit(model, "kit/", cuts=["block3_pool"], representative_data=train_data, overwrite=True)
         >>> print(kit)
     """
     target = Path(directory)

@@ -93,7 +93,7 @@ def test_a_microcontroller_is_estimated(kit_of, tmp_path, capsys):
         (["--seconds", "0"], "seconds must be a number above 0"),
         (["--url", "server"], "url must be like"),
         (["--cycles", "3"], "--cycles: expected CUT=N"),
-        (["--clock-hz", "1e6"], "Expected one of ethos_u"),
+        (["--clock-hz", "1e6"], "Expected one of --ethos-u"),
     ],
 )
 def test_a_bad_request_is_refused(kit_of, tmp_path, capsys, options, message):
