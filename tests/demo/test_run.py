@@ -49,7 +49,7 @@ def test_it_leaves_what_it_says(demo):
     assert "src=" not in page
     assert page.index("Should I split?") < page.index("<svg") < page.index("Where to split")
     named = [line.split("-> ")[1] for line in said.splitlines() if "-> " in line]
-    assert {path.name for path in folder.iterdir()} == {name.rsplit("/")[-1] for name in named}
+    assert {path.name for path in folder.iterdir()} == {name.rsplit("/")[-1] for name in named} | {"kit"}
     for name in ("importance.png", "curve.png", "bytes.png"):
         assert (folder / name).read_bytes().startswith(b"\x89PNG")
 
@@ -58,7 +58,7 @@ def test_it_leaves_what_it_says(demo):
 def test_it_says_what_each_step_took(demo):
     """The clock and the processor time of every step, in the report; nothing of TensorFlow's own on the screen."""
     _, report, said = demo
-    steps = ["classifier", "importance", "prediction", "image formats", "split", "export", "serve"]
+    steps = ["classifier", "importance", "prediction", "image formats", "plan", "split", "export", "serve"]
     assert list(report["seconds"]) == steps
     assert list(report["processor_seconds"]) == ["start", *steps]
     assert said.count(" s of processor time") == len(steps)

@@ -75,6 +75,7 @@ def test_works_where_the_streams_are_closed():
 def test_advice_against_retracing_is_kept_back(caplog):
     """Several models, each traced once, are no reason for advice; other warnings of TensorFlow come through."""
     logger = logging.getLogger("tensorflow")
+    caplog.set_level(logging.WARNING, logger="tensorflow")
     with without_tracing_advice():
         logger.warning("5 out of the last 5 calls to <function> triggered tf.function retracing.")
         logger.warning("something else")

@@ -67,7 +67,7 @@ def test_candidates_are_bounded_by_their_latency(plan, curve, tmp_path):
     assert all("is faster" in one.warning for one in slow)
     found.save(tmp_path / "candidates.json")
     assert type(found).load(tmp_path / "candidates.json") == found
-    with pytest.raises(ArgumentError, match=r"max_latency_s=0\.0001.*the shortest latency"):
+    with pytest.raises(ArgumentError, match=r"max_latency_s=0\.0001.*The shortest latency"):
         isplit.propose(curve, plan=plan, max_latency_s=1e-4)
     with pytest.raises(ArgumentError, match="max_latency_s: there are no latencies to go by"):
         isplit.propose(curve, max_latency_s=0.1)
