@@ -64,7 +64,7 @@ def measure_server(
         MissingDependencyError: If a grpc:// address is given and grpcio is not installed.
 
     Example:
-        >>> profile = measure_server("kit/", output="server.json", progress=False)
+        >>> profile = measure_server("kit/", progress=False)
         >>> profile.whole[1].median_s
     """
     sizes = sorted({checked_integer("batches", one, 1) for one in batches})
