@@ -14,8 +14,8 @@ _REQUEST = {"rest": 51, "grpc": 60}
 _REQUEST_HEADER = {"rest": 220, "grpc": 60}
 _ANSWER_HEADER = {"rest": 120, "grpc": 60}
 _ANSWER = {"rest": 60, "grpc": 90}
-# A probability as text with its comma, of a float32 in full; as a float.
-_PROBABILITY = {"rest": 20, "grpc": 4}
+# A probability as text of nine digits with its comma; as a float.
+_PROBABILITY = {"rest": 15, "grpc": 4}
 # Ethernet, IP and TCP around each segment of so many bytes.
 _SEGMENT_BYTES, _AROUND_SEGMENT = 1448, 66
 
