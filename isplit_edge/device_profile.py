@@ -105,6 +105,7 @@ class CodecTimes(Record):
         size: (height, width) of the images.
         encode: From the camera's image to the bytes.
         mean_bytes: Mean over the images.
+        p95_bytes: The bytes that 95 of 100 images do not exceed; None where that was not measured.
     """
 
     codec: str
@@ -112,6 +113,7 @@ class CodecTimes(Record):
     size: tuple[int, int]
     encode: Times
     mean_bytes: float
+    p95_bytes: float | None = None
 
     RULES: ClassVar = {
         "codec": schema.choice(*CODECS),
@@ -119,6 +121,7 @@ class CodecTimes(Record):
         "size": schema.sequence(schema.integer(1), 2),
         "encode": Times.check,
         "mean_bytes": schema.number(0),
+        "p95_bytes": schema.nullable(schema.number(0)),
     }
 
 

@@ -264,7 +264,12 @@ def _codec_times(form: Format, one: _Subject, size: tuple[int, ...]) -> CodecTim
     height, width = size
     encode = one.part(0)
     return CodecTimes(
-        codec=form.codec, quality=form.quality, size=(height, width), encode=encode, mean_bytes=one.mean_bytes
+        codec=form.codec,
+        quality=form.quality,
+        size=(height, width),
+        encode=encode,
+        mean_bytes=one.mean_bytes,
+        p95_bytes=float(np.quantile(one.sizes, 0.95)),
     )
 
 

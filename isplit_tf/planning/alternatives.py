@@ -102,7 +102,7 @@ class Alternatives:
         for one in self.device.profile.codecs:
             accuracy = original if one.codec in LOSSLESS else Accuracy()
             size = (one.size[0], one.size[1])
-            yield ImagePoint(one.codec, one.quality, size, one.mean_bytes, one.mean_bytes, accuracy)
+            yield ImagePoint(one.codec, one.quality, size, one.mean_bytes, one.p95_bytes or one.mean_bytes, accuracy)
 
     def splits(self, points: Iterable[SplitPoint]) -> Iterator[Option]:
         """Yield the split at each cut and rate whose tail can be told."""
