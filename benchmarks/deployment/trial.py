@@ -47,17 +47,17 @@ class Scenario:
 
 
 WHOLE, HALF = Device("one thread", 1.0), Device("half of a thread", 0.5)
-_LINKS = ((0.25e6, 0.04), (1e6, 0.04), (4e6, 0.04), (20e6, 0.04), (100e6, 0.04), (4e6, 0.005), (4e6, 0.15))
-_FEW_LINKS = ((1e6, 0.04), (20e6, 0.005))
+_LINKS = ((4e6, 0.04), (20e6, 0.04), (1e6, 0.04), (100e6, 0.04), (4e6, 0.15), (0.25e6, 0.04), (4e6, 0.005))
+_FEW_LINKS = ((20e6, 0.005), (1e6, 0.04))
 
 
 def scenarios(networks: list[str]) -> list[Scenario]:
     """Return all scenarios of some networks."""
     return [
         Scenario(network, device, rate, rtt)
-        for network in networks
         for device, links in ((WHOLE, _LINKS), (HALF, _FEW_LINKS))
         for rate, rtt in links
+        for network in networks
     ]
 
 
