@@ -21,7 +21,7 @@ from isplit_edge.kit import SERVED_NAME, SERVED_VERSION, WHOLE_FILE, Kit
 from isplit_edge.transport import HttpConnection
 from isplit_edge.whole import WholeModel
 
-TIMEOUT_S, WARM_UP = 60.0, 2
+TIMEOUT_S, WARM_UP, ROUNDS = 60.0, 1, 2
 
 
 def way(kit: Kit, connection: HttpConnection | None, option: dict[str, Any]) -> Callable[[np.ndarray], Any]:
@@ -47,19 +47,22 @@ def way(kit: Kit, connection: HttpConnection | None, option: dict[str, Any]) -> 
 
 
 def run(folder: str, url: str, request: dict[str, Any]) -> None:
-    """Classify frames by each option in turn, in rounds, so that what changes meets all of them."""
+    """Classify frames by each option, some after another as in use, in rounds so that what changes meets all."""
     kit, connection = Kit.load(folder), None
     if url:
         connection = HttpConnection(url, timeout_s=TIMEOUT_S, retries=0, token=None)
     images = kit.read_images()
     ways = [way(kit, connection, option) for option in request["options"]]
     found: list[list[float]] = [[] for _ in ways]
-    for k in range(request["frames"] + WARM_UP):
+    block = -(-request["frames"] // ROUNDS)
+    for start in range(ROUNDS):
         for one, times in zip(ways, found, strict=True):
-            begin = time.perf_counter()
-            one(images[k % len(images)])
-            times.append(time.perf_counter() - begin)
-    print(json.dumps([times[WARM_UP:] for times in found]))
+            for k in range(block + WARM_UP):
+                begin = time.perf_counter()
+                one(images[(start * block + k) % len(images)])
+                if k >= WARM_UP:
+                    times.append(time.perf_counter() - begin)
+    print(json.dumps(found))
 
 
 def profile(folder: str, request: dict[str, Any]) -> None:
