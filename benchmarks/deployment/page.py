@@ -90,9 +90,9 @@ def page(rows: list[dict[str, Any]], facts: dict[str, Any]) -> str:
         "**How.** The device is a process on one core, with one thread of LiteRT, without TensorFlow; half of a thread "
         "is a quota of its control group. The server is the local one on the other core, over REST. Between them lie "
         "two network namespaces, a link shaped by `tbf`, and a proxy that delays. The link is measured by `python -m "
-        "isplit_edge profile kit/ --url`, as a user does. Each option classifies "
-        "8 to 24 frames, in two rounds. Heads and the whole model on the device are int8; accuracies are measured through the "
-        f"same files, on {facts['images']['lite1']} photos and {facts['images']['glyph_vgg']} glyphs.",
+        "isplit_edge profile kit/ --url`, as a user does. Each option classifies 8 to 24 frames, in two rounds. Heads "
+        "and the whole model on the device are int8; accuracies are measured through the same files, on "
+        f"{facts['images']['lite1']} photos and {facts['images']['glyph_vgg']} glyphs.",
         "",
         "Not on trial: a device of another architecture (emulation has no speed of its own), TensorFlow's C loader as "
         "the server, energy.",
