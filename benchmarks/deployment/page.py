@@ -87,14 +87,16 @@ def page(rows: list[dict[str, Any]], facts: dict[str, Any]) -> str:
         f"{kinds['split']}. Neurosurgeon (Kang et al., ASPLOS 2017) reports a mean speed-up of 3.1 over sending the "
         "input, on other networks, devices and links.",
         "",
-        "**How.** The device is a process on one core, with one thread of LiteRT, without TensorFlow; half of a thread "
-        "is a quota of its control group. The server is the local one on the other core, over REST. Between them lie "
+        "**How.** The device is a process on one core, with one thread of LiteRT, without TensorFlow"
+        + ("; half of a thread is a quota of its control group" if any("half" in row["device"] for row in rows) else "")
+        + ". The server is the local one on the other core, over REST. Between them lie "
         "two network namespaces, a link shaped by `tbf`, and a proxy that delays. The link is measured by `python -m "
         "isplit_edge profile kit/ --url`, as a user does. Each option classifies 8 to 24 frames, in two rounds. Heads "
         "and the whole model on the device are int8; accuracies are measured through the same files, on "
         f"{facts['images']['lite1']} photos and {facts['images']['glyph_vgg']} glyphs.",
         "",
-        "Not on trial: a device of another architecture (emulation has no speed of its own), TensorFlow's C loader as "
+        "All devices here are cores of a server, on which the whole model is fast: that a split is advised where it pays "
+        "was not on trial. Nor were a device of another architecture (emulation has no speed of its own), TensorFlow's C loader as "
         "the server, energy.",
         "",
         "![predicted and measured latency of every option](images/planning_trial.png)",
