@@ -20,7 +20,6 @@ HERE = Path(__file__).resolve().parent
 
 ROWS = HERE / "results" / "planning.jsonl"
 PAGE = HERE.parent / "docs" / "planning.md"
-LATENCY = HERE.parent / "docs" / "images" / "plan_latency.png"
 PICTURE = HERE.parent / "docs" / "images" / "planning_trial.png"
 WORK = HERE.parent / "build" / "planning"
 
@@ -51,8 +50,6 @@ def main() -> None:
     if rows and not given.prepare_only:
         PAGE.write_text(page.page(rows, rows[-1]["facts"]))
         page.draw(rows, str(PICTURE))
-        if (WORK / "lite1" / "server.json").exists():
-            trial.draw_latency(WORK / "lite1", LATENCY)
 
 
 def read_rows() -> list[dict]:

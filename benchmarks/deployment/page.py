@@ -95,9 +95,9 @@ def page(rows: list[dict[str, Any]], facts: dict[str, Any]) -> str:
         "and the whole model on the device are int8; accuracies are measured through the same files, on "
         f"{facts['images']['lite1']} photos and {facts['images']['glyph_vgg']} glyphs.",
         "",
-        "All devices here are cores of a server, on which the whole model is fast: that a split is advised where it pays "
-        "was not on trial. Nor were a device of another architecture (emulation has no speed of its own), TensorFlow's C loader as "
-        "the server, energy.",
+        "All devices here are cores of a server, on which the whole model is fast: that a split is advised where it "
+        "pays was not on trial. Nor were a device of another architecture (emulation has no speed of its own), "
+        "TensorFlow's C loader as the server, energy.",
         "",
         "![predicted and measured latency of every option](images/planning_trial.png)",
         "",

@@ -20,7 +20,6 @@ ROOT = HERE.parents[1]
 PORT = 8501
 GROUPS = Path("/sys/fs/cgroup/cpu")
 LINK_SECONDS, PROFILE_SECONDS = 6.0, 2.0
-SLOWDOWN = 15
 
 
 @dataclass(frozen=True)
@@ -110,7 +109,7 @@ def _compared(option: Any, seconds: list[float]) -> dict[str, Any]:
     }
 
 
-def _plan(folder: Path, device: Any, link: dict[str, Any] | None, server: Path, by_hand: Any = None) -> Any:
+def _plan(folder: Path, device: Any, link: dict[str, Any], server: Path) -> Any:
     import keras
 
     import isplit_tf as isplit
@@ -121,26 +120,7 @@ def _plan(folder: Path, device: Any, link: dict[str, Any] | None, server: Path, 
     payloads = {one.name: round(one.payload_bytes) for one in profile.cuts}
     model = keras.models.load_model(folder / "model.keras", compile=False)
     measured = as_measured(record, payloads)
-    return isplit.plan_deployment(model, None, device=profile, server=server, link=by_hand, measured=measured)
-
-
-def draw_latency(folder: Path, path: Path) -> None:
-    """Draw the latency of each option of a network against the link rate, for a device slower than the one measured.
-
-    Args:
-        folder: Of the network, after its scenarios.
-        path: The picture.
-    """
-    from matplotlib import pyplot
-
-    import isplit_tf as isplit
-
-    device = _device_profile(folder, WHOLE)
-    plan = _plan(folder, device, None, folder / "server.json", isplit.Link(rate_bit_s=4e6, rtt_s=0.04))
-    axes = plan.at(plan.link, slowdown=SLOWDOWN).plot("latency")
-    axes.set_title(f"EfficientNet-Lite1, a device {SLOWDOWN} times slower than one core of a server, 40 ms")
-    axes.figure.savefig(path, dpi=150, bbox_inches="tight")
-    pyplot.close(axes.figure)
+    return isplit.plan_deployment(model, None, device=profile, server=server, measured=measured)
 
 
 def _device_profile(folder: Path, device: Device) -> dict[str, Any]:
