@@ -9,6 +9,7 @@ import numpy as np
 from isplit_edge.wire import HEADER_BYTES
 
 from ..bottlenecks.projection import Projection
+from ..errors import ArgumentError
 from ..export.artefact_accuracy import Weighed
 from ..export.bundle import export_bundle
 from ..splitting import split
@@ -26,8 +27,8 @@ def measure_coded(shop: Workshop, job: Job) -> dict[str, Any]:
 
     The projection is fitted from the splits' training images, with some of which the head is quantized too.
     """
-    assert job.cut is not None
-    assert job.rate is not None
+    if job.cut is None or job.rate is None:
+        raise ArgumentError(f"A coded split has a cut and a rate. Received: {job}")
     cut = shop.cuts[job.cut]
     bottleneck = Projection(payload_bytes=job.rate.latent_bytes, seed=job.seed)
     images = shop.images.train
