@@ -22,7 +22,7 @@ from isplit_edge.preprocessing import resolve_preprocessing
 from ..bottlenecks.projection import Projection
 from ..bottlenecks.records import bottleneck_to_json
 from ..display.progress import bar
-from ..errors import ArgumentError, BundleError, ExistsError, ExportError
+from ..errors import ArgumentError, BundleError, ExistsError, ExportError, NumericsError
 from ..graph.axis import choose_cuts
 from ..graph.cuts import Cut, list_cuts
 from ..graph.model_identity import program_sha256
@@ -188,7 +188,7 @@ class _Build:
             try:
                 with turn():
                     results[name] = jobs[name]()
-            except ExportError as error:
+            except (ExportError, NumericsError) as error:
                 refused[name] = str(error)
 
         first, *others = jobs
